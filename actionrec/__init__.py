@@ -1,0 +1,1 @@
+"""Video action recognition, from a folder of class-named clips to an honest comparison of sequence models."""

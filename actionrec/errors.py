@@ -1,0 +1,25 @@
+"""The errors that a person can mend: bad parameters, files, data. Anything else is a defect and keeps its traceback."""
+
+
+class ActionrecError(Exception):
+    """What is wrong, where, what was wanted, and the next step, in words for the person who runs the program."""
+
+
+class ParamsError(ActionrecError):
+    """params.yaml has unknown, missing or ill-typed keys, or values out of range."""
+
+
+class DataError(ActionrecError):
+    """The data set's folder, or a file that an earlier stage made, is not what it should be."""
+
+
+class VideoError(ActionrecError):
+    """A clip cannot be decoded, or too many of them cannot."""
+
+
+class WeightsError(ActionrecError):
+    """A backbone's or a model's weights are missing, damaged, or made for something else."""
+
+
+class TrainingError(ActionrecError):
+    """Training cannot start or go on."""

@@ -1,0 +1,99 @@
+"""Files that are whole or absent, and the small formats that stages exchange: JSON, CSV, hashes."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from actionrec.errors import DataError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a draft beside `path` that takes its place when the block ends, and goes when the block fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty draft folder that becomes `path`, replacing it, when the block ends, and goes when the block fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        yield draft
+        if path.exists():
+            shutil.rmtree(path)
+        draft.replace(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON; keys keep the order given. NaN and infinity are refused, since they are no JSON."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not valid JSON ({error}). Run `dvc repro` to make it again.") from None
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write RFC 4180 CSV in UTF-8, with "\\n" line ends."""
+    with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def read_csv(path: Path, header: Sequence[str]) -> list[dict[str, str]]:
+    """Read rows as dictionaries.
+
+    Raises:
+        DataError: the file is missing, or its first line is not `header`.
+    """
+    rows = csv.DictReader(_read_text(path).splitlines(keepends=True))
+    if rows.fieldnames is None or list(rows.fieldnames) != list(header):
+        got = ",".join(rows.fieldnames or [])
+        raise DataError(f"{path}: the header is '{got}', not '{','.join(header)}'. Run `dvc repro` to make it again.")
+    return list(rows)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        # newline="" keeps line ends inside quoted CSV fields as they are.
+        with path.open(encoding="utf-8", newline="") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """SHA-256 of a JSON-able mapping, whatever the order of its keys, in hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -1,0 +1,50 @@
+"""Accuracies from logits: fractions from 0 to 1. n clips, K classes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def hits(logits: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
+    """Tell for each clip whether its class is among the k highest logits.
+
+    A class that ties with a lower-numbered one ranks after it, so that equal logits do not count as a hit for every class.
+
+    Args:
+        logits: (n, K).
+        labels: (n,), from 0 to K - 1.
+        k: at least 1; with k >= K every clip is a hit.
+
+    Returns:
+        (n,) booleans.
+    """
+    own = logits[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(logits.shape[1])[None, :] < labels[:, None]
+    rank = ((logits > own) | ((logits == own) & earlier)).sum(axis=1)
+    return np.asarray(rank < k)
+
+
+def top_k(logits: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> float:
+    """Share of clips whose class is among the k highest logits."""
+    return float(hits(logits, labels, k).mean())
+
+
+def mean_class(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Top-1 within each class that has clips, averaged over those classes: every class counts alike."""
+    right = hits(logits, labels, 1)
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+
+
+def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count clips by true class (rows) and predicted class (columns): (K, K)."""
+    classes = logits.shape[1]
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (labels, logits.argmax(axis=1)), 1)
+    return counts
+
+
+def cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Mean of -log softmax at the true class, in nats."""
+    wide = logits.astype(np.float64)
+    highest = wide.max(axis=1)
+    log_sum = highest + np.log(np.exp(wide - highest[:, None]).sum(axis=1))
+    return float((log_sum - wide[np.arange(len(labels)), labels]).mean())

@@ -1,0 +1,58 @@
+"""The seven sequence models: features (B, T, D) in, logits (B, K) out.
+
+A model's file is imported only when that model is wanted, so that a stage depends on its own model's file alone.
+"""
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+# Name (also the file, the params section, the stage and the folder of metrics) -> class.
+MODELS = {
+    "simple_rnn": "SimpleRnn",
+    "lstm": "Lstm",
+    "gru": "Gru",
+    "bilstm": "BiLstm",
+    "stacked_lstm": "StackedLstm",
+    "transformer": "Transformer",
+    "swin_transformer": "SwinTransformer",
+}
+
+# What the data decides, not params.yaml.
+FROM_DATA = ("feature_dim", "class_count")
+
+
+def model_class(name: str) -> type[nn.Module]:
+    """Import the class of one model.
+
+    Raises:
+        KeyError: no such model.
+    """
+    wanted: type[nn.Module] = getattr(import_module(f"actionrec.models.{name}"), MODELS[name])
+    return wanted
+
+
+def model_keys(name: str) -> dict[str, inspect.Parameter]:
+    """The keywords of a model's constructor that params.yaml may set: the schema of its section."""
+    keys = inspect.signature(model_class(name)).parameters
+    return {key: parameter for key, parameter in keys.items() if key not in FROM_DATA}
+
+
+def create_model(name: str, arguments: Mapping[str, Any], *, feature_dim: int, class_count: int) -> nn.Module:
+    """Build a model with fresh weights, drawn from torch's global random state.
+
+    Args:
+        name: a key of MODELS.
+        arguments: keywords of the model's constructor.
+        feature_dim: D.
+        class_count: K.
+    """
+    return model_class(name)(feature_dim=feature_dim, class_count=class_count, **arguments)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of learned scalars."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,18 @@
+"""Gated recurrent unit (arXiv 1406.1078), read at the last time step."""
+
+from torch import Tensor, nn
+
+
+class Gru(nn.Module):
+    """Features (B, T, D) -> GRU -> last state -> dropout -> linear -> logits (B, K)."""
+
+    def __init__(self, *, feature_dim: int, class_count: int, hidden_dim: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.gru = nn.GRU(feature_dim, hidden_dim, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(hidden_dim, class_count)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, T, D) to logits (B, K)."""
+        _, state = self.gru(features)  # state: (1, B, hidden_dim)
+        return self.fc(self.dropout(state[-1]))

@@ -1,0 +1,24 @@
+"""LSTMs on top of each other, the last one read at the last time step."""
+
+from torch import Tensor, nn
+
+
+class StackedLstm(nn.Module):
+    """Features (B, T, D) -> `num_layers` LSTMs -> last hidden state -> dropout -> linear -> logits (B, K).
+
+    Dropout also stands between the layers, as in torch's own LSTM.
+    """
+
+    def __init__(
+        self, *, feature_dim: int, class_count: int, hidden_dim: int, num_layers: int = 2, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        between = dropout if num_layers > 1 else 0.0  # torch warns about dropout between the layers of one layer
+        self.lstm = nn.LSTM(feature_dim, hidden_dim, num_layers=num_layers, dropout=between, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(hidden_dim, class_count)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, T, D) to logits (B, K)."""
+        _, (state, _) = self.lstm(features)  # state: (num_layers, B, hidden_dim)
+        return self.fc(self.dropout(state[-1]))
