@@ -14,7 +14,17 @@ class DataError(ActionrecError):
 
 
 class VideoError(ActionrecError):
-    """A clip cannot be decoded, or too many of them cannot."""
+    """A clip cannot be decoded, or too many of them cannot.
+
+    Args:
+        header_frames: what the file's header claims, where it could be read.
+        decoded_frames: how many frames could be read.
+    """
+
+    def __init__(self, message: str, *, header_frames: int = 0, decoded_frames: int = 0) -> None:
+        super().__init__(message)
+        self.header_frames = header_frames
+        self.decoded_frames = decoded_frames
 
 
 class WeightsError(ActionrecError):

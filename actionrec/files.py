@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -72,7 +73,7 @@ def read_csv(path: Path, header: Sequence[str]) -> list[dict[str, str]]:
     Raises:
         DataError: the file is missing, or its first line is not `header`.
     """
-    rows = csv.DictReader(_read_text(path).splitlines(keepends=True))
+    rows = csv.DictReader(io.StringIO(_read_text(path), newline=""))
     if rows.fieldnames is None or list(rows.fieldnames) != list(header):
         got = ",".join(rows.fieldnames or [])
         raise DataError(f"{path}: the header is '{got}', not '{','.join(header)}'. Run `dvc repro` to make it again.")

@@ -9,9 +9,7 @@ class StackedLstm(nn.Module):
     Dropout also stands between the layers, as in torch's own LSTM.
     """
 
-    def __init__(
-        self, *, feature_dim: int, class_count: int, hidden_dim: int, num_layers: int = 2, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, *, feature_dim: int, class_count: int, hidden_dim: int, num_layers: int = 2, dropout: float = 0.0) -> None:
         super().__init__()
         between = dropout if num_layers > 1 else 0.0  # torch warns about dropout between the layers of one layer
         self.lstm = nn.LSTM(feature_dim, hidden_dim, num_layers=num_layers, dropout=between, batch_first=True)

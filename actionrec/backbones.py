@@ -1,0 +1,106 @@
+"""Frozen image networks that turn a frame into a feature vector: torchvision's classification models without their last layer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from actionrec import hub, weights
+from actionrec.errors import ParamsError
+
+# Of ImageNet's pictures, as torchvision's weights expect them: red, green, blue, on a scale from 0 to 1.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+RANDOM = "random"
+_RANDOM_SEED = 0  # not params' `seed`: another split or another training run needs no new features
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """Section `features`."""
+
+    backbone: str
+    """A classification model of torchvision, such as resnet50 or mobilenet_v2."""
+    weights: str
+    """`random` (seeded), a name of torchvision's such as IMAGENET1K_V1, or a path to a .safetensors or .pth state dict."""
+    precision: Literal["fp32", "bf16"]
+    """Of the network's arithmetic. bf16 is several times faster where the processor has it, and changes features by 0.008."""
+
+    def __post_init__(self) -> None:
+        if not self.weights:
+            raise ValueError("weights must be random, a name of torchvision's, or a path; got nothing")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether `weights` is a path, not a name."""
+        return "/" in self.weights or self.weights.endswith((".safetensors", ".pth", ".pt"))
+
+
+class Backbone(nn.Module):
+    """Frames (B, H, W, 3), uint8, RGB -> features (B, D), float32; normalisation included."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.mean: Tensor
+        self.scale: Tensor
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("scale", 1 / (torch.tensor(STD).view(1, 3, 1, 1) * 255), persistent=False)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map frames (B, H, W, 3), uint8, to features (B, D)."""
+        pictures = frames.permute(0, 3, 1, 2).to(self.mean.dtype)
+        return self.network((pictures - self.mean) * self.scale).flatten(1)
+
+
+def create_backbone(settings: FeatureSettings) -> Backbone:
+    """Build a frozen backbone with its weights, in evaluation mode.
+
+    Raises:
+        ParamsError: no such model, or one without a linear last layer.
+        WeightsError: its weights cannot be had.
+    """
+    known = torchvision.models.list_models(module=torchvision.models)
+    if settings.backbone not in known:
+        raise ParamsError(
+            f"params.yaml: features.backbone must be a classification model of torchvision; got {settings.backbone!r}. "
+            f"Known: {', '.join(known)}"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_RANDOM_SEED)
+        # GoogLeNet and Inception warn about their own slow initialisation, and bring heads for training unless told otherwise.
+        heads = {"aux_logits": False, "init_weights": True} if settings.backbone in ("googlenet", "inception_v3") else {}
+        network = torchvision.models.get_model(settings.backbone, weights=None, **heads)
+    last = _last_linear(network, settings.backbone)
+    network.set_submodule(last, nn.Identity())
+    if settings.weights != RANDOM:
+        file = Path(settings.weights) if settings.is_file else hub.weights_file(settings.backbone, settings.weights)
+        state = weights.read_file(file)
+        unused = (f"{last}.", "aux1.", "aux2.", "AuxLogits.")
+        kept = {name: tensor for name, tensor in state.items() if not name.startswith(unused)}
+        weights.load_state(network, kept, f"features.weights {settings.weights!r} for {settings.backbone}")
+    return Backbone(network).eval().requires_grad_(False)
+
+
+def _last_linear(network: nn.Module, backbone: str) -> str:
+    """Name of the layer that maps features to classes."""
+    name, layer = list(network.named_modules())[-1]
+    if not isinstance(layer, nn.Linear):
+        raise ParamsError(f"params.yaml: features.backbone {backbone!r} has no linear last layer to take features before.")
+    return name
+
+
+def describe(settings: FeatureSettings, backbone: Backbone) -> dict[str, Any]:
+    """What features are made with, for their metadata and the bundles of models trained on them."""
+    return {
+        "backbone": settings.backbone,
+        # A path is shortened to the file's name: the hash says which weights, and a path would tell of a machine.
+        "weights": Path(settings.weights).name if settings.is_file else settings.weights,
+        "weights_sha256": weights.state_sha256(backbone.network),
+        "precision": settings.precision,
+        "preprocessing": {"mean": list(MEAN), "std": list(STD), "colours": "RGB", "scale": 255},
+    }

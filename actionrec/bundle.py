@@ -1,0 +1,88 @@
+"""A trained model as a folder that says all that is needed to use it: model.safetensors and model.json."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from actionrec.classifier import Classifier
+from actionrec.errors import DataError, WeightsError
+from actionrec.files import read_json, sha256_of, whole_folder, write_json
+from actionrec.models import create_model, parameter_count
+from actionrec.tensors import load_tensors, save_tensors
+from actionrec.weights import load_state
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "model.json"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Enough to build a model without its weights."""
+
+    model: str
+    """A key of actionrec.models.MODELS."""
+    arguments: dict[str, Any]
+    """Keywords of its constructor."""
+    feature_dim: int
+    """D."""
+    class_names: list[str]
+    """K names; a class's number is its place."""
+
+    def create(self) -> Classifier:
+        """Build the network, with fresh weights from torch's global random state: (B, T, D) to (B, K)."""
+        model = create_model(self.model, self.arguments, feature_dim=self.feature_dim, class_count=len(self.class_names))
+        return Classifier(self.feature_dim, model)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained model, ready to predict."""
+
+    architecture: Architecture
+    network: Classifier
+    features: dict[str, Any]
+    """What its features are made with: backbone, weights and their hash, precision, preprocessing, sampling of frames."""
+
+
+def save_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write a bundle, whole or not at all; the same model gives the same bytes."""
+    architecture = bundle.architecture
+    features = dict(bundle.features)
+    with whole_folder(folder) as draft:
+        state = {name: tensor.cpu().numpy() for name, tensor in bundle.network.state_dict().items()}
+        save_tensors(draft / WEIGHTS, state, {})
+        description = {
+            "model": architecture.model,
+            "arguments": architecture.arguments,
+            "parameters": parameter_count(bundle.network),
+            "feature_dim": architecture.feature_dim,
+            "class_names": architecture.class_names,
+            "frames": features.pop("frames", None),
+            "features": features,
+            "sha256": sha256_of(draft / WEIGHTS),
+        }
+        write_json(draft / DESCRIPTION, description)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle; nothing in it is run as code.
+
+    Raises:
+        DataError: a file is missing or damaged.
+        WeightsError: the weights are not those that the description was written for.
+    """
+    description = read_json(folder / DESCRIPTION)
+    if not (folder / WEIGHTS).is_file():
+        raise DataError(f"{folder / WEIGHTS} is missing. Run `dvc repro` to make it.")
+    if sha256_of(folder / WEIGHTS) != description["sha256"]:
+        raise WeightsError(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} was written for: its SHA-256 differs.")
+    state, _ = load_tensors(folder / WEIGHTS)
+    architecture = Architecture(
+        description["model"], description["arguments"], description["feature_dim"], description["class_names"]
+    )
+    network = architecture.create()
+    load_state(network, {name: torch.from_numpy(array) for name, array in state.items()}, str(folder / WEIGHTS))
+    network.eval()
+    return Bundle(architecture, network, {**description["features"], "frames": description["frames"]})

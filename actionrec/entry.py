@@ -1,0 +1,35 @@
+"""How a stage or command starts: logging for people, and errors that a person can mend as one clear message."""
+
+import errno
+import logging
+import sys
+from collections.abc import Callable
+
+from actionrec import machine
+from actionrec.errors import ActionrecError
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+# What the machine refuses, and a person can mend: disk full, quota, file too large, read-only, no permission, file gone.
+MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run `main`; leave with status 2 and a message on stderr where a person can mend what it raises, 130 on Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    machine.die_with_parent()
+    try:
+        main()
+    except ActionrecError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(BAD_INPUT)
+    except OSError as error:
+        if error.errno not in MENDABLE:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        sys.stderr.write(f"error: {error.strerror}{where}. Mend that and run again; finished work is kept.\n")
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; `dvc repro` goes on from here\n")
+        sys.exit(INTERRUPTED)

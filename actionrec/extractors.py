@@ -1,0 +1,112 @@
+"""Runs a backbone over the frames of clips, the fastest way that a machine has: OpenVINO on a CPU, torch on a GPU.
+
+Which one runs is the machine's choice (ACTIONREC_DEVICE; ACTIONREC_RUNTIME, `openvino` or `torch`, on a CPU). Their features agree
+to rounding; on one machine with one choice they are the same to the last bit, whatever the number of processes.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from actionrec.backbones import Backbone
+from actionrec.errors import ActionrecError, ParamsError, WeightsError
+
+BATCH = 32
+"""Frames at a time: a clip's own, never another's, so that a clip's features do not depend on its neighbours."""
+
+Runner = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+class Extractor(Protocol):
+    """Turns the frames of a clip (T, H, W, 3), uint8, RGB, into its features (T, D), float16."""
+
+    def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]: ...
+
+
+def runtime(device: str) -> str:
+    """What runs the backbone here: `openvino` or `torch`.
+
+    Raises:
+        ActionrecError: ACTIONREC_RUNTIME names neither, or one that is not there.
+    """
+    wanted = os.environ.get("ACTIONREC_RUNTIME", "")
+    if wanted not in ("", "openvino", "torch"):
+        raise ActionrecError(f"ACTIONREC_RUNTIME must be openvino or torch; got {wanted!r}")
+    if device != "cpu":
+        return "torch"
+    if find_spec("openvino") is None:
+        if wanted == "openvino":
+            raise ActionrecError("ACTIONREC_RUNTIME is openvino, which is not installed here.")
+        return "torch"
+    return wanted or "openvino"
+
+
+def create_extractor(backbone: Backbone, *, precision: str, size: int, device: str, threads: int) -> Extractor:
+    """Prepare a backbone for clips of `size` x `size` frames.
+
+    Args:
+        precision: `fp32` or `bf16`.
+        device: as torch names it.
+        threads: of a CPU.
+
+    Raises:
+        ParamsError: the backbone does not take frames of this size.
+    """
+    try:
+        with torch.inference_mode():
+            backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8))
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ParamsError(f"params.yaml: this features.backbone does not take frames.size {size} ({reason}).") from None
+    chosen = runtime(device)
+    run = _openvino(backbone, precision, size, threads) if chosen == "openvino" else _torch(backbone, precision, device)
+
+    def extract(frames: NDArray[np.uint8]) -> NDArray[np.float16]:
+        features = np.concatenate([run(frames[start : start + BATCH]) for start in range(0, len(frames), BATCH)])
+        if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
+            raise WeightsError(
+                "the backbone gives features that are not finite, or beyond float16's 65504. "
+                "Check features.weights, or try features.precision fp32."
+            )
+        return features.astype(np.float16)
+
+    return extract
+
+
+def _openvino(backbone: Backbone, precision: str, size: int, threads: int) -> Runner:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report usage; OpenVINO does without
+    import openvino  # here, since it takes a second, and a GPU does without
+
+    example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls the tracing that OpenVINO does deprecated
+        model = openvino.convert_model(backbone, example_input=example, input=[-1, size, size, 3])
+    options = {
+        "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "EXECUTION_MODE_HINT": "PERFORMANCE" if precision == "bf16" else "ACCURACY",
+    }
+    compiled = openvino.Core().compile_model(model, "CPU", options)
+    return lambda frames: np.array(compiled([frames])[0], dtype=np.float32)
+
+
+def _torch(backbone: Backbone, precision: str, device: str) -> Runner:
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    network = backbone.to(device, dtype=dtype).to(memory_format=torch.channels_last)
+
+    def run(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.ascontiguousarray(frames))
+            if device != "cpu":
+                batch = batch.pin_memory().to(device, non_blocking=True)
+            return network(batch).float().cpu().numpy()
+
+    return run

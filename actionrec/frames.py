@@ -1,0 +1,138 @@
+"""The frame store: sampled frames of a shard's clips in one tar file, as WebDataset reads it.
+
+A clip's members are neighbours and share a key, a hash of the clip's id (names may hold dots and blanks, which WebDataset's keys
+may not): `<key>.json` (clip, label, frame indices), then `<key>.000.jpg`, `<key>.001.jpg`, ..., or one `<key>.npy`, uint8
+(T, size, size, 3), RGB.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrec.errors import DataError, VideoError
+from actionrec.video import SampledClip
+
+DESCRIPTION = "frames.json"
+LEDGER = "ledger.csv"
+LEDGER_HEADER = ("clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "error")
+
+
+@dataclass(frozen=True)
+class FrameSettings:
+    """Section `frames`."""
+
+    count: int
+    """Frames a clip (T), evenly spaced over it."""
+    size: int
+    """Width and height, pixels."""
+    format: Literal["jpeg", "raw"]
+    quality: int
+    """Of JPEG, 1 to 100; its colours are not subsampled (4:4:4)."""
+    shards: int
+    """Files that the clips are spread over."""
+    max_failed: float
+    """Share of clips that may fail to decode before the stage does."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("count", 1, 4096), ("size", 8, 4096), ("quality", 1, 100), ("shards", 1, 10_000)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be from {low} to {high}; got {getattr(self, name)}")
+        if not 0 <= self.max_failed <= 1:
+            raise ValueError(f"max_failed is a share, from 0 to 1; got {self.max_failed}")
+
+    def sampling(self) -> dict[str, Any]:
+        """What decides the pixels of a clip, whatever shard it lies in."""
+        return {key: value for key, value in asdict(self).items() if key not in ("shards", "max_failed")}
+
+
+class FrameWriter:
+    """Writes one shard; the same clips give the same bytes."""
+
+    def __init__(self, path: Path, settings: FrameSettings) -> None:
+        self.settings = settings
+        self.tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+
+    def __enter__(self) -> "FrameWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.tar.close()
+
+    def add(self, clip_id: str, label: str, clip: SampledClip) -> None:
+        key = hashlib.sha256(clip_id.encode()).hexdigest()[:16]
+        about = {"clip": clip_id, "label": label, "frame_indices": clip.indices, "decoded_frames": clip.decoded_frames}
+        self._member(f"{key}.json", json.dumps(about, ensure_ascii=False).encode())
+        if self.settings.format == "raw":
+            stream = io.BytesIO()
+            np.save(stream, clip.frames)
+            self._member(f"{key}.npy", stream.getvalue())
+        else:
+            for index, frame in enumerate(clip.frames):
+                self._member(f"{key}.{index:03d}.jpg", encode_jpeg(frame, self.settings.quality))
+
+    def _member(self, name: str, contents: bytes) -> None:
+        info = tarfile.TarInfo(name)
+        info.size = len(contents)
+        self.tar.addfile(info, io.BytesIO(contents))
+
+
+def read_shard(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield each clip of a shard: its id, and its frames (T, size, size, 3), RGB.
+
+    Raises:
+        DataError: the file is cut short or is no such shard.
+    """
+    try:
+        with tarfile.open(path, "r:") as tar:
+            clip_id = ""
+            jpegs: list[NDArray[np.uint8]] = []
+            for member in tar:
+                stream = tar.extractfile(member)
+                contents = stream.read() if stream else b""
+                if len(contents) != member.size:
+                    raise tarfile.ReadError("unexpected end of data")
+                if member.name.endswith(".json"):
+                    if jpegs:
+                        yield clip_id, np.stack(jpegs)
+                    clip_id, jpegs = json.loads(contents)["clip"], []
+                elif member.name.endswith(".npy"):
+                    yield clip_id, np.load(io.BytesIO(contents), allow_pickle=False)
+                else:
+                    jpegs.append(decode_jpeg(contents))
+            if jpegs:
+                yield clip_id, np.stack(jpegs)
+    except (tarfile.TarError, ValueError, KeyError, VideoError) as error:
+        raise DataError(f"{path} is damaged ({error}). Make it again: `dvc repro -f extract_frames`.") from None
+
+
+def count_clips(path: Path) -> int:
+    """Number of clips in a shard, from its table of members alone."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            return sum(name.endswith(".json") for name in tar.getnames())
+    except tarfile.TarError as error:
+        raise DataError(f"{path} is damaged ({error}). Make it again: `dvc repro -f extract_frames`.") from None
+
+
+def encode_jpeg(frame: NDArray[np.uint8], quality: int) -> bytes:
+    """Encode a picture (H, W, 3), RGB, without subsampling of its colours."""
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])
+    return jpeg.tobytes()
+
+
+def decode_jpeg(contents: bytes) -> NDArray[np.uint8]:
+    """Decode a picture to (H, W, 3), RGB."""
+    picture = cv2.imdecode(np.frombuffer(contents, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise VideoError("a stored frame is no JPEG picture")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)

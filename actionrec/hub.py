@@ -1,0 +1,45 @@
+"""torchvision's own weights, by name: found in torch's cache or downloaded there, their hash checked."""
+
+import logging
+import urllib.error
+from pathlib import Path
+
+import torch
+import torchvision
+
+from actionrec.errors import WeightsError
+from actionrec.files import sha256_of
+
+logger = logging.getLogger(__name__)
+
+
+def weights_file(backbone: str, name: str) -> Path:
+    """The file of a backbone's weights in torch's cache ($TORCH_HOME/hub/checkpoints), downloaded if need be.
+
+    Args:
+        name: such as IMAGENET1K_V1.
+
+    Raises:
+        WeightsError: no weights of that name, a download that fails, or a file whose hash is not the one in its name.
+    """
+    known = torchvision.models.get_model_weights(backbone)
+    try:
+        url = known[name].url
+    except KeyError:
+        names = ", ".join(["random", *known.__members__])
+        raise WeightsError(f"features.weights: {backbone} has no weights {name!r}; wanted one of {names}, or a path.") from None
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    prefix = path.stem.rsplit("-", 1)[-1]
+    if not path.is_file():
+        logger.info("downloading %s to %s", url, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
+        except (urllib.error.URLError, OSError, RuntimeError) as error:
+            raise WeightsError(
+                f"{url} cannot be downloaded ({error}). On a machine with network, fetch that file and put it at {path}; "
+                "or set features.weights to its path."
+            ) from None
+    if not sha256_of(path).startswith(prefix):
+        raise WeightsError(f"{path} is damaged: its SHA-256 does not start with {prefix}. Remove it, to download it again.")
+    return path

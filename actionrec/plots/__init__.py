@@ -1,0 +1,1 @@
+"""Pictures of results, as PNG bytes that are the same on every run."""

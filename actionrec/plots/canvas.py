@@ -1,0 +1,58 @@
+"""What all pictures share: fonts, colours, and PNG bytes that do not change from run to run."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from matplotlib import font_manager, style
+from matplotlib.figure import Figure
+
+DPI = 120
+
+# One colour a model, whatever else is in the picture: Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which people
+# with any colour vision can tell apart; its yellow is left out, as it is faint on white.
+COLOURS = {
+    "simple_rnn": "#E69F00",
+    "lstm": "#56B4E9",
+    "gru": "#009E73",
+    "bilstm": "#0072B2",
+    "stacked_lstm": "#D55E00",
+    "transformer": "#CC79A7",
+    "swin_transformer": "#000000",
+}
+GREY = "#666666"
+
+# Scripts that DejaVu lacks, where such a font is installed.
+FALLBACK_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai")
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw with the project's settings, whatever the user's matplotlibrc says."""
+    installed = set(font_manager.get_font_names())
+    settings: dict[str, Any] = {
+        "font.family": ["DejaVu Sans", *(font for font in FALLBACK_FONTS if font in installed)],
+        "font.size": 10,
+        "text.parse_math": False,  # a class may be named "$5 or $10"
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 11,
+        "figure.dpi": DPI,
+        "savefig.dpi": DPI,
+    }
+    with style.context(["default", settings]), warnings.catch_warnings():
+        # A character that no installed font has becomes an empty box; that is no reason to fail or to fill the log.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        yield
+
+
+def png(figure: Figure, *, tight: bool = False) -> bytes:
+    """Render a figure; `tight` grows or cuts the picture to what is drawn.
+
+    The "Software" entry would name matplotlib's version and so change the bytes.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None}, bbox_inches="tight" if tight else None, pad_inches=0.15)
+    return buffer.getvalue()

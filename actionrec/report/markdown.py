@@ -1,0 +1,334 @@
+"""The comparison in words and Markdown tables, to be read in a terminal as well as rendered."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrec import study
+from actionrec.comparison import Comparison, Setting, chosen_by_validation
+from actionrec.report import Timing, percent, shorten
+from actionrec.statistics import SIGNIFICANCE
+
+CONFUSED_PAIRS = 5  # of the best model, in the report
+PROTOCOLS = {
+    "group": " Group split: clips that come from one source video are all in training, or all in validation, or all in test.",
+    "random": " Random split: each clip falls to training, validation or test by chance, whatever video it was cut from.",
+}
+FEW_CLASSES = 5  # with so many or fewer, every answer is among the top five
+
+
+def p_value(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def report(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing], confusion: NDArray[np.int64]) -> str:
+    """Write report.md.
+
+    Args:
+        comparison: the models' standings, tests and advice.
+        setting: what the numbers hold for.
+        timings: of every model.
+        confusion: (K, K) counts of the best model.
+    """
+    sections = [
+        _opening(comparison, setting),
+        _results(comparison, setting),
+        _findings(comparison, setting),
+        _advice(comparison),
+        _training_time(comparison, setting, timings),
+        *([_against_study(comparison, setting)] if setting.dataset == study.DATASET else []),
+        _errors(comparison, setting, confusion),
+        _pairs(comparison, setting),
+        _data(setting),
+        _pictures(comparison),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def escape_markdown(text: str) -> str:
+    """Make any text safe in a Markdown paragraph or table cell, on one line."""
+    # An underscore between letters is no emphasis, and names of models are easier to read and search without backslashes.
+    line = re.sub(r"([\\`*{}\[\]<>#|~$])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """A Markdown table with padded columns, to be read in a terminal as well.
+
+    Args:
+        header: one title a column.
+        rows: cells, already escaped.
+        align: a letter a column, l or r.
+    """
+    widths = [max(3, *(len(row[column]) for row in (header, *rows))) for column in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if side == "r" else cell.ljust(width) for cell, width, side in zip(cells, widths, align, strict=True)
+        )
+        return f"| {' | '.join(padded)} |"
+
+    rule = [f"{'-' * (width - 1)}:" if side == "r" else "-" * width for width, side in zip(widths, align, strict=True)]
+    return "\n".join([line(header), f"| {' | '.join(rule)} |", *(line(row) for row in rows)])
+
+
+def _protocol(setting: Setting) -> str:
+    return f"Protocol: {escape_markdown(setting.phrase)}."
+
+
+def _class(name: str) -> str:
+    return escape_markdown(shorten(name, 60))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _opening(comparison: Comparison, setting: Setting) -> str:
+    lines = [
+        f"# Results on {escape_markdown(setting.dataset)}",
+        f"{len(comparison.standings)} models, {len(setting.class_names)} classes. Seed {setting.seed}, {setting.frames} frames "
+        f"a clip, backbone {escape_markdown(setting.backbone)} with weights {escape_markdown(setting.weights)}."
+        f"{PROTOCOLS.get(setting.protocol, '')}",
+        *_warnings(comparison, setting),
+    ]
+    return "\n\n".join(lines)
+
+
+def _warnings(comparison: Comparison, setting: Setting) -> list[str]:
+    """What a reader must know before the first number; as a list, or nothing."""
+    notes = []
+    if setting.weights == "random":
+        notes.append(
+            "**The backbone is untrained** (`features.weights: random`): these numbers show that the pipeline runs. They say "
+            "nothing about how well any model recognises actions in real footage."
+        )
+    if not any(one.beats_guessing for one in comparison.standings):
+        notes.append(
+            f"**No model is shown to have learned anything**: always answering the most frequent class would be right for "
+            f"{percent(comparison.guessing)} % of the test clips, and none is significantly better than that."
+        )
+    if setting.sibling_share > 0:
+        notes.append(
+            f"**The split leaks**: {percent(setting.sibling_share)} % of the test clips have a sibling, cut from the same "
+            "source video, in training. Expect lower numbers on new videos, by tens of points on some data sets; "
+            "`split.protocol: group` keeps siblings together."
+        )
+    if not setting.val_clips:
+        notes.append(
+            "**The epoch was chosen on the test clips** (`split.validation: 0`), so every accuracy is the highest of many "
+            "looks at the same clips, and too high by an unknown amount."
+        )
+    if len(setting.class_names) <= FEW_CLASSES:
+        notes.append(f"With {len(setting.class_names)} classes, top-5 is 100 % for any model and says nothing.")
+    if setting.classes_without_test_clips:
+        names = [_class(name) for name in setting.classes_without_test_clips]
+        shown = _listed(names) if len(names) <= 10 else f"{', '.join(names[:10])} and {len(names) - 10} more"
+        notes.append(f"No test clips, so nothing is known about: {shown}.")
+    if setting.duplicated_clips:
+        notes.append(f"{setting.duplicated_clips:,} clips are byte for byte the same as another one.")
+    return ["## Before you read the numbers", "\n".join(f"- {note}" for note in notes)] if notes else []
+
+
+def _results(comparison: Comparison, setting: Setting) -> str:
+    with_val = comparison.standings[0].val_top1 is not None
+    header = ["#", "model", "top-1 %", "95 % interval", "top-5 %", "mean class %"]
+    header += [*(["val top-1 %"] if with_val else []), "parameters", "top-1 % / M", "best epoch"]
+    rows = []
+    for one in comparison.standings:
+        row = [str(one.rank), one.name, percent(one.top1), f"{percent(one.interval.low)}–{percent(one.interval.high)}"]
+        row += [percent(one.top5), percent(one.mean_class)]
+        row += [percent(one.val_top1)] if one.val_top1 is not None else []
+        row += [f"{one.parameters:,}", f"{one.efficiency:.1f}", f"{one.best_epoch} of {one.epochs}"]
+        rows.append(row)
+    return "\n\n".join(
+        [
+            "## Results",
+            _protocol(setting),
+            table(header, rows, "rl" + "r" * (len(header) - 2)),
+            "Ranked by top-1 on the test clips, then mean class, then fewer parameters. Interval: Wilson. Mean class: every "
+            "class counts alike. Top-1 % / M: efficiency, top-1 percent for each million of parameters. Always answering the most "
+            f"frequent class: {percent(comparison.guessing)} %.",
+        ]
+    )
+
+
+def _findings(comparison: Comparison, setting: Setting) -> str:
+    first, advice = comparison.standings[0], comparison.advice
+    apart = [pair for pair in comparison.pairs if pair.apart]
+    behind = [pair.b for pair in apart if pair.a == first.name]
+    points = []
+    if advice.tied:
+        points.append(f"**Tie at the top**: the test cannot tell {_listed([first.name, *advice.tied])} apart.")
+    if behind:
+        points.append(f"**{first.name}** is significantly more accurate than {_listed(behind)}.")
+    beaten = {one.name: [pair.b for pair in apart if pair.a == one.name] for one in comparison.standings[1:]}
+    others = [f"{name} over {_listed(worse)}" for name, worse in beaten.items() if worse]
+    if others:
+        points.append(f"Other significant differences: {'; '.join(others)}.")
+    if not apart:
+        points.append("No two models differ significantly: their order above may be chance.")
+    by_validation = chosen_by_validation(comparison)
+    honest = "The first place was itself chosen on the test clips, so its accuracy is a little optimistic."
+    if by_validation:
+        scores = [f"{name} ({percent(comparison.standing(name).top1)} % on test)" for name in by_validation]
+        honest += f" Validation accuracy alone, which never saw them, is highest for {_listed(scores)}."
+    points.append(honest)
+    points.append(
+        f"Significant: exact McNemar test on the {setting.test_clips:,} test clips, Holm-corrected over all "
+        f"{len(comparison.pairs)} pairs, p < {SIGNIFICANCE}. One training run a model: another seed may order them otherwise. "
+        "Clips from one source video are alike, yet intervals and tests take clips as independent: both are too sure."
+    )
+    return "## What the numbers allow to say\n\n" + "\n".join(f"- {point}" for point in points)
+
+
+def _advice(comparison: Comparison) -> str:
+    advice = comparison.advice
+
+    def described(name: str) -> str:
+        one = comparison.standing(name)
+        return f"{percent(one.top1)} %, {one.parameters / 1e6:.2f} M parameters"
+
+    points = [f"**Most accurate: {advice.most_accurate}** ({described(advice.most_accurate)})"]
+    if advice.tied:
+        cheapest = "it" if advice.cheapest_tied == advice.most_accurate else f"**{advice.cheapest_tied}**"
+        points[0] += f": a tie with {_listed(advice.tied)}, of which {cheapest} is the cheapest"
+    smallest = f"**Smallest: {advice.smallest}** ({described(advice.smallest)})"
+    test = comparison.against_first(advice.smallest)
+    if test is not None:
+        gap = f"{100 * test.difference:.1f} points below {test.a}"
+        smallest += f": {gap}, a {'significant difference' if test.apart else 'gap that may be chance'}"
+    points.append(smallest)
+    points.append(f"**Balanced: {advice.balanced}** ({described(advice.balanced)})")
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in advice.avoid.items():
+        by_reason.setdefault(reason, []).append(name)
+    points += [f"**Avoid: {_listed(names)}**: {reason}" for reason, names in by_reason.items()] or ["**Avoid:** none"]
+    all_avoided = len(advice.avoid) == len(comparison.standings)
+    return "\n\n".join(
+        [
+            "## Which one to deploy",
+            *(["None of them; by the numbers alone:"] if all_avoided else []),
+            "\n".join(f"- {point}." for point in points),
+            "Rules. Avoid: not significantly better than always answering the most frequent class, or another model is "
+            "significantly more accurate and no larger. Smallest: fewest parameters. Balanced: highest efficiency among the "
+            "first and those tied with it. Smallest, balanced and cheapest pass over models to avoid, unless all are.",
+        ]
+    )
+
+
+def _training_time(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing]) -> str:
+    order = [one.name for one in comparison.standings]
+    rows = [
+        [
+            name,
+            f"{timings[name].train_seconds:.1f}",
+            f"{timings[name].clips_per_second:,.0f}",
+            escape_markdown(timings[name].device),
+        ]
+        for name in order
+    ]
+    total = sum(timings[name].train_seconds for name in order)
+    notes = f"{total:.1f} s in all, features already extracted; {setting.train_clips:,} training clips."
+    notes += " Timings vary from run to run."
+    if len({timings[name].device for name in order}) > 1:
+        notes += " **The models were trained on different devices: do not compare their times.**"
+    header = ["model", "training s", "clips/s", "device"]
+    return f"## Training time\n\n{_protocol(setting)}\n\n{table(header, rows, 'lrrl')}\n\n{notes}"
+
+
+def _against_study(comparison: Comparison, setting: Setting) -> str:
+    rows = []
+    for one in comparison.standings:
+        theirs = study.RESULTS.get(one.name)
+        if theirs is None:
+            continue
+        rows.append(
+            [
+                one.name,
+                f"{percent(one.top1)} ({percent(one.interval.low)}–{percent(one.interval.high)})",
+                f"{theirs.top1_percent:.2f} ({percent(theirs.interval.low)}–{percent(theirs.interval.high)})",
+                f"{100 * one.top1 - theirs.top1_percent:+.1f}",
+                percent(one.top5),
+                f"{theirs.top5_percent:.2f}",
+                f"{one.parameters:,}",
+                f"{theirs.parameters:,}",
+            ]
+        )
+    header = ["model", "top-1 % here", "top-1 % study", "difference", "top-5 % here", "study", "parameters here", "study"]
+    return "\n\n".join(
+        [
+            "## Beside the study",
+            f"{_protocol(setting)}  \nThe study's protocol: {study.PROTOCOL}; {study.DEVICE}. Source: {study.SOURCE}.",
+            table(header, rows, "lrrrrrrr"),
+            f"About {100 * study.TEST_CLIPS_WITH_SIBLING_IN_TRAINING:.1f} % of the study's test clips have a sibling from the "
+            f"same source video in training (here: {percent(setting.sibling_share)} %), which raises its numbers. A difference "
+            "between two protocols is no verdict on either's models, and no test is made on it. The study's intervals are "
+            "computed here from its published percentages.",
+        ]
+    )
+
+
+def _errors(comparison: Comparison, setting: Setting, confusion: NDArray[np.int64]) -> str:
+    best = comparison.standings[0].name
+    wrong = confusion - np.diag(np.diag(confusion))
+    totals = confusion.sum(axis=1)
+    # Most frequent first; among equals, in the order of the classes.
+    worst = [divmod(int(index), len(wrong)) for index in np.argsort(-wrong, axis=None, kind="stable")[:CONFUSED_PAIRS]]
+    rows = [
+        [
+            escape_markdown(setting.class_names[true]),
+            escape_markdown(setting.class_names[said]),
+            f"{wrong[true, said]} of {totals[true]}",
+        ]
+        for true, said in worst
+        if wrong[true, said]
+    ]
+    body = table(["true class", "taken for", "test clips"], rows, "llr") if rows else "None: every test clip is right."
+    return f"## Commonest errors of {best}\n\n{_protocol(setting)}\n\n{body}"
+
+
+def _pairs(comparison: Comparison, setting: Setting) -> str:
+    rows = [
+        [
+            pair.a,
+            pair.b,
+            f"{100 * pair.difference:+.1f}",
+            str(pair.only_a_right),
+            str(pair.only_b_right),
+            p_value(pair.p),
+            p_value(pair.p_holm),
+            pair.verdict,
+        ]
+        for pair in comparison.pairs
+    ]
+    header = ["a", "b", "a − b, points", "only a right", "only b right", "p", "p (Holm)", "verdict"]
+    return f"## All pairs\n\n{_protocol(setting)}\n\n{table(header, rows, 'llrrrrrl')}"
+
+
+def _data(setting: Setting) -> str:
+    rows = [
+        ["clips in the data set", f"{setting.clips:,}"],
+        ["of these: not decodable, left out", f"{setting.failed:,}"],
+        [f"of these: fewer than {setting.frames} frames, padded", f"{setting.padded:,}"],
+        ["training clips", f"{setting.train_clips:,}"],
+        ["validation clips", f"{setting.val_clips:,}"],
+        ["test clips", f"{setting.test_clips:,}"],
+        ["test clips with a sibling in training", f"{percent(setting.sibling_share)} %"],
+    ]
+    return f"## Data\n\n{_protocol(setting)}\n\n{table(['what', 'count'], rows, 'lr')}"
+
+
+def _pictures(comparison: Comparison) -> str:
+    lines = [
+        "## Pictures",
+        "![All models: top-1, top-5, training time, parameters](../plots/model_comparison.png)",
+        "![Training curves of all models](../plots/all_models_grid.png)",
+        "\n".join(
+            f"- {one.name}: [curves](../plots/{one.name}_curves.png), [confusion matrix](../plots/{one.name}_confusion.png)"
+            for one in comparison.standings
+        ),
+    ]
+    return "\n\n".join(lines)

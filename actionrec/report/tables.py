@@ -1,0 +1,112 @@
+"""The results table as CSV for spreadsheets and as LaTeX for papers."""
+
+from collections.abc import Mapping
+
+from actionrec.comparison import Comparison, Setting
+from actionrec.report import Timing, percent
+
+CSV_HEADER = (
+    "rank",
+    "model",
+    "top1_percent",
+    "top1_low_percent",
+    "top1_high_percent",
+    "top5_percent",
+    "mean_class_percent",
+    "val_top1_percent",
+    "best_epoch",
+    "parameters",
+    "efficiency_percent_per_million",
+    "p_against_best",
+    "tied_with_best",
+    "train_seconds",
+    "clips_per_second",
+    "device",
+    "dataset",
+    "protocol",
+    "fold",
+    "folds",
+    "epoch_chosen_on",
+    "test_clips",
+    "backbone",
+    "weights",
+)
+
+
+def csv_rows(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing]) -> list[list[str | int | float]]:
+    """Rows under CSV_HEADER, in order of rank; a missing value is empty."""
+    rows: list[list[str | int | float]] = []
+    for one in comparison.standings:
+        shares = (one.top1, one.interval.low, one.interval.high, one.top5, one.mean_class)
+        test = comparison.against_first(one.name)
+        timing = timings[one.name]
+        rows.append(
+            [
+                one.rank,
+                one.name,
+                *(f"{100 * share:.2f}" for share in shares),
+                "" if one.val_top1 is None else f"{100 * one.val_top1:.2f}",
+                one.best_epoch,
+                one.parameters,
+                f"{one.efficiency:.3f}",
+                "" if test is None else f"{test.p_holm:.4g}",
+                "yes" if test is None or not test.apart else "no",
+                f"{timing.train_seconds:.1f}",
+                f"{timing.clips_per_second:.1f}",
+                timing.device,
+                setting.dataset,
+                setting.protocol,
+                setting.fold,
+                setting.folds,
+                setting.epoch_chosen_on,
+                setting.test_clips,
+                setting.backbone,
+                setting.weights,
+            ]
+        )
+    return rows
+
+
+def latex(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing]) -> str:
+    """Write a table for the booktabs package; the label is tab:actionrec-results.
+
+    Bold: the first model and those that the test cannot tell from it.
+    """
+    titles = ["Model", "Top-1 (\\%)", "95\\,\\% interval", "Top-5 (\\%)", "Mean class (\\%)"]
+    titles += ["Parameters (M)", "Top-1/M", "Training (s)"]
+    lines = [
+        "% Needs \\usepackage{booktabs}.",
+        "\\begin{table}",
+        "  \\centering",
+        f"  \\caption{{Test accuracy ({escape_latex(setting.phrase)}). Top-1 with 95\\,\\% Wilson interval; bold: the highest "
+        "top-1 and all that an exact McNemar test, Holm-corrected over all pairs, cannot tell from it. "
+        f"Backbone: {escape_latex(setting.backbone)}, weights: {escape_latex(setting.weights)}.}}",
+        "  \\label{tab:actionrec-results}",
+        "  \\begin{tabular}{lrcrrrrr}",
+        "    \\toprule",
+        f"    {' & '.join(titles)} \\\\",
+        "    \\midrule",
+    ]
+    for one in comparison.standings:
+        test = comparison.against_first(one.name)
+        top1 = percent(one.top1) if test is not None and test.apart else f"\\textbf{{{percent(one.top1)}}}"
+        cells = [
+            escape_latex(one.name),
+            top1,
+            f"{percent(one.interval.low)}--{percent(one.interval.high)}",
+            percent(one.top5),
+            percent(one.mean_class),
+            f"{one.parameters / 1e6:.2f}",
+            f"{one.efficiency:.1f}",
+            f"{timings[one.name].train_seconds:.1f}",
+        ]
+        lines.append(f"    {' & '.join(cells)} \\\\")
+    lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def escape_latex(text: str) -> str:
+    """Make any text safe in a LaTeX paragraph."""
+    signs = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    signs |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    return "".join(signs.get(sign, sign) for sign in " ".join(text.split()))

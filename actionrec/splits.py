@@ -1,0 +1,147 @@
+"""Who learns from what: clips divided into train, validation and test.
+
+Clips that belong together stay on one side. Under `group`, that is a group NUMBER across all classes (on UCF-50, 25 folds are
+the established leave-one-group-out); under `random`, the study's protocol, each clip stands alone, and siblings cut from one
+source video land on both sides. Under either, the same bytes under two names stay together.
+"""
+
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrec.clips import Clip, class_names
+from actionrec.errors import DataError
+from actionrec.files import read_csv, write_csv
+
+SUBSETS = ("train", "val", "test")
+HEADER = ("clip", "subset")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Section `split`."""
+
+    protocol: Literal["group", "random"]
+    folds: int
+    """The test set is one of so many parts of equal size."""
+    fold: int
+    """Which part is the test set: 0 to folds - 1."""
+    validation: float
+    """Share of the other clips on which the best epoch is chosen; 0 chooses it on the test set, as the study did."""
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise ValueError(f"folds must be at least 2; got {self.folds}")
+        if not 0 <= self.fold < self.folds:
+            raise ValueError(f"fold must be from 0 to {self.folds - 1} (folds is {self.folds}); got {self.fold}")
+        if not 0 <= self.validation <= 0.5:
+            raise ValueError(f"validation must be from 0 to 0.5; got {self.validation}")
+
+
+def divide(clips: Sequence[Clip], settings: SplitSettings, seed: int) -> dict[str, str]:
+    """Assign each clip id to a subset, stratified by class as far as what belongs together allows.
+
+    A class whose clips all belong together cannot be on two sides: it is trained on and not tested.
+
+    Args:
+        clips: in any order; the result does not depend on it.
+
+    Raises:
+        DataError: fewer units than folds, or a class that is left without a training clip.
+    """
+    clips = sorted(clips, key=lambda clip: clip.id)
+    units = units_of(clips, by_group=settings.protocol == "group")
+    labels = np.array([clip.label for clip in clips])
+    subsets = np.full(len(clips), "train", dtype="<U5")
+    subsets[_draw(labels, units, subsets == "train", settings.folds, settings.fold, seed)] = "test"
+    if settings.validation:
+        parts = max(2, round(1 / settings.validation))
+        subsets[_draw(labels, units, subsets == "train", parts, 0, seed)] = "val"
+    untrained = sorted(set(labels) - set(labels[subsets == "train"]))
+    if untrained:
+        raise DataError(
+            f"no training clip is left of {', '.join(untrained)}: their clips come from too few groups. "
+            "Add clips from other sources, or change split.fold, split.folds or seed in params.yaml."
+        )
+    return dict(zip([clip.id for clip in clips], subsets.tolist(), strict=True))
+
+
+def _draw(
+    labels: NDArray[np.str_], units: NDArray[np.int64], pool: NDArray[np.bool_], parts: int, part: int, seed: int
+) -> NDArray[np.int64]:
+    """Draw one of `parts` equal, stratified parts of the pool; indices into the clips."""
+    from sklearn.model_selection import StratifiedGroupKFold  # here: those who only read a split need not wait for it
+
+    units_of_class = {label: set(units[pool & (labels == label)]) for label in set(labels[pool])}
+    pinned = {unit for those in units_of_class.values() if len(those) == 1 for unit in those}
+    candidates = np.flatnonzero(pool & ~np.isin(units, list(pinned)))
+    available = len(set(units[candidates]))
+    if available < parts:
+        raise DataError(
+            f"wanted {parts} parts of the clips, but there are only {available} that can be separated (groups, or clips under "
+            "split.protocol=random, of classes that have more than one). Lower split.folds or raise split.validation in "
+            "params.yaml, or add clips from other sources."
+        )
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a class with fewer clips than parts: summarise() tells which are not tested
+        drawn = list(splitter.split(candidates, labels[candidates], units[candidates]))[part][1]
+    return candidates[drawn]
+
+
+def units_of(clips: Sequence[Clip], *, by_group: bool) -> NDArray[np.int64]:
+    """Number the clips so that those which belong together share a number: same contents, and same group where asked for."""
+    root = list(range(len(clips)))
+
+    def find(index: int) -> int:
+        while root[index] != index:
+            root[index] = root[root[index]]
+            index = root[index]
+        return index
+
+    first: dict[tuple[str, str], int] = {}
+    for index, clip in enumerate(clips):
+        keys = [("contents", clip.sha256)] + ([("group", clip.group)] if by_group else [])
+        for key in keys:
+            one, other = find(first.setdefault(key, index)), find(index)
+            root[max(one, other)] = min(one, other)
+    return np.array([find(index) for index in range(len(clips))], dtype=np.int64)
+
+
+def duplicates(clips: Sequence[Clip]) -> list[list[Clip]]:
+    """Clips with the same bytes under different names, each set sorted by id."""
+    by_contents = defaultdict(list)
+    for clip in sorted(clips, key=lambda clip: clip.id):
+        by_contents[clip.sha256].append(clip)
+    return [same for same in by_contents.values() if len(same) > 1]
+
+
+def summarise(clips: Sequence[Clip], subsets: Mapping[str, str]) -> dict[str, Any]:
+    """Count what a split did: clips and groups a subset, siblings across sides, duplicates, untested classes."""
+    counts = Counter(subsets.values())
+    trained = {(clip.label, clip.group) for clip in clips if subsets[clip.id] == "train"}
+    tested = [clip for clip in clips if subsets[clip.id] == "test"]
+    return {
+        "classes": len(class_names(clips)),
+        "clips": len(clips),
+        "groups": len({clip.group for clip in clips}),
+        **{f"{subset}_clips": counts[subset] for subset in SUBSETS},
+        "test_clips_with_sibling_in_training": sum((clip.label, clip.group) in trained for clip in tested) / len(tested),
+        "duplicated_clips": sum(len(same) for same in duplicates(clips)),
+        "classes_without_test_clips": sorted(set(class_names(clips)) - {clip.label for clip in tested}),
+    }
+
+
+def write_split(path: Path, subsets: Mapping[str, str]) -> None:
+    write_csv(path, HEADER, sorted(subsets.items()))
+
+
+def read_split(path: Path) -> dict[str, str]:
+    """Read data/split.csv: clip id -> train, val or test."""
+    return {row["clip"]: row["subset"] for row in read_csv(path, HEADER)}

@@ -1,0 +1,74 @@
+"""State dicts: read from files without running code from them, checked against a network, and identified by a hash."""
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from actionrec.errors import WeightsError
+
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_LISTED = 3
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from a .safetensors, .pth or .pt file (also one below `state_dict` or `model_state_dict`).
+
+    Raises:
+        WeightsError: no such file, or one that is cut short, a Git LFS pointer, or no state dict.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file (features.weights in params.yaml).")
+    with path.open("rb") as stream:
+        if stream.read(40).startswith(b"version https://git-lfs"):
+            raise WeightsError(f"{path} is a Git LFS pointer, not weights. Fetch the file itself: `git lfs pull`.")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).split("\n", 1)[0][:160]
+        raise WeightsError(f"{path} is cut short, damaged, or no weights file ({reason}). Fetch it again.") from None
+    for wrapper in _WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} holds {type(state).__name__}, not a state dict of named tensors.")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}  # DataParallel's prefix
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor], whose: str) -> None:
+    """Load a state dict whose names and shapes must all match.
+
+    Args:
+        whose: the file or name, for messages.
+
+    Raises:
+        WeightsError: names are missing or surplus, or shapes differ.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    got = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    optional = {name for name in wanted if name.endswith("num_batches_tracked")}  # a counter that inference never reads
+    problems = [f"{name} is missing" for name in wanted if name not in got and name not in optional]
+    problems += [f"{name} is unknown" for name in got if name not in wanted]
+    problems += [
+        f"{name} has shape {got[name]}, wanted {wanted[name]}" for name in wanted if name in got and got[name] != wanted[name]
+    ]
+    if problems:
+        more = f" and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
+        raise WeightsError(f"{whose} does not fit: {'; '.join(problems[:_LISTED])}{more}.")
+    network.load_state_dict(dict(state), strict=False)
+
+
+def state_sha256(network: nn.Module) -> str:
+    """SHA-256 over the names, shapes and values of a state dict, in hexadecimal: the identity of weights, wherever from."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        total.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        total.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+    return total.hexdigest()

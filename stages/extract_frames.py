@@ -1,0 +1,114 @@
+"""Decode each clip, sample its frames evenly, and store them: data/frames/."""
+
+import logging
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+
+from actionrec import entry, files, frames, machine, params, paths, shards, video
+from actionrec.clips import Clip, read_clips
+from actionrec.errors import VideoError
+from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
+from actionrec.params import DataSettings
+from actionrec.shards import Advance, Task, shard_name, shard_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of params.yaml."""
+
+    data: DataSettings
+    frames: FrameSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard: which clips, where, and how."""
+
+    clips: list[Clip]
+    folder: Path
+    settings: FrameSettings
+
+
+def main() -> None:
+    settings = params.read(Params)
+    clips = read_clips(paths.CLIPS)
+    tasks = plan(clips, paths.RAW / settings.data.dataset, settings.frames)
+    made = shards.complete("frames", tasks, extract, what="Extracting frames", workers=machine.workers())
+
+    ledger = sorted((row for folder in made.values() for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)), key=clip_of)
+    failed = [row for row in ledger if row["error"]]
+    counts = {
+        "clips": len(ledger),
+        "decoded": len(ledger) - len(failed),
+        "padded": sum(int(row["padded"]) > 0 for row in ledger),
+        "failed": len(failed),
+    }
+    refuse_too_many(failed, len(ledger), settings.frames.max_failed)
+    with files.whole_folder(paths.FRAMES) as draft:
+        shards.link_into(draft, {f"{name}.tar": folder / "frames.tar" for name, folder in made.items()})
+        files.write_csv(draft / LEDGER, LEDGER_HEADER, ([*row.values()] for row in ledger))
+        files.write_json(draft / DESCRIPTION, settings.frames.sampling())
+    files.write_json(paths.FRAME_METRICS, counts)
+    logger.info("%(clips)d clips: %(decoded)d decoded (%(padded)d padded), %(failed)d failed", counts)
+
+
+def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]:
+    """Spread the clips over shards."""
+    of_shard = defaultdict(list)
+    for clip in clips:
+        of_shard[shard_of(clip.id, settings.shards)].append(clip)
+    code = shards.code_digest([video.__file__, frames.__file__, __file__])
+    tasks = []
+    for number, inside in sorted(of_shard.items()):
+        key = {
+            "clips": [asdict(clip) for clip in inside],
+            "sampling": settings.sampling(),
+            "code": code,
+            "cv2": cv2.__version__,
+        }
+        tasks.append(Task(shard_name(number), files.digest(key), len(inside), Job(inside, folder, settings)))
+    return tasks
+
+
+def extract(job: Job, draft: Path, advance: Advance) -> None:
+    """Make one shard: frames.tar, and the ledger of its clips."""
+    cv2.setNumThreads(1)
+    rows = []
+    with FrameWriter(draft / "frames.tar", job.settings) as writer:
+        for clip in job.clips:
+            try:
+                sampled = video.sample_clip(job.folder / clip.id, job.settings.count, job.settings.size)
+            except VideoError as error:
+                rows.append([clip.id, error.header_frames, error.decoded_frames, 0, 0, video.DECODER, str(error)])
+            else:
+                unique = sampled.unique_frames
+                repeated = job.settings.count - unique
+                rows.append([clip.id, sampled.header_frames, sampled.decoded_frames, unique, repeated, video.DECODER, ""])
+                writer.add(clip.id, clip.label, sampled)
+            advance(1)
+    files.write_csv(draft / LEDGER, LEDGER_HEADER, rows)
+
+
+def refuse_too_many(failed: list[dict[str, str]], total: int, allowed: float) -> None:
+    """Raise a VideoError with a list of the failed clips where their share is more than `allowed`."""
+    listed = "\n".join(f"  {row['clip']}: {row['error']}" for row in failed)
+    if len(failed) > allowed * total or len(failed) == total:
+        raise VideoError(
+            f"{len(failed)} of {total} clips cannot be decoded (allowed: {allowed:.1%} of them):\n{listed}\n"
+            "Mend or remove them, or raise frames.max_failed in params.yaml to go on without them."
+        )
+    if failed:
+        logger.warning("%d of %d clips cannot be decoded and are left out:\n%s", len(failed), total, listed)
+
+
+def clip_of(row: dict[str, str]) -> str:
+    return row["clip"]
+
+
+if __name__ == "__main__":
+    entry.run(main)

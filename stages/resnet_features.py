@@ -1,0 +1,88 @@
+"""Turn each clip's stored frames into features with a frozen backbone: data/features/."""
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from actionrec import backbones, entry, extractors, features, files, frames, machine, params, paths, shards
+from actionrec.backbones import FeatureSettings
+from actionrec.errors import DataError
+from actionrec.extractors import Extractor
+from actionrec.frames import DESCRIPTION
+from actionrec.shards import Advance, Task
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of params.yaml."""
+
+    features: FeatureSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard: its frames, and what to run over them."""
+
+    shard: Path
+    settings: FeatureSettings
+    source: dict[str, Any]
+    device: str
+
+
+def main() -> None:
+    settings = params.read(Params).features
+    device = machine.device()
+    description = files.read_json(paths.FRAMES / DESCRIPTION)
+    source = {**backbones.describe(settings, backbones.create_backbone(settings)), "frames": description}
+    tasks = plan(settings, source, device)
+    workers = machine.workers() if device == "cpu" else 1
+    made = shards.complete("features", tasks, extract, what="Extracting features", workers=workers)
+    with files.whole_folder(paths.FEATURES) as draft:
+        shards.link_into(draft, {f"{name}.safetensors": folder / "features.safetensors" for name, folder in made.items()})
+    logger.info("%d clips in %d shards", sum(task.clips for task in tasks), len(tasks))
+
+
+def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list[Task]:
+    """One task for each shard of frames; shards that hold no clip (all failed to decode) are passed over."""
+    found = sorted(paths.FRAMES.glob("*.tar"))
+    if not found:
+        raise DataError(f"{paths.FRAMES} has no frames. Run `dvc repro extract_frames`.")
+    code = shards.code_digest([backbones.__file__, extractors.__file__, features.__file__, frames.__file__])
+    made_by = [extractors.runtime(device), device.partition(":")[0], torch.__version__]
+    tasks = []
+    for path in found:
+        clips = frames.count_clips(path)
+        if clips:
+            key = {"frames": files.sha256_of(path), "source": source, "code": code, "made_by": made_by}
+            tasks.append(Task(path.stem, files.digest(key), clips, Job(path, settings, source, device)))
+    return tasks
+
+
+def extract(job: Job, draft: Path, advance: Advance) -> None:
+    """Make one shard of features."""
+    extractor = _extractor(job.settings, job.source["frames"]["size"], job.device)
+    made = {}
+    for clip_id, clip_frames in frames.read_shard(job.shard):
+        made[clip_id] = extractor(clip_frames)
+        advance(1)
+    features.write_shard(draft / "features.safetensors", made, job.source)
+
+
+@lru_cache(maxsize=1)
+def _extractor(settings: FeatureSettings, size: int, device: str) -> Extractor:
+    """Prepared once a process."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)  # as many processes as cores; a result must not depend on how many
+    backbone = backbones.create_backbone(settings)
+    return extractors.create_extractor(backbone, precision=settings.precision, size=size, device=device, threads=1)
+
+
+if __name__ == "__main__":
+    entry.run(main)

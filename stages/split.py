@@ -1,0 +1,41 @@
+"""Find the clips, and divide them: data/clips.csv and data/split.csv."""
+
+import logging
+from dataclasses import asdict, dataclass
+
+from actionrec import entry, params, paths
+from actionrec.clips import find_clips, write_clips
+from actionrec.files import write_json
+from actionrec.params import DataSettings
+from actionrec.splits import SplitSettings, divide, duplicates, summarise, write_split
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of params.yaml."""
+
+    seed: int
+    data: DataSettings
+    split: SplitSettings
+
+
+def main() -> None:
+    settings = params.read(Params)
+    clips = find_clips(paths.RAW / settings.data.dataset)
+    for same in duplicates(clips):
+        kind = "the same contents" if len({clip.label for clip in same}) == 1 else "the same contents in DIFFERENT classes"
+        logger.warning("%s, kept on one side of the split: %s", kind, ", ".join(clip.id for clip in same))
+    subsets = divide(clips, settings.split, settings.seed)
+    summary = {"dataset": settings.data.dataset, **asdict(settings.split), "seed": settings.seed, **summarise(clips, subsets)}
+    if summary["classes_without_test_clips"]:
+        logger.warning("no test clips of: %s", ", ".join(summary["classes_without_test_clips"]))
+    write_clips(paths.CLIPS, clips)
+    write_split(paths.SPLIT, subsets)
+    write_json(paths.SPLIT_METRICS, summary)
+    logger.info("%d clips: %s", len(clips), ", ".join(f"{summary[f'{name}_clips']} {name}" for name in ("train", "val", "test")))
+
+
+if __name__ == "__main__":
+    entry.run(main)

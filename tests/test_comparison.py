@@ -1,0 +1,156 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from fabricate import first_right, trained
+
+from actionrec import comparison
+from actionrec.comparison import compare
+from actionrec.errors import DataError
+
+
+def test_ranking_is_by_top1_then_mean_class_then_parameters():
+    # All have 3 of 4 right: `a` 3 of 3 and 0 of 1 in the two classes, `b` and `c` 2 of 3 and 1 of 1.
+    uneven = {"labels": np.array([0, 0, 0, 1]), "clips": np.array(list("wxyz"))}
+    a = trained("a", [1, 1, 1, 0], logits=np.eye(4, dtype=np.float32)[[0, 0, 0, 2]], **uneven)
+    b = trained("b", [1, 1, 0, 1], logits=np.eye(4, dtype=np.float32)[[0, 0, 2, 1]], **uneven)
+    c = dataclasses.replace(b, name="c", parameters=10)
+    result = compare([a, b, c])
+    assert [one.name for one in result.standings] == ["c", "b", "a"]
+    assert [one.rank for one in result.standings] == [1, 2, 3]
+    assert result.standing("b").mean_class == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_ranking_does_not_depend_on_the_order_of_the_models():
+    models = [trained(name, first_right(count)) for name, count in (("a", 50), ("b", 50), ("c", 90))]
+    forward, backward = compare(models), compare(models[::-1])
+    assert forward.standings == backward.standings
+    assert forward.pairs == backward.pairs
+    assert forward.advice == backward.advice
+
+
+def test_standing_holds_what_the_clips_say():
+    one = compare([trained("a", first_right(96), parameters=2_000_000, val_right=first_right(5, 10))]).standings[0]
+    assert one.top1 == 0.96
+    assert one.val_top1 == 0.5
+    assert one.efficiency == pytest.approx(48)
+    assert 0.90 < one.interval.low < 0.96 < one.interval.high < 0.99
+
+
+def test_pairs_are_tested_on_the_same_clips_and_corrected_for_all_of_them():
+    result = compare([trained("a", first_right(90)), trained("b", first_right(82)), trained("c", first_right(81))])
+    pair = result.pair("b", "a")
+    assert (pair.a, pair.b, pair.only_a_right, pair.only_b_right) == ("a", "b", 8, 0)
+    assert pair.difference == pytest.approx(0.08)
+    assert pair.p == pytest.approx(2 / 2**8)
+    assert pair.p_holm == pytest.approx(2 * pair.p)  # a against c is smaller still, then this one, then b against c
+    assert pair.verdict == "a is better"
+    assert result.pair("b", "c").verdict == "tie"
+    assert len(result.pairs) == 3
+
+
+def test_a_tie_is_called_a_tie_and_the_cheapest_of_it_is_named():
+    result = compare(
+        [
+            trained("big", first_right(90), parameters=9_000_000),
+            trained("small", first_right(88), parameters=1_000_000),
+            trained("poor", first_right(60), parameters=500_000),
+        ]
+    )
+    advice = result.advice
+    assert advice.most_accurate == "big"
+    assert advice.tied == ("small",)
+    assert advice.cheapest_tied == advice.balanced == "small"
+    assert advice.smallest == "poor"  # worse, but smaller than all that are better: a fair trade
+    assert advice.avoid == {}
+
+
+def test_a_model_that_a_smaller_one_beats_is_to_be_avoided():
+    advice = compare([trained("good", first_right(95)), trained("fat", first_right(60), parameters=5_000_000)]).advice
+    assert advice.avoid == {"fat": "good is significantly more accurate and no larger"}
+    assert advice.tied == ()
+    assert advice.balanced == advice.smallest == advice.cheapest_tied == "good"
+
+
+def test_models_that_may_be_guessing_are_avoided_but_still_ranked():
+    result = compare([trained("a", first_right(26)), trained("b", first_right(24), parameters=10)])
+    assert result.guessing == 0.25
+    assert set(result.advice.avoid) == {"a", "b"}
+    assert result.advice.most_accurate == "a"
+    assert result.advice.smallest == "b"
+
+
+def test_a_guessing_model_is_not_the_smallest_to_take():
+    result = compare([trained("a", first_right(95), parameters=10_000_000), trained("b", first_right(25), parameters=10)])
+    assert result.advice.smallest == "a"
+    assert "most frequent class" in result.advice.avoid["b"]
+
+
+def test_validation_may_choose_another_model():
+    models = [
+        trained("a", first_right(90), val_right=first_right(5, 10)),
+        trained("b", first_right(80), val_right=first_right(8, 10)),
+    ]
+    assert comparison.chosen_by_validation(compare(models)) == ("b",)
+    assert comparison.chosen_by_validation(compare([trained("a", first_right(9))])) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"class_names": ("a", "b", "c", "z")}, "b and a know different classes (4 and 4; not in both: d, z)"),
+        ({"class_names": ("b", "a", "c", "d")}, "(4 and 4; not in both: the same names in another order)"),
+        (
+            {"features": {"backbone": "resnet50", "weights": "random", "weights_sha256": "beef"}},
+            "b and a were trained on different features (weights_sha256: beef and 1234). Run `dvc repro`",
+        ),
+        ({"frames": {"count": 16}}, "b and a were trained on different frames (count: 16 and 32)"),
+        (
+            {"clips": np.array(["0000.avi", "0001.avi", "0002.avi", "new.avi"])},
+            "b and a have predictions for different clips (4 and 4; not in both: 0003.avi (test), new.avi (test))",
+        ),
+        ({"subsets": np.array(["test", "test", "test", "val"])}, "not in both: 0003.avi (test), 0003.avi (val)"),
+        ({"labels": np.array([0, 1, 2, 2])}, "b and a disagree about the true class of 0003.avi (2 and 3)"),
+        ({"test_top1": 0.5}, "b: metrics.json says test_top1 = 0.500000, but its predictions give 0.750000"),
+    ],
+)
+def test_models_that_cannot_be_compared_are_refused(change, message):
+    a = trained("a", [1, 1, 1, 0])
+    with pytest.raises(DataError) as error:
+        compare([a, dataclasses.replace(a, name="b", **change)])
+    assert message in str(error.value)
+    assert "Run `dvc repro" in str(error.value)
+
+
+def test_no_test_clips_is_an_error():
+    with pytest.raises(DataError, match="a has no predictions for test clips"):
+        compare([trained("a", [1, 0], subsets=np.array(["val", "val"]))])
+
+
+def test_summary_is_json_without_nothing_and_without_timings():
+    models = [trained("a", first_right(90)), trained("b", first_right(20))]
+    setting = comparison.Setting.of(
+        models[0],
+        {
+            "dataset": "sample",
+            "protocol": "group",
+            "folds": 5,
+            "fold": 0,
+            "seed": 0,
+            "test_clips_with_sibling_in_training": 0.0,
+            "duplicated_clips": 0,
+            "classes_without_test_clips": [],
+        },
+        {"clips": 400, "padded": 0, "failed": 0},
+    )
+    text = json.dumps(comparison.summary(compare(models), setting, ["b", "a"]), allow_nan=False)
+    summary = json.loads(text)
+    assert summary["best"] == "a"
+    assert list(summary["models"]) == ["b", "a"]
+    assert summary["models"]["a"]["rank"] == 1
+    assert summary["models"]["b"]["tied_with_best"] is False
+    assert summary["epoch_chosen_on"] == "test"
+    assert summary["pairs"][0]["verdict"] == "a is better"
+    assert "null" not in text
+    assert "second" not in text
