@@ -1,5 +1,8 @@
 """Frozen image networks that turn a frame into a feature vector: torchvision's classification models without their last layer."""
 
+import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +14,17 @@ from torch import Tensor, nn
 from actionrec import hub, weights
 from actionrec.errors import ParamsError
 
-# Of ImageNet's pictures, as torchvision's weights expect them: red, green, blue, on a scale from 0 to 1.
+# Of ImageNet's pictures, as nearly all of torchvision's weights expect them: red, green, blue, on a scale from 0 to 1.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+_HALF = (0.5, 0.5, 0.5)
+
+# Names of layers in files that torchvision published before it renamed them: DenseNet's and the vision transformers'.
+_RENAMED = (
+    (re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),
+    (re.compile(r"\.mlp\.linear_1\."), ".mlp.0."),
+    (re.compile(r"\.mlp\.linear_2\."), ".mlp.3."),
+)
 
 RANDOM = "random"
 _RANDOM_SEED = 0  # not params' `seed`: another split or another training run needs no new features
@@ -43,18 +54,21 @@ class FeatureSettings:
 class Backbone(nn.Module):
     """Frames (B, H, W, 3), uint8, RGB -> features (B, D), float32; normalisation included."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> None:
         super().__init__()
         self.network = network
+        self.gain = 1.0
+        """What features are multiplied by; 1 for all weights that were trained."""
         self.mean: Tensor
         self.scale: Tensor
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("scale", 1 / (torch.tensor(STD).view(1, 3, 1, 1) * 255), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("scale", 1 / (torch.tensor(std).view(1, 3, 1, 1) * 255), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map frames (B, H, W, 3), uint8, to features (B, D)."""
         pictures = frames.permute(0, 3, 1, 2).to(self.mean.dtype)
-        return self.network((pictures - self.mean) * self.scale).flatten(1)
+        features = self.network((pictures - self.mean) * self.scale).flatten(1)
+        return features if self.gain == 1 else features * self.gain
 
 
 def create_backbone(settings: FeatureSettings) -> Backbone:
@@ -72,18 +86,47 @@ def create_backbone(settings: FeatureSettings) -> Backbone:
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
-        # GoogLeNet and Inception warn about their own slow initialisation, and bring heads for training unless told otherwise.
-        heads = {"aux_logits": False, "init_weights": True} if settings.backbone in ("googlenet", "inception_v3") else {}
-        network = torchvision.models.get_model(settings.backbone, weights=None, **heads)
+        # GoogLeNet and Inception warn about their own slow initialisation, bring heads for training unless told otherwise, and
+        # with their published weights turn ImageNet's normalisation into the one that those were trained with.
+        inception = {"aux_logits": False, "init_weights": True, "transform_input": True}
+        options = inception if settings.backbone in ("googlenet", "inception_v3") else {}
+        network = torchvision.models.get_model(settings.backbone, weights=None, **options)
     last = _last_linear(network, settings.backbone)
     network.set_submodule(last, nn.Identity())
     if settings.weights != RANDOM:
         file = Path(settings.weights) if settings.is_file else hub.weights_file(settings.backbone, settings.weights)
         state = weights.read_file(file)
         unused = (f"{last}.", "aux1.", "aux2.", "AuxLogits.")
-        kept = {name: tensor for name, tensor in state.items() if not name.startswith(unused)}
+        kept = {_current_name(name): tensor for name, tensor in state.items() if not name.startswith(unused)}
         weights.load_state(network, kept, f"features.weights {settings.weights!r} for {settings.backbone}")
-    return Backbone(network).eval().requires_grad_(False)
+    backbone = Backbone(network, *_normalisation(settings.backbone)).eval().requires_grad_(False)
+    if settings.weights == RANDOM:
+        backbone.gain = _gain(backbone)
+    return backbone
+
+
+def _gain(backbone: Backbone) -> float:
+    """A power of two that brings an untrained network's features into the range of float16, where they are beyond it.
+
+    The signals of untrained networks die out (MobileNetV2's features are at most 1e-8) or grow (Inception's reach 1e11), and
+    would be stored as 0 or not at all. A power of two changes no digit; ResNets do without.
+    """
+    noise = torch.randint(0, 256, (1, 224, 224, 3), generator=torch.Generator().manual_seed(_RANDOM_SEED), dtype=torch.uint8)
+    with torch.inference_mode():
+        largest = backbone(noise).abs().max().item()
+    return 1.0 if 2**-7 <= largest <= 2**10 else 2.0 ** -round(math.log2(largest))
+
+
+def _normalisation(backbone: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation of the pictures that a backbone's weights were trained on."""
+    return (_HALF, _HALF) if backbone == "efficientnet_v2_l" else (MEAN, STD)
+
+
+def _current_name(name: str) -> str:
+    """Today's name of a tensor in one of torchvision's older files."""
+    for pattern, replacement in _RENAMED:
+        name = pattern.sub(replacement, name)
+    return name
 
 
 def _last_linear(network: nn.Module, backbone: str) -> str:
@@ -96,11 +139,12 @@ def _last_linear(network: nn.Module, backbone: str) -> str:
 
 def describe(settings: FeatureSettings, backbone: Backbone) -> dict[str, Any]:
     """What features are made with, for their metadata and the bundles of models trained on them."""
+    mean, std = _normalisation(settings.backbone)
     return {
         "backbone": settings.backbone,
         # A path is shortened to the file's name: the hash says which weights, and a path would tell of a machine.
         "weights": Path(settings.weights).name if settings.is_file else settings.weights,
         "weights_sha256": weights.state_sha256(backbone.network),
         "precision": settings.precision,
-        "preprocessing": {"mean": list(MEAN), "std": list(STD), "colours": "RGB", "scale": 255},
+        "preprocessing": {"mean": list(mean), "std": list(std), "colours": "RGB", "scale": 255},
     }

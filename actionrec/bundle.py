@@ -66,6 +66,17 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         write_json(draft / DESCRIPTION, description)
 
 
+def save_new_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write a bundle where there is nothing yet.
+
+    Raises:
+        DataError: something is there.
+    """
+    if folder.exists():
+        raise DataError(f"{folder} is there already. Name another folder, or remove it first.")
+    save_bundle(folder, bundle)
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle; nothing in it is run as code.
 
@@ -74,15 +85,17 @@ def load_bundle(folder: Path) -> Bundle:
         WeightsError: the weights are not those that the description was written for.
     """
     description = read_json(folder / DESCRIPTION)
+    try:
+        digest, features = description["sha256"], {**description["features"], "frames": description["frames"]}
+        architecture = Architecture(*(description[key] for key in ("model", "arguments", "feature_dim", "class_names")))
+        network = architecture.create()
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{folder / DESCRIPTION} describes no model ({error!r}). Run `dvc repro` to make it again.") from None
     if not (folder / WEIGHTS).is_file():
         raise DataError(f"{folder / WEIGHTS} is missing. Run `dvc repro` to make it.")
-    if sha256_of(folder / WEIGHTS) != description["sha256"]:
+    if sha256_of(folder / WEIGHTS) != digest:
         raise WeightsError(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} was written for: its SHA-256 differs.")
     state, _ = load_tensors(folder / WEIGHTS)
-    architecture = Architecture(
-        description["model"], description["arguments"], description["feature_dim"], description["class_names"]
-    )
-    network = architecture.create()
     load_state(network, {name: torch.from_numpy(array) for name, array in state.items()}, str(folder / WEIGHTS))
     network.eval()
-    return Bundle(architecture, network, {**description["features"], "frames": description["frames"]})
+    return Bundle(architecture, network, features)

@@ -35,10 +35,12 @@ class Standardise(nn.Module):
             rows: the training clips among the n.
         """
         # In float64 and clip by clip: sums over 10 million frames lose digits in float32, and a copy of all would fill memory.
+        # From a first frame on: a constant dimension then comes to exactly 0, not to the rounding of its mean.
+        origin = features[rows[0], 0].astype(np.float64)
         total = np.zeros(features.shape[2])
         squares = np.zeros(features.shape[2])
         for row in rows:
-            clip = features[row].astype(np.float64)
+            clip = features[row].astype(np.float64) - origin
             total += clip.sum(axis=0)
             squares += np.square(clip).sum(axis=0)
         frames = len(rows) * features.shape[1]
@@ -46,7 +48,7 @@ class Standardise(nn.Module):
         deviation = np.sqrt(np.maximum(squares / frames - np.square(mean), 0))
         alive = deviation > _CONSTANT * np.median(deviation)
         scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=alive)
-        self.mean.copy_(torch.from_numpy(mean))
+        self.mean.copy_(torch.from_numpy(origin + mean))
         self.scale.copy_(torch.from_numpy(scale))
 
 

@@ -59,7 +59,7 @@ def find_clips(folder: Path) -> list[Clip]:
             continue
         inside = _visible(entry)
         videos = [path for path in inside if path.suffix.lower() in SUFFIXES and path.is_file()]
-        stray += [path for path in inside if path not in set(videos)]
+        stray += sorted(set(inside) - set(videos))
         if not videos:
             empty.append(entry)
         found += videos

@@ -15,10 +15,15 @@ INTERRUPTED = 130
 MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run `main`; leave with status 2 and a message on stderr where a person can mend what it raises, 130 on Ctrl-C."""
+def run(main: Callable[[], None], *, ends_with_parent: bool = True) -> None:
+    """Run `main`; leave with status 2 and a message on stderr where a person can mend what it raises, 130 on Ctrl-C.
+
+    Args:
+        ends_with_parent: a stage, which DVC starts, ends with DVC; a command that a person starts may outlive the shell.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    machine.die_with_parent()
+    if ends_with_parent:
+        machine.die_with_parent()
     try:
         main()
     except ActionrecError as error:

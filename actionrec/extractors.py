@@ -4,6 +4,7 @@ Which one runs is the machine's choice (ACTIONREC_DEVICE; ACTIONREC_RUNTIME, `op
 to rounding; on one machine with one choice they are the same to the last bit, whatever the number of processes.
 """
 
+import copy
 import os
 import sys
 import warnings
@@ -100,7 +101,7 @@ def _openvino(backbone: Backbone, precision: str, size: int, threads: int) -> Ru
 
 def _torch(backbone: Backbone, precision: str, device: str) -> Runner:
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    network = backbone.to(device, dtype=dtype).to(memory_format=torch.channels_last)
+    network = copy.deepcopy(backbone).to(device, dtype=dtype).to(memory_format=torch.channels_last)
 
     def run(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         with torch.inference_mode():

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from actionrec.errors import DataError
 
@@ -62,22 +62,35 @@ def read_json(path: Path) -> Any:
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write RFC 4180 CSV in UTF-8, with "\\n" line ends."""
     with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = csv.writer(_Rows(stream), lineterminator="\r\n")
         writer.writerow(header)
         writer.writerows(rows)
+
+
+class _Rows:
+    """Until Python 3.13, csv quotes a "\\r" in a field only if its own line end has one: it gets "\\r\\n", written as "\\n"."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, row: str) -> int:
+        return self.stream.write(row.removesuffix("\r\n") + "\n")
 
 
 def read_csv(path: Path, header: Sequence[str]) -> list[dict[str, str]]:
     """Read rows as dictionaries.
 
     Raises:
-        DataError: the file is missing, or its first line is not `header`.
+        DataError: the file is missing, its first line is not `header`, or a row has more or fewer fields.
     """
     rows = csv.DictReader(io.StringIO(_read_text(path), newline=""))
     if rows.fieldnames is None or list(rows.fieldnames) != list(header):
         got = ",".join(rows.fieldnames or [])
         raise DataError(f"{path}: the header is '{got}', not '{','.join(header)}'. Run `dvc repro` to make it again.")
-    return list(rows)
+    read = list(rows)
+    if any(None in row or None in row.values() for row in read):
+        raise DataError(f"{path} is damaged: a row has more or fewer than {len(header)} fields. Run `dvc repro` to make it again.")
+    return read
 
 
 def _read_text(path: Path) -> str:
@@ -87,6 +100,8 @@ def _read_text(path: Path) -> str:
             return stream.read()
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is damaged: no valid UTF-8 ({error.reason}). Run `dvc repro` to make it again.") from None
 
 
 def sha256_of(path: Path) -> str:

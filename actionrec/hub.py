@@ -1,5 +1,6 @@
 """torchvision's own weights, by name: found in torch's cache or downloaded there, their hash checked."""
 
+import http.client
 import logging
 import urllib.error
 from pathlib import Path
@@ -35,7 +36,7 @@ def weights_file(backbone: str, name: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
-        except (urllib.error.URLError, OSError, RuntimeError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, OSError, RuntimeError) as error:
             raise WeightsError(
                 f"{url} cannot be downloaded ({error}). On a machine with network, fetch that file and put it at {path}; "
                 "or set features.weights to its path."

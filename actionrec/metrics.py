@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 def hits(logits: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
     """Tell for each clip whether its class is among the k highest logits.
 
-    A class that ties with a lower-numbered one ranks after it, so that equal logits do not count as a hit for every class.
+    A class that ties with a lower-numbered one ranks after it, so that equal logits do not count as a hit for every class; nor
+    do logits that are NaN, which rank last.
 
     Args:
         logits: (n, K).
@@ -19,7 +20,7 @@ def hits(logits: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDAr
     """
     own = logits[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(logits.shape[1])[None, :] < labels[:, None]
-    rank = ((logits > own) | ((logits == own) & earlier)).sum(axis=1)
+    rank = (~(logits <= own) | ((logits == own) & earlier)).sum(axis=1)
     return np.asarray(rank < k)
 
 

@@ -54,7 +54,7 @@ def load(path: Path = paths.PARAMS) -> dict[str, Any]:
         document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing. Run from the project's root.") from None
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise ParamsError(f"{path}: wanted sections ({', '.join(SECTIONS)}), got {type(document).__name__}")

@@ -3,11 +3,10 @@
 A model's own section may hold keywords of its constructor and keys of `train`; they win over `train` and `model`.
 """
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from actionrec import params, paths
 from actionrec.errors import ParamsError
@@ -55,13 +54,15 @@ def read_recipe(model: str, path: Path = paths.PARAMS) -> Recipe:
     params.refuse(problems, path)
 
     constructor = model_keys(model)
-    train_keys = [field.name for field in fields(TrainSettings)]
-    problems += params.unknown_keys(shared_train, train_keys, "train.")
+    train_hints = get_type_hints(TrainSettings)
+    problems += params.unknown_keys(shared_train, list(train_hints), "train.")
     problems += params.unknown_keys(shared_model, [field.name for field in fields(ModelSettings)], "model.")
-    problems += params.unknown_keys(own, [*constructor, *train_keys], f"models.{model}.")
-    merged_train = {**shared_train, **{key: value for key, value in own.items() if key in train_keys}}
-    values = params.typed_fields(TrainSettings, merged_train, "train.", problems)
-    arguments = _arguments(constructor, {**shared_model, **own}, problems)
+    problems += params.unknown_keys(own, [*constructor, *train_hints], f"models.{model}.")
+    own_values = _located(own, f"models.{model}.")
+    values = _typed(train_hints, {**_located(shared_train, "train."), **own_values}, "train.", problems)
+    hints = {key: parameter.annotation for key, parameter in constructor.items()}
+    defaults = [key for key, parameter in constructor.items() if parameter.default is not parameter.empty]
+    arguments = _typed(hints, {**_located(shared_model, "model."), **own_values}, "model.", problems, optional=defaults)
     params.refuse(problems, path)
     try:
         return Recipe(seed["seed"], TrainSettings(**values), arguments)
@@ -69,12 +70,24 @@ def read_recipe(model: str, path: Path = paths.PARAMS) -> Recipe:
         raise ParamsError(f"{path}: train (or models.{model}): {error}") from None
 
 
-def _arguments(constructor: Mapping[str, inspect.Parameter], given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    """Check values against the annotations of a constructor."""
-    arguments = {}
-    for key, parameter in constructor.items():
+def _located(section: Mapping[str, Any], prefix: str) -> dict[str, tuple[str, Any]]:
+    """Each key of a section with its path in the file and its value."""
+    return {key: (f"{prefix}{key}", value) for key, value in section.items()}
+
+
+def _typed(
+    hints: Mapping[str, Any],
+    given: Mapping[str, tuple[str, Any]],
+    prefix: str,
+    problems: list[str],
+    optional: Collection[str] = (),
+) -> dict[str, Any]:
+    """Check the wanted keys among those given; a missing one is named under `prefix`."""
+    values = {}
+    for key, hint in hints.items():
         if key in given:
-            arguments[key] = params.typed(parameter.annotation, given[key], key, problems)
-        elif parameter.default is inspect.Parameter.empty:
-            problems.append(f"model.{key} is missing")
-    return arguments
+            path, value = given[key]
+            values[key] = params.typed(hint, value, path, problems)
+        elif key not in optional:
+            problems.append(f"{prefix}{key} is missing")
+    return values

@@ -59,10 +59,10 @@ def divide(clips: Sequence[Clip], settings: SplitSettings, seed: int) -> dict[st
     units = units_of(clips, by_group=settings.protocol == "group")
     labels = np.array([clip.label for clip in clips])
     subsets = np.full(len(clips), "train", dtype="<U5")
-    subsets[_draw(labels, units, subsets == "train", settings.folds, settings.fold, seed)] = "test"
+    subsets[_draw(labels, units, subsets == "train", settings.folds, settings.fold, seed, exact=True)] = "test"
     if settings.validation:
         parts = max(2, round(1 / settings.validation))
-        subsets[_draw(labels, units, subsets == "train", parts, 0, seed)] = "val"
+        subsets[_draw(labels, units, subsets == "train", parts, 0, seed, exact=False)] = "val"
     untrained = sorted(set(labels) - set(labels[subsets == "train"]))
     if untrained:
         raise DataError(
@@ -73,20 +73,25 @@ def divide(clips: Sequence[Clip], settings: SplitSettings, seed: int) -> dict[st
 
 
 def _draw(
-    labels: NDArray[np.str_], units: NDArray[np.int64], pool: NDArray[np.bool_], parts: int, part: int, seed: int
+    labels: NDArray[np.str_], units: NDArray[np.int64], pool: NDArray[np.bool_], parts: int, part: int, seed: int, *, exact: bool
 ) -> NDArray[np.int64]:
-    """Draw one of `parts` equal, stratified parts of the pool; indices into the clips."""
+    """Draw one of `parts` equal, stratified parts of the pool (of fewer, larger ones where need be, unless `exact`).
+
+    Returns:
+        Indices into the clips.
+    """
     from sklearn.model_selection import StratifiedGroupKFold  # here: those who only read a split need not wait for it
 
     units_of_class = {label: set(units[pool & (labels == label)]) for label in set(labels[pool])}
     pinned = {unit for those in units_of_class.values() if len(those) == 1 for unit in those}
     candidates = np.flatnonzero(pool & ~np.isin(units, list(pinned)))
-    available = len(set(units[candidates]))
+    available = min(len(set(units[candidates])), max(Counter(labels[candidates]).values(), default=0))
+    parts = parts if exact else max(2, min(parts, available))
     if available < parts:
         raise DataError(
-            f"wanted {parts} parts of the clips, but there are only {available} that can be separated (groups, or clips under "
-            "split.protocol=random, of classes that have more than one). Lower split.folds or raise split.validation in "
-            "params.yaml, or add clips from other sources."
+            f"wanted {parts} parts of the clips, but they can be divided into no more than {available} without tearing apart what "
+            "belongs together (a group; under split.protocol=random, a clip). Lower split.folds in params.yaml, set "
+            "split.validation to 0, or add clips from other sources."
         )
     splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

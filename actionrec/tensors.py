@@ -19,10 +19,10 @@ from actionrec.files import whole_file
 
 def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
     """Write named arrays and text; the same contents give the same bytes."""
-    contents = safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, dict(metadata))
+    contents = safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in tensors.items()})
     length = int.from_bytes(contents[:8], "little")
     header = json.loads(contents[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    header["__metadata__"] = dict(sorted(metadata.items()))
     text = json.dumps(dict(sorted(header.items())), ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the format aligns what follows
     with whole_file(path) as draft, draft.open("wb") as stream:
@@ -39,7 +39,8 @@ def load_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """
     try:
         with safetensors.safe_open(path, framework="numpy") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}, stream.metadata() or {}  # noqa: SIM118
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            return tensors, dict(sorted((stream.metadata() or {}).items()))  # the library gives them in any order
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
     except safetensors.SafetensorError as error:

@@ -97,7 +97,7 @@ def _read_through(path: Path, indices: Sequence[int], size: int) -> tuple[int, d
                 got, picture = capture.retrieve()
                 if not got:
                     raise VideoError(f"frame {decoded} cannot be decoded")
-                frames[decoded] = resize(picture, size)
+                frames[decoded] = resize(np.asarray(picture, dtype=np.uint8), size)
             decoded += 1
     return decoded, frames
 

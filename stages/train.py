@@ -6,7 +6,10 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts: its matrix products are reproducible only so
+# Both are read when torch starts. CUDA's matrix products are reproducible only so; and threads that wait for each other awake
+# make training ten times slower where anything else wants a core.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch

@@ -31,7 +31,8 @@ def model_class(name: str) -> type[nn.Module]:
     Raises:
         KeyError: no such model.
     """
-    wanted: type[nn.Module] = getattr(import_module(f"actionrec.models.{name}"), MODELS[name])
+    class_name = MODELS[name]  # before the import: a name that is not in the table imports nothing
+    wanted: type[nn.Module] = getattr(import_module(f"actionrec.models.{name}"), class_name)
     return wanted
 
 

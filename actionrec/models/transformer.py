@@ -26,6 +26,8 @@ class Transformer(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if min(d_model, num_heads, num_layers, ff_dim) < 1:
+            raise ValueError("d_model, num_heads, num_layers and ff_dim must be at least 1")
         if d_model % num_heads or d_model % 2:
             raise ValueError(f"d_model must be even and a multiple of num_heads; got {d_model} and {num_heads}")
         self.d_model = d_model

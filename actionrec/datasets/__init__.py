@@ -1,0 +1,1 @@
+"""Data sets that the pipeline can fetch or make: one module each."""

@@ -1,0 +1,71 @@
+"""Checkpoints of the study that this project re-does: `{'model_state_dict': {'gru.weight_ih_l0': ..., 'fc.weight': ...}, ...}`.
+
+Its recurrent models have the layers and names of ours, so that their weights load as they are, behind a standardiser that leaves
+features alone. Its attention models are other networks than ours, and are refused.
+"""
+
+import logging
+from pathlib import Path
+
+from torch import Tensor
+
+from actionrec import weights
+from actionrec.bundle import Architecture, Bundle
+from actionrec.errors import DataError, WeightsError
+
+logger = logging.getLogger(__name__)
+
+LAYER = {"simple_rnn": "rnn", "lstm": "lstm", "gru": "gru", "bilstm": "lstm", "stacked_lstm": "lstm"}
+
+# What the study trained on: ImageNet's ResNet-50, 32 frames resized to 224 x 224.
+FEATURES = {
+    "backbone": "resnet50",
+    "weights": "IMAGENET1K_V1",
+    "weights_sha256": None,
+    "precision": "fp32",
+    "preprocessing": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "colours": "RGB", "scale": 255},
+    "frames": {"count": 32, "size": 224, "format": "raw", "quality": 100},
+}
+
+
+def read(path: Path, model: str, class_names: list[str]) -> Bundle:
+    """Read a checkpoint into the matching model of ours; its sizes are taken from the tensors.
+
+    Args:
+        model: a key of LAYER.
+        class_names: K names, in the order of the checkpoint's outputs.
+
+    Raises:
+        WeightsError: the file is damaged, holds another model, or has another number of classes.
+    """
+    state = weights.read_file(path)
+    layer = LAYER[model]
+    first = _tensor(state, f"{layer}.weight_ih_l0", path, model)
+    recurrent = _tensor(state, f"{layer}.weight_hh_l0", path, model)
+    outputs = _tensor(state, "fc.weight", path, model).shape[0]
+    if outputs != len(class_names):
+        raise WeightsError(f"{path} tells {outputs} classes apart, but {len(class_names)} class names are given.")
+    arguments = {"hidden_dim": recurrent.shape[1], "dropout": 0.3}
+    if model == "stacked_lstm":
+        arguments["num_layers"] = sum(name.startswith(f"{layer}.weight_ih_l") for name in state)
+    architecture = Architecture(model, arguments, first.shape[1], class_names)
+    network = architecture.create()
+    weights.load_state(network.model, state, f"{path} as {model}")
+    if model == "bilstm":
+        logger.warning("the study reads its BiLSTM at the last time step, ours where each direction ends: outputs will differ")
+    return Bundle(architecture, network.eval(), FEATURES)
+
+
+def _tensor(state: dict[str, Tensor], name: str, path: Path, model: str) -> Tensor:
+    if name not in state:
+        raise WeightsError(f"{path} is no {model} of the study's: it has no {name} (it has {', '.join(sorted(state)[:4])}, ...).")
+    return state[name]
+
+
+def read_classes(path: Path) -> list[str]:
+    """Read class names, one a line; blank lines are passed over."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file of class names.") from None
+    return [line.strip() for line in lines if line.strip()]

@@ -1,0 +1,24 @@
+"""Fixtures that many tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real files, which are no part of the project: ACTIONREC_SHARED, else ../shared beside the repository."""
+    folder = Path(os.environ.get("ACTIONREC_SHARED") or ROOT.parent / "shared")
+    if not (folder / "data").is_dir():
+        pytest.skip(f"the real files are not here: {folder} (set ACTIONREC_SHARED to their folder)")
+    return folder.resolve()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty project: the current folder, for code that uses paths relative to the root."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

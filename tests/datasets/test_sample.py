@@ -1,0 +1,162 @@
+import hashlib
+from itertools import combinations
+
+import cv2
+import numpy as np
+import pytest
+
+from actionrec.datasets import sample
+from actionrec.errors import DataError
+
+CLASSES = sorted(name for names in sample.PAIRS.values() for name in names)
+CLIPS_A_CLASS = sum(sample.CLIPS_IN_GROUP)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raw") / "sample"
+    sample.generate(folder, seed=0)
+    return folder
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Two groups with a clip each, so that generating takes a fraction of a second."""
+    monkeypatch.setattr(sample, "CLIPS_IN_GROUP", (1, 1))
+
+
+def decode(path):
+    reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    frames = []
+    while (got := reader.read())[0]:
+        frames.append(got[1])
+    reader.release()
+    return np.stack(frames)
+
+
+def clip_path(folder, name, group, clip=1):
+    return folder / name / f"v_{name}_g{group:02d}_c{clip:02d}.avi"
+
+
+def hashes(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*.avi"))}
+
+
+def test_layout_and_names_are_ucfs(folder):
+    expected = {
+        clip_path(folder, name, group, clip)
+        for name in CLASSES
+        for group, count in enumerate(sample.CLIPS_IN_GROUP, start=1)
+        for clip in range(1, count + 1)
+    }
+    assert {path for path in folder.rglob("*") if path.is_file()} == expected
+    assert len(expected) == len(CLASSES) * CLIPS_A_CLASS
+
+
+def test_the_whole_set_is_small(folder):
+    assert sum(path.stat().st_size for path in folder.rglob("*.avi")) < 12e6
+
+
+def test_each_clip_decodes_to_the_frames_in_its_header(folder):
+    counts = set()
+    for path in folder.rglob("*.avi"):
+        reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        said = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
+        size = (reader.get(cv2.CAP_PROP_FRAME_WIDTH), reader.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        got = 0
+        while reader.grab():
+            got += 1
+        assert (got, size, reader.get(cv2.CAP_PROP_FPS)) == (said, (320, 240), 25), path
+        reader.release()
+        counts.add(got)
+    assert min(counts) >= sample.SHORTEST
+    assert max(counts) <= sample.LONGEST
+    assert len(counts) > 5  # lengths vary
+
+
+@pytest.mark.parametrize("names", sample.PAIRS.values(), ids="/".join)
+def test_twins_show_the_same_frames_in_opposite_order(folder, names):
+    forwards, backwards = (decode(clip_path(folder, name, group=3)).astype(int) for name in names)
+    assert forwards.shape == backwards.shape
+    assert np.abs(forwards - backwards[::-1]).mean() < 3  # of 255; compression alone
+    first_against_last = np.abs(forwards[0] - forwards[-1]).mean()
+    assert first_against_last > 3 * np.abs(forwards[0] - backwards[-1]).mean()  # there is a motion to see
+
+
+def test_a_group_has_one_background_in_all_classes():
+    backgrounds = [sample.make_scene(group, seed=0).background.astype(int) for group in range(1, 11)]
+    assert all(np.abs(one - other).mean() > 3 for one, other in combinations(backgrounds, 2))
+
+
+def test_classes_of_a_group_share_its_background(folder):
+    background = sample.make_scene(4, seed=0).background.astype(int)
+    for name in CLASSES:
+        middle = np.median(decode(clip_path(folder, name, group=4))[:, :, :4], axis=0)  # the left border, mostly bare
+        assert np.abs(middle - background[:, :4]).mean() < 4, name
+
+
+def test_no_two_groups_share_an_object():
+    outlines = [sample.make_scene(group, seed=5).outline for group in range(1, 11)]
+    assert len(set(outlines)) == 10
+
+
+def test_clips_of_a_group_differ(folder):
+    one, two = (decode(clip_path(folder, "Grow", 1, clip)) for clip in (1, 2))
+    assert one.shape != two.shape or not np.array_equal(one, two)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_seed_gives_the_same_bytes_whatever_the_threads(tmp_path):
+    threads = cv2.getNumThreads()
+    for index, count in enumerate((1, 4)):
+        cv2.setNumThreads(count)
+        sample.generate(tmp_path / str(index), seed=7)
+    cv2.setNumThreads(threads)
+    assert hashes(tmp_path / "0") == hashes(tmp_path / "1")
+
+
+@pytest.mark.usefixtures("small")
+def test_another_seed_gives_other_bytes(tmp_path):
+    sample.generate(tmp_path / "one", seed=1)
+    sample.generate(tmp_path / "two", seed=2)
+    one, two = hashes(tmp_path / "one"), hashes(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert not set(one.values()) & set(two.values())
+
+
+@pytest.mark.usefixtures("small")
+def test_a_new_set_replaces_the_old_one(tmp_path):
+    (tmp_path / "sample").mkdir()
+    (tmp_path / "sample" / "old.avi").touch()
+    sample.generate(tmp_path / "sample", seed=0)
+    assert sorted(path.name for path in (tmp_path / "sample").iterdir()) == CLASSES
+
+
+@pytest.mark.usefixtures("small")
+def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch):
+    write, written = sample.write_video, []
+
+    def fail_at_third(path, frames):
+        if len(written) == 2:
+            raise OSError("no space left on device")
+        written.append(path)
+        write(path, frames)
+
+    monkeypatch.setattr(sample, "write_video", fail_at_third)
+    with pytest.raises(OSError, match="no space left"):
+        sample.generate(tmp_path / "sample", seed=0)
+    assert written
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_opened_is_an_error(tmp_path):
+    frame = np.zeros((sample.HEIGHT, sample.WIDTH, 3), np.uint8)
+    with pytest.raises(DataError, match="OpenCV cannot write MPEG-4 video"):
+        sample.write_video(tmp_path / "missing" / "clip.avi", [frame])
+
+
+def test_a_file_that_lost_frames_is_an_error(tmp_path):
+    frame = np.zeros((sample.HEIGHT, sample.WIDTH, 3), np.uint8)
+    wrong_size = np.zeros((10, 10, 3), np.uint8)  # which OpenCV's writer drops without a word
+    with pytest.raises(DataError, match="1 of 2 frames were written"):
+        sample.write_video(tmp_path / "clip.avi", [frame, wrong_size])

@@ -1,0 +1,168 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from actionrec.bundle import Architecture, Bundle, load_bundle, save_bundle
+from actionrec.errors import DataError, WeightsError
+from actionrec.models import MODELS
+
+ROOT = Path(__file__).parents[1]
+CLASSES = ["Pull ups, 'Über'", "Walking", "动作"]
+FEATURES = {
+    "backbone": "resnet18",
+    "weights": "random",
+    "weights_sha256": "ab",
+    "precision": "fp32",
+    "frames": {"count": 5, "size": 64},
+}
+ARGUMENTS = {
+    "transformer": {"d_model": 8, "num_heads": 2, "num_layers": 1, "ff_dim": 8, "norm_first": False},
+    "swin_transformer": {"dim": 8, "depths": (2, 1), "num_heads": (2, 2), "window": 4},
+}
+
+
+def fresh(name="gru", seed=0):
+    torch.manual_seed(seed)
+    architecture = Architecture(name, ARGUMENTS.get(name, {"hidden_dim": 6, "dropout": 0.3}), 4, CLASSES)
+    network = architecture.create().eval()
+    network.standardise.mean.normal_()
+    network.standardise.scale.uniform_(1, 2)
+    return Bundle(architecture, network, FEATURES)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "models" / "gru"
+    save_bundle(folder, fresh())
+    return folder
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_saved_model_predicts_the_same_bits(name, tmp_path):
+    bundle = fresh(name)
+    save_bundle(tmp_path / name, bundle)
+    loaded = load_bundle(tmp_path / name)
+    features = torch.randn(2, 9, 4)
+    assert torch.equal(loaded.network(features), bundle.network(features))
+    assert not loaded.network.training
+    assert loaded.features == FEATURES
+    assert loaded.architecture.class_names == CLASSES
+    assert loaded.architecture.model == name
+
+
+def test_model_json_says_all_that_is_needed_to_use_the_model(folder):
+    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    digest = description.pop("sha256")
+    assert len(digest) == 64
+    assert description == {
+        "model": "gru",
+        "arguments": {"hidden_dim": 6, "dropout": 0.3},
+        "parameters": 3 * 6 * (4 + 6 + 2) + 7 * 3,
+        "feature_dim": 4,
+        "class_names": CLASSES,
+        "frames": {"count": 5, "size": 64},
+        "features": {key: value for key, value in FEATURES.items() if key != "frames"},
+    }
+
+
+def test_a_bundle_is_two_files(folder):
+    assert sorted(file.name for file in folder.iterdir()) == ["model.json", "model.safetensors"]
+    assert [file.name for file in folder.parent.iterdir()] == ["gru"]  # no draft
+
+
+def test_saving_does_not_change_the_bundle(tmp_path):
+    bundle = fresh()
+    save_bundle(tmp_path / "gru", bundle)
+    assert bundle.features["frames"] == {"count": 5, "size": 64}
+
+
+def test_two_processes_write_the_same_bytes(tmp_path):
+    code = (
+        "import sys, pathlib; sys.path.insert(0, 'tests'); from test_bundle import fresh, save_bundle;"
+        "save_bundle(pathlib.Path(sys.argv[1]), fresh('swin_transformer'))"
+    )
+    for name in ("first", "second"):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True, cwd=ROOT)
+    for file in ("model.json", "model.safetensors"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+def test_an_old_bundle_is_replaced_whole(folder):
+    (folder / "stray").write_text("")
+    save_bundle(folder, fresh(seed=1))
+    assert sorted(file.name for file in folder.iterdir()) == ["model.json", "model.safetensors"]
+    load_bundle(folder)
+
+
+def test_weights_with_one_flipped_bit_are_refused(folder):
+    path = folder / "model.safetensors"
+    contents = bytearray(path.read_bytes())
+    contents[-1] ^= 1
+    path.write_bytes(contents)
+    with pytest.raises(WeightsError) as caught:
+        load_bundle(folder)
+    assert str(caught.value) == f"{path} is not the file that model.json was written for: its SHA-256 differs."
+
+
+def test_another_models_weights_are_refused(folder, tmp_path):
+    save_bundle(tmp_path / "other", fresh(seed=1))
+    (folder / "model.safetensors").write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+    with pytest.raises(WeightsError, match=r"is not the file that model\.json was written for"):
+        load_bundle(folder)
+
+
+def edit(folder, **changes):
+    path = folder / "model.json"
+    description = {**json.loads(path.read_text(encoding="utf-8")), **changes}
+    path.write_text(json.dumps({key: value for key, value in description.items() if value != "gone"}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "nope"},
+        {"model": "gone"},
+        {"model": ["gru"]},
+        {"arguments": {"hiden_dim": 6}},
+        {"arguments": {"hidden_dim": 0}},
+        {"arguments": None},
+        {"feature_dim": "4"},
+        {"class_names": 3},
+        {"sha256": "gone"},
+        {"features": None},
+        {"frames": "gone"},
+    ],
+)
+def test_a_description_of_no_model_is_damaged(folder, changes):
+    edit(folder, **changes)
+    with pytest.raises(DataError, match="describes no model") as caught:
+        load_bundle(folder)
+    assert str(caught.value).startswith(f"{folder}/model.json describes no model (")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"model": "lstm"}, {"arguments": {"hidden_dim": 7}}, {"feature_dim": 5}, {"class_names": ["a"]}]
+)
+def test_a_description_of_another_model_is_refused(folder, changes):
+    edit(folder, **changes)
+    with pytest.raises(WeightsError, match=r"model\.safetensors does not fit: "):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "7", '"gru"'])
+def test_json_that_is_no_mapping_is_damaged(folder, text):
+    (folder / "model.json").write_text(text)
+    with pytest.raises(DataError, match="describes no model"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("file", ["model.json", "model.safetensors"])
+def test_a_missing_file_says_what_makes_it(folder, file):
+    (folder / file).unlink()
+    with pytest.raises(DataError) as caught:
+        load_bundle(folder)
+    assert str(caught.value) == f"{folder / file} is missing. Run `dvc repro` to make it."

@@ -1,0 +1,192 @@
+import hashlib
+import logging
+import os
+import random
+
+import pytest
+from film import ODD_NAMES
+
+from actionrec.clips import Clip, class_names, find_clips, group_of, read_clips, write_clips
+from actionrec.errors import DataError
+
+
+def make(folder, *clip_ids):
+    """Files that stand for clips: finding them reads bytes, not pictures."""
+    for clip_id in clip_ids:
+        path = folder / clip_id
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(clip_id.encode())
+    return folder
+
+
+def ids(clips):
+    return [clip.id for clip in clips]
+
+
+def test_a_clip_tells_its_path_class_group_size_and_hash(tmp_path):
+    make(tmp_path, "Jump/v_Jump_g07_c02.avi", "Run/v_Run_g25_c11.avi")
+    jump, run = find_clips(tmp_path)
+    contents = b"Jump/v_Jump_g07_c02.avi"
+    assert jump == Clip("Jump/v_Jump_g07_c02.avi", "Jump", "g07", 23, hashlib.sha256(contents).hexdigest())
+    assert (run.label, run.group) == ("Run", "g25")
+
+
+@pytest.mark.parametrize(
+    ("clip_id", "group"),
+    [
+        ("Billiards/v_Billards_g01_c01.avi", "g01"),  # UCF's own misspelling: the class comes from the folder
+        ("PullUps/v_Pullup_g01_c04.avi", "g01"),
+        ("HandstandPushups/v_HandStandPushups_g25_c07.avi", "g25"),
+        ("Jump/v_Jump_G3_C1.AVI", "g03"),
+        ("Jump/v_Jump_g007_c1.avi", "g07"),
+        ("Jump/v_Jump_g123_c1.avi", "g123"),
+        ("Jump/holiday.mp4", "Jump/holiday.mp4"),
+        ("Jump/v_Jump_g01.avi", "Jump/v_Jump_g01.avi"),
+        ("Odd_g05_class/one.avi", "Odd_g05_class/one.avi"),  # the class's folder is no part of the name
+    ],
+)
+def test_the_group_is_the_number_in_the_file_s_name_and_else_the_clip_itself(clip_id, group):
+    assert group_of(clip_id) == group
+
+
+def test_the_label_is_the_folder_even_where_the_file_spells_it_otherwise(tmp_path):
+    make(tmp_path, "Billiards/v_Billards_g01_c01.avi", "PullUps/v_Pullup_g01_c01.avi")
+    assert [(clip.label, clip.group) for clip in find_clips(tmp_path)] == [("Billiards", "g01"), ("PullUps", "g01")]
+
+
+def test_every_known_suffix_counts_in_any_case(tmp_path):
+    names = ["a.avi", "b.MP4", "c.mov", "d.MkV", "e.webm", "f.mpg", "g.MPEG", "h.m4v"]
+    make(tmp_path, *(f"A/{name}" for name in names), "B/x.avi")
+    assert ids(find_clips(tmp_path)) == [*(f"A/{name}" for name in names), "B/x.avi"]
+
+
+@pytest.mark.parametrize("label", ["Jump", 'Cl,a"s s #1\n'])
+def test_odd_names_are_found_and_survive_the_csv(tmp_path, label):
+    make(tmp_path / "raw", *(f"{label}/{name}" for name in ODD_NAMES), "Run/r.avi")
+    clips = find_clips(tmp_path / "raw")
+    assert ids(clips) == sorted([*(f"{label}/{name}" for name in ODD_NAMES), "Run/r.avi"])
+    write_clips(tmp_path / "clips.csv", clips)
+    assert read_clips(tmp_path / "clips.csv") == clips
+
+
+def test_the_csv_has_the_contract_s_header_and_form(tmp_path):
+    write_clips(tmp_path / "clips.csv", [Clip("A/x,1.avi", "A", "g01", 12, "ab")])
+    assert (tmp_path / "clips.csv").read_bytes() == b'clip,label,group,bytes,sha256\n"A/x,1.avi",A,g01,12,ab\n'
+
+
+def test_hidden_files_are_passed_over_in_silence(tmp_path, caplog):
+    make(tmp_path, "A/a.avi", "B/b.avi", ".DS_Store", ".cache/c.avi", "A/.hidden.avi", "B/._b.avi")
+    assert ids(find_clips(tmp_path)) == ["A/a.avi", "B/b.avi"]
+    assert caplog.text == ""
+
+
+def test_stray_files_and_folders_within_classes_are_reported_and_passed_over(tmp_path, caplog):
+    make(tmp_path, "A/a.avi", "B/b.avi", "readme.txt", "loose.avi", "A/notes.txt", "A/deeper/c.avi")
+    os.mkfifo(tmp_path / "A" / "pipe.avi")
+    assert ids(find_clips(tmp_path)) == ["A/a.avi", "B/b.avi"]
+    [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert record.getMessage().startswith("not a clip in a class's folder: passed over: ")
+    for name in ("readme.txt", "loose.avi", "A/notes.txt", "A/deeper", "A/pipe.avi"):
+        assert f"{tmp_path}/{name}" in record.getMessage()
+
+
+def test_of_many_stray_files_some_are_named_and_the_others_counted(tmp_path, caplog):
+    make(tmp_path, "A/a.avi", "B/b.avi", *(f"A/{number:03}.txt" for number in range(205)))
+    find_clips(tmp_path)
+    assert "A/004.txt and 200 more" in caplog.text
+    assert "005.txt" not in caplog.text
+
+
+def test_empty_classes_are_reported_and_passed_over(tmp_path, caplog):
+    make(tmp_path, "A/a.avi", "B/b.avi", "Text/readme.md")
+    (tmp_path / "Empty").mkdir()
+    assert class_names(find_clips(tmp_path)) == ["A", "B"]
+    assert "no clips in this class's folder (wanted .avi, .mp4," in caplog.text
+    assert f"{tmp_path}/Empty, {tmp_path}/Text" in caplog.text
+
+
+def test_one_class_only_is_refused(tmp_path):
+    make(tmp_path, "Jump/a.avi", "Jump/b.avi")
+    with pytest.raises(DataError) as error:
+        find_clips(tmp_path)
+    wanted = f"wanted clips of at least two classes, one folder a class ({tmp_path}/<Class>/<clip>.avi)"
+    assert str(error.value) == f"{tmp_path}: {wanted}; got only one, 'Jump'."
+
+
+def test_no_class_at_all_is_refused(tmp_path):
+    make(tmp_path, "a.avi", "b.avi")
+    with pytest.raises(DataError, match=r"one folder a class .*; got none\.$"):
+        find_clips(tmp_path)
+
+
+def test_a_missing_folder_says_what_to_do(tmp_path):
+    with pytest.raises(DataError) as error:
+        find_clips(tmp_path / "mine")
+    assert f"{tmp_path}/mine: no such folder. Put the clips there" in str(error.value)
+    assert "ln -s /path/to/clips" in str(error.value)
+    assert "data.dataset in params.yaml" in str(error.value)
+
+
+def test_symlinks_to_the_data_set_to_classes_and_to_clips_are_followed(tmp_path):
+    real = make(tmp_path / "elsewhere", "A/a.avi", "B/b.avi")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "A").symlink_to(real / "A")
+    (tmp_path / "linked" / "B").mkdir()
+    (tmp_path / "linked" / "B" / "b.avi").symlink_to(real / "B" / "b.avi")
+    (tmp_path / "raw").symlink_to(tmp_path / "linked")
+    assert find_clips(tmp_path / "raw") == find_clips(real)
+
+
+def test_a_dangling_link_is_reported_and_passed_over(tmp_path, caplog):
+    make(tmp_path, "A/a.avi", "B/b.avi")
+    (tmp_path / "A" / "gone.avi").symlink_to(tmp_path / "nowhere.avi")
+    (tmp_path / "Gone").symlink_to(tmp_path / "nowhere")
+    assert ids(find_clips(tmp_path)) == ["A/a.avi", "B/b.avi"]
+    assert f"{tmp_path}/Gone" in caplog.text
+    assert f"{tmp_path}/A/gone.avi" in caplog.text
+
+
+def test_a_dangling_link_to_the_data_set_is_no_such_folder(tmp_path):
+    (tmp_path / "raw").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no such folder"):
+        find_clips(tmp_path / "raw")
+
+
+@pytest.mark.parametrize("clip_id", [b"A/\xff.avi", b"caf\xe9/a.avi"])
+def test_names_that_are_no_utf_8_are_refused(tmp_path, clip_id):
+    make(tmp_path, "A/a.avi", "B/b.avi")
+    path = tmp_path / os.fsdecode(clip_id)
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(DataError, match=r"\\udc(ff|e9).*the name is not valid UTF-8\. Rename the file or folder\.$") as error:
+        find_clips(tmp_path)
+    str(error.value).encode("ascii")  # it can be printed anywhere
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_clip_that_cannot_be_read_is_named(tmp_path):
+    make(tmp_path, "A/a.avi", "B/b.avi")
+    (tmp_path / "A" / "a.avi").chmod(0)
+    with pytest.raises(DataError, match=r"A/a\.avi cannot be read: Permission denied\. Mend its permissions"):
+        find_clips(tmp_path)
+
+
+def test_the_order_does_not_depend_on_the_file_system(tmp_path, monkeypatch):
+    names = [f"{label}/{name}.avi" for label in ("b", "A", "a b") for name in ("2", "10", "1", "Z", "é")]
+    first = find_clips(make(tmp_path / "one", *names))
+    shuffled = random.Random(1).sample(names, len(names))
+    monkeypatch.setenv("ACTIONREC_WORKERS", "1")
+    assert find_clips(make(tmp_path / "two", *shuffled)) == first
+    assert ids(first) == sorted(names)
+
+
+def test_class_names_are_sorted_and_each_there_once():
+    clips = [Clip(f"{label}/{number}", label, "g01", 1, "") for number in range(3) for label in ("b", "C", "a")]
+    assert class_names(clips) == ["C", "a", "b"]
+
+
+def test_the_real_clips_have_the_groups_that_their_readme_tells(shared):
+    clips = find_clips(shared / "data" / "real_clips")
+    groups = {label: len({clip.group for clip in clips if clip.label == label}) for label in class_names(clips)}
+    assert len(clips) == 77
+    assert groups == {"DailyLiving": 4, "Fall": 4, "Fight": 10, "NoFight": 11}

@@ -1,0 +1,181 @@
+import csv
+import math
+
+import pytest
+
+from actionrec.errors import DataError
+from actionrec.files import digest, read_csv, read_json, sha256_of, whole_file, whole_folder, write_csv, write_json, write_text
+
+HEADER = ("clip", "note")
+
+
+def everything_in(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_a_file_appears_when_its_block_ends(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.txt"
+    with whole_file(path) as draft:
+        draft.write_text("half")
+        assert not path.exists()
+        assert draft.parent == path.parent  # the same file system, so that taking its place cannot fail half-way
+    assert path.read_text() == "half"
+    assert everything_in(path.parent) == ["a.txt"]
+
+
+def test_a_file_that_fails_leaves_nothing_and_the_old_one_as_it_was(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError), whole_file(path) as draft:
+        draft.write_text("half\n\udcff", encoding="utf-8")
+    assert path.read_text() == "old"
+    assert everything_in(tmp_path) == ["a.txt"]
+
+
+def test_a_block_that_fails_before_it_writes_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a.txt"):
+        raise KeyboardInterrupt
+    assert everything_in(tmp_path) == []
+
+
+def test_a_folder_replaces_the_old_one_when_its_block_ends(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "old.txt").touch()
+    with whole_folder(path) as draft:
+        (draft / "new.txt").touch()
+        assert everything_in(path) == ["old.txt"]
+    assert everything_in(tmp_path) == ["folder", "new.txt"]
+
+
+def test_a_folder_that_fails_leaves_nothing_and_the_old_one_as_it_was(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "old.txt").touch()
+    with pytest.raises(FileNotFoundError), whole_folder(path) as draft:
+        write_text(draft / "inner" / "new.txt", "new")
+        (draft / "missing").unlink()
+    assert everything_in(tmp_path) == ["folder", "old.txt"]
+
+
+def test_a_folder_s_block_starts_empty_even_after_a_killed_run_of_the_same_process_number(tmp_path):
+    with whole_folder(tmp_path / "folder") as draft:
+        name = draft.name
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "left.txt").touch()
+    with whole_folder(tmp_path / "folder") as draft:
+        assert everything_in(draft) == []
+
+
+def test_json_is_indented_unicode_with_a_final_line_end_and_its_keys_in_the_order_given(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": "é\u2028"})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "b": 1,\n  "a": "é\u2028"\n}\n'
+    assert read_json(tmp_path / "a.json") == {"b": 1, "a": "é\u2028"}
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_json_refuses_what_is_no_json_and_writes_nothing(tmp_path, number):
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "a.json", {"loss": number})
+    assert everything_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("contents", [b"", b'{"a": ', b"\xff\xfe", b'{"a": "\x80"}'])
+def test_damaged_json_is_told_with_its_path(tmp_path, contents):
+    (tmp_path / "a.json").write_bytes(contents)
+    with pytest.raises(DataError, match=r"a\.json.*Run `dvc repro` to make it again\.$"):
+        read_json(tmp_path / "a.json")
+
+
+def test_missing_files_are_told_with_their_path(tmp_path):
+    with pytest.raises(DataError) as error:
+        read_json(tmp_path / "a.json")
+    assert str(error.value) == f"{tmp_path}/a.json is missing. Run `dvc repro` to make it."
+    with pytest.raises(DataError, match=r"a\.csv is missing\."):
+        read_csv(tmp_path / "a.csv", HEADER)
+
+
+def test_csv_is_rfc_4180_in_utf_8_with_line_feeds(tmp_path):
+    write_csv(tmp_path / "a.csv", HEADER, [["é", 1], ['a "b", c', ""], ["two\nlines", None]])
+    expected = 'clip,note\né,1\n"a ""b"", c",\n"two\nlines",\n'
+    assert (tmp_path / "a.csv").read_bytes() == expected.encode()
+
+
+ODD = [
+    "\n",
+    "\r",
+    "\r\n",
+    "a\rb",
+    "a\r\nb",
+    "a\n",
+    "\u2028",
+    "\x85",
+    "\x0b\x0c",
+    ",",
+    '"',
+    '""',
+    " a ",
+    "#",
+    "'",
+    "\\",
+    "\\n",
+    "",
+    "=1+1",
+    "\t",
+]
+
+
+@pytest.mark.parametrize("text", ODD, ids=ascii)
+def test_odd_text_survives_csv(tmp_path, text):
+    write_csv(tmp_path / "a.csv", HEADER, [[text, "x"], ["y", text], [text, text]])
+    rows = [{"clip": text, "note": "x"}, {"clip": "y", "note": text}, {"clip": text, "note": text}]
+    assert read_csv(tmp_path / "a.csv", HEADER) == rows
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:  # and so for any other reader
+        assert list(csv.DictReader(stream)) == rows
+
+
+def test_csv_of_no_rows_is_a_header(tmp_path):
+    write_csv(tmp_path / "a.csv", HEADER, [])
+    assert read_csv(tmp_path / "a.csv", HEADER) == []
+
+
+@pytest.mark.parametrize("contents", ["", "clip\n", "note,clip\n", "clip,note,more\n", "\ufeffclip,note\n", "<<<<<<< HEAD\n"])
+def test_csv_with_another_header_is_refused(tmp_path, contents):
+    (tmp_path / "a.csv").write_text(contents, encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        read_csv(tmp_path / "a.csv", HEADER)
+    got = contents.strip("\n")
+    assert str(error.value) == f"{tmp_path}/a.csv: the header is '{got}', not 'clip,note'. Run `dvc repro` to make it again."
+
+
+@pytest.mark.parametrize("row", ["a", "a,b,c", "=======", '"a'])
+def test_csv_with_ragged_rows_is_refused(tmp_path, row):
+    (tmp_path / "a.csv").write_text(f"clip,note\nx,y\n{row}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"a\.csv is damaged: a row has more or fewer than 2 fields"):
+        read_csv(tmp_path / "a.csv", HEADER)
+
+
+def test_csv_that_is_no_utf_8_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"clip,note\n\xe9,1\n")
+    with pytest.raises(DataError, match=r"a\.csv is damaged: no valid UTF-8"):
+        read_csv(tmp_path / "a.csv", HEADER)
+
+
+def test_a_csv_row_that_fails_leaves_no_file(tmp_path):
+    def rows():
+        yield ["a", "b"]
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_csv(tmp_path / "a.csv", HEADER, rows())
+    assert everything_in(tmp_path) == []
+
+
+def test_sha256_of_a_file_is_the_known_one(tmp_path):
+    write_text(tmp_path / "a", "abc")
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_digest_depends_on_values_and_not_on_the_order_of_keys():
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert len({digest(value) for value in ({"a": 1}, {"a": "1"}, {"a": 1.5}, {"a": None}, {"b": 1}, {"a": [1]})}) == 6

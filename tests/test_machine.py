@@ -1,0 +1,115 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from actionrec import machine
+from actionrec.errors import ActionrecError
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1", 1), ("16", 16), ("007", 7)])
+def test_workers_are_as_many_as_the_variable_says(monkeypatch, text, expected):
+    monkeypatch.setenv("ACTIONREC_WORKERS", text)
+    assert machine.workers() == expected
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", " ", "²"])
+def test_workers_that_are_no_whole_number_are_refused(monkeypatch, text):
+    monkeypatch.setenv("ACTIONREC_WORKERS", text)
+    with pytest.raises(ActionrecError) as error:
+        machine.workers()
+    assert str(error.value) == f"ACTIONREC_WORKERS must be a whole number from 1; got {text!r}"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no such call here")
+@pytest.mark.parametrize("text", [None, ""])
+def test_workers_are_else_the_cores_that_this_process_may_use(monkeypatch, text):
+    monkeypatch.setenv("ACTIONREC_WORKERS", text) if text is not None else monkeypatch.delenv("ACTIONREC_WORKERS", raising=False)
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert machine.workers() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert machine.workers() == len(allowed)
+
+
+def test_the_cpu_is_a_device_without_waiting_for_torch():
+    code = "import sys; from actionrec import machine; print(machine.device(), 'torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "ACTIONREC_DEVICE": "cpu"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "cpu False\n"
+
+
+@pytest.mark.parametrize("text", ["gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cpu:0", ""])
+def test_a_device_that_is_none_is_refused(monkeypatch, text):
+    monkeypatch.setenv("ACTIONREC_DEVICE", text)
+    with pytest.raises(ActionrecError) as error:
+        machine.device()
+    assert str(error.value) == f"ACTIONREC_DEVICE must be auto, cpu, cuda or cuda:<number>; got {text!r}"
+
+
+@pytest.mark.parametrize("text", ["cuda", "cuda:0", "cuda:1"])
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch, text):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setenv("ACTIONREC_DEVICE", text)
+    with pytest.raises(
+        ActionrecError, match=f"ACTIONREC_DEVICE is {text}, but torch finds 0 CUDA devices here. Unset it, or use cpu."
+    ):
+        machine.device()
+
+
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for text, expected in (("auto", "cuda"), ("cuda", "cuda"), ("cuda:1", "cuda:1"), ("cpu", "cpu")):
+        monkeypatch.setenv("ACTIONREC_DEVICE", text)
+        assert machine.device() == expected
+    monkeypatch.setenv("ACTIONREC_DEVICE", "cuda:2")
+    with pytest.raises(ActionrecError, match="torch finds 2 CUDA devices"):
+        machine.device()
+
+
+def test_the_device_s_name_is_for_people(monkeypatch):
+    monkeypatch.setenv("ACTIONREC_WORKERS", "3")
+    assert machine.device_name("cpu").startswith("cpu (")
+    assert machine.device_name("cpu").endswith(", 3 cores)")
+
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+print(child.pid, child.stdout.readline().strip(), flush=True)
+child.wait()
+"""
+BOUND = "from actionrec import machine; machine.die_with_parent(); print('ready', flush=True); import time; time.sleep(60)"
+
+
+def is_alive(process):
+    try:
+        with open(f"/proc/{process}/stat", encoding="ascii") as stream:  # noqa: PTH123
+            return stream.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
+@pytest.mark.parametrize(("code", "survives"), [(BOUND, False), (BOUND.replace("machine.die_with_parent(); ", ""), True)])
+def test_a_bound_process_dies_when_its_parent_is_killed(code, survives):
+    with subprocess.Popen([sys.executable, "-c", PARENT, code], stdout=subprocess.PIPE, text=True) as parent:
+        child, ready = parent.stdout.readline().split()
+        assert ready == "ready"
+        parent.kill()
+        parent.wait()
+        deadline = time.monotonic() + (0.3 if survives else 10)
+        while is_alive(child) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        try:
+            assert is_alive(child) is survives
+        finally:
+            if is_alive(child):
+                os.kill(int(child), signal.SIGKILL)

@@ -1,0 +1,286 @@
+"""The pipeline itself: what its stages declare, and real runs of the whole DAG in a temporary project."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from actionrec.models import MODELS
+
+ROOT = Path(__file__).parents[1]
+TRAINS = {f"train@{name}" for name in MODELS}
+RECURRENT = TRAINS - {"train@transformer", "train@swin_transformer"}
+
+# Small enough for a run in a minute; nothing here is about accuracy.
+TINY = {
+    "data": {"dataset": "tiny"},
+    "frames": {"count": 6, "size": 64, "shards": 4},
+    "features": {"backbone": "resnet18", "precision": "fp32"},
+    "train": {"epochs": 2},
+    "model": {"hidden_dim": 16},
+    "models": {
+        "transformer": {"d_model": 16, "num_heads": 2, "num_layers": 1, "ff_dim": 32},
+        "swin_transformer": {"dim": 16, "depths": [2, 2], "num_heads": [2, 2], "window": 2},
+    },
+}
+
+
+def run(*command: str, cwd: Path, **settings: str) -> str:
+    """Run a program and return what it prints; show that where it fails."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **settings}
+    done = subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def edit_params(project: Path, changes: dict[str, object]) -> None:
+    """Change values by their path, such as {"model.hidden_dim": 8}, and keep the file's form."""
+    yaml, file = YAML(), project / "params.yaml"
+    document = yaml.load(file)
+    for path, value in changes.items():
+        *sections, key = path.split(".")
+        section = document
+        for name in sections:
+            section = section[name]
+        assert key in section, path
+        section[key] = value
+    yaml.dump(document, file)
+
+
+def flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    return {
+        path: value
+        for key, inner in tree.items()
+        for path, value in (flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {prefix + key: inner}).items()
+    }
+
+
+def clone(target: Path) -> None:
+    """Copy the project as Git would have it after a commit of what lies here."""
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT).split("\0")
+    for name in filter(None, listed):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    (target / "dvc.lock").unlink(missing_ok=True)
+    run("git", "init", "-q", "-b", "main", cwd=target)
+    run("git", "config", "user.name", "Test", cwd=target)
+    run("git", "config", "user.email", "test@example.invalid", cwd=target)
+    commit(target)
+
+
+def commit(project: Path) -> None:
+    run("git", "add", "--all", cwd=project)
+    run("git", "commit", "-q", "--allow-empty", "-m", "state", cwd=project)
+
+
+@pytest.fixture(scope="module")
+def tiny_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of bright, dark and striped clips, in six groups."""
+    folder = tmp_path_factory.mktemp("tiny")
+    for number, name in enumerate(("Bright", "Dark", "Striped")):
+        (folder / name).mkdir()
+        for group in range(1, 7):
+            random = np.random.default_rng((number, group))
+            path = folder / name / f"v_{name}_g{group:02d}_c01.avi"
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"XVID"), 25, (96, 64))
+            for _ in range(9):
+                frame = random.integers(0, 60, (64, 96, 3), dtype=np.uint8) + np.uint8(150 if name == "Bright" else 0)
+                frame[:, ::8] += np.uint8(100 if name == "Striped" else 0)
+                writer.write(frame)
+            writer.release()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_clips: Path) -> tuple[Path, str]:
+    """A project after its first `dvc repro`, and what that printed."""
+    project = tmp_path_factory.mktemp("finished") / "project"
+    clone(project)
+    (project / "data" / "raw" / "tiny").symlink_to(tiny_clips)
+    edit_params(project, flat(TINY))
+    printed = run("dvc", "repro", cwd=project)
+    commit(project)
+    return project, printed
+
+
+@pytest.fixture
+def project(finished: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the finished project, to be changed."""
+    copy = tmp_path / "project"
+    shutil.copytree(finished[0], copy, symlinks=True)
+    return copy
+
+
+def changed(project: Path) -> set[str]:
+    """Stages that `dvc status` finds changed, without the sample's fetching, which this data set does not need."""
+    return {stage for stage in json.loads(run("dvc", "status", "--json", cwd=project)) if not stage.startswith("data/")}
+
+
+def ran(printed: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", printed))
+
+
+STAGES = Repo(ROOT).index.stages
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.addressing)
+def test_stage_declares_every_file_that_it_imports(stage):
+    module = stage.cmd.split()[2]
+    own_model = f"actionrec.models.{stage.cmd.split()[-1]}" if module == "stages.train" else "actionrec"
+    script = (
+        f"import sys, importlib; [importlib.import_module(name) for name in ({module!r}, {own_model!r})];"
+        "print('\\n'.join(filter(None, (getattr(module, '__file__', None) for module in [*sys.modules.values()]))))"
+    )
+    printed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    files = (Path(line) for line in printed.splitlines())
+    code = [ROOT / "actionrec", ROOT / "stages"]
+    imported = {file.relative_to(ROOT).as_posix() for file in files if any(file.is_relative_to(folder) for folder in code)}
+    declared = {Path(dep.fs_path).relative_to(ROOT).as_posix() for dep in stage.deps if str(dep.fs_path).endswith(".py")}
+    assert imported == declared
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if "fetch" not in stage.name], ids=lambda stage: stage.name)
+def test_stage_declares_the_parameters_that_it_reads(stage):
+    declared = {param for dep in stage.params for param in dep.params}
+    name = stage.name.removeprefix("train@")
+    if name in MODELS:
+        width = {"model.hidden_dim"} if stage.name in RECURRENT else set()
+        assert declared == {"seed", "train", "model.dropout", f"models.{name}"} | width
+    elif name == "compare":
+        assert declared == set()
+    else:
+        script = f"import dataclasses, stages.{name} as s; print(*(field.name for field in dataclasses.fields(s.Params)))"
+        printed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, text=True, capture_output=True, check=True)
+        assert declared == set(printed.stdout.split())
+
+
+@pytest.mark.slow
+def test_repro_makes_all_that_the_contract_names(finished):
+    project, printed = finished
+    assert ran(printed) == {"split", "extract_frames", "resnet_features", *TRAINS, "compare"}
+    files = {
+        "data/clips.csv",
+        "data/split.csv",
+        "data/frames/ledger.csv",
+        "metrics/extract_frames.json",
+        "metrics/compare.json",
+        "metrics/report.md",
+        "metrics/results_table.csv",
+        "metrics/results_table.tex",
+        "plots/model_comparison.png",
+        "plots/all_models_grid.png",
+        *(f"data/models/{name}/{file}" for name in MODELS for file in ("model.safetensors", "model.json")),
+        *(f"data/predictions/{name}.npz" for name in MODELS),
+        *(f"metrics/{name}/{file}.json" for name in MODELS for file in ("metrics", "timing")),
+        *(f"plots/{name}_{picture}.png" for name in MODELS for picture in ("curves", "confusion")),
+    }
+    assert {file for file in files if not (project / file).is_file()} == set()
+
+
+@pytest.mark.slow
+def test_repro_again_does_nothing(finished):
+    assert "up to date" in run("dvc", "repro", cwd=finished[0])
+    assert changed(finished[0]) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({"seed": 1}, {"split", *TRAINS}),
+        ({"split.protocol": "random"}, {"split"}),
+        ({"split.fold": 1}, {"split"}),
+        ({"frames.count": 4}, {"extract_frames"}),
+        ({"features.precision": "bf16"}, {"resnet_features"}),
+        ({"train.epochs": 3}, TRAINS),
+        ({"model.dropout": 0.1}, TRAINS),
+        ({"model.hidden_dim": 8}, RECURRENT),
+        ({"models.transformer.ff_dim": 16}, {"train@transformer"}),
+        ({"models.stacked_lstm.num_layers": 3}, {"train@stacked_lstm"}),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_parameter_reruns_only_what_reads_it(project, change, stages):
+    edit_params(project, change)
+    assert changed(project) == stages
+
+
+@pytest.mark.slow
+def test_editing_one_models_file_retrains_that_model_alone(project):
+    with (project / "actionrec/models/gru.py").open("a") as stream:
+        stream.write("\n# changed\n")
+    assert changed(project) == {"train@gru"}
+
+
+@pytest.mark.slow
+def test_an_experiment_with_another_width_retrains_the_models_that_have_one(project):
+    printed = run("dvc", "exp", "run", "-S", "model.hidden_dim=8", cwd=project)
+    assert ran(printed) == {*RECURRENT, "compare"}
+    assert "model.hidden_dim" in run("dvc", "params", "diff", cwd=project)
+    assert "metrics/compare.json" in run("dvc", "metrics", "diff", cwd=project)
+
+
+@pytest.mark.slow
+def test_a_new_split_decodes_nothing_and_a_forced_rerun_gives_the_same_bytes(project):
+    edit_params(project, {"split.fold": 1})
+    assert ran(run("dvc", "repro", cwd=project)) == {"split", *TRAINS, "compare"}
+    before = (project / "dvc.lock").read_text()
+    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 11
+    assert without_timings(project / "dvc.lock") == without_timings_of(before)
+
+
+def without_timings(lock: Path) -> dict[str, dict[str, str]]:
+    return without_timings_of(lock.read_text())
+
+
+def without_timings_of(text: str) -> dict[str, dict[str, str]]:
+    """Stage -> output -> hash, without the timing files and what shows them."""
+    shown = ("timing.json", "report.md", "results_table.csv", "results_table.tex", "model_comparison.png")
+    stages = YAML(typ="safe").load(text)["stages"]
+    return {
+        name: {out["path"]: out["md5"] for out in stage["outs"] if not out["path"].endswith(shown)}
+        for name, stage in stages.items()
+    }
+
+
+def readme_commands() -> list[str]:
+    """The README's own commands: all lines of its `sh` blocks, but `make test`, which this is a part of."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and line != "make test"]
+
+
+@pytest.mark.slow
+def test_the_readmes_commands_run(project):
+    commands = readme_commands()
+    assert {"make repro", "dvc metrics show"} <= set(commands)
+    for command in commands:
+        printed = run("sh", "-c", command, cwd=project, VENV=sys.prefix)
+        assert printed.strip(), command
+
+
+def test_the_readmes_table_is_the_last_runs():
+    with (ROOT / "metrics/results_table.csv").open(newline="") as stream:
+        wanted = [(row["model"], f"{100 * float(row['top1']):.1f}") for row in csv.DictReader(stream)]
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) ", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [row for row in rows if row[0] in MODELS] == wanted
+
+
+def test_the_committed_lock_is_current(tmp_path):
+    """A fresh clone without data has nothing to run: code, parameters and dvc.lock belong together."""
+    run("git", "clone", "-q", str(ROOT), str(tmp_path / "clone"), cwd=tmp_path)
+    for name in run("git", "ls-files", "-z", cwd=ROOT).split("\0"):
+        if name and (ROOT / name).is_file():
+            shutil.copy2(ROOT / name, tmp_path / "clone" / name)
+    assert ran(run("dvc", "repro", "--allow-missing", "--dry", cwd=tmp_path / "clone")) == set()
