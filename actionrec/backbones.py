@@ -59,6 +59,8 @@ class Backbone(nn.Module):
         self.network = network
         self.gain = 1.0
         """What features are multiplied by; 1 for all weights that were trained."""
+        self.dtype = torch.float32
+        """Of the network's arithmetic."""
         self.mean: Tensor
         self.scale: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
@@ -66,9 +68,16 @@ class Backbone(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map frames (B, H, W, 3), uint8, to features (B, D)."""
-        pictures = frames.permute(0, 3, 1, 2).to(self.mean.dtype)
-        features = self.network((pictures - self.mean) * self.scale).flatten(1)
+        # Normalised in float32 whatever the network's type: bf16 has no 123.675, only 123.5.
+        pictures = (frames.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
+        features = self.network(pictures.to(self.dtype)).flatten(1)
         return features if self.gain == 1 else features * self.gain
+
+    def in_bf16(self) -> "Backbone":
+        """Turn the network's weights to bf16, and leave normalisation in float32."""
+        self.network.to(torch.bfloat16)
+        self.dtype = torch.bfloat16
+        return self
 
 
 def create_backbone(settings: FeatureSettings) -> Backbone:

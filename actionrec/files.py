@@ -1,6 +1,7 @@
 """Files that are whole or absent, and the small formats that stages exchange: JSON, CSV, hashes."""
 
 import csv
+import glob
 import hashlib
 import io
 import json
@@ -31,7 +32,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty draft folder that becomes `path`, replacing it, when the block ends, and goes when the block fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.draft"):  # by a run that was killed
+        if not _is_running(int(left.name.split(".")[-2])):
+            shutil.rmtree(left, ignore_errors=True)
     draft.mkdir()
     try:
         yield draft
@@ -40,6 +43,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    if process == os.getpid():
+        return False  # this process starts afresh
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

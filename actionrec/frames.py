@@ -9,7 +9,8 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -91,36 +92,53 @@ def read_shard(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     Raises:
         DataError: the file is cut short or is no such shard.
     """
-    try:
-        with tarfile.open(path, "r:") as tar:
-            clip_id = ""
-            jpegs: list[NDArray[np.uint8]] = []
-            for member in tar:
-                stream = tar.extractfile(member)
-                contents = stream.read() if stream else b""
-                if len(contents) != member.size:
-                    raise tarfile.ReadError("unexpected end of data")
-                if member.name.endswith(".json"):
-                    if jpegs:
-                        yield clip_id, np.stack(jpegs)
-                    clip_id, jpegs = json.loads(contents)["clip"], []
-                elif member.name.endswith(".npy"):
-                    yield clip_id, np.load(io.BytesIO(contents), allow_pickle=False)
-                else:
-                    jpegs.append(decode_jpeg(contents))
-            if jpegs:
-                yield clip_id, np.stack(jpegs)
-    except (tarfile.TarError, ValueError, KeyError, VideoError) as error:
-        raise DataError(f"{path} is damaged ({error}). Make it again: `dvc repro -f extract_frames`.") from None
+    with _open(path) as tar:
+        about: dict[str, Any] | None = None
+        stored: list[NDArray[np.uint8]] = []
+        for member in tar:
+            stream = tar.extractfile(member)
+            contents = stream.read() if stream else b""
+            if len(contents) != member.size:
+                raise tarfile.ReadError("unexpected end of data")
+            if member.name.endswith(".json"):
+                if about is not None:
+                    yield about["clip"], _whole(about, stored)
+                about, stored = json.loads(contents), []
+            elif member.name.endswith(".npy"):
+                stored = list(np.load(io.BytesIO(contents), allow_pickle=False))
+            else:
+                stored.append(decode_jpeg(contents))
+        if about is not None:
+            yield about["clip"], _whole(about, stored)
 
 
 def count_clips(path: Path) -> int:
     """Number of clips in a shard, from its table of members alone."""
+    with _open(path) as tar:
+        return sum(name.endswith(".json") for name in tar.getnames())
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tarfile.TarFile]:
+    """Open a shard, and tell whatever is wrong with it as a DataError."""
     try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, io.SEEK_END)
+            stream.seek(-min(size, 2 * tarfile.BLOCKSIZE), io.SEEK_END)
+            # A file cut between two members has no end mark, which tarfile does not miss.
+            if size % tarfile.RECORDSIZE or stream.read().strip(b"\0"):
+                raise tarfile.ReadError("unexpected end of data")
         with tarfile.open(path, "r:") as tar:
-            return sum(name.endswith(".json") for name in tar.getnames())
-    except tarfile.TarError as error:
+            yield tar
+    except (tarfile.TarError, ValueError, KeyError, TypeError, EOFError, VideoError) as error:
         raise DataError(f"{path} is damaged ({error}). Make it again: `dvc repro -f extract_frames`.") from None
+
+
+def _whole(about: Mapping[str, Any], stored: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Join a clip's frames, of which none may be missing."""
+    if len(stored) != len(about["frame_indices"]):
+        raise ValueError(f"{len(stored)} of {len(about['frame_indices'])} frames of {about['clip']!r}")
+    return np.stack(stored)
 
 
 def encode_jpeg(frame: NDArray[np.uint8], quality: int) -> bytes:
@@ -132,7 +150,7 @@ def encode_jpeg(frame: NDArray[np.uint8], quality: int) -> bytes:
 
 def decode_jpeg(contents: bytes) -> NDArray[np.uint8]:
     """Decode a picture to (H, W, 3), RGB."""
-    picture = cv2.imdecode(np.frombuffer(contents, dtype=np.uint8), cv2.IMREAD_COLOR)
+    picture = cv2.imdecode(np.frombuffer(contents, dtype=np.uint8), cv2.IMREAD_COLOR) if contents else None
     if picture is None:
         raise VideoError("a stored frame is no JPEG picture")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)

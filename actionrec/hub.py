@@ -2,7 +2,10 @@
 
 import http.client
 import logging
+import socket
 import urllib.error
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,6 +15,8 @@ from actionrec.errors import WeightsError
 from actionrec.files import sha256_of
 
 logger = logging.getLogger(__name__)
+
+SECONDS_WITHOUT_AN_ANSWER = 30.0
 
 
 def weights_file(backbone: str, name: str) -> Path:
@@ -35,7 +40,8 @@ def weights_file(backbone: str, name: str) -> Path:
         logger.info("downloading %s to %s", url, path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
+            with _timeout(SECONDS_WITHOUT_AN_ANSWER):
+                torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
         except (urllib.error.URLError, http.client.HTTPException, OSError, RuntimeError) as error:
             raise WeightsError(
                 f"{url} cannot be downloaded ({error}). On a machine with network, fetch that file and put it at {path}; "
@@ -44,3 +50,14 @@ def weights_file(backbone: str, name: str) -> Path:
     if not sha256_of(path).startswith(prefix):
         raise WeightsError(f"{path} is damaged: its SHA-256 does not start with {prefix}. Remove it, to download it again.")
     return path
+
+
+@contextmanager
+def _timeout(seconds: float) -> Iterator[None]:
+    """Limit each wait for the network; torch's download would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -108,7 +108,11 @@ def link_into(draft: Path, files: Mapping[str, Path]) -> None:
 def _make(compute: Compute, job: Any, folder: Path, advance: Advance) -> None:
     with whole_folder(folder) as draft:
         compute(job, draft, advance)
-        write_json(draft / _SUMS, {path.name: sha256_of(path) for path in sorted(draft.iterdir())})
+        write_json(draft / _SUMS, _sums(draft))
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.name != _SUMS}
 
 
 def _is_whole(folder: Path) -> bool:
@@ -116,8 +120,7 @@ def _is_whole(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     try:
-        sums = read_json(folder / _SUMS)
-        if all(sha256_of(folder / name) == wanted for name, wanted in sums.items()):
+        if read_json(folder / _SUMS) == _sums(folder):
             return True
     except (OSError, DataError):
         pass

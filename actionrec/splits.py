@@ -5,7 +5,6 @@ the established leave-one-group-out); under `random`, the study's protocol, each
 source video land on both sides. Under either, the same bytes under two names stay together.
 """
 
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,12 +79,10 @@ def _draw(
     Returns:
         Indices into the clips.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # here: those who only read a split need not wait for it
-
     units_of_class = {label: set(units[pool & (labels == label)]) for label in set(labels[pool])}
     pinned = {unit for those in units_of_class.values() if len(those) == 1 for unit in those}
     candidates = np.flatnonzero(pool & ~np.isin(units, list(pinned)))
-    available = min(len(set(units[candidates])), max(Counter(labels[candidates]).values(), default=0))
+    available = len(set(units[candidates]))
     parts = parts if exact else max(2, min(parts, available))
     if available < parts:
         raise DataError(
@@ -93,11 +90,34 @@ def _draw(
             "belongs together (a group; under split.protocol=random, a clip). Lower split.folds in params.yaml, set "
             "split.validation to 0, or add clips from other sources."
         )
-    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a class with fewer clips than parts: summarise() tells which are not tested
-        drawn = list(splitter.split(candidates, labels[candidates], units[candidates]))[part][1]
-    return candidates[drawn]
+    return candidates[deal(labels[candidates], units[candidates], parts, seed) == part]
+
+
+def deal(labels: NDArray[np.str_], units: NDArray[np.int64], parts: int, seed: int) -> NDArray[np.int64]:
+    """Deal whole units to parts, each unit to the part that has the least of the unit's classes so far: 0 to parts - 1 a clip.
+
+    Units come largest first, by powers of two, and shuffled within a power. scikit-learn's StratifiedGroupKFold balances as well,
+    but sorts strictly: where groups differ in size, as UCF's do, its seed changes nothing.
+    """
+    unit = np.unique(units, return_inverse=True)[1]
+    label = np.unique(labels, return_inverse=True)[1]
+    class_sizes = np.bincount(label)
+    (owners, classes), clips = np.unique(np.stack([unit, label]), axis=1, return_counts=True)
+    starts = np.searchsorted(owners, np.arange(unit.max() + 2))
+    sizes = np.bincount(unit)
+    shuffled = np.random.default_rng(seed).permutation(len(sizes))
+    part_of = np.empty(len(sizes), dtype=np.int64)
+    shares = np.zeros((parts, len(class_sizes)))  # of each class, in each part
+    filled = np.zeros(parts, dtype=np.int64)
+    for current in shuffled[np.argsort(-np.floor(np.log2(sizes[shuffled])), kind="stable")]:
+        own = slice(starts[current], starts[current + 1])
+        share = clips[own] / class_sizes[classes[own]]
+        overlap = np.round(shares[:, classes[own]] @ share, 9)  # rounded: no tie depends on the order of a processor's sums
+        chosen = np.lexsort((filled, overlap))[0]
+        part_of[current] = chosen
+        shares[chosen, classes[own]] += share
+        filled[chosen] += sizes[current]
+    return part_of[unit]
 
 
 def units_of(clips: Sequence[Clip], *, by_group: bool) -> NDArray[np.int64]:

@@ -134,7 +134,8 @@ def _open(path: Path) -> Iterator[cv2.VideoCapture]:
     """
     if path.stat().st_size == 0:
         raise VideoError("the file is empty")
-    # An absolute path, since FFmpeg takes `a:b.avi` for a protocol. One thread: a process a core is faster than codec threads.
+    # An absolute path, since FFmpeg takes `a:b.avi` for a protocol. One thread: a process a core is faster than codec threads,
+    # which race where packets are damaged: their pictures differ from run to run.
     capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])  # noqa: PTH100
     try:
         if not capture.isOpened():

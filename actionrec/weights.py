@@ -17,6 +17,7 @@ from actionrec.errors import WeightsError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _LISTED = 3
+_COUNTER = "num_batches_tracked"  # of batch normalisation; some files lack it, and inference never reads it
 
 
 def read_file(path: Path) -> dict[str, Tensor]:
@@ -69,7 +70,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], whose: str) -> N
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     got = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    optional = {name for name in wanted if name.endswith("num_batches_tracked")}  # a counter that inference never reads
+    optional = {name for name in wanted if name.endswith(_COUNTER)}  # a counter that inference never reads
     problems = [f"{name} is missing" for name in wanted if name not in got and name not in optional]
     problems += [f"{name} is unknown" for name in got if name not in wanted]
     problems += [
@@ -90,6 +91,8 @@ def state_sha256(network: nn.Module) -> str:
     """SHA-256 over the names, shapes and values of a state dict, in hexadecimal: the identity of weights, wherever from."""
     total = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
+        if name.endswith(_COUNTER):
+            continue
         total.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         total.update(tensor.detach().contiguous().cpu().numpy().tobytes())
     return total.hexdigest()

@@ -16,6 +16,8 @@ from actionrec.shards import Advance, Task, shard_name, shard_of
 
 logger = logging.getLogger(__name__)
 
+LISTED = 25
+
 
 @dataclass(frozen=True)
 class Params:
@@ -41,6 +43,8 @@ def main() -> None:
     made = shards.complete("frames", tasks, extract, what="Extracting frames", workers=machine.workers())
 
     ledger = sorted((row for folder in made.values() for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)), key=clip_of)
+    # Also where this run fails: the list of what is wrong may be longer than a person wants to read on a terminal.
+    files.write_csv(paths.WORK / "frames" / LEDGER, LEDGER_HEADER, ([*row.values()] for row in ledger))
     failed = [row for row in ledger if row["error"]]
     counts = {
         "clips": len(ledger),
@@ -96,7 +100,9 @@ def extract(job: Job, draft: Path, advance: Advance) -> None:
 
 def refuse_too_many(failed: list[dict[str, str]], total: int, allowed: float) -> None:
     """Raise a VideoError with a list of the failed clips where their share is more than `allowed`."""
-    listed = "\n".join(f"  {row['clip']}: {row['error']}" for row in failed)
+    listed = "\n".join(f"  {row['clip']}: {row['error']}" for row in failed[:LISTED])
+    if len(failed) > LISTED:
+        listed += f"\n  and {len(failed) - LISTED} more; {paths.WORK / 'frames' / LEDGER} has them all"
     if len(failed) > allowed * total or len(failed) == total:
         raise VideoError(
             f"{len(failed)} of {total} clips cannot be decoded (allowed: {allowed:.1%} of them):\n{listed}\n"

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
     if not found:
         raise DataError(f"{paths.FRAMES} has no frames. Run `dvc repro extract_frames`.")
     code = shards.code_digest([backbones.__file__, extractors.__file__, features.__file__, frames.__file__])
-    made_by = [extractors.runtime(device), device.partition(":")[0], torch.__version__]
+    libraries = [f"{name} {version(name)}" for name in ("torch", "torchvision", extractors.runtime(device))]
+    made_by = [*libraries, device.partition(":")[0]]
     tasks = []
     for path in found:
         clips = frames.count_clips(path)

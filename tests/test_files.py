@@ -52,9 +52,8 @@ def test_a_folder_that_fails_leaves_nothing_and_the_old_one_as_it_was(tmp_path):
     path = tmp_path / "folder"
     path.mkdir()
     (path / "old.txt").touch()
-    with pytest.raises(FileNotFoundError), whole_folder(path) as draft:
-        write_text(draft / "inner" / "new.txt", "new")
-        (draft / "missing").unlink()
+    with pytest.raises(UnicodeEncodeError), whole_folder(path) as draft:
+        write_text(draft / "inner" / "new.txt", "half\n\udcff")
     assert everything_in(tmp_path) == ["folder", "old.txt"]
 
 

@@ -1,12 +1,14 @@
 import random
 from collections import Counter, defaultdict
 
+import numpy as np
 import pytest
 from film import ODD_NAMES
+from sklearn.model_selection import StratifiedGroupKFold
 
 from actionrec.clips import Clip
 from actionrec.errors import DataError
-from actionrec.splits import SplitSettings, divide, duplicates, read_split, summarise, units_of, write_split
+from actionrec.splits import SplitSettings, deal, divide, duplicates, read_split, summarise, units_of, write_split
 
 # Clips a class of UCF-50, in the order of its classes' names.
 UCF50 = (
@@ -123,6 +125,33 @@ def test_the_group_protocol_leaks_no_siblings_and_keeps_to_the_shares(ucf50):
     assert summary["val_clips"] == pytest.approx(6681 * 0.8 * 0.2, rel=0.1)
 
 
+def test_another_seed_divides_ucf_50_s_groups_of_unequal_size_otherwise(ucf50):
+    assert len({frozenset(of(divide(ucf50, settings(), seed), "test")) for seed in range(4)}) == 4
+
+
+def unevenness(labels, parts):
+    """Standard deviation of the parts' shares of the classes, relative to equal shares."""
+    counts = np.array([[np.sum(labels[parts == part] == label) for label in np.unique(labels)] for part in np.unique(parts)])
+    return (counts / counts.sum(axis=0) * len(counts)).std()
+
+
+@pytest.mark.parametrize(("protocol", "parts"), [("group", 5), ("group", 12), ("random", 5)])
+def test_parts_are_as_even_as_scikit_learn_s(ucf50, protocol, parts):
+    labels, units = np.array([clip.label for clip in ucf50]), units_of(ucf50, by_group=protocol == "group")
+    theirs = np.empty(len(labels), dtype=int)
+    for part, (_, drawn) in enumerate(StratifiedGroupKFold(parts, shuffle=True, random_state=0).split(labels, labels, units)):
+        theirs[drawn] = part
+    for seed in range(3):
+        assert unevenness(labels, deal(labels, units, parts, seed)) <= 1.05 * unevenness(labels, theirs)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_part_is_empty_even_with_one_giant_group_and_as_many_parts_as_groups(seed):
+    units = np.repeat([0, 1, 2, 3, 4], [500, 1, 1, 1, 2])
+    labels = np.where(np.arange(505) % 2, "odd", "even")
+    assert sorted(np.bincount(deal(labels, units, 5, seed))) == [1, 1, 1, 2, 500]
+
+
 @BOTH
 def test_without_validation_there_is_no_val_and_the_test_set_is_the_same(protocol):
     without, with_some = (divide(SMALL, settings(protocol, validation=share), seed=0) for share in (0, 0.2))
@@ -170,9 +199,10 @@ def test_clips_without_a_group_number_are_groups_of_their_own():
     ]
     subsets = divide(clips, settings(), seed=0)
     assert Counter(subsets.values()) == {"train": 12, "val": 4, "test": 4}
+    assert Counter(subsets[clip.id] for clip in clips if clip.label == "a") == {"train": 6, "val": 2, "test": 2}
 
 
-@pytest.mark.parametrize(("protocol", "available"), [("group", 3), ("random", 6)])
+@pytest.mark.parametrize(("protocol", "available"), [("group", 3), ("random", 12)])
 def test_more_folds_than_parts_that_can_be_separated_are_refused(protocol, available):
     clips = [clip(label, group, number) for label in "AB" for group in (1, 2, 3) for number in (1, 2)]
     with pytest.raises(DataError) as error:
@@ -212,7 +242,7 @@ def test_the_summary_by_hand():
         clip("B", 1, 1), clip("B", 2, 1, "same"), clip("B", 3, 1, "same"),
         clip("C", 4, 1),
     ]  # fmt: skip
-    subsets = dict(zip([one.id for one in clips], "train test val test test train train train".split(), strict=True))
+    subsets = dict(zip([one.id for one in clips], ["train", "test", "val", "test", "test", "train", "train", "train"], strict=True))
     assert summarise(clips, subsets) == {
         "classes": 3,
         "clips": 8,

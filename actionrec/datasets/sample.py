@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 WIDTH, HEIGHT = 320, 240  # pixels, as in UCF-50
 FRAMES_PER_SECOND = 25.0
 SHORTEST, LONGEST = 40, 64  # frames in a clip
-CLIPS_IN_GROUP = (2, 1, 2, 1, 2, 1, 2, 1, 2, 1)  # in each class: 15 clips in 10 groups
+CLIPS_IN_GROUP = (2, 1, 1, 1, 2, 1, 1, 1, 1, 1)  # in each class: 12 clips in 10 groups
 
 Image = NDArray[np.uint8]  # (HEIGHT, WIDTH, 3), blue, green, red
 Plane = NDArray[np.floating[Any]]  # (HEIGHT, WIDTH)

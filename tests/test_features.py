@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pytest
+import safetensors
+from film import ODD_NAMES
+
+from actionrec.errors import DataError
+from actionrec.features import read_features, write_shard
+
+SOURCE = {"backbone": "resnet18", "weights": "random", "weights_sha256": "ab" * 32, "frames": {"count": 2, "format": "jpeg"}}
+
+
+def features(seed, frames=2, width=4):
+    return np.random.default_rng(seed).normal(size=(frames, width)).astype(np.float16)
+
+
+def test_shards_are_read_as_one_set_sorted_by_clip(tmp_path):
+    made = {"B/b.avi": features(1), "A/c.avi": features(2), "A/a.avi": features(3)}
+    write_shard(tmp_path / "shard-0000.safetensors", {"B/b.avi": made["B/b.avi"], "A/a.avi": made["A/a.avi"]}, SOURCE)
+    write_shard(tmp_path / "shard-0001.safetensors", {"A/c.avi": made["A/c.avi"]}, SOURCE)
+    read = read_features(tmp_path)
+    assert read.clips == ["A/a.avi", "A/c.avi", "B/b.avi"]
+    assert read.features.dtype == np.float16
+    np.testing.assert_array_equal(read.features, np.stack([made[clip] for clip in read.clips]))
+    assert read.source == SOURCE
+
+
+def test_rows_are_the_places_of_clips_in_the_order_asked(tmp_path):
+    write_shard(tmp_path / "s.safetensors", {name: features(0) for name in "cab"}, SOURCE)
+    read = read_features(tmp_path)
+    assert read.rows(["c", "a"]).tolist() == [2, 0]
+    assert read.rows([]).tolist() == []
+    assert read.rows(["c"]).dtype == np.int64
+    with pytest.raises(KeyError, match="d"):
+        read.rows(["a", "d"])
+
+
+def test_any_reader_of_safetensors_finds_clips_and_metadata(tmp_path):
+    write_shard(tmp_path / "s.safetensors", {"A/a.avi": features(1)}, SOURCE)
+    with safetensors.safe_open(tmp_path / "s.safetensors", framework="numpy") as stream:
+        assert list(stream.keys()) == ["A/a.avi"]
+        np.testing.assert_array_equal(stream.get_tensor("A/a.avi"), features(1))
+        metadata = stream.metadata()
+    assert metadata["backbone"] == "resnet18"
+    assert json.loads(metadata["frames"]) == {"count": 2, "format": "jpeg"}
+
+
+def test_odd_names_are_keys(tmp_path):
+    made = {f"Clâss #1\n/{name}": features(number) for number, name in enumerate(ODD_NAMES)}
+    write_shard(tmp_path / "s.safetensors", made, SOURCE)
+    read = read_features(tmp_path)
+    assert read.clips == sorted(made)
+    for row, clip in enumerate(read.clips):
+        np.testing.assert_array_equal(read.features[row], made[clip])
+
+
+def test_the_same_features_give_the_same_bytes_whatever_the_order(tmp_path):
+    made = {f"A/{number}.avi": features(number) for number in range(20)}
+    write_shard(tmp_path / "1.safetensors", made, SOURCE)
+    write_shard(tmp_path / "2.safetensors", dict(reversed(made.items())), dict(reversed(SOURCE.items())))
+    assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_folder_without_features_says_what_to_run(tmp_path, exists):
+    folder = tmp_path / "features"
+    if exists:
+        folder.mkdir()
+    with pytest.raises(DataError) as error:
+        read_features(folder)
+    assert str(error.value) == f"{folder} has no features. Run `dvc repro resnet_features`."
+
+
+def test_shards_made_in_different_ways_are_refused(tmp_path):
+    write_shard(tmp_path / "shard-0000.safetensors", {"A/a.avi": features(1)}, SOURCE)
+    write_shard(tmp_path / "shard-0001.safetensors", {"A/b.avi": features(2)}, {**SOURCE, "frames": {"count": 3, "format": "jpeg"}})
+    with pytest.raises(DataError) as error:
+        read_features(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}/shard-0001.safetensors was made in another way than {tmp_path}/shard-0000.safetensors. "
+        "Run `dvc repro -f resnet_features`."
+    )
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 100, -1])
+def test_a_shard_cut_short_is_told_as_damaged(tmp_path, kept):
+    path = tmp_path / "shard-0000.safetensors"
+    write_shard(path, {"A/a.avi": features(1)}, SOURCE)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"shard-0000\.safetensors is damaged \(.+\)\. Run `dvc repro -f`"):
+        read_features(tmp_path)

@@ -1,0 +1,354 @@
+"""The functions that worker processes run are at the top level, since spawned processes import them by name."""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from actionrec import paths, shards
+from actionrec.errors import ActionrecError, VideoError
+from actionrec.shards import Task, code_digest, complete, link_into, shard_name, shard_of
+
+TESTS = Path(__file__).parent
+
+
+def write_upper(job, draft, advance):
+    """Write the job's text in capitals, and note each call in its journal."""
+    text, journal = job
+    with open(journal, "a", encoding="utf-8") as stream:  # noqa: PTH123
+        stream.write(f"{text}\n")
+    (draft / "upper.txt").write_text(text.upper(), encoding="utf-8")
+    (draft / "process.txt").write_text(str(os.getpid()), encoding="utf-8")
+    advance(len(text))
+
+
+def fail_at_c(job, draft, advance):
+    (draft / "half.txt").write_text("half", encoding="utf-8")
+    if job[0].startswith("c"):
+        raise VideoError("c cannot be decoded", header_frames=7)
+    write_upper(job, draft, advance)
+
+
+def killed_at_c_once(job, draft, advance):
+    """Die as a process that the kernel kills for want of memory, until there is a file named `spared`."""
+    if job[0].startswith("c") and not Path("spared").exists():
+        (draft / "half.txt").write_text("half", encoding="utf-8")
+        while journal(Path(job[1]))["aaaa"] == 0:  # the other process has finished something
+            time.sleep(0.01)
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGKILL)
+    write_upper(job, draft, advance)
+
+
+def wait_for_ever(job, draft, advance):
+    """Note this process in the journal, and never come to an end."""
+    (draft / "half.txt").write_text("half", encoding="utf-8")
+    with open(job[1], "a", encoding="utf-8") as stream:  # noqa: PTH123
+        stream.write(f"{os.getpid()}\n")
+    time.sleep(600)
+
+
+def tasks(project, *texts):
+    return [Task(text, f"key-{text}", len(text), (text, str(project / "journal.txt"))) for text in texts]
+
+
+def is_alive(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def journal(path):
+    return Counter(path.read_text(encoding="utf-8").split()) if path.exists() else Counter()
+
+
+def made(project):
+    return journal(project / "journal.txt")
+
+
+def run(project, *texts, compute=write_upper, workers=1):
+    return complete("stage", tasks(project, *texts), compute, what="Working", workers=workers)
+
+
+def contents(folders):
+    return {name: (folder / "upper.txt").read_text(encoding="utf-8") for name, folder in folders.items()}
+
+
+WORKERS = pytest.mark.parametrize("workers", [1, 2])
+
+
+@WORKERS
+def test_what_is_missing_is_made_and_what_is_there_is_reused(project, workers):
+    folders = run(project, "a", "bb", workers=workers)
+    assert contents(folders) == {"a": "A", "bb": "BB"}
+    assert run(project, "a", "bb", "ccc", "d", workers=workers).keys() == {"a", "bb", "ccc", "d"}
+    assert made(project) == {"a": 1, "bb": 1, "ccc": 1, "d": 1}
+
+
+def test_another_key_is_another_shard_and_the_way_back_is_free(project):
+    task = Task("a", "key-1", 1, ("a", str(project / "journal.txt")))
+    other = Task("a", "key-2", 1, ("a", str(project / "journal.txt")))
+    for wanted in (task, other, task):
+        complete("stage", [wanted], write_upper, what="Working", workers=1)
+    assert made(project) == {"a": 2}
+
+
+def test_work_of_one_process_is_done_in_this_one(project):
+    folders = run(project, "a", "b")
+    assert {(folder / "process.txt").read_text() for folder in folders.values()} == {str(os.getpid())}
+
+
+def test_work_of_several_processes_gives_the_same_and_is_not_done_here(project):
+    texts = ["a", "bb", "ccc", "dddd", "e"]
+    folders = run(project, *texts, workers=2)
+    assert contents(folders) == {text: text.upper() for text in texts}
+    assert str(os.getpid()) not in {(folder / "process.txt").read_text() for folder in folders.values()}
+
+
+def test_nothing_to_do_starts_no_process(project, monkeypatch):
+    run(project, "a", "b")
+    monkeypatch.setattr(shards, "_make_all", None)
+    assert run(project, "a", "b", workers=2).keys() == {"a", "b"}
+    assert run(project, workers=2) == {}
+
+
+def flip(path, place):
+    changed = bytearray(path.read_bytes())
+    changed[place] ^= 0x80
+    path.write_bytes(changed)
+
+
+def flip_a_byte(folder):
+    flip(folder / "upper.txt", 1)
+
+
+def cut_a_file(folder):
+    (folder / "upper.txt").write_text("A")
+
+
+def remove_a_file(folder):
+    (folder / "upper.txt").unlink()
+
+
+def remove_the_sums(folder):
+    (folder / "sha256.json").unlink()
+
+
+def empty_the_sums(folder):
+    (folder / "sha256.json").write_bytes(b"")
+
+
+def forget_the_sums(folder):
+    (folder / "sha256.json").write_text("{}")
+
+
+def make_the_sums_a_list(folder):
+    (folder / "sha256.json").write_text("[]")
+
+
+def empty_the_folder(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+SPOILS = [
+    flip_a_byte,
+    cut_a_file,
+    remove_a_file,
+    remove_the_sums,
+    empty_the_sums,
+    forget_the_sums,
+    make_the_sums_a_list,
+    empty_the_folder,
+]
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_damaged_shard_is_told_and_made_again_and_no_other(project, caplog, spoil):
+    folders = run(project, "aaa", "bbb")
+    spoil(folders["aaa"])
+    assert contents(run(project, "aaa", "bbb")) == {"aaa": "AAA", "bbb": "BBB"}
+    assert made(project) == {"aaa": 2, "bbb": 1}
+    assert "key-aaa is damaged and is made again" in caplog.text
+    assert "key-bbb" not in caplog.text
+
+
+def test_a_flipped_byte_anywhere_is_found(project):
+    folder = run(project, "aaa")["aaa"]
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for name, before in files.items():
+        for place in range(0, len(before), 5):
+            flip(folder / name, place)
+            assert not shards._is_whole(folder), (name, place)
+            (folder / name).write_bytes(before)
+    assert shards._is_whole(folder)
+
+
+@WORKERS
+def test_a_job_that_fails_leaves_nothing_of_itself_and_what_is_finished(project, workers):
+    with pytest.raises(VideoError, match=r"^c cannot be decoded$") as error:
+        run(project, "aaaa", "bbb", "cc", compute=fail_at_c, workers=workers)
+    assert error.value.header_frames == 7
+    store = paths.WORK / "stage"
+    assert sorted(path.name for path in store.iterdir()) == ["key-aaaa", "key-bbb"]
+    run(project, "aaaa", "bbb", "cc", workers=workers)
+    assert made(project) == {"aaaa": 1, "bbb": 1, "cc": 1}
+
+
+def test_a_killed_worker_is_told_with_advice_and_its_rerun_makes_only_what_is_missing(project):
+    with pytest.raises(ActionrecError) as error:
+        run(project, "aaaa", "ccc", "bb", compute=killed_at_c_once, workers=2)
+    assert str(error.value) == (
+        "a worker process was killed, perhaps for want of memory. Finished work is kept: run again, "
+        "or with fewer processes (ACTIONREC_WORKERS; now 2)."
+    )
+    assert made(project)["aaaa"] == 1
+    assert not (paths.WORK / "stage" / "key-ccc").exists()
+    Path("spared").touch()
+    assert contents(run(project, "aaaa", "ccc", "bb", compute=killed_at_c_once, workers=2)) == {
+        "aaaa": "AAAA", "ccc": "CCC", "bb": "BB",
+    }  # fmt: skip
+    assert made(project)["aaaa"] == made(project)["ccc"] == 1
+    assert not list((paths.WORK / "stage").glob(".*"))
+
+
+def test_drafts_of_killed_runs_are_cleared_away(project):
+    draft = paths.WORK / "stage" / ".key-a.123.draft"
+    draft.mkdir(parents=True)
+    (draft / "half.txt").touch()
+    run(project, "b")
+    assert not draft.exists()
+
+
+@WORKERS
+def test_progress_counts_what_is_missing_and_ends_at_the_total(project, monkeypatch, workers):
+    run(project, "aaaa")
+    told = []
+
+    class Progress:
+        def __init__(self, what, total, unit):
+            told.append((what, total, unit))
+
+        def __enter__(self):
+            return told.append
+
+        def __exit__(self, *error):
+            pass
+
+    monkeypatch.setattr(shards, "progress", Progress)
+    run(project, "aaaa", "bbb", "cc", workers=workers)
+    assert told[0] == ("Working", 5, "clip")
+    assert sum(told[1:]) == 5
+
+
+def test_what_is_kept_is_told(project, caplog):
+    caplog.set_level(logging.INFO)
+    run(project, "aaaa")
+    assert caplog.messages == []
+    run(project, "aaaa", "bbb")
+    assert caplog.messages == ["Working: 4 clips are there from an earlier run"]
+
+
+SECOND = """
+test_shards.run(Path.cwd(), "a", "bb", "ccc")
+print("done")
+"""
+
+
+def test_a_second_run_waits_and_does_no_work_twice(project):
+    store = paths.WORK / "stage"
+    with shards._alone(store):
+        second = start(SECOND)
+        assert second.stdout.readline() == f"waiting for another run that works in {store}\n"
+        for task in tasks(project, "a", "bb"):
+            shards._make(write_upper, task.job, store / task.key, lambda _: None)
+        assert second.poll() is None
+    said, _ = second.communicate(timeout=60)
+    assert said == "Working: 3 clips are there from an earlier run\ndone\n"
+    assert made(project) == {"a": 1, "bb": 1, "ccc": 1}
+
+
+THIRD = """
+if __name__ == "__main__":
+    test_shards.run(Path.cwd(), "one", "two", compute=test_shards.wait_for_ever, workers=2)
+"""
+
+
+def test_workers_end_when_their_parent_is_killed_and_the_next_run_takes_over(project):
+    parent = start(THIRD)
+    deadline = time.monotonic() + 30
+    while len(made(project)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    workers = [int(text) for text in made(project)]
+    assert len(workers) == 2
+    parent.kill()
+    parent.communicate()
+    while any(is_alive(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(is_alive(worker) for worker in workers)
+    assert contents(run(project, "one", "two")) == {"one": "ONE", "two": "TWO"}
+    assert sorted(path.name for path in (paths.WORK / "stage").iterdir()) == ["key-one", "key-two"]
+
+
+def start(code):
+    """Start a program that has this file's functions."""
+    preamble = f"""
+import logging, sys
+sys.path[:0] = [{str(TESTS.parent)!r}, {str(TESTS)!r}]
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+from pathlib import Path
+import test_shards
+"""
+    return subprocess.Popen([sys.executable, "-c", preamble + code], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("shard_count", [1, 4, 64])
+def test_clips_are_spread_over_all_shards_evenly(shard_count):
+    counts = Counter(shard_of(f"Class/v_{number:05}.avi", shard_count) for number in range(100 * shard_count))
+    assert set(counts) == set(range(shard_count))
+    assert max(counts.values()) < 150
+
+
+def test_a_clip_s_shard_never_changes():
+    # Pinned: another hash would decode every clip again.
+    assert [shard_of(clip_id, 64) for clip_id in ("Jump/v_Jump_g01_c01.avi", "é/\u2028.mp4")] == [17, 20]
+    assert shard_name(3) == "shard-0003"
+
+
+def test_linked_files_are_the_same_files(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "a.tar").write_text("a")
+    (tmp_path / "draft").mkdir()
+    link_into(tmp_path / "draft", {"b.tar": tmp_path / "store" / "a.tar"})
+    assert (tmp_path / "draft" / "b.tar").samefile(tmp_path / "store" / "a.tar")
+
+
+def test_files_are_copied_where_there_are_no_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "a.tar").write_text("a")
+    link_into(tmp_path, {"b.tar": tmp_path / "a.tar"})
+    assert (tmp_path / "b.tar").read_text() == "a"
+    assert not (tmp_path / "b.tar").samefile(tmp_path / "a.tar")
+
+
+def test_the_code_s_digest_changes_with_the_code_and_not_with_its_place(tmp_path):
+    for folder, text in (("one", "x = 1\n"), ("two", "x = 1\n"), ("three", "x = 2\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.py").write_text(text)
+        (tmp_path / folder / "b.py").write_text("y = 1\n")
+    one, two, three = (
+        code_digest([str(tmp_path / folder / name) for name in names])
+        for folder, names in (("one", ["a.py", "b.py"]), ("two", ["b.py", "a.py"]), ("three", ["a.py", "b.py"]))
+    )
+    assert one == two != three
