@@ -254,6 +254,39 @@ def without_timings_of(text: str) -> dict[str, dict[str, str]]:
     }
 
 
+@pytest.mark.slow
+def test_real_clips_among_damaged_ones_run_to_the_end(project, shared):
+    mixed = project / "data" / "raw" / "mixed"
+    for folder in ("Fight", "NoFight"):
+        (mixed / folder).parent.mkdir(exist_ok=True)
+        (mixed / folder).symlink_to((shared / "data/real_clips" / folder).resolve())
+    (mixed / "Odd").mkdir()
+    for file in (shared / "data/broken").resolve().iterdir():
+        if file.suffix in (".avi", ".mp4", ".mov", ".mkv"):
+            (mixed / "Odd" / file.name).symlink_to(file)
+    edit_params(
+        project,
+        {
+            "data.dataset": "mixed",
+            "features.backbone": "mobilenet_v2",
+            "features.weights": str((shared / "weights/mobilenet_v2_imagenet.safetensors").resolve()),
+            "frames.max_failed": 0.02,
+        },
+    )
+    refused = subprocess.run(("dvc", "repro"), cwd=project, text=True, capture_output=True, check=False)
+    assert refused.returncode != 0
+    assert "Odd/empty.avi: the file is empty" in refused.stdout + refused.stderr
+    assert "raise frames.max_failed" in refused.stdout + refused.stderr
+
+    edit_params(project, {"frames.max_failed": 0.2})
+    assert "compare" in ran(run("dvc", "repro", cwd=project))
+    counts = json.loads((project / "metrics/extract_frames.json").read_text())
+    assert counts["failed"] >= 6
+    assert counts["clips"] == counts["decoded"] + counts["failed"] == len([*mixed.glob("*/*.*")])
+    assert json.loads((project / "metrics/compare.json").read_text())["backbone"] == "mobilenet_v2"
+    assert "/weights/" not in (project / "data/models/gru/model.json").read_text()  # no path of a machine in results
+
+
 def readme_commands() -> list[str]:
     """The README's own commands: all lines of its `sh` blocks, but `make test`, which this is a part of."""
     blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
