@@ -68,8 +68,10 @@ def find_clips(folder: Path) -> list[Clip]:
     classes = sorted({path.parent.name for path in found})
     if len(classes) < 2:
         got = f"only one, {classes[0]!r}" if classes else "none"
+        deeper = [entry for entry in empty if any(path.is_dir() for path in _visible(entry))]
+        hint = f" The classes seem to lie one folder deeper: move or link {deeper[0]} to {folder}." if deeper else ""
         raise DataError(
-            f"{folder}: wanted clips of at least two classes, one folder a class ({folder}/<Class>/<clip>.avi); got {got}."
+            f"{folder}: wanted clips of at least two classes, one folder a class ({folder}/<Class>/<clip>.avi); got {got}.{hint}"
         )
     with ThreadPoolExecutor(machine.workers()) as pool:
         return sorted(pool.map(lambda path: _read(path, folder), found), key=lambda clip: clip.id)

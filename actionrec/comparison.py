@@ -58,6 +58,7 @@ class Setting:
     val_clips: int  # with 0, the epoch was chosen on the test clips
     test_clips: int
     sibling_share: float  # of test clips that have a clip from the same source video in training
+    clips_without_group: int  # whose names tell no source video; each is taken for a source of its own
     duplicated_clips: int
     classes_without_test_clips: tuple[str, ...]
     clips: int  # in the data set
@@ -91,6 +92,7 @@ class Setting:
             val_clips=int((model.subsets == "val").sum()),
             test_clips=int((model.subsets == "test").sum()),
             sibling_share=split["test_clips_with_sibling_in_training"],
+            clips_without_group=split["clips_without_group"],
             duplicated_clips=split["duplicated_clips"],
             classes_without_test_clips=tuple(split["classes_without_test_clips"]),
             clips=extraction["clips"],

@@ -5,7 +5,7 @@ they were made with: backbone, weights and their hash, precision, preprocessing,
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,6 @@ class FeatureSet:
     """(n, T, D), in the order of `clips`."""
     source: dict[str, Any]
     """What they were made with: `backbone`, `weights`, `weights_sha256`, `precision`, `preprocessing`, `frames`."""
-
-    def rows(self, clips: Sequence[str]) -> NDArray[np.int64]:
-        """Places of these clips in `features`.
-
-        Raises:
-            KeyError: a clip has no features.
-        """
-        place = {clip: row for row, clip in enumerate(self.clips)}
-        return np.array([place[clip] for clip in clips], dtype=np.int64)
 
 
 def write_shard(path: Path, features: Mapping[str, NDArray[np.float16]], source: Mapping[str, Any]) -> None:

@@ -33,7 +33,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.draft"):  # by a run that was killed
-        if not _is_running(int(left.name.split(".")[-2])):
+        process = left.name.split(".")[-2]
+        if process.isdecimal() and not _is_running(int(process)):
             shutil.rmtree(left, ignore_errors=True)
     draft.mkdir()
     try:

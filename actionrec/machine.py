@@ -16,10 +16,15 @@ def workers() -> int:
     """
     text = os.environ.get("ACTIONREC_WORKERS", "")
     if not text:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cores()
     if not text.isdecimal() or int(text) < 1:
         raise ActionrecError(f"ACTIONREC_WORKERS must be a whole number from 1; got {text!r}")
     return int(text)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device() -> str:
@@ -28,7 +33,7 @@ def device() -> str:
     Raises:
         ActionrecError: the variable names no device, or one that this machine lacks.
     """
-    wanted = os.environ.get("ACTIONREC_DEVICE", "auto")
+    wanted = os.environ.get("ACTIONREC_DEVICE") or "auto"
     if wanted == "cpu":
         return wanted
     import torch  # here, since stages that run no network need not wait for torch
@@ -50,7 +55,7 @@ def device_name(device: str) -> str:
         import torch
 
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({_processor()}, {workers()} cores)"
+    return f"cpu ({_processor()}, {cores()} cores)"
 
 
 def _processor() -> str:

@@ -23,6 +23,9 @@ SECTIONS = ("seed", "data", "split", "frames", "features", "train", "model", "mo
 Settings = TypeVar("Settings")
 
 
+LARGEST_SEED = 2**32 - 1
+
+
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
     """Section `data`."""
@@ -103,7 +106,9 @@ def typed_fields(kind: type, document: Mapping[str, Any], prefix: str, problems:
         elif field.name not in document:
             problems.append(f"{prefix}{field.name} is missing")
         else:
-            values[field.name] = typed(hint, document[field.name], f"{prefix}{field.name}", problems)
+            value = values[field.name] = typed(hint, document[field.name], f"{prefix}{field.name}", problems)
+            if field.name == "seed" and value is not None and not 0 <= value <= LARGEST_SEED:
+                problems.append(f"seed must be from 0 to {LARGEST_SEED}; got {value}")
         if len(problems) > before:
             values.pop(field.name, None)
     return values

@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -155,6 +156,7 @@ _counter: Any = None  # of a worker process: the shared count of clips done
 
 def _start_worker(counter: Any, parent: int) -> None:
     global _counter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the pool, with one message
     machine.die_with_parent()
     if os.getppid() != parent:  # it ended before the kernel was told
         os._exit(1)

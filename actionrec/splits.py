@@ -156,6 +156,7 @@ def summarise(clips: Sequence[Clip], subsets: Mapping[str, str]) -> dict[str, An
         "classes": len(class_names(clips)),
         "clips": len(clips),
         "groups": len({clip.group for clip in clips}),
+        "clips_without_group": sum(clip.group == clip.id for clip in clips),
         **{f"{subset}_clips": counts[subset] for subset in SUBSETS},
         "test_clips_with_sibling_in_training": sum((clip.label, clip.group) in trained for clip in tested) / len(tested),
         "duplicated_clips": sum(len(same) for same in duplicates(clips)),

@@ -4,14 +4,13 @@ Source: "Comparative Analysis of Sequence Models for Video Action Recognition: A
 NoobML/ucf50-action-recognition, 2025.
 """
 
+import re
 from dataclasses import dataclass
 
 from actionrec.statistics import Interval, wilson
 
-DATASET = "ucf50"
 TRAIN_CLIPS = 5344
 TEST_CLIPS = 1337
-CLASSES = 50
 DEVICE = "Tesla T4"
 SOURCE = "NoobML/ucf50-action-recognition (2025)"
 PROTOCOL = (
@@ -20,6 +19,11 @@ PROTOCOL = (
 )
 # Computed from the group sizes of UCF-101 for these 50 classes, not published by the study.
 TEST_CLIPS_WITH_SIBLING_IN_TRAINING = 0.997
+
+
+def is_its_data_set(name: str) -> bool:
+    """Whether a data set's folder is named UCF-50, however spelt."""
+    return re.sub(r"[^a-z0-9]", "", name.lower()) == "ucf50"
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,14 @@ Its recurrent models have the layers and names of ours, so that their weights lo
 features alone. Its attention models are other networks than ours, and are refused.
 """
 
-import logging
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from actionrec import weights
 from actionrec.bundle import Architecture, Bundle
 from actionrec.errors import DataError, WeightsError
-
-logger = logging.getLogger(__name__)
 
 LAYER = {"simple_rnn": "rnn", "lstm": "lstm", "gru": "gru", "bilstm": "lstm", "stacked_lstm": "lstm"}
 
@@ -45,20 +43,22 @@ def read(path: Path, model: str, class_names: list[str]) -> Bundle:
     outputs = _tensor(state, "fc.weight", path, model).shape[0]
     if outputs != len(class_names):
         raise WeightsError(f"{path} tells {outputs} classes apart, but {len(class_names)} class names are given.")
-    arguments = {"hidden_dim": recurrent.shape[1], "dropout": 0.3}
+    arguments: dict[str, Any] = {"hidden_dim": recurrent.shape[1], "dropout": 0.3}
+    if model == "bilstm":
+        arguments["read"] = "last"
     if model == "stacked_lstm":
         arguments["num_layers"] = sum(name.startswith(f"{layer}.weight_ih_l") for name in state)
     architecture = Architecture(model, arguments, first.shape[1], class_names)
     network = architecture.create()
     weights.load_state(network.model, state, f"{path} as {model}")
-    if model == "bilstm":
-        logger.warning("the study reads its BiLSTM at the last time step, ours where each direction ends: outputs will differ")
     return Bundle(architecture, network.eval(), FEATURES)
 
 
 def _tensor(state: dict[str, Tensor], name: str, path: Path, model: str) -> Tensor:
     if name not in state:
         raise WeightsError(f"{path} is no {model} of the study's: it has no {name} (it has {', '.join(sorted(state)[:4])}, ...).")
+    if state[name].dim() != 2:
+        raise WeightsError(f"{path}: {name} has {state[name].dim()} dimensions, not the 2 of a matrix.")
     return state[name]
 
 
@@ -68,4 +68,10 @@ def read_classes(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file of class names.") from None
-    return [line.strip() for line in lines if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text, one class name a line ({error}).") from None
+    names = [line.strip() for line in lines if line.strip()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path} names {', '.join(twice)} more than once.")
+    return names

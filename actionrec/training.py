@@ -39,6 +39,8 @@ class TrainSettings:
     """What the learning rate is multiplied by at each reduction."""
     warmup_epochs: float
     """The learning rate rises linearly over so many epochs (fractions count); 0 starts with the whole."""
+    standardise: bool
+    """Whether features are brought to mean 0 and deviation 1 over the training clips; the study does not."""
     clip_norm: float
     """Gradients are scaled down to this norm; 0 leaves them."""
 

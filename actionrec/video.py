@@ -94,10 +94,13 @@ def _read_through(path: Path, indices: Sequence[int], size: int) -> tuple[int, d
     with _open(path) as capture:
         while capture.grab():
             if decoded in wanted:
-                got, picture = capture.retrieve()
-                if not got:
-                    raise VideoError(f"frame {decoded} cannot be decoded")
-                frames[decoded] = resize(np.asarray(picture, dtype=np.uint8), size)
+                try:
+                    got, picture = capture.retrieve()
+                    if not got:
+                        raise VideoError(f"frame {decoded} cannot be decoded", decoded_frames=decoded)
+                    frames[decoded] = resize(np.asarray(picture, dtype=np.uint8), size)
+                except cv2.error as error:
+                    raise VideoError(f"frame {decoded}: OpenCV: {error.err}", decoded_frames=decoded) from None
             decoded += 1
     return decoded, frames
 

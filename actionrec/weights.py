@@ -27,7 +27,7 @@ def read_file(path: Path) -> dict[str, Tensor]:
         WeightsError: no such file, or one that is cut short, a Git LFS pointer, or no state dict.
     """
     if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file (features.weights in params.yaml).")
+        raise WeightsError(f"{path}: no such weights file.")
     with path.open("rb") as stream:
         if stream.read(40).startswith(b"version https://git-lfs"):
             raise WeightsError(f"{path} is a Git LFS pointer, not weights. Fetch the file itself: `git lfs pull`.")

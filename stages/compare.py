@@ -21,7 +21,7 @@ def main() -> None:
     result = comparison.compare(models)
     setting = read_setting(models[0])
     timings = {name: read_timing(name) for name in MODELS}
-    histories = {model.name: read_history(model, setting) for model in models}
+    histories = {model.name: read_history(model) for model in models}
     counts = {model.name: metrics.confusion(*model.of("test")) for model in models}
     order = [standing.name for standing in result.standings]
 
@@ -90,9 +90,8 @@ def read_timing(name: str) -> Timing:
     return Timing(*wanted(read_json(path), ("train_seconds", "clips_per_second", "device"), path, name))
 
 
-def read_history(model: TrainedModel, setting: Setting) -> curves.History:
-    held = "val" if setting.val_clips else "test"
-    logs = [read_log(model.name, f"{subset}/{what}") for subset in ("train", held) for what in ("loss", "top1")]
+def read_history(model: TrainedModel) -> curves.History:
+    logs = [read_log(model.name, f"{subset}/{what}") for subset in ("train", "held_out") for what in ("loss", "top1")]
     lengths = {len(log) for log in logs}
     if lengths != {model.epochs} or not 1 <= model.best_epoch <= model.epochs:
         where = paths.model_epochs(model.name)

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import torch
 
-from actionrec import backbones, entry, extractors, features, files, frames, machine, params, paths, shards
+from actionrec import backbones, entry, extractors, features, files, frames, machine, params, paths, shards, tensors
 from actionrec.backbones import FeatureSettings
 from actionrec.errors import DataError
 from actionrec.extractors import Extractor
@@ -55,9 +55,11 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
     found = sorted(paths.FRAMES.glob("*.tar"))
     if not found:
         raise DataError(f"{paths.FRAMES} has no frames. Run `dvc repro extract_frames`.")
-    code = shards.code_digest([backbones.__file__, extractors.__file__, features.__file__, frames.__file__])
+    code = shards.code_digest(
+        [backbones.__file__, extractors.__file__, features.__file__, frames.__file__, tensors.__file__, __file__]
+    )
     libraries = [f"{name} {version(name)}" for name in ("torch", "torchvision", extractors.runtime(device))]
-    made_by = [*libraries, device.partition(":")[0]]
+    made_by = [*libraries, f"cv2 {cv2.__version__}", device.partition(":")[0]]
     tasks = []
     for path in found:
         clips = frames.count_clips(path)

@@ -29,6 +29,13 @@ def main() -> None:
         logger.warning("%s, kept on one side of the split: %s", kind, ", ".join(clip.id for clip in same))
     subsets = divide(clips, settings.split, settings.seed)
     summary = {"dataset": settings.data.dataset, **asdict(settings.split), "seed": settings.seed, **summarise(clips, subsets)}
+    if summary["clips_without_group"] and settings.split.protocol == "group":
+        logger.warning(
+            "%d of %d clips have names that tell no source video (_g<number>_c, as in v_Diving_g07_c02.avi): each is taken for a "
+            "source of its own, and siblings may stand on both sides of the split",
+            summary["clips_without_group"],
+            len(clips),
+        )
     if summary["classes_without_test_clips"]:
         logger.warning("no test clips of: %s", ", ".join(summary["classes_without_test_clips"]))
     write_clips(paths.CLIPS, clips)

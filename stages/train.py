@@ -56,7 +56,8 @@ def main() -> None:
         network = architecture.create()
     except ValueError as error:
         raise ParamsError(f"params.yaml: models.{name} (or model): {error}") from None
-    network.standardise.fit(task.features.features, task.rows["train"])
+    if recipe.train.standardise:
+        network.standardise.fit(task.features.features, task.rows["train"])
     network.to(device)
     features = torch.from_numpy(task.features.features).to(device)
     labels = torch.from_numpy(task.labels).to(device)
@@ -68,7 +69,7 @@ def main() -> None:
     ):
 
         def on_epoch(epoch: Epoch) -> None:
-            log_epoch(live, epoch, held_out)
+            log_epoch(live, epoch)
             advance(1)
 
         rows = task.rows
@@ -95,8 +96,9 @@ def main() -> None:
 
 def read_task() -> Task:
     """Join features, labels and split; clips that could not be decoded have no features and are left out."""
-    label_of = {clip.id: clip.label for clip in read_clips(paths.CLIPS)}
-    names = class_names(read_clips(paths.CLIPS))
+    clips = read_clips(paths.CLIPS)
+    label_of = {clip.id: clip.label for clip in clips}
+    names = class_names(clips)
     split = read_split(paths.SPLIT)
     features = read_features(paths.FEATURES)
     unknown = [clip for clip in features.clips if clip not in split or clip not in label_of]
@@ -112,19 +114,20 @@ def read_task() -> Task:
             f"no training clip of {', '.join(untrained)} could be decoded; see {paths.FRAMES}/ledger.csv. "
             "Mend those clips, or take the class out of the data set."
         )
-    if not len(rows["test"]):
-        raise DataError(f"no test clip could be decoded; see {paths.FRAMES}/ledger.csv.")
+    for subset in ("val", "test"):
+        if subset in split.values() and not len(rows[subset]):
+            raise DataError(f"no {subset} clip could be decoded; see {paths.FRAMES}/ledger.csv. Mend those clips.")
     return Task(features, labels, names, rows)
 
 
-def log_epoch(live: Live, epoch: Epoch, held_out: str) -> None:
-    """Log one epoch; curves are named by the set that they were measured on."""
+def log_epoch(live: Live, epoch: Epoch) -> None:
+    """Log one epoch; held out are the validation clips, or the test clips where split.validation is 0."""
     live.step = epoch.number
     live.log_metric("learning_rate", epoch.learning_rate)
     live.log_metric("train/loss", epoch.train_loss)
     live.log_metric("train/top1", epoch.train_top1)
-    live.log_metric(f"{held_out}/loss", epoch.held_out_loss)
-    live.log_metric(f"{held_out}/top1", epoch.held_out_top1)
+    live.log_metric("held_out/loss", epoch.held_out_loss)
+    live.log_metric("held_out/top1", epoch.held_out_top1)
     live.make_summary()
 
 

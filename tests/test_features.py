@@ -26,16 +26,6 @@ def test_shards_are_read_as_one_set_sorted_by_clip(tmp_path):
     assert read.source == SOURCE
 
 
-def test_rows_are_the_places_of_clips_in_the_order_asked(tmp_path):
-    write_shard(tmp_path / "s.safetensors", {name: features(0) for name in "cab"}, SOURCE)
-    read = read_features(tmp_path)
-    assert read.rows(["c", "a"]).tolist() == [2, 0]
-    assert read.rows([]).tolist() == []
-    assert read.rows(["c"]).dtype == np.int64
-    with pytest.raises(KeyError, match="d"):
-        read.rows(["a", "d"])
-
-
 def test_any_reader_of_safetensors_finds_clips_and_metadata(tmp_path):
     write_shard(tmp_path / "s.safetensors", {"A/a.avi": features(1)}, SOURCE)
     with safetensors.safe_open(tmp_path / "s.safetensors", framework="numpy") as stream:

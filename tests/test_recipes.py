@@ -19,6 +19,7 @@ TRAIN = {
     "gamma": 0.5,
     "warmup_epochs": 0,
     "clip_norm": 0,
+    "standardise": True,
 }
 
 

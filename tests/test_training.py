@@ -14,7 +14,15 @@ from actionrec.models import create_model
 from actionrec.training import TrainSettings, fit, learning_rate, predict
 
 SETTINGS = TrainSettings(
-    epochs=3, batch_size=4, learning_rate=0.01, weight_decay=0.0, step_size=5, gamma=0.5, warmup_epochs=0.0, clip_norm=0.0
+    epochs=3,
+    batch_size=4,
+    learning_rate=0.01,
+    weight_decay=0.0,
+    step_size=5,
+    gamma=0.5,
+    warmup_epochs=0.0,
+    clip_norm=0.0,
+    standardise=True,
 )
 CLASS_COUNT, FRAMES, FEATURE_DIM = 3, 5, 4
 

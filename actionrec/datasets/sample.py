@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from actionrec.errors import DataError
 from actionrec.files import whole_folder
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 WIDTH, HEIGHT = 320, 240  # pixels, as in UCF-50
 FRAMES_PER_SECOND = 25.0
@@ -146,7 +146,7 @@ def generate(folder: Path, seed: int) -> None:
                     frames = [draw(scene, motion(done, take)) for done in progress(take)]
                     for name, shown in zip(names, (frames, frames[::-1]), strict=True):
                         write_video(draft / name / f"v_{name}_g{group:02d}_c{clip:02d}.avi", shown)
-    log.info("%s: %d clips of %d classes", folder, 2 * len(PAIRS) * sum(CLIPS_IN_GROUP), 2 * len(PAIRS))
+    logger.info("%s: %d clips of %d classes", folder, 2 * len(PAIRS) * sum(CLIPS_IN_GROUP), 2 * len(PAIRS))
 
 
 def make_scene(group: int, seed: int) -> Scene:

@@ -1,23 +1,39 @@
 """An LSTM in each direction (Graves and Schmidhuber, 2005).
 
 Departs from the study this project re-does, which reads both directions at the last time step, where the backward one has
-seen a single frame: here each direction is read where it has seen the whole clip.
+seen a single frame: here each direction is read where it has seen the whole clip. `read: last` is the study's.
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 
 class BiLstm(nn.Module):
-    """Features (B, T, D) -> two LSTMs -> their final states, joined -> dropout -> linear -> logits (B, K)."""
+    """Features (B, T, D) -> two LSTMs -> their final states, joined -> dropout -> linear -> logits (B, K).
 
-    def __init__(self, *, feature_dim: int, class_count: int, hidden_dim: int, dropout: float = 0.0) -> None:
+    Args:
+        read: `ends`, each direction after its last frame, or `last`, both at the clip's last frame.
+    """
+
+    def __init__(
+        self,
+        *,
+        feature_dim: int,
+        class_count: int,
+        hidden_dim: int,
+        read: Literal["ends", "last"] = "ends",
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.read = read
         self.lstm = nn.LSTM(feature_dim, hidden_dim, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(2 * hidden_dim, class_count)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        _, (state, _) = self.lstm(features)  # state: (2, B, hidden_dim): forward, then backward
-        return self.fc(self.dropout(torch.cat([state[0], state[1]], dim=1)))
+        output, (state, _) = self.lstm(features)  # output: (B, T, 2 hidden_dim); state: (2, B, hidden_dim), forward, backward
+        summary = output[:, -1] if self.read == "last" else torch.cat([state[0], state[1]], dim=1)
+        return self.fc(self.dropout(summary))

@@ -40,6 +40,8 @@ class SwinTransformer(nn.Module):
         super().__init__()
         if min(dim, window, mlp_ratio, *depths, *num_heads) < 1:
             raise ValueError("dim, window, mlp_ratio and each of depths and num_heads must be at least 1")
+        if bias_std < 0:
+            raise ValueError(f"bias_std must be at least 0; got {bias_std}")
         if len(depths) != len(num_heads) or not depths:
             raise ValueError(f"depths and num_heads need one number a stage each; got {list(depths)} and {list(num_heads)}")
         self.embed = nn.Linear(feature_dim, dim)

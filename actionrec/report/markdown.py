@@ -38,7 +38,7 @@ def report(comparison: Comparison, setting: Setting, timings: Mapping[str, Timin
         _findings(comparison, setting),
         _advice(comparison),
         _training_time(comparison, setting, timings),
-        *([_against_study(comparison, setting)] if setting.dataset == study.DATASET else []),
+        *([_against_study(comparison, setting)] if study.is_its_data_set(setting.dataset) else []),
         _errors(comparison, setting, confusion),
         _pairs(comparison, setting),
         _data(setting),
@@ -127,6 +127,12 @@ def _warnings(comparison: Comparison, setting: Setting) -> list[str]:
         names = [_class(name) for name in setting.classes_without_test_clips]
         shown = _listed(names) if len(names) <= 10 else f"{', '.join(names[:10])} and {len(names) - 10} more"
         notes.append(f"No test clips, so nothing is known about: {shown}.")
+    if setting.clips_without_group:
+        notes.append(
+            f"**{setting.clips_without_group:,} of {setting.clips:,} clips have names that tell no source video** "
+            "(`_g<number>_c`, as in `v_Diving_g07_c02.avi`): each is taken for a source of its own. If several were cut from one "
+            "video, they may stand on both sides of the split, and the numbers are too high."
+        )
     if setting.duplicated_clips:
         notes.append(f"{setting.duplicated_clips:,} clips are byte for byte the same as another one.")
     return ["## Before you read the numbers", "\n".join(f"- {note}" for note in notes)] if notes else []
@@ -316,7 +322,7 @@ def _data(setting: Setting) -> str:
         ["training clips", f"{setting.train_clips:,}"],
         ["validation clips", f"{setting.val_clips:,}"],
         ["test clips", f"{setting.test_clips:,}"],
-        ["test clips with a sibling in training", f"{percent(setting.sibling_share)} %"],
+        ["test clips with a known sibling in training", f"{percent(setting.sibling_share)} %"],
     ]
     return f"## Data\n\n{_protocol(setting)}\n\n{table(['what', 'count'], rows, 'lr')}"
 
