@@ -172,7 +172,7 @@ def test_a_file_with_a_wrong_shape_is_refused(stored, tmp_path):
 
 
 def test_a_missing_file_is_refused():
-    with pytest.raises(WeightsError, match=r"^none/such\.pth: no such weights file \(features\.weights in params\.yaml\)\.$"):
+    with pytest.raises(WeightsError, match=r"^none/such\.pth: no such weights file\.$"):
         create_backbone(settings(SMALL, "none/such.pth"))
 
 

@@ -190,3 +190,10 @@ def test_the_real_clips_have_the_groups_that_their_readme_tells(shared):
     groups = {label: len({clip.group for clip in clips if clip.label == label}) for label in class_names(clips)}
     assert len(clips) == 77
     assert groups == {"DailyLiving": 4, "Fall": 4, "Fight": 10, "NoFight": 11}
+
+
+def test_classes_one_folder_deeper_are_pointed_out(tmp_path):
+    (tmp_path / "UCF50" / "Diving").mkdir(parents=True)
+    (tmp_path / "UCF50" / "Diving" / "v_Diving_g01_c01.avi").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"The classes seem to lie one folder deeper: move or link .*/UCF50 to "):
+        find_clips(tmp_path)

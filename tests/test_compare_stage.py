@@ -110,12 +110,12 @@ def nan_logits():
             "none has 'protocol'. Run `dvc repro`",
         ),
         (
-            lambda: (paths.model_epochs("gru") / "plots/metrics/val/top1.tsv").unlink(),
-            "metrics/gru/epochs/plots/metrics/val/top1.tsv is missing",
+            lambda: (paths.model_epochs("gru") / "plots/metrics/held_out/top1.tsv").unlink(),
+            "metrics/gru/epochs/plots/metrics/held_out/top1.tsv is missing",
         ),
         (
-            lambda: (paths.model_epochs("gru") / "plots/metrics/val/top1.tsv").write_text("step\tloss\n1\t2\n"),
-            "val/top1.tsv: no column of numbers named top1",
+            lambda: (paths.model_epochs("gru") / "plots/metrics/held_out/top1.tsv").write_text("step\tloss\n1\t2\n"),
+            "held_out/top1.tsv: no column of numbers named top1",
         ),
     ],
 )

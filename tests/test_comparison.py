@@ -139,6 +139,7 @@ def test_summary_is_json_without_nothing_and_without_timings():
             "fold": 0,
             "seed": 0,
             "test_clips_with_sibling_in_training": 0.0,
+            "clips_without_group": 0,
             "duplicated_clips": 0,
             "classes_without_test_clips": [],
         },

@@ -45,7 +45,7 @@ def test_the_cpu_is_a_device_without_waiting_for_torch():
     assert done.stdout == "cpu False\n"
 
 
-@pytest.mark.parametrize("text", ["gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cpu:0", ""])
+@pytest.mark.parametrize("text", ["gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cpu:0"])
 def test_a_device_that_is_none_is_refused(monkeypatch, text):
     monkeypatch.setenv("ACTIONREC_DEVICE", text)
     with pytest.raises(ActionrecError) as error:
@@ -75,7 +75,7 @@ def test_a_gpu_is_taken_where_there_is_one(monkeypatch):
 
 
 def test_the_device_s_name_is_for_people(monkeypatch):
-    monkeypatch.setenv("ACTIONREC_WORKERS", "3")
+    monkeypatch.setattr(machine, "cores", lambda: 3)
     assert machine.device_name("cpu").startswith("cpu (")
     assert machine.device_name("cpu").endswith(", 3 cores)")
 

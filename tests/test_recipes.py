@@ -18,8 +18,8 @@ TRAIN = {
     "step_size": 5,
     "gamma": 0.5,
     "warmup_epochs": 0,
-    "clip_norm": 0,
     "standardise": True,
+    "clip_norm": 0,
 }
 
 
@@ -100,6 +100,7 @@ def test_an_unknown_model_is_refused(read):
         ({"models": {"gru": None}}, "models.gru must hold keys and values; got None"),
         ({"seed": "x"}, "seed must be a whole number; got 'x'"),
         ({"seed": None}, "seed is missing"),
+        ({"seed": -1}, "seed must be from 0 to 4294967295; got -1"),
         ({"modles": {}}, "modles is unknown (did you mean models?)"),
     ],
 )

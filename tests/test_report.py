@@ -144,3 +144,8 @@ def test_long_names_lose_their_middle():
     assert shorten("PlayingTheVeryLongGuitar", 12) == "Playin…uitar"
     assert shorten("two\n words", 12) == "two words"
     assert len(shorten("x" * 200, 26)) == 26
+
+
+def test_clips_that_tell_no_source_are_admitted():
+    assert "**7 of 410 clips have names that tell no source video**" in written(changed(clips_without_group=7))
+    assert "tell no source video" not in written()

@@ -247,6 +247,7 @@ def test_the_summary_by_hand():
         "classes": 3,
         "clips": 8,
         "groups": 4,
+        "clips_without_group": 0,
         "train_clips": 4,
         "val_clips": 1,
         "test_clips": 3,

@@ -23,3 +23,8 @@ def test_intervals_are_those_of_the_counts(model, low, high):
 
 def test_training_of_all_models_took_what_the_study_says():
     assert sum(result.train_seconds for result in study.RESULTS.values()) == pytest.approx(687.6, abs=0.15)
+
+
+def test_the_data_set_is_known_however_its_folder_is_spelt():
+    assert all(study.is_its_data_set(name) for name in ("ucf50", "UCF50", "UCF-50", "ucf_50"))
+    assert not study.is_its_data_set("ucf101")

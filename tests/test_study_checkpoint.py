@@ -10,6 +10,7 @@ from actionrec.models import create_model
 
 CLASSES = ["Diving", "Fencing", "TaiChi"]
 SIZES = {name: {"hidden_dim": 6} for name in study_checkpoint.LAYER}
+SIZES["bilstm"]["read"] = "last"  # as the study reads it
 
 
 def checkpoint(path, name, feature_dim=8, **more):
@@ -58,3 +59,8 @@ def test_class_names_are_read_one_a_line(tmp_path):
     assert study_checkpoint.read_classes(tmp_path / "classes.txt") == ["Diving", "Tai Chi"]
     with pytest.raises(DataError, match="no such file of class names"):
         study_checkpoint.read_classes(tmp_path / "none.txt")
+    with pytest.raises(DataError, match="cannot be read as UTF-8 text"):
+        study_checkpoint.read_classes(tmp_path)
+    (tmp_path / "classes.txt").write_text("Diving\nDiving\n", encoding="utf-8")
+    with pytest.raises(DataError, match="names Diving more than once"):
+        study_checkpoint.read_classes(tmp_path / "classes.txt")

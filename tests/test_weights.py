@@ -59,7 +59,7 @@ def test_the_prefix_of_data_parallel_is_dropped(tmp_path, state, suffix):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError) as caught:
         weights.read_file(tmp_path / "none.pth")
-    assert str(caught.value) == f"{tmp_path}/none.pth: no such weights file (features.weights in params.yaml)."
+    assert str(caught.value) == f"{tmp_path}/none.pth: no such weights file."
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])

@@ -143,7 +143,7 @@ def generate(folder: Path, seed: int) -> None:
             for motion, names in PAIRS.items():
                 for clip in range(1, clip_count + 1):
                     take = make_take(random.Random(f"{seed} {group} {names[0]} {clip}"))
-                    frames = [draw(scene, motion(done, take)) for done in progress(take)]
+                    frames = [draw(scene, motion(done, take)) for done in motion_done(take)]
                     for name, shown in zip(names, (frames, frames[::-1]), strict=True):
                         write_video(draft / name / f"v_{name}_g{group:02d}_c{clip:02d}.avi", shown)
     logger.info("%s: %d clips of %d classes", folder, 2 * len(PAIRS) * sum(CLIPS_IN_GROUP), 2 * len(PAIRS))
@@ -187,7 +187,7 @@ def make_take(rng: random.Random) -> Take:
     )
 
 
-def progress(take: Take) -> list[float]:
+def motion_done(take: Take) -> list[float]:
     """The part of the motion that is done in each frame, at a steady speed."""
     return [take.first + (take.last - take.first) * index / (take.frame_count - 1) for index in range(take.frame_count)]
 
@@ -197,11 +197,11 @@ def draw(scene: Scene, pose: Pose) -> Image:
     frame = scene.background.copy()
     rim = tuple(0.3 * channel for channel in scene.colour)
     for colour, radius in ((rim, 1.12 * pose.radius), (scene.colour, 0.92 * pose.radius)):
-        cv2.fillPoly(frame, [place(scene.outline, pose, radius)], colour, cv2.LINE_AA, shift=8)
+        cv2.fillPoly(frame, [corners_of(scene.outline, pose, radius)], colour, cv2.LINE_AA, shift=8)
     return frame
 
 
-def place(outline: Points, pose: Pose, radius: float) -> NDArray[np.int32]:
+def corners_of(outline: Points, pose: Pose, radius: float) -> NDArray[np.int32]:
     """An outline's corners in 1/256 pixel: (corners, 2)."""
     cos, sin = radius * math.cos(pose.angle), radius * math.sin(pose.angle)
     corners = [(pose.x + x * cos - y * sin, pose.y + x * sin + y * cos) for x, y in outline]

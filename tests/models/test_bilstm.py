@@ -23,3 +23,14 @@ def test_the_backward_direction_sees_more_than_the_last_frame():
     features = torch.randn(1, 7, 5).requires_grad_()
     model(features).sum().backward()
     assert (features.grad[0].abs().amax(dim=1) > 0).all()
+
+
+def test_the_study_reads_both_directions_at_the_last_frame():
+    model = BiLstm(feature_dim=3, class_count=2, hidden_dim=4, read="last").eval()
+    features = torch.randn(2, 5, 3)
+    output, _ = model.lstm(features)
+    torch.testing.assert_close(model(features), model.fc(output[:, -1]))
+    changed = features.clone()
+    changed[:, 0] += 1  # the backward direction's reading has not seen the first frame
+    other, _ = model.lstm(changed)
+    torch.testing.assert_close(other[:, -1, 4:], output[:, -1, 4:])
