@@ -108,6 +108,11 @@ class Setting:
         return "validation" if self.val_clips else "test"
 
     @property
+    def top5_is_trivial(self) -> bool:
+        """Whether there are so few classes that any answer is among the top five."""
+        return len(self.class_names) <= 5
+
+    @property
     def phrase(self) -> str:
         """The protocol in one line, for captions and titles."""
         parts = [self.dataset, f"{self.protocol} split, fold {self.fold} of {self.folds}", f"{self.test_clips:,} test clips"]

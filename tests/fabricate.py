@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from actionrec import metrics, paths
+from actionrec import metrics, paths, study
 from actionrec.comparison import Setting, TrainedModel
 from actionrec.models import MODELS
 
@@ -19,15 +19,7 @@ SKILL = {
     "transformer": 0.05,
     "swin_transformer": 0.92,
 }
-PARAMETERS = {
-    "simple_rnn": 1_337_394,
-    "lstm": 5_272_626,
-    "gru": 3_960_882,
-    "bilstm": 10_545_202,
-    "stacked_lstm": 7_373_874,
-    "transformer": 13_684_274,
-    "swin_transformer": 4_227_122,
-}
+PARAMETERS = {name: result.parameters for name, result in study.RESULTS.items()}
 
 
 def write(path: Path, value) -> None:

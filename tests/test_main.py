@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from actionrec import study_checkpoint
+from actionrec.__main__ import RECURRENT
 from actionrec.models import create_model
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +23,10 @@ def test_help_lists_the_commands():
     done = actionrec("--help")
     assert done.returncode == 0
     assert "import-study" in done.stdout
+
+
+def test_every_model_that_can_be_imported_is_offered():
+    assert tuple(study_checkpoint.LAYER) == RECURRENT
 
 
 def test_no_command_is_bad_input():

@@ -35,7 +35,7 @@ def model_comparison(comparison: Comparison, setting: Setting, train_seconds: Ma
 
         top5 = [100 * one.top5 for one in standings]
         _dots(panels[0, 1], names, top5, [(value, value) for value in top5], [f"{value:.1f}" for value in top5])
-        few = " (of few classes: says nothing)" if len(setting.class_names) <= 5 else ""
+        few = " (of few classes: says nothing)" if setting.top5_is_trivial else ""
         panels[0, 1].set_title(f"Top-5 accuracy, %{few}", loc="left")
 
         seconds = [train_seconds[name] for name in names]

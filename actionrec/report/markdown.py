@@ -16,7 +16,6 @@ PROTOCOLS = {
     "group": " Group split: clips that come from one source video are all in training, or all in validation, or all in test.",
     "random": " Random split: each clip falls to training, validation or test by chance, whatever video it was cut from.",
 }
-FEW_CLASSES = 5  # with so many or fewer, every answer is among the top five
 
 
 def p_value(p: float) -> str:
@@ -121,7 +120,7 @@ def _warnings(comparison: Comparison, setting: Setting) -> list[str]:
             "**The epoch was chosen on the test clips** (`split.validation: 0`), so every accuracy is the highest of many "
             "looks at the same clips, and too high by an unknown amount."
         )
-    if len(setting.class_names) <= FEW_CLASSES:
+    if setting.top5_is_trivial:
         notes.append(f"With {len(setting.class_names)} classes, top-5 is 100 % for any model and says nothing.")
     if setting.classes_without_test_clips:
         names = [_class(name) for name in setting.classes_without_test_clips]
