@@ -1,6 +1,9 @@
 """The errors that a person can mend: bad parameters, files, data. Anything else is a defect and keeps its traceback."""
 
 
+from collections.abc import Sequence
+
+
 class ActionrecError(Exception):
     """What is wrong, where, what was wanted, and the next step, in words for the person who runs the program."""
 
@@ -33,3 +36,12 @@ class WeightsError(ActionrecError):
 
 class TrainingError(ActionrecError):
     """Training cannot start or go on."""
+
+
+def first_few(names: Sequence[str], limit: int = 5) -> str:
+    """Names for a message: the first ones, and how many more there are.
+
+    >>> first_few(["a", "b", "c"], limit=2)
+    'a, b and 1 more'
+    """
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")

@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from host import Host
+
+from actionrec import download
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,3 +25,13 @@ def project(tmp_path, monkeypatch):
     """An empty project: the current folder, for code that uses paths relative to the root."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def host(monkeypatch):
+    """A web host on this machine, without waits between attempts."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(download, "FIRST_PAUSE_SECONDS", 0.0)
+    host = Host()
+    yield host
+    host.close()

@@ -1,0 +1,254 @@
+"""Downloads that can be interrupted: resumed where they stopped, retried, checked for size, and whole or absent.
+
+An unfinished download waits beside its target as `<name>.part`, with a note of what the host said about the file. The next call
+asks for the rest (HTTP Range), and only if the host still has the same file (If-Range); otherwise it starts over.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import requests
+import urllib3
+
+from actionrec.errors import DataError
+from actionrec.progress import progress
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 6  # in a row that bring nothing new
+FIRST_PAUSE_SECONDS = 1.0  # doubled after each such attempt
+LONGEST_PAUSE_SECONDS = 60.0
+CONNECT_SECONDS, READ_SECONDS = 30.0, 60.0  # without an answer
+MEGABYTE = 1_000_000
+
+_CHUNK = 1 << 18
+_WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
+
+
+class DownloadError(DataError):
+    """A file cannot be downloaded: why, and what to do."""
+
+
+class _RetryError(Exception):
+    """What may be better at the next attempt."""
+
+    def __init__(self, why: str, pause_seconds: float = 0) -> None:
+        super().__init__(why)
+        self.pause_seconds = pause_seconds
+
+
+class _StartOverError(_RetryError):
+    """What has come so far does not belong to the file that the host has."""
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """What the host says about a file; a different answer means a different file."""
+
+    url: str
+    validator: str | None  # strong ETag, else Last-Modified
+    bytes: int | None
+
+
+def download(url: str, target: Path) -> None:
+    """Download `url` to `target`, going on where an earlier call was interrupted. A target that is there is kept.
+
+    Proxies and certificates follow the usual variables (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`).
+
+    Raises:
+        DownloadError: the host cannot be reached or refuses, its certificate cannot be verified, it keeps breaking off, or the
+            disk is too small. What has come so far is kept.
+    """
+    part = target.with_name(f"{target.name}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(part) as stream:
+        if target.is_file():  # another process has just finished it
+            return
+        failures = 0
+        while True:
+            before = part.stat().st_size
+            try:
+                _get_rest(url, part, stream)
+                break
+            except _RetryError as reason:
+                if isinstance(reason, _StartOverError):
+                    stream.truncate(0)
+                after = part.stat().st_size
+                failures = failures + 1 if after <= before else 0
+                if failures >= ATTEMPTS:
+                    raise DownloadError(
+                        f"{url} cannot be downloaded: {reason}. {ATTEMPTS} attempts in a row brought nothing new; {after:,} bytes "
+                        f"are kept in {part}. Run again to go on from there."
+                    ) from None
+                pause = max(reason.pause_seconds, min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**failures))
+                logger.warning("%s: %s; next attempt in %.0f s", target.name, reason, pause)
+                time.sleep(pause)
+        stream.flush()
+        os.fsync(stream.fileno())
+        part.replace(target)
+        _note(part).unlink(missing_ok=True)
+
+
+def require_space(folder: Path, wanted_bytes: int, what: str) -> None:
+    """Raise a DownloadError where the file system of `folder` (or of its first parent that is there) has too little room."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < wanted_bytes:
+        raise DownloadError(
+            f"{what} takes {wanted_bytes / 1e9:.1f} GB, but {there} has {free / 1e9:.1f} GB free. Make room, or put the project on "
+            "a larger disk."
+        )
+
+
+@contextmanager
+def _alone(part: Path) -> Iterator[BinaryIO]:
+    """Open the unfinished file and hold its lock; wait while another process downloads it."""
+    while True:
+        with part.open("ab") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("waiting for another process that downloads %s", part.name.removesuffix(".part"))
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            try:
+                current = part.stat().st_ino == os.fstat(stream.fileno()).st_ino
+            except FileNotFoundError:  # the other process finished, and moved it into place
+                current = False
+            if current:
+                try:
+                    yield stream
+                finally:
+                    if part.exists() and not part.stat().st_size:
+                        part.unlink()
+                return
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _known(part: Path, url: str) -> _Remote | None:
+    """What the host said when the unfinished file was begun; None where that is lost or was about another address."""
+    try:
+        remote = _Remote(**json.loads(_note(part).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return remote if remote.url == url else None
+
+
+def _get_rest(url: str, part: Path, stream: BinaryIO) -> None:
+    """Ask for what is missing, and append it.
+
+    Raises:
+        DownloadError: another attempt would not help.
+        _RetryError: it may.
+    """
+    have, known = part.stat().st_size, _known(part, url)
+    if have and (known is None or (known.validator is None and known.bytes is None)):
+        have = 0  # nothing tells whether the rest would fit
+    elif have and known is not None and have == known.bytes:
+        return
+    headers = {"Accept-Encoding": "identity", "User-Agent": "actionrec"}
+    if have and known is not None:
+        headers |= {"Range": f"bytes={have}-", **({"If-Range": known.validator} if known.validator else {})}
+    with _asked(url, headers) as response:
+        remote = _Remote(url, _validator(response), _total(response))
+        goes_on = response.status_code == requests.codes.partial_content
+        if goes_on and (_start(response) != have or (known is not None and known.bytes not in (None, remote.bytes))):
+            raise _StartOverError("the host sent another part than was asked for; starting over")
+        if not goes_on:
+            stream.truncate(0)
+            have = 0
+        _note(part).write_text(json.dumps(asdict(remote)), encoding="utf-8")
+        if remote.bytes is not None:
+            require_space(part.parent, remote.bytes - have, f"the rest of {part.name.removesuffix('.part')}")
+        have = _append(response, stream, have, remote.bytes, part.name.removesuffix(".part"))
+    if remote.bytes is not None and have != remote.bytes:
+        kind = _StartOverError if have > remote.bytes else _RetryError
+        raise kind(f"got {have:,} of {remote.bytes:,} bytes")
+
+
+def _append(response: requests.Response, stream: BinaryIO, have: int, total: int | None, name: str) -> int:
+    """Write the answer's body behind what is there; return how many bytes there are then."""
+    counted = have // MEGABYTE
+    with progress(f"Downloading {name}", None if total is None else total // MEGABYTE, "MB", done=counted) as advance:
+        try:
+            # Not iter_content: what has come of a chunk that breaks off would be lost.
+            while chunk := response.raw.read1(_CHUNK):
+                stream.write(chunk)
+                have += len(chunk)
+                advance(have // MEGABYTE - counted)
+                counted = have // MEGABYTE
+        except urllib3.exceptions.HTTPError as error:
+            raise _RetryError(f"the connection broke off after {have:,} bytes ({_reason(error)})") from None
+        finally:
+            stream.flush()
+    return have
+
+
+@contextmanager
+def _asked(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
+    """Yield an answer with status 200 or 206."""
+    try:
+        response = requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS))
+    except requests.exceptions.SSLError as error:
+        raise DownloadError(
+            f"{url}: the host's certificate cannot be verified ({_reason(error)}), so nothing is downloaded from it. Hosts often "
+            "forget to send an intermediate certificate: put that one into a PEM file together with the usual ones, and set "
+            "REQUESTS_CA_BUNDLE to it. Or download the file in another way, and say where it lies: ACTIONREC_MIRROR=<path>."
+        ) from None
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise _RetryError(f"no connection ({_reason(error)})") from None
+    except requests.RequestException as error:  # an address that is none, too many redirections
+        raise DownloadError(f"{url} cannot be downloaded ({_reason(error)}). Mend the address.") from None
+    with response:
+        status = response.status_code
+        if status == requests.codes.requested_range_not_satisfiable:
+            raise _StartOverError("the host has fewer bytes than were got before; starting over")
+        if status in _WORTH_ANOTHER_TRY:
+            asked = response.headers.get("Retry-After", "")
+            pause = min(float(asked), LONGEST_PAUSE_SECONDS) if asked.isdecimal() else 0.0
+            raise _RetryError(f"the host answered {status} {response.reason}", pause)
+        if status not in (requests.codes.ok, requests.codes.partial_content):
+            raise DownloadError(f"{url} cannot be downloaded: the host answered {status} {response.reason}.")
+        yield response
+
+
+def _reason(error: Exception) -> str:
+    """The innermost reason of an error of requests', which wraps urllib3's, which wraps the system's."""
+    inner: object = error
+    while isinstance(inner, Exception):
+        deeper = getattr(inner, "reason", None) or next((part for part in inner.args if isinstance(part, Exception)), None)
+        if not isinstance(deeper, Exception):
+            break
+        inner = deeper
+    return str(inner).split("\n", 1)[0][:200] or type(inner).__name__
+
+
+def _validator(response: requests.Response) -> str | None:
+    tag = response.headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _start(response: requests.Response) -> int | None:
+    """First byte of a part, from `Content-Range: bytes 100-199/200`."""
+    first = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    return int(first) if first.isdecimal() else None
+
+
+def _total(response: requests.Response) -> int | None:
+    """Length of the whole file, where the host tells it."""
+    if response.status_code == requests.codes.partial_content:
+        text = response.headers.get("Content-Range", "").rpartition("/")[2]
+    else:
+        text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None
