@@ -1,10 +1,14 @@
-"""What there is: the clips of a data set, from a folder with one folder a class.
+"""What there is: the clips of a data set, from a folder with one folder a class, or from a list beside the clips.
 
 A clip is one video file; its id is its path below the data set's folder, with `/`. Its class is the folder's name. Its group is
-the source video or person that it was cut from, from `_g<number>_c` in its name (as UCF names its files); a clip whose name has
-none is a group of its own.
+the source video or person that it was cut from, told by its name: `_g<number>_c` as in UCF-50 and UCF-101, what stands before
+the class as in HMDB-51, or a regular expression of one's own; a clip whose name tells none is a group of its own.
+
+Where the folder has a `clips.csv` (`clip,label[,group][,subset]`), that says which clips there are, in whatever folders.
 """
 
+import csv
+import io
 import logging
 import re
 from collections.abc import Iterable
@@ -13,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actionrec import machine
-from actionrec.errors import DataError
+from actionrec.errors import DataError, first_few
 from actionrec.files import read_csv, sha256_of, write_csv
 
 logger = logging.getLogger(__name__)
@@ -21,8 +25,13 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v")
 HEADER = ("clip", "label", "group", "bytes", "sha256")
 
-_GROUP = re.compile(r"_g(\d+)_c", re.IGNORECASE)
-_LISTED = 5
+INDEX = "clips.csv"
+"""A list beside the clips."""
+
+_UCF = re.compile(r"_g(\d+)_c", re.IGNORECASE)
+# Source, action, visible body parts, camera motion, people, viewpoint, quality, number.
+_HMDB = re.compile(r"(.+)_[fhlu]_(?:cm|nm)_np\d+_(?:ba|fr|le|ri)_(?:bad|goo|med)_\d+\.\w+", re.IGNORECASE)
+_SUBSETS = ("train", "val", "test", "")
 
 
 @dataclass(frozen=True)
@@ -39,25 +48,90 @@ class Clip:
     sha256: str
 
 
-def find_clips(folder: Path) -> list[Clip]:
-    """Find and hash the clips of `<folder>/<Class>/<clip>`, sorted by id.
+@dataclass(frozen=True)
+class Row:
+    """One line of a list beside the clips."""
 
-    Hidden files are passed over; other stray files, empty classes and folders within classes are reported and passed over.
+    id: str
+    label: str
+    group: str
+    """Empty where the list tells none."""
+    subset: str
+    """train, val, test, or empty: for none, or where the list has no such column."""
+
+
+def find_clips(folder: Path, group_pattern: str | None = None) -> list[Clip]:
+    """Find and hash the clips of `<folder>/<Class>/<clip>`, or those that `<folder>/clips.csv` lists; sorted by id.
+
+    Hidden files and text files are passed over, and folders with nothing else; other stray files, empty classes and folders
+    within classes are reported and passed over.
+
+    Args:
+        group_pattern: see `group_of`.
 
     Raises:
-        DataError: no such folder, fewer than two classes with clips, a file that cannot be read, or a name that is no UTF-8.
+        DataError: no such folder, fewer than two classes with clips, a list with flaws, a file that cannot be read, or a name
+            that is no UTF-8.
     """
     if not folder.is_dir():
         raise DataError(
             f"{folder}: no such folder. Put the clips there, one folder a class ({folder}/<Class>/<clip>.avi), or link to "
             f"them: ln -s /path/to/clips {folder}; or set data.dataset in params.yaml to a folder that is there."
         )
+    rows = read_index(folder) if (folder / INDEX).is_file() else _walk(folder)
+    with ThreadPoolExecutor(machine.workers()) as pool:
+        return sorted(pool.map(lambda row: _read(row, folder, group_pattern), rows), key=lambda clip: clip.id)
+
+
+def read_index(folder: Path) -> list[Row]:
+    """Read `<folder>/clips.csv`, in its order.
+
+    Raises:
+        DataError: with all flaws at once: columns or values that are missing, clips that are not there or come twice.
+    """
+    path = folder / INDEX
+    try:
+        table = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+        columns, lines = list(table.fieldnames or []), list(table)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV in UTF-8 ({error}). Save it as such.") from None
+    if not {"clip", "label"} <= set(columns):
+        raise DataError(f"{path}: wanted the columns clip,label and perhaps group,subset; got {','.join(columns)}.")
+    rows, problems, seen = [], [], set()
+    for number, line in enumerate(lines, start=2):
+        cell = {key: (line.get(key) or "").strip() for key in ("clip", "label", "group", "subset")}
+        clip = cell["clip"].removeprefix("./")
+        parts = clip.split("/")
+        where = f"line {number}"
+        if not clip or not cell["label"]:
+            problems.append(f"{where}: no {'label' if clip else 'clip'}")
+        elif clip.startswith("/") or ".." in parts or "" in parts:
+            problems.append(f"{where}: {clip!r} must be a path below {folder}")
+        elif not (folder / clip).is_file():
+            problems.append(f"{where}: {clip!r} is not there")
+        elif clip in seen:
+            problems.append(f"{where}: {clip!r} comes twice")
+        if cell["subset"] not in _SUBSETS:
+            problems.append(f"{where}: subset must be train, val, test or empty; got {cell['subset']!r}")
+        seen.add(clip)
+        rows.append(Row(clip, cell["label"], cell["group"], cell["subset"]))
+    if problems:
+        raise DataError(f"{path} has {len(problems)} flaws: {first_few(problems, 10)}. Mend it.")
+    classes = sorted({row.label for row in rows})
+    if len(classes) < 2:
+        raise DataError(f"{path}: wanted clips of at least two classes; got {first_few(classes) or 'none'}.")
+    return rows
+
+
+def _walk(folder: Path) -> list[Row]:
     found, stray, empty = [], [], []
     for entry in _visible(folder):
         if not entry.is_dir():
-            stray.append(entry)
+            stray += [] if _is_text(entry) else [entry]
             continue
         inside = _visible(entry)
+        if inside and all(map(_is_text, inside)):  # official lists
+            continue
         videos = [path for path in inside if path.suffix.lower() in SUFFIXES and path.is_file()]
         stray += sorted(set(inside) - set(videos))
         if not videos:
@@ -73,8 +147,7 @@ def find_clips(folder: Path) -> list[Clip]:
         raise DataError(
             f"{folder}: wanted clips of at least two classes, one folder a class ({folder}/<Class>/<clip>.avi); got {got}.{hint}"
         )
-    with ThreadPoolExecutor(machine.workers()) as pool:
-        return sorted(pool.map(lambda path: _read(path, folder), found), key=lambda clip: clip.id)
+    return [Row(path.relative_to(folder).as_posix(), path.parent.name, "", "") for path in found]
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -85,35 +158,55 @@ def _visible(folder: Path) -> list[Path]:
     return [entry for entry in entries if not entry.name.startswith(".")]
 
 
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() == ".txt"
+
+
 def _report(entries: list[Path], what: str) -> None:
     if entries:
-        names = ", ".join(ascii(str(path))[1:-1] for path in entries[:_LISTED])
-        more = f" and {len(entries) - _LISTED} more" if len(entries) > _LISTED else ""
-        logger.warning("%s: %s%s", what, names, more)
+        logger.warning("%s: %s", what, first_few([ascii(str(path))[1:-1] for path in entries]))
 
 
-def _read(path: Path, folder: Path) -> Clip:
-    clip_id = path.relative_to(folder).as_posix()
+def _read(row: Row, folder: Path, group_pattern: str | None) -> Clip:
+    path = folder / row.id
     try:
-        clip_id.encode("utf-8")
+        row.id.encode("utf-8")
     except UnicodeEncodeError:
         raise DataError(f"{str(path)!a}: the name is not valid UTF-8. Rename the file or folder.") from None
     try:
-        return Clip(clip_id, path.parent.name, group_of(clip_id), path.stat().st_size, sha256_of(path))
+        size, sha256 = path.stat().st_size, sha256_of(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. Mend its permissions, or move it out of {folder}.") from None
+    return Clip(row.id, row.label, row.group or group_of(row.id, row.label, group_pattern), size, sha256)
 
 
-def group_of(clip_id: str) -> str:
-    """The source video or person of a clip, by its name.
+def group_of(clip_id: str, label: str = "", pattern: str | None = None) -> str:
+    r"""The source video or person of a clip, by its name.
+
+    Args:
+        label: the clip's class, which HMDB-51 has in its names.
+        pattern: a regular expression, searched for in the id; its first pair of brackets is the group, or all of it without
+            any. None: names as in UCF-50, UCF-101 and HMDB-51.
 
     >>> group_of("Billiards/v_Billards_g01_c02.avi")
     'g01'
+    >>> group_of("brush_hair/April_09_brush_hair_u_nm_np1_ba_goo_0.avi", "brush_hair")
+    'April_09'
+    >>> group_of("Jump/anna-03.mp4", pattern=r"([a-z]+)-\d+")
+    'anna'
     >>> group_of("Jump/holiday.mp4")
     'Jump/holiday.mp4'
     """
-    match = _GROUP.search(clip_id.rsplit("/", 1)[-1])
-    return f"g{int(match[1]):02d}" if match else clip_id
+    if pattern is not None:
+        match = re.search(pattern, clip_id)
+        found = match[1 if match.re.groups else 0] if match else None
+        return found or clip_id
+    name = clip_id.rsplit("/", 1)[-1]
+    if match := _UCF.search(name):
+        return f"g{int(match[1]):02d}"
+    if match := _HMDB.fullmatch(name):
+        return match[1].removesuffix(f"_{label}")
+    return clip_id
 
 
 def class_names(clips: Iterable[Clip]) -> list[str]:

@@ -115,7 +115,9 @@ class Setting:
     @property
     def phrase(self) -> str:
         """The protocol in one line, for captions and titles."""
-        parts = [self.dataset, f"{self.protocol} split, fold {self.fold} of {self.folds}", f"{self.test_clips:,} test clips"]
+        official = self.protocol == "official"
+        which = f"official split {self.fold}" if official else f"{self.protocol} split, fold {self.fold} of {self.folds}"
+        parts = [self.dataset, which, f"{self.test_clips:,} test clips"]
         if not self.val_clips:
             parts.append("epoch chosen on the test clips")
         if self.weights == "random":

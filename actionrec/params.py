@@ -6,6 +6,7 @@ number there, and a string to a YAML 1.1 reader.
 
 import dataclasses
 import difflib
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,10 +33,17 @@ class DataSettings:
 
     dataset: str
     """A folder below data/raw, or a symlink to one."""
+    group: str | None
+    """A regular expression for the group in a clip's id (its first pair of brackets); None: names as the published sets have."""
 
     def __post_init__(self) -> None:
         if not self.dataset or "/" in self.dataset or self.dataset.startswith("."):
             raise ValueError(f"dataset must name a folder below {paths.RAW}; got {self.dataset!r}")
+        if self.group is not None:
+            try:
+                re.compile(self.group)
+            except re.error as error:
+                raise ValueError(f"group must be a regular expression or null; got {self.group!r} ({error})") from None
 
 
 def read(wanted: type[Settings], path: Path = paths.PARAMS) -> Settings:

@@ -2,7 +2,9 @@
 
 Clips that belong together stay on one side. Under `group`, that is a group NUMBER across all classes (on UCF-50, 25 folds are
 the established leave-one-group-out); under `random`, the study's protocol, each clip stands alone, and siblings cut from one
-source video land on both sides. Under either, the same bytes under two names stay together.
+source video land on both sides. Under either, the same bytes under two names stay together. Under `official`, lists that come
+with the data set say which clips are for training and which for testing, and validation clips are drawn from the former, whole
+groups at a time.
 """
 
 from collections import Counter, defaultdict
@@ -26,47 +28,54 @@ HEADER = ("clip", "subset")
 class SplitSettings:
     """Section `split`."""
 
-    protocol: Literal["group", "random"]
+    protocol: Literal["group", "random", "official"]
     folds: int
-    """The test set is one of so many parts of equal size."""
+    """The test set is one of so many parts of equal size; not used by `official`."""
     fold: int
-    """Which part is the test set: 0 to folds - 1."""
+    """Which part is the test set: 0 to folds - 1; the number of the list, from 1, under `official`."""
     validation: float
     """Share of the other clips on which the best epoch is chosen; 0 chooses it on the test set, as the study did."""
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
+        if self.protocol == "official":
+            if self.fold < 1:
+                raise ValueError(f"fold must be the number of a list, from 1, under protocol official; got {self.fold}")
+        elif self.folds < 2:
             raise ValueError(f"folds must be at least 2; got {self.folds}")
-        if not 0 <= self.fold < self.folds:
+        elif not 0 <= self.fold < self.folds:
             raise ValueError(f"fold must be from 0 to {self.folds - 1} (folds is {self.folds}); got {self.fold}")
         if not 0 <= self.validation <= 0.5:
             raise ValueError(f"validation must be from 0 to 0.5; got {self.validation}")
 
 
-def divide(clips: Sequence[Clip], settings: SplitSettings, seed: int) -> dict[str, str]:
+def divide(clips: Sequence[Clip], settings: SplitSettings, seed: int, listed: Mapping[str, str] | None = None) -> dict[str, str]:
     """Assign each clip id to a subset, stratified by class as far as what belongs together allows.
 
     A class whose clips all belong together cannot be on two sides: it is trained on and not tested.
 
     Args:
         clips: in any order; the result does not depend on it.
+        listed: under protocol `official`, clip id -> train, val or test; other clips are for nothing, and left out.
 
     Raises:
         DataError: fewer units than folds, or a class that is left without a training clip.
     """
-    clips = sorted(clips, key=lambda clip: clip.id)
-    units = units_of(clips, by_group=settings.protocol == "group")
+    clips = sorted((clip for clip in clips if listed is None or clip.id in listed), key=lambda clip: clip.id)
+    units = units_of(clips, by_group=settings.protocol != "random")
     labels = np.array([clip.label for clip in clips])
     subsets = np.full(len(clips), "train", dtype="<U5")
-    subsets[_draw(labels, units, subsets == "train", settings.folds, settings.fold, seed, exact=True)] = "test"
-    if settings.validation:
+    if listed is None:
+        subsets[_draw(labels, units, subsets == "train", settings.folds, settings.fold, seed, exact=True)] = "test"
+    else:
+        subsets[:] = [listed[clip.id] for clip in clips]
+    if settings.validation and "val" not in subsets:
         parts = max(2, round(1 / settings.validation))
         subsets[_draw(labels, units, subsets == "train", parts, 0, seed, exact=False)] = "val"
     untrained = sorted(set(labels) - set(labels[subsets == "train"]))
     if untrained:
         raise DataError(
-            f"no training clip is left of {', '.join(untrained)}: their clips come from too few groups. "
-            "Add clips from other sources, or change split.fold, split.folds or seed in params.yaml."
+            f"no training clip is left of {', '.join(untrained)}: their clips come from too few groups, or the official list has "
+            "none. Add clips from other sources, or change split.fold, split.folds or seed in params.yaml."
         )
     return dict(zip([clip.id for clip in clips], subsets.tolist(), strict=True))
 
@@ -150,14 +159,16 @@ def duplicates(clips: Sequence[Clip]) -> list[list[Clip]]:
 def summarise(clips: Sequence[Clip], subsets: Mapping[str, str]) -> dict[str, Any]:
     """Count what a split did: clips and groups a subset, siblings across sides, duplicates, untested classes."""
     counts = Counter(subsets.values())
-    trained = {(clip.label, clip.group) for clip in clips if subsets[clip.id] == "train"}
-    tested = [clip for clip in clips if subsets[clip.id] == "test"]
+    used = [clip for clip in clips if clip.id in subsets]
+    trained = {(clip.label, clip.group) for clip in used if subsets[clip.id] == "train"}
+    tested = [clip for clip in used if subsets[clip.id] == "test"]
     return {
         "classes": len(class_names(clips)),
         "clips": len(clips),
         "groups": len({clip.group for clip in clips}),
         "clips_without_group": sum(clip.group == clip.id for clip in clips),
         **{f"{subset}_clips": counts[subset] for subset in SUBSETS},
+        "unused_clips": len(clips) - len(used),
         "test_clips_with_sibling_in_training": sum((clip.label, clip.group) in trained for clip in tested) / len(tested),
         "duplicated_clips": sum(len(same) for same in duplicates(clips)),
         "classes_without_test_clips": sorted(set(class_names(clips)) - {clip.label for clip in tested}),

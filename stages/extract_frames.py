@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -70,7 +70,8 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]
     tasks = []
     for number, inside in sorted(of_shard.items()):
         key = {
-            "clips": [asdict(clip) for clip in inside],
+            # Not the groups, which another data.group changes, and no pixel with them.
+            "clips": [[clip.id, clip.label, clip.sha256] for clip in inside],
             "sampling": settings.sampling(),
             "code": code,
             "cv2": cv2.__version__,

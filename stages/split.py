@@ -3,7 +3,7 @@
 import logging
 from dataclasses import asdict, dataclass
 
-from actionrec import entry, params, paths
+from actionrec import entry, official, params, paths
 from actionrec.clips import find_clips, write_clips
 from actionrec.files import write_json
 from actionrec.params import DataSettings
@@ -23,16 +23,19 @@ class Params:
 
 def main() -> None:
     settings = params.read(Params)
-    clips = find_clips(paths.RAW / settings.data.dataset)
+    folder = paths.RAW / settings.data.dataset
+    clips = find_clips(folder, settings.data.group)
     for same in duplicates(clips):
         kind = "the same contents" if len({clip.label for clip in same}) == 1 else "the same contents in DIFFERENT classes"
         logger.warning("%s, kept on one side of the split: %s", kind, ", ".join(clip.id for clip in same))
-    subsets = divide(clips, settings.split, settings.seed)
+    is_official = settings.split.protocol == "official"
+    listed = official.read_lists(folder, settings.split.fold, [clip.id for clip in clips]) if is_official else None
+    subsets = divide(clips, settings.split, settings.seed, listed)
     summary = {"dataset": settings.data.dataset, **asdict(settings.split), "seed": settings.seed, **summarise(clips, subsets)}
     if summary["clips_without_group"] and settings.split.protocol == "group":
         logger.warning(
             "%d of %d clips have names that tell no source video (_g<number>_c, as in v_Diving_g07_c02.avi): each is taken for a "
-            "source of its own, and siblings may stand on both sides of the split",
+            "source of its own, and siblings may stand on both sides of the split. For other names, set data.group in params.yaml",
             summary["clips_without_group"],
             len(clips),
         )
@@ -41,7 +44,8 @@ def main() -> None:
     write_clips(paths.CLIPS, clips)
     write_split(paths.SPLIT, subsets)
     write_json(paths.SPLIT_METRICS, summary)
-    logger.info("%d clips: %s", len(clips), ", ".join(f"{summary[f'{name}_clips']} {name}" for name in ("train", "val", "test")))
+    counts = ", ".join(f"{summary[f'{name}_clips']} {name}" for name in ("train", "val", "test", "unused"))
+    logger.info("%d clips: %s", len(clips), counts.removesuffix(", 0 unused"))
 
 
 if __name__ == "__main__":

@@ -95,18 +95,19 @@ def main() -> None:
 
 
 def read_task() -> Task:
-    """Join features, labels and split; clips that could not be decoded have no features and are left out."""
+    """Join features, labels and split; clips that could not be decoded have no features, and clips that no official list names
+    have no subset: both are left out."""
     clips = read_clips(paths.CLIPS)
     label_of = {clip.id: clip.label for clip in clips}
     names = class_names(clips)
     split = read_split(paths.SPLIT)
     features = read_features(paths.FEATURES)
-    unknown = [clip for clip in features.clips if clip not in split or clip not in label_of]
+    unknown = [clip for clip in features.clips if clip not in label_of]
     if unknown:
-        raise DataError(f"{paths.FEATURES} has {len(unknown)} clips that {paths.SPLIT} lacks ({unknown[0]}). Run `dvc repro`.")
+        raise DataError(f"{paths.FEATURES} has {len(unknown)} clips that {paths.CLIPS} lacks ({unknown[0]}). Run `dvc repro`.")
     number = {name: place for place, name in enumerate(names)}
     labels = np.array([number[label_of[clip]] for clip in features.clips], dtype=np.int64)
-    subsets = np.array([split[clip] for clip in features.clips])
+    subsets = np.array([split.get(clip, "unused") for clip in features.clips])
     rows = {subset: np.flatnonzero(subsets == subset) for subset in SUBSETS}
     untrained = [name for name in names if not (labels[rows["train"]] == number[name]).any()]
     if untrained:

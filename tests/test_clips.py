@@ -6,7 +6,7 @@ import random
 import pytest
 from film import ODD_NAMES
 
-from actionrec.clips import Clip, class_names, find_clips, group_of, read_clips, write_clips
+from actionrec.clips import Clip, class_names, find_clips, group_of, read_clips, read_index, write_clips
 from actionrec.errors import DataError
 
 
@@ -81,12 +81,12 @@ def test_hidden_files_are_passed_over_in_silence(tmp_path, caplog):
 
 
 def test_stray_files_and_folders_within_classes_are_reported_and_passed_over(tmp_path, caplog):
-    make(tmp_path, "A/a.avi", "B/b.avi", "readme.txt", "loose.avi", "A/notes.txt", "A/deeper/c.avi")
+    make(tmp_path, "A/a.avi", "B/b.avi", "readme.md", "loose.avi", "A/notes.txt", "A/deeper/c.avi")
     os.mkfifo(tmp_path / "A" / "pipe.avi")
     assert ids(find_clips(tmp_path)) == ["A/a.avi", "B/b.avi"]
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert record.getMessage().startswith("not a clip in a class's folder: passed over: ")
-    for name in ("readme.txt", "loose.avi", "A/notes.txt", "A/deeper", "A/pipe.avi"):
+    for name in ("readme.md", "loose.avi", "A/notes.txt", "A/deeper", "A/pipe.avi"):
         assert f"{tmp_path}/{name}" in record.getMessage()
 
 
@@ -197,3 +197,81 @@ def test_classes_one_folder_deeper_are_pointed_out(tmp_path):
     (tmp_path / "UCF50" / "Diving" / "v_Diving_g01_c01.avi").write_bytes(b"x")
     with pytest.raises(DataError, match=r"The classes seem to lie one folder deeper: move or link .*/UCF50 to "):
         find_clips(tmp_path)
+
+
+def index(folder, text):
+    (folder / "clips.csv").write_bytes(text.encode())
+
+
+def test_a_list_beside_the_clips_says_which_there_are_and_what_they_show(tmp_path, caplog):
+    make(tmp_path, "2024/may/a.mp4", "2024/june/b.mp4", "c.raw", "not listed.mp4")
+    index(tmp_path, "clip,label,group\n2024/may/a.mp4,Jump,anna\n./2024/june/b.mp4,Run,\nc.raw,Run,ben\n")
+    found = [(clip.id, clip.label, clip.group) for clip in find_clips(tmp_path)]
+    assert found == [
+        ("2024/june/b.mp4", "Run", "2024/june/b.mp4"),
+        ("2024/may/a.mp4", "Jump", "anna"),
+        ("c.raw", "Run", "ben"),
+    ]
+    assert caplog.messages == []
+
+
+def test_a_list_may_come_from_a_spreadsheet(tmp_path):
+    """With a byte order mark, Windows's line ends, quotes, and columns in another order and of one's own."""
+    make(tmp_path, "a, b.mp4", "c.mp4")
+    index(tmp_path, '\ufefflabel,remark,clip\r\nJump,"x, y","a, b.mp4"\r\nRun,,c.mp4\r\n')
+    assert [(clip.id, clip.label) for clip in find_clips(tmp_path)] == [("a, b.mp4", "Jump"), ("c.mp4", "Run")]
+
+
+def test_all_flaws_of_a_list_are_told_at_once(tmp_path):
+    make(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    lines = ["a.mp4,Jump,", "a.mp4,Run,", "gone.mp4,Run,", "../a.mp4,Run,", "/etc/x,Run,", "b.mp4,,", ",Run,", "c.mp4,Run,dev"]
+    index(tmp_path, "clip,label,subset\n" + "\n".join(lines))
+    with pytest.raises(DataError) as error:
+        read_index(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path}/clips.csv has 7 flaws: line 3: 'a.mp4' comes twice, line 4: 'gone.mp4' is not there, "
+        f"line 5: '../a.mp4' must be a path below {tmp_path}, line 6: '/etc/x' must be a path below {tmp_path}, "
+        "line 7: no label, line 8: no clip, line 9: subset must be train, val, test or empty; got 'dev'. Mend it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,class\na.mp4,Jump\n", "wanted the columns clip,label and perhaps group,subset; got path,class"),
+        ("", "wanted the columns clip,label and perhaps group,subset; got ."),
+        ("clip,label\na.mp4,Jump\n", "wanted clips of at least two classes; got Jump"),
+    ],
+)
+def test_a_list_without_what_it_needs_is_refused(tmp_path, text, message):
+    make(tmp_path, "a.mp4")
+    index(tmp_path, text)
+    with pytest.raises(DataError, match=message):
+        find_clips(tmp_path)
+
+
+def test_folders_of_text_files_are_no_empty_classes(tmp_path, caplog):
+    make(tmp_path, "A/a.avi", "B/b.avi", "ucfTrainTestlist/trainlist01.txt", "readme.txt")
+    assert ids(find_clips(tmp_path)) == ["A/a.avi", "B/b.avi"]
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("April_09_brush_hair_u_nm_np1_ba_goo_0.avi", "April_09"),
+        ("Brushing_my_Waist_Lenth_Hair_brush_hair_u_nm_np1_ba_goo_2.avi", "Brushing_my_Waist_Lenth_Hair"),
+        ("#437_How_To_Ride_A_Bike_brush_hair_f_cm_np2_le_med_11.avi", "#437_How_To_Ride_A_Bike"),
+        ("Film(1)_other_class_h_nm_np1_fr_bad_3.avi", "Film(1)_other_class"),
+    ],
+)
+def test_hmdb51_s_names_tell_the_film(name, group):
+    assert group_of(f"brush_hair/{name}", "brush_hair") == group
+
+
+@pytest.mark.parametrize(
+    ("pattern", "group"),
+    [(r"person(\d+)", "12"), (r"person\d+", "person12"), (r"(camera)?-x", "Run/person12_take3.mp4"), (r"^(\w+)/", "Run")],
+)
+def test_a_pattern_of_ones_own_finds_the_group(pattern, group):
+    assert group_of("Run/person12_take3.mp4", "Run", pattern) == group

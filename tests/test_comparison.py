@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from fabricate import first_right, trained
+from fabricate import SETTING, first_right, trained
 
 from actionrec import comparison
 from actionrec.comparison import compare
@@ -155,3 +155,8 @@ def test_summary_is_json_without_nothing_and_without_timings():
     assert summary["pairs"][0]["verdict"] == "a is better"
     assert "null" not in text
     assert "second" not in text
+
+
+def test_the_protocol_in_one_line_tells_which_official_list():
+    official = dataclasses.replace(SETTING, protocol="official", fold=2)
+    assert official.phrase == "sample, official split 2, 100 test clips"

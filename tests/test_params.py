@@ -185,7 +185,12 @@ def test_yaml_runs_no_code(read):
 @pytest.mark.parametrize("dataset", ["", "a/b", "..", ".hidden", "/etc"])
 def test_the_data_set_is_a_folder_right_below_data_raw(dataset):
     with pytest.raises(ValueError, match=r"^dataset must name a folder below data/raw; got"):
-        DataSettings(dataset)
+        DataSettings(dataset, None)
+
+
+def test_a_group_that_is_no_regular_expression_is_refused():
+    with pytest.raises(ValueError, match=r"group must be a regular expression or null; got '\(' \(missing \)"):
+        DataSettings("mine", "(")
 
 
 def test_the_projects_own_file_is_whole():

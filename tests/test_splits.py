@@ -251,6 +251,7 @@ def test_the_summary_by_hand():
         "train_clips": 4,
         "val_clips": 1,
         "test_clips": 3,
+        "unused_clips": 0,
         "test_clips_with_sibling_in_training": pytest.approx(1 / 3),  # A's g01; B's g01 and A's g03 are not trained on
         "duplicated_clips": 2,
         "classes_without_test_clips": ["C"],
@@ -266,12 +267,40 @@ def test_the_summary_by_hand():
         (("group", 5, 0, 0.51), "validation must be from 0 to 0.5; got 0.51"),
         (("group", 5, 0, -0.1), "validation must be from 0 to 0.5; got -0.1"),
         (("group", 5, 0, float("nan")), "validation must be from 0 to 0.5; got nan"),
+        (("official", 5, 0, 0.2), "fold must be the number of a list, from 1, under protocol official; got 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(values, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         SplitSettings(*values)
     assert str(error.value) == message
+
+
+def test_official_lists_are_kept_and_validation_takes_whole_groups_from_training():
+    listed = {one.id: "test" if one.group in ("g01", "g02") else "train" for one in SMALL}
+    subsets = divide(SMALL, settings("official", fold=1), seed=0, listed=listed)
+    assert of(subsets, "test") == of(listed, "test")
+    group_of_clip = {one.id: one.group for one in SMALL}
+    groups = [{group_of_clip[clip_id] for clip_id in of(subsets, subset)} for subset in ("train", "val")]
+    assert groups[0] & groups[1] == set()
+    assert 0.1 < len(of(subsets, "val")) / len(of(listed, "train")) < 0.3
+
+
+def test_without_validation_official_lists_are_the_split():
+    listed = {one.id: "test" if one.group == "g01" else "train" for one in SMALL}
+    assert divide(SMALL, settings("official", fold=1, validation=0), seed=0, listed=listed) == listed
+
+
+def test_validation_clips_of_a_list_are_kept():
+    listed = {one.id: {"g01": "test", "g02": "val"}.get(one.group, "train") for one in SMALL}
+    assert divide(SMALL, settings("official", fold=1), seed=0, listed=listed) == listed
+
+
+def test_clips_that_no_list_names_are_for_nothing():
+    listed = {one.id: "test" if one.group == "g01" else "train" for one in SMALL if one.group != "g03"}
+    subsets = divide(SMALL, settings("official", fold=1), seed=0, listed=listed)
+    assert set(subsets) == set(listed)
+    assert summarise(SMALL, subsets)["unused_clips"] == len(SMALL) - len(listed)
 
 
 def test_the_csv_survives_odd_names_sorted_by_clip(tmp_path):

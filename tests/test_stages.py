@@ -23,7 +23,7 @@ from stages import extract_frames, resnet_features, split
 ROOT = Path(__file__).parents[1]
 PARAMS = {
     "seed": 0,
-    "data": {"dataset": "mine"},
+    "data": {"dataset": "mine", "group": None},
     "split": {"protocol": "group", "folds": 3, "fold": 0, "validation": 0.2},
     "frames": {"count": 4, "size": 64, "format": "jpeg", "quality": 95, "shards": 8, "max_failed": 0.02},
     "features": {"backbone": "resnet18", "weights": "random", "precision": "fp32"},

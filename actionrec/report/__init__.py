@@ -3,6 +3,8 @@
 All of it carries timings, so it changes from run to run; compare.json does not.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -31,3 +33,30 @@ def shorten(name: str, limit: int) -> str:
         return line
     tail = (limit - 1) // 2
     return f"{line[: limit - 1 - tail]}…{line[len(line) - tail :]}"
+
+
+def escape_markdown(text: str) -> str:
+    """Make any text safe in a Markdown paragraph or table cell, on one line."""
+    # An underscore between letters is no emphasis, and names of models are easier to read and search without backslashes.
+    line = re.sub(r"([\\`*{}\[\]<>#|~$])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """A Markdown table with padded columns, to be read in a terminal as well.
+
+    Args:
+        header: one title a column.
+        rows: cells, already escaped.
+        align: a letter a column, l or r.
+    """
+    widths = [max(3, *(len(row[column]) for row in (header, *rows))) for column in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.rjust(width) if side == "r" else cell.ljust(width) for cell, width, side in zip(cells, widths, align, strict=True)
+        )
+        return f"| {' | '.join(padded)} |"
+
+    rule = [f"{'-' * (width - 1)}:" if side == "r" else "-" * width for width, side in zip(widths, align, strict=True)]
+    return "\n".join([line(header), f"| {' | '.join(rule)} |", *(line(row) for row in rows)])

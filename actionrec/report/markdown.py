@@ -1,6 +1,5 @@
 """The comparison in words and Markdown tables, to be read in a terminal as well as rendered."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,13 +7,14 @@ from numpy.typing import NDArray
 
 from actionrec import study
 from actionrec.comparison import Comparison, Setting, chosen_by_validation
-from actionrec.report import Timing, percent, shorten
+from actionrec.report import Timing, escape_markdown, percent, shorten, table
 from actionrec.statistics import SIGNIFICANCE
 
 CONFUSED_PAIRS = 5  # of the best model, in the report
 PROTOCOLS = {
     "group": " Group split: clips that come from one source video are all in training, or all in validation, or all in test.",
     "random": " Random split: each clip falls to training, validation or test by chance, whatever video it was cut from.",
+    "official": " Official split: lists that come with the data set say which clips are for training and which for testing.",
 }
 
 
@@ -44,33 +44,6 @@ def report(comparison: Comparison, setting: Setting, timings: Mapping[str, Timin
         _pictures(comparison),
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def escape_markdown(text: str) -> str:
-    """Make any text safe in a Markdown paragraph or table cell, on one line."""
-    # An underscore between letters is no emphasis, and names of models are easier to read and search without backslashes.
-    line = re.sub(r"([\\`*{}\[\]<>#|~$])", r"\\\1", " ".join(text.split()))
-    return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
-    """A Markdown table with padded columns, to be read in a terminal as well.
-
-    Args:
-        header: one title a column.
-        rows: cells, already escaped.
-        align: a letter a column, l or r.
-    """
-    widths = [max(3, *(len(row[column]) for row in (header, *rows))) for column in range(len(header))]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell.rjust(width) if side == "r" else cell.ljust(width) for cell, width, side in zip(cells, widths, align, strict=True)
-        )
-        return f"| {' | '.join(padded)} |"
-
-    rule = [f"{'-' * (width - 1)}:" if side == "r" else "-" * width for width, side in zip(widths, align, strict=True)]
-    return "\n".join([line(header), f"| {' | '.join(rule)} |", *(line(row) for row in rows)])
 
 
 def _protocol(setting: Setting) -> str:

@@ -1,0 +1,229 @@
+"""What a data set holds, in words and Markdown tables, to be read in a terminal as well as rendered."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from actionrec.errors import first_few
+from actionrec.inspection.probe import Probe
+from actionrec.inspection.summary import Summary
+from actionrec.inspection.suspicion import Suspicion
+from actionrec.report import escape_markdown, percent, shorten, table
+
+REPORT = "report.md"
+FILES = "files.csv"
+PAGE = "page.png"
+FILES_HEADER = (
+    "clip",
+    "label",
+    "group",
+    "bytes",
+    "seconds",
+    "frames",
+    "frames_per_second",
+    "width",
+    "height",
+    "codec",
+    "problem",
+)
+
+IMBALANCED = 3  # times the smallest class
+LISTED = 20  # files in a table
+EXAMPLES = 3  # files of a rule
+VALUES = 8  # of a distribution
+
+
+def report(summary: Summary) -> str:
+    """Write report.md."""
+    sections = [
+        _opening(summary),
+        _totals(summary),
+        _splits(summary),
+        _classes(summary),
+        _durations(summary),
+        _values("Frame rates", "frames a second", summary.frame_rates),
+        _values("Sizes", "width x height", summary.sizes),
+        _values("Codecs", "codec", summary.codecs),
+        _unreadable(summary),
+        _suspicious(summary),
+        _copies("Copies across classes", summary.copies_across_classes),
+        _copies("Copies within a class", summary.copies_within_class),
+        f"## Files\n\n`{FILES}` has a row a file. The page of plots:\n\n![Plots and a frame of each class]({PAGE})",
+    ]
+    return "\n\n".join(filter(None, sections)) + "\n"
+
+
+def file_rows(probes: Iterable[Probe], found: Iterable[Suspicion]) -> Iterator[list[Any]]:
+    """Rows of files.csv, in the order of the probes; a field is empty where the file does not tell it."""
+    problems: dict[str, list[str]] = {}
+    for suspicion in found:
+        detail = f" ({suspicion.detail})" if suspicion.detail else ""
+        problems.setdefault(suspicion.clip, []).append(f"{suspicion.kind}{detail}")
+    for one in probes:
+        clip, header = one.clip, one.header
+        row: list[Any] = [clip.id, clip.label, clip.group, clip.bytes, "" if one.seconds is None else f"{one.seconds:.3f}"]
+        row += [one.frames, f"{header.frames_per_second:.3f}", header.width, header.height, header.codec] if header else [""] * 5
+        yield [*row, one.error or "; ".join(problems.get(clip.id, []))]
+
+
+def _name(text: str, limit: int = 60) -> str:
+    """A name on one line, in which nothing can upset a table or a terminal."""
+    visible = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+    return escape_markdown(shorten(visible, limit))
+
+
+def _names(names: Sequence[str]) -> str:
+    return first_few([_name(name) for name in names], 10)
+
+
+def _opening(summary: Summary) -> str:
+    how = "By the files' headers, which may be wrong: `--decode` reads each clip to its end."
+    if summary.read_through:
+        how = "Each clip was read to its end."
+    notes = "\n".join(f"- {note}" for note in _notes(summary)) or "Nothing stands out."
+    return f"# Data set {_name(summary.dataset)}\n\n{how}\n\n## What to look at\n\n{notes}"
+
+
+def _notes(summary: Summary) -> list[str]:
+    """What to know before training, the worst first."""
+    notes = []
+    if summary.copies_across_classes:
+        count = len(summary.copies_across_classes)
+        notes.append(
+            f"**THE SAME CLIP IN SEVERAL CLASSES, {count:,} {'time' if count == 1 else 'times'}**: byte for byte the same, so at "
+            "least one of the labels is wrong. Listed below."
+        )
+    if summary.unreadable:
+        what = "decoded" if summary.read_through else "opened"
+        notes.append(f"**{len(summary.unreadable):,} of {summary.clips:,} clips cannot be {what}.** Listed below.")
+    if summary.suspicious:
+        files = len({one.clip for one in summary.suspicious})
+        notes.append(f"**{files:,} {'file is' if files == 1 else 'files are'} suspicious.** Listed below.")
+    if summary.random_split_leak > 0:
+        notes.append(
+            f"**A random split leaks**: of {summary.folds} random parts, about {percent(summary.random_split_leak)} % of the test "
+            "clips have a sibling, cut from the same source, in training. `split.protocol: group` keeps siblings together."
+        )
+    if summary.clips_without_group:
+        notes.append(
+            f"**{summary.clips_without_group:,} of {summary.clips:,} clips tell no source**: each is taken for a source of its "
+            "own. If several were cut from one video, no split can know it, and every share of siblings here is too low."
+        )
+    if summary.inseparable_classes:
+        notes.append(
+            f"**A group split cannot test {_names(summary.inseparable_classes)}**: all clips of "
+            f"{'that class' if len(summary.inseparable_classes) == 1 else 'each of these classes'} come from one source."
+        )
+    if summary.group_folds < 2:
+        notes.append("**No group split is possible**: the clips come from too few sources.")
+    if summary.imbalance > IMBALANCED:
+        largest, smallest = summary.classes[0], summary.classes[-1]
+        notes.append(
+            f"**The classes are imbalanced**: {_name(largest.name)} has {summary.imbalance:.1f} times as many clips as "
+            f"{_name(smallest.name)} ({largest.clips:,} and {smallest.clips:,}). Judge models by mean class accuracy."
+        )
+    if summary.copies_within_class:
+        spare = sum(len(same) - 1 for same in summary.copies_within_class)
+        notes.append(f"**{spare:,} {'clip is a copy' if spare == 1 else 'clips are copies'}** of another one of its class.")
+    return notes
+
+
+def _totals(summary: Summary) -> str:
+    rows = [
+        ["clips", f"{summary.clips:,}"],
+        ["classes", f"{len(summary.classes):,}"],
+        ["groups", f"{summary.groups:,}"],
+        ["clips without a group", f"{summary.clips_without_group:,}"],
+        ["bytes", f"{summary.bytes:,}"],
+        ["duration", _clock(summary.durations.total) if summary.durations else "unknown"],
+        ["clips that cannot be read", f"{len(summary.unreadable):,}"],
+        ["suspicious clips", f"{len({one.clip for one in summary.suspicious}):,}"],
+        ["largest class / smallest class", f"{summary.imbalance:.1f}"],
+    ]
+    return f"## Totals\n\n{table(['what', 'count'], rows, 'lr')}"
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d} h"
+
+
+def _splits(summary: Summary) -> str:
+    unknown = summary.clips_without_group == summary.clips
+    leak = "unknown" if unknown else f"{percent(summary.random_split_leak)} %"
+    rows = [
+        ["random", leak, "any"],
+        ["group", "unknown" if unknown else "0.0 %", f"{summary.group_folds:,}" if summary.group_folds > 1 else "none"],
+    ]
+    body = table(["split.protocol", "test clips with a sibling in training", "folds at most"], rows, "lrr")
+    note = f"Random: expected, for {summary.folds} parts of which each is tested once."
+    if summary.group_folds > 1:
+        of_all = summary.group_folds_of_all_classes
+        note += f" Group: up to {of_all:,} folds" if of_all > 1 else " Group: in no number of folds"
+        note += " can each test every class that can be tested at all."
+    return f"## Splits\n\n{body}\n\n{note}"
+
+
+def _classes(summary: Summary) -> str:
+    rows = [
+        [
+            _name(one.name, 40),
+            f"{one.clips:,}",
+            percent(one.share),
+            f"{one.groups:,}",
+            "unknown" if one.median_seconds is None else f"{one.median_seconds:.1f}",
+        ]
+        for one in summary.classes
+    ]
+    return f"## Classes\n\n{table(['class', 'clips', 'share %', 'groups', 'median s'], rows, 'lrrrr')}"
+
+
+def _durations(summary: Summary) -> str:
+    if not summary.durations:
+        return "## Durations\n\nNo clip tells its duration."
+    times = summary.durations
+    row = [f"{value:,.1f}" for value in (times.shortest, times.low, times.median, times.high, times.longest)]
+    header = ["shortest s", "5 % are shorter", "median s", "5 % are longer", "longest s"]
+    return f"## Durations\n\n{table(header, [row], 'rrrrr')}"
+
+
+def _values(title: str, what: str, counts: Mapping[str, int]) -> str:
+    if not counts:
+        return ""
+    total = sum(counts.values())
+    rows = [[_name(value), f"{count:,}", percent(count / total)] for value, count in list(counts.items())[:VALUES]]
+    rest = list(counts.values())[VALUES:]
+    if rest:
+        rows.append([f"{len(rest):,} others", f"{sum(rest):,}", percent(sum(rest) / total)])
+    return f"## {title}\n\n{table([what, 'clips', 'share %'], rows, 'lrr')}"
+
+
+def _unreadable(summary: Summary) -> str:
+    if not summary.unreadable:
+        return ""
+    rows = [[_name(clip), _name(why, 90)] for clip, why in list(summary.unreadable.items())[:LISTED]]
+    return f"## Clips that cannot be read\n\n{table(['clip', 'why'], rows, 'll')}{_rest(len(summary.unreadable))}"
+
+
+def _suspicious(summary: Summary) -> str:
+    if not summary.suspicious:
+        return ""
+    by_kind: dict[str, list[Suspicion]] = {}
+    for one in summary.suspicious:
+        by_kind.setdefault(one.kind, []).append(one)
+    rows = []
+    for kind, those in by_kind.items():
+        for place, one in enumerate(those[:EXAMPLES]):
+            rows.append([kind if not place else "", f"{len(those):,}" if not place else "", _name(one.clip), _name(one.detail)])
+    note = f"At most {EXAMPLES} clips of each kind; `{FILES}` has them all."
+    return f"## Suspicious clips\n\n{table(['what', 'clips', 'such as', 'found'], rows, 'lrll')}\n\n{note}"
+
+
+def _copies(title: str, sets: Sequence[Sequence[str]]) -> str:
+    if not sets:
+        return ""
+    lines = "\n".join(f"- {_names(same)}" for same in sets[:LISTED])
+    return f"## {title}\n\n{lines}{_rest(len(sets))}"
+
+
+def _rest(count: int) -> str:
+    return f"\n\nAnd {count - LISTED:,} more." if count > LISTED else ""
