@@ -4,8 +4,10 @@ from pathlib import Path
 
 PARAMS = Path("params.yaml")
 WORK = Path(".work")
+DOWNLOADS = WORK / "downloads"
 
 RAW = Path("data/raw")
+ARCHIVES = Path("data/archives.sha256")
 CLIPS = Path("data/clips.csv")
 SPLIT = Path("data/split.csv")
 FRAMES = Path("data/frames")

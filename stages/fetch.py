@@ -1,21 +1,25 @@
 """Bring one data set to data/raw/<name>."""
 
 import argparse
+import importlib
 import logging
 
 from actionrec import entry, paths
-from actionrec.datasets import sample
+from actionrec.datasets import NAMES, published
 
 logger = logging.getLogger(__name__)
-
-SAMPLE_SEED = 0  # the sample is one data set, the same for everyone; params' `seed` varies what is done with it
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.fetch", description=__doc__)
-    parser.add_argument("dataset", choices=["sample"])
+    parser.add_argument("dataset", choices=NAMES)
     name = parser.parse_args().dataset
-    sample.generate(paths.RAW / name, SAMPLE_SEED)
+    # By name, so that a data set's own file alone is a dependency of its stage.
+    source = importlib.import_module(f"actionrec.datasets.{name}").SOURCE
+    if isinstance(source, published.Published):
+        published.bring(source, paths.RAW / name)
+    else:
+        source(paths.RAW / name)
     logger.info("%s is in %s", name, paths.RAW / name)
 
 

@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 import cv2
+import lookalikes
 import numpy as np
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from actionrec import params
+from actionrec import archives, params
 from actionrec.models import MODELS
 from actionrec.recipes import read_recipe
 
@@ -139,9 +140,10 @@ STAGES = Repo(ROOT).index.stages
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.addressing)
 def test_stage_declares_every_file_that_it_imports(stage):
     module = stage.cmd.split()[2]
-    own_model = f"actionrec.models.{stage.cmd.split()[-1]}" if module == "stages.train" else "actionrec"
+    package = {"stages.train": "actionrec.models.", "stages.fetch": "actionrec.datasets."}.get(module)
+    own_module = f"{package}{stage.cmd.split()[-1]}" if package else "actionrec"
     script = (
-        f"import sys, importlib; [importlib.import_module(name) for name in ({module!r}, {own_model!r})];"
+        f"import sys, importlib; [importlib.import_module(name) for name in ({module!r}, {own_module!r})];"
         "print('\\n'.join(filter(None, (getattr(module, '__file__', None) for module in [*sys.modules.values()]))))"
     )
     printed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, text=True, capture_output=True, check=True).stdout
@@ -303,6 +305,78 @@ def test_real_clips_among_damaged_ones_run_to_the_end(project, shared):
     assert counts["clips"] == counts["decoded"] + counts["failed"] == len([*mixed.glob("*/*.*")])
     assert json.loads((project / "metrics/compare.json").read_text())["backbone"] == "mobilenet_v2"
     assert "/weights/" not in (project / "data/models/gru/model.json").read_text()  # no path of a machine in results
+
+
+needs_unpacker = pytest.mark.skipif(
+    not any(shutil.which(tool) for tool in archives.RAR_TOOLS),
+    reason=f"no program that unpacks RAR is installed. {archives.INSTALL}",
+)
+
+
+@pytest.fixture
+def mirror(host, tmp_path):
+    """The address of look-alikes of the published data sets."""
+    lookalikes.publish(host, tmp_path)
+    return host.url
+
+
+@pytest.mark.slow
+@needs_unpacker
+def test_an_experiment_with_a_published_data_set_fetches_it_and_no_other(project, mirror, host):
+    settings = {"ACTIONREC_MIRROR": mirror}
+    printed = run("dvc", "exp", "run", "-S", "data.dataset=ucf50", "extract_frames", cwd=project, **settings)
+    assert ran(printed) == {"data/dvc.yaml:fetch@ucf50", "split", "extract_frames"}
+    assert [path for path, _ in host.asked] == ["/UCF50.rar"]
+    assert (project / "data/archives.sha256").read_text().endswith("  UCF50.rar\n")
+    assert "data/raw/ucf50" not in run("git", "status", "--porcelain", "--untracked-files=all", cwd=project)  # DVC's, not Git's
+
+    # Other code for fetching, as with a newer version: what is there is checked and kept.
+    with (project / "actionrec/download.py").open("a") as stream:
+        stream.write("\n# changed\n")
+    clip = project / "data/raw/ucf50/YoYo/v_YoYo_g01_c01.avi"
+    contents = clip.read_bytes()
+    assert "is there already, and is kept" in run("dvc", "repro", "data/dvc.yaml:fetch@ucf50", cwd=project, **settings)
+    assert clip.read_bytes() == contents
+    assert len(host.asked) == 1
+
+
+@pytest.mark.slow
+@needs_unpacker
+def test_official_lists_are_the_split_of_a_fetched_data_set(project, mirror):
+    run("dvc", "repro", "data/dvc.yaml:fetch@ucf101", cwd=project, ACTIONREC_MIRROR=mirror)
+    edit_params(project, {"data.dataset": "ucf101", "split.protocol": "official", "split.fold": 2})
+    run("dvc", "repro", "split", cwd=project)
+    with (project / "data/split.csv").open(newline="") as stream:
+        subsets = {row["clip"]: row["subset"] for row in csv.DictReader(stream)}
+    tested = {clip for clip, subset in subsets.items() if subset == "test"}
+    assert tested == {clip for clip in subsets if "_g02_" in clip or "_g05_" in clip}
+
+
+@pytest.mark.slow
+@needs_unpacker
+def test_clips_that_an_official_list_leaves_out_are_neither_trained_on_nor_tested(project, mirror):
+    edit_params(project, {"data.dataset": "hmdb51", "split.protocol": "official", "split.fold": 1, "split.validation": 0})
+    run("dvc", "repro", "train@gru", cwd=project, ACTIONREC_MIRROR=mirror)
+    counts = json.loads((project / "metrics/gru/metrics.json").read_text())
+    assert (counts["train_clips"], counts["val_clips"], counts["test_clips"]) == (12, 0, 3)
+    assert json.loads((project / "metrics/split.json").read_text())["unused_clips"] == 3
+    assert json.loads((project / "metrics/extract_frames.json").read_text())["clips"] == 18
+
+
+@pytest.mark.slow
+def test_clips_in_a_layout_of_ones_own_run_by_a_list_beside_them(project, tiny_clips):
+    mine = project / "data/raw/mine"
+    mine.mkdir()
+    rows = ["clip,label,group,subset"]
+    for number, clip in enumerate(sorted(tiny_clips.rglob("*.avi"))):
+        shutil.copy(clip, mine / f"{number}.avi")
+        person = clip.name.split("_")[2]
+        rows.append(f"{number}.avi,{clip.parent.name},{person},{'test' if person == 'g06' else 'train'}")
+    (mine / "clips.csv").write_text("\n".join(rows) + "\n")
+    edit_params(project, {"data.dataset": "mine", "split.protocol": "official", "split.fold": 1})
+    run("dvc", "repro", "extract_frames", cwd=project)
+    summary = json.loads((project / "metrics/split.json").read_text())
+    assert (summary["test_clips"], summary["clips_without_group"], summary["groups"]) == (3, 0, 6)
 
 
 def readme_commands() -> list[str]:

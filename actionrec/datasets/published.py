@@ -1,0 +1,245 @@
+"""Published data sets: fetched from their host, a mirror or a local archive, checked, unpacked, and put into place whole.
+
+An archive's SHA-256 is recorded at the first fetch in data/archives.sha256 (in the form of the program sha256sum, to be kept in
+Git), and enforced from then on.
+"""
+
+import logging
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from actionrec import archives, official, paths
+from actionrec.archives import ArchiveError
+from actionrec.clips import SUFFIXES
+from actionrec.download import DownloadError, download, require_space
+from actionrec.errors import DataError, first_few
+from actionrec.files import sha256_of, whole_folder, write_text
+
+logger = logging.getLogger(__name__)
+
+MIRROR = "ACTIONREC_MIRROR"
+
+_SUFFIXES = (".rar", ".zip")
+_NESTED = 2  # levels of archives within archives
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file that holds a data set, or a part of it."""
+
+    url: str
+    bytes: int | None = None
+    """As others have found it; another size is a warning."""
+
+    @property
+    def file(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set on somebody's host."""
+
+    title: str
+    clips: Archive
+    page: str
+    """Where to read about it, its licence and its citation."""
+    classes: int
+    total_clips: int
+    class_clips: Mapping[str, int] = field(default_factory=dict)
+    """Class name -> clips that it should have, where that is known."""
+    lists: Archive | None = None
+    """Official lists of training and test clips."""
+    lists_folder: str | None = None
+    """Where the lists lie, below the data set's folder."""
+
+
+def bring(source: Published, folder: Path) -> None:
+    """Fetch a data set into `folder`, unless it is there.
+
+    Raises:
+        DataError: `folder` is a link or holds something else, the archive cannot be had, is not the recorded one, or is unsafe.
+    """
+    if folder.is_symlink():
+        raise DataError(
+            f"{folder} is a link to {folder.readlink()}, and DVC would take the files there over. Link your copy under a name of "
+            f"its own (ln -s {folder.readlink()} {folder.parent}/my_{folder.name}), and set data.dataset to that name."
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        if not any(_videos(folder)):
+            raise DataError(f"{folder} is there, but holds no clips in folders of classes. Remove it, to have it fetched.")
+        logger.info("%s is there already, and is kept as it is", folder)
+        warn_of_differences(source, folder, folder)
+        return
+
+    found = {archive: obtain(archive, source) for archive in (source.clips, source.lists) if archive}
+    for path in found.values():
+        enforce(path)
+    with whole_folder(folder) as draft:
+        _unpack_clips(found[source.clips], draft)
+        if source.lists and source.lists_folder:
+            _unpack_lists(found[source.lists], draft / source.lists_folder)
+        warn_of_differences(source, draft, folder)
+    for path in found.values():
+        record(path)
+        if path.is_relative_to(paths.DOWNLOADS):
+            path.unlink()
+
+
+def obtain(archive: Archive, source: Published) -> Path:
+    """The archive as a local file: where ACTIONREC_MIRROR says, or downloaded from there, or from its own host.
+
+    The variable holds the path or address of a folder with the archives under their own names, or of the clips' archive itself,
+    in which case the lists are looked for beside it, and then at their own host.
+    """
+    mirror = os.environ.get(MIRROR, "")
+    is_clips = archive == source.clips
+    if mirror.lower().endswith(_SUFFIXES):
+        beside, file = mirror.rpartition("/")[0], mirror.rpartition("/")[2] if is_clips else archive.file
+    else:
+        beside, file = mirror.rstrip("/") or ("/" if mirror else ""), archive.file
+    if mirror and "://" not in mirror:
+        path = Path(beside, file)
+        if path.is_file():
+            return path
+        if is_clips:
+            hint = "Mend the path."
+            if Path(beside).is_dir() and any(_videos(Path(beside))):
+                link = paths.RAW / f"my_{folder_name(source)}"
+                hint = f"Clips are there, unpacked: ln -s {Path(beside).absolute()} {link}, and set data.dataset to {link.name}."
+            raise DataError(f"{MIRROR} is {mirror}, but there is no file {path}. {hint}")
+        logger.info("%s is not beside the clips' archive; it is fetched from its own host", archive.file)
+    url = f"{beside}/{file}" if "://" in mirror else archive.url
+    target = paths.DOWNLOADS / file
+    if not mirror and not target.is_file() and archive.bytes is not None:
+        # What is unpacked is hardly larger than its archive: video does not compress.
+        part = target.with_name(f"{target.name}.part")
+        came = part.stat().st_size if part.exists() else 0
+        require_space(paths.DOWNLOADS, int(2.1 * archive.bytes) - came, f"{source.title}, archive and clips,")
+    try:
+        download(url, target)
+    except DownloadError as error:
+        raise DownloadError(
+            f"{error}\n{source.title} is described at {source.page}. Having the archive already, or from a mirror, set {MIRROR} to "
+            f"its path or address: {MIRROR}=/path/to/{archive.file}"
+        ) from None
+    size = target.stat().st_size
+    if archive.bytes is not None and size != archive.bytes and file == archive.file:
+        logger.warning("%s has %s bytes, not the %s that it used to have: a newer one?", target, f"{size:,}", f"{archive.bytes:,}")
+    return target
+
+
+def folder_name(source: Published) -> str:
+    """The data set's name as a folder's: `UCF-50` -> `ucf50`."""
+    return "".join(filter(str.isalnum, source.title.lower()))
+
+
+def recorded() -> dict[str, str]:
+    """File name -> SHA-256, from data/archives.sha256."""
+    try:
+        lines = paths.ARCHIVES.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines if "  " in line)}
+
+
+def enforce(path: Path) -> None:
+    """Refuse an archive whose SHA-256 is not the recorded one.
+
+    Raises:
+        ArchiveError: with both.
+    """
+    wanted = recorded().get(path.name)
+    if wanted is None:
+        return
+    got = sha256_of(path)
+    if got != wanted:
+        raise ArchiveError(
+            f"{path}: its SHA-256 is {got}, but {paths.ARCHIVES} has {wanted} from the first fetch. It was damaged on its way, or "
+            f"replaced by its host. Remove it and fetch again; if the new one is right, remove its line from {paths.ARCHIVES}."
+        )
+
+
+def record(path: Path) -> None:
+    known = recorded()
+    if path.name not in known:
+        known[path.name] = sha256_of(path)
+        logger.info("%s: SHA-256 %s, recorded in %s; commit that file", path.name, known[path.name], paths.ARCHIVES)
+        write_text(paths.ARCHIVES, "".join(f"{digest}  {name}\n" for name, digest in sorted(known.items())))
+
+
+def _unpack_clips(archive: Path, draft: Path) -> None:
+    """Unpack, archives within the archive too, and move the classes' folders up to `draft`."""
+    inside = draft / ".unpacked"
+    inside.mkdir()
+    archives.unpack(archive, inside)
+    for _ in range(_NESTED):
+        for inner in sorted(path for path in inside.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()):
+            # A folder of its own for each: what is in one cannot overwrite what is in another.
+            target = inner.with_name(f"{inner.name}.d")
+            target.mkdir()
+            archives.unpack(inner, target)
+            inner.unlink()
+    for video in sorted(_videos(inside)):
+        target = draft / video.parent.name / video.name
+        target.parent.mkdir(exist_ok=True)
+        if target.exists():
+            raise ArchiveError(f"{archive} has two clips {target.parent.name}/{video.name}. Get it from its own host.")
+        video.replace(target)
+    if not any(draft.glob("[!.]*")):
+        raise ArchiveError(f"{archive} holds no clips in folders of classes. Is it another archive?")
+    shutil.rmtree(inside)
+
+
+def _unpack_lists(archive: Path, folder: Path) -> None:
+    """Unpack, and keep the text files, whatever folders they lie in."""
+    inside = folder / ".unpacked"
+    inside.mkdir(parents=True)
+    archives.unpack(archive, inside)
+    for text in sorted(path for path in inside.rglob("*.txt") if not path.name.startswith(".") and "__MACOSX" not in path.parts):
+        text.replace(folder / text.name)
+    shutil.rmtree(inside)
+
+
+def _videos(folder: Path) -> Iterator[Path]:
+    return (
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not path.name.startswith(".")
+        and path.parent != folder
+        and "__MACOSX" not in path.parts
+    )
+
+
+def warn_of_differences(source: Published, folder: Path, place: Path) -> None:
+    """Warn of classes and clips that are missing or surplus; a difference is no failure, since published copies differ.
+
+    Args:
+        place: how to name `folder` in messages.
+    """
+    clips = sorted(f"{path.parent.name}/{path.name}" for path in _videos(folder))
+    found = Counter(clip.split("/", 1)[0] for clip in clips)
+    wanted = source.class_clips
+    notes = []
+    surplus = found.keys() - wanted.keys() if wanted else set()
+    for kind, names in (("missing", sorted(wanted.keys() - found.keys())), ("surplus", sorted(surplus))):
+        if names:
+            notes.append(f"{len(names)} classes are {kind}: {first_few(names, 8)}")
+    other = [f"{name} {found[name]} (not {count})" for name, count in sorted(wanted.items()) if found[name] not in (0, count)]
+    if other:
+        notes.append(f"other numbers of clips in {len(other)} classes: {first_few(other, 8)}")
+    if source.lists_folder:
+        absent, unlisted = official.differences(folder, clips)
+        for kind, names in (("missing", absent), ("in no official list", unlisted)):
+            if names:
+                notes.append(f"{len(names):,} clips are {kind}: {first_few(names, 8)}")
+    if len(found) != source.classes or len(clips) != source.total_clips:
+        notes.append(f"{len(clips):,} clips in {len(found)} classes, not {source.total_clips:,} in {source.classes}")
+    for note in notes:
+        logger.warning("%s differs from %s as it is known: %s", place, source.title, note)
+    logger.info("%s: %s clips in %d classes are in %s", source.title, f"{len(clips):,}", len(found), place)
