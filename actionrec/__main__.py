@@ -1,16 +1,34 @@
 """The command line: `python -m actionrec <command>`. Each command imports what it needs itself, so that --help is quick."""
 
 import argparse
+import json
+import logging
+import os
+import re
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from actionrec import entry
+from actionrec.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 RECURRENT = ("simple_rnn", "lstm", "gru", "bilstm", "stacked_lstm")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m actionrec", description="Use the models that `dvc repro` trains.")
+    parser = argparse.ArgumentParser(prog="python -m actionrec", description="Look at data, and use what `dvc repro` trains.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    what = "tell what a data set holds, and what is wrong with it, before training"
+    command = commands.add_parser("inspect", help=what, description=f"{what[0].upper()}{what[1:]}.")
+    command.add_argument("folder", type=Path, help="the data set, such as data/raw/sample: one folder a class")
+    command.add_argument("--decode", action="store_true", help="read each clip to its end, not its header alone")
+    command.add_argument("--group", metavar="PATTERN", help="a regular expression for the group in a clip's id, as data.group")
+    command.add_argument("--json", action="store_true", help="print the summary as JSON, not as tables")
+    command.add_argument("--output", type=Path, help="folder for report, page of plots and table (default: .work/inspect/<name>)")
+    command.set_defaults(run=inspect)
 
     what = "make a bundle of a checkpoint of the UCF-50 study's"
     command = commands.add_parser("import-study", help=what, description=f"{what[0].upper()}{what[1:]}.")
@@ -24,11 +42,65 @@ def main() -> None:
     entry.run(lambda: arguments.run(arguments), ends_with_parent=False)
 
 
+def inspect(arguments: argparse.Namespace) -> None:
+    from actionrec import clips, files, paths
+
+    folder = Path(os.path.abspath(arguments.folder))  # noqa: PTH100 - links stay, as their names are the data set's
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:  # OpenCV crashes on it
+        raise DataError(f"{str(folder)!a}: the path is not valid UTF-8. Rename the folder, or link to it.") from None
+    try:
+        re.compile(arguments.group or "")
+    except re.error as error:
+        raise DataError(f"--group {arguments.group!r} is no regular expression: {error}.") from None
+    found = clips.find_clips(arguments.folder, arguments.group)
+    name = folder.name or "root"
+    output = arguments.output or paths.WORK / "inspect" / name
+    make_writable(output)
+
+    # What takes seconds to load waits until the input is known to be good.
+    from actionrec.inspection import probe, summary
+    from actionrec.plots import inspection as plots
+    from actionrec.report import inspection as texts
+
+    probes = probe.probe(folder, found, decode=arguments.decode)
+    known = summary.summarise(name, probes, read_through=arguments.decode)
+    report = texts.report(known)
+    files.write_text(output / texts.REPORT, report)
+    files.write_csv(output / texts.FILES, texts.FILES_HEADER, texts.file_rows(probes, known.suspicious))
+    shown = probe.pictures(folder, probes, plots.chosen_classes(clips.class_names(found)))
+    with files.whole_file(output / texts.PAGE) as draft:
+        draft.write_bytes(plots.page(known, [one.seconds for one in probes if one.seconds], shown))
+    say(json.dumps(asdict(known), indent=2, ensure_ascii=False, allow_nan=False) + "\n" if arguments.json else report)
+    logger.info("%s, %s and %s are in %s", texts.REPORT, texts.PAGE, texts.FILES, output)
+
+
 def import_study(arguments: argparse.Namespace) -> None:
     from actionrec import bundle, study_checkpoint
 
     imported = study_checkpoint.read(arguments.checkpoint, arguments.model, study_checkpoint.read_classes(arguments.classes))
     bundle.save_new_bundle(arguments.output, imported)
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder where there is none, before the work whose results it is for."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: no folder can be made there ({error.strerror}). Choose another with --output.") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DataError(f"{folder} cannot be written to (permission denied). Choose another with --output.")
+
+
+def say(text: str) -> None:
+    """Print a command's result, whatever the terminal's encoding; a reader such as `head` may leave before the end."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
 
 
 if __name__ == "__main__":

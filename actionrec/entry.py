@@ -36,5 +36,5 @@ def run(main: Callable[[], None], *, ends_with_parent: bool = True) -> None:
         sys.stderr.write(f"error: {error.strerror}{where}. Mend that and run again; finished work is kept.\n")
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; `dvc repro` goes on from here\n")
+        sys.stderr.write("interrupted; `dvc repro` goes on from here\n" if ends_with_parent else "interrupted\n")
         sys.exit(INTERRUPTED)

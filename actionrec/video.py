@@ -27,6 +27,21 @@ _LONGEST = 10_000_000  # frames; a header that claims more (4 days at 25 fps) is
 
 
 @dataclass(frozen=True)
+class Header:
+    """What a file says of itself, before anything is decoded."""
+
+    frames: int
+    """0 where it claims none, or more than can be."""
+    frames_per_second: float
+    """0 where it does not say."""
+    width: int
+    """Pixels, with the rotation tag obeyed."""
+    height: int
+    codec: str
+    """Four characters, such as `h264` or `XVID`; empty where unknown."""
+
+
+@dataclass(frozen=True)
 class SampledClip:
     """The sampled frames of one clip."""
 
@@ -61,6 +76,42 @@ def evenly_spaced(frame_count: int, wanted: int) -> list[int]:
     if frame_count < 1 or wanted < 1:
         raise ValueError(f"counts must be at least 1; got {frame_count} frames and {wanted} wanted")
     return [int(index) for index in np.linspace(0, frame_count - 1, wanted, dtype=np.int64)]
+
+
+def read_header(path: Path) -> Header:
+    """Read what the file claims; nothing of it is checked.
+
+    Raises:
+        VideoError: the file does not open as video.
+    """
+    with _open(path) as capture:
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        return Header(
+            frames=_frames_claimed(capture),
+            frames_per_second=float(rate) if 0 < rate < float("inf") else 0.0,
+            width=int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            height=int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+            codec=_four_characters(capture),
+        )
+
+
+def read_frame(path: Path, index: int) -> NDArray[np.uint8]:
+    """Decode frame `index`, from 0, reading all before it: (H, W, 3), RGB.
+
+    Raises:
+        VideoError: the file does not open as video, ends before that frame, or the frame does not decode.
+    """
+    with _open(path) as capture:
+        for before in range(index + 1):
+            if not capture.grab():
+                raise VideoError(f"wanted frame {index}, but only {before} can be read", decoded_frames=before)
+        try:
+            got, picture = capture.retrieve()
+            if not got:
+                raise VideoError(f"frame {index} cannot be decoded", decoded_frames=index)
+            return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        except cv2.error as error:
+            raise VideoError(f"frame {index}: OpenCV: {error.err}", decoded_frames=index) from None
 
 
 def sample_clip(path: Path, count: int, size: int) -> SampledClip:
@@ -118,14 +169,22 @@ def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def _header_frames(path: Path) -> int:
     with _open(path) as capture:
-        claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        return _frames_claimed(capture)
+
+
+def _frames_claimed(capture: cv2.VideoCapture) -> int:
+    claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(claimed) if 0 < claimed <= _LONGEST else 0
 
 
 def _codec(path: Path) -> str:
     with _open(path) as capture:
-        code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
-    return "codec " + code.decode("ascii", "replace").strip("\0 ") if any(code) else "codec unknown"
+        return f"codec {_four_characters(capture) or 'unknown'}"
+
+
+def _four_characters(capture: cv2.VideoCapture) -> str:
+    code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+    return code.decode("ascii", "replace").strip("\0 ")
 
 
 @contextmanager

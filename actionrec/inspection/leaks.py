@@ -1,0 +1,57 @@
+"""How far a split can keep siblings, clips cut from one source video, apart."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from math import comb
+
+from actionrec.clips import Clip
+from actionrec.splits import units_of
+
+
+def random_split_leak(clips: Sequence[Clip], folds: int) -> float:
+    """Expected share of test clips that have a sibling (same class and group) in training, each of `folds` parts tested in turn.
+
+    Of a class's n clips, a random part gets t, which is n / folds rounded down or up. A test clip of a group of m has no sibling
+    in training if the m - 1 others are all among the t - 1 other test clips: C(t - 1, m - 1) / C(n - 1, m - 1). The share is the
+    mean over parts, classes and groups, weighted by test clips. No clip is held back for validation. Copies count once, since a
+    split keeps them together; a class of one clip is never tested.
+    """
+    distinct = {clip.sha256: clip for clip in sorted(clips, key=lambda clip: clip.id, reverse=True)}.values()
+    classes: dict[str, Counter[str]] = defaultdict(Counter)
+    for clip in distinct:
+        classes[clip.label][clip.group] += 1
+    tested, leaking = 0, 0.0
+    for groups in classes.values():
+        n = groups.total()
+        if n == 1:
+            continue
+        tested += n
+        for part in range(folds):
+            t = n // folds + (part < n % folds)
+            for m in groups.values() if t else ():
+                leaking += t * m / n * (1 - comb(t - 1, m - 1) / comb(n - 1, m - 1))
+    return min(1.0, leaking / tested) if tested else 0.0  # sums of shares round
+
+
+def inseparable_classes(clips: Sequence[Clip]) -> list[str]:
+    """Classes whose clips all belong together: under a group split they are trained on, and never tested."""
+    return sorted(label for label, units in _units(clips).items() if len(units) == 1)
+
+
+def possible_folds(clips: Sequence[Clip]) -> tuple[int, int]:
+    """How many folds a group split can have at most, and how many that can test every class that can be tested at all.
+
+    0 where no class can be divided.
+    """
+    of_class = _units(clips).values()
+    pinned = {unit for units in of_class if len(units) == 1 for unit in units}
+    free = [units - pinned for units in of_class if len(units) > 1]
+    return len(set().union(*free)), min((len(units) for units in free), default=0)
+
+
+def _units(clips: Sequence[Clip]) -> dict[str, set[int]]:
+    """Class -> its units: what a group split does not tear apart."""
+    units: dict[str, set[int]] = defaultdict(set)
+    for clip, unit in zip(clips, units_of(clips, by_group=True), strict=True):
+        units[clip.label].add(int(unit))
+    return units

@@ -1,0 +1,104 @@
+import re
+from dataclasses import replace
+
+import pytest
+from film import ODD_NAMES
+from probes import clip, groups, plain, probe
+
+from actionrec.inspection.probe import Probe
+from actionrec.inspection.summary import summarise
+from actionrec.report.inspection import FILES_HEADER, LISTED, file_rows, report
+
+
+def text_of(*probes, read_through=False):
+    return report(summarise("mine", probes, read_through=read_through))
+
+
+def of_clips(*clips):
+    return [replace(probe(), clip=one) for one in clips]
+
+
+def notes(text):
+    return text.split("## What to look at\n")[1].split("\n## ")[0]
+
+
+def test_a_data_set_with_nothing_wrong_says_so():
+    text = text_of(*of_clips(*groups("A", 1, 1, 1), *groups("B", 1, 1, 1)))
+    assert notes(text).strip() == "Nothing stands out."
+
+
+def test_the_worst_comes_first():
+    clips = [clip("A/1.avi", "same"), clip("B/2.avi", "same"), *(clip(f"A/{number}.avi") for number in range(10, 20))]
+    text = notes(text_of(*of_clips(*clips), Probe(clip("B/bad.avi"), None, "the file is empty")))
+    assert text.strip().startswith("- **THE SAME CLIP IN SEVERAL CLASSES, 1 time**")
+    assert text.index("1 of 13 clips cannot be opened") < text.index("13 of 13 clips tell no source")
+
+
+@pytest.mark.parametrize(("largest", "warned"), [(6, False), (7, True)])
+def test_imbalance_is_told_beyond_three_times_the_smallest(largest, warned):
+    text = text_of(*of_clips(*groups("A", *[1] * largest), *groups("B", 1, 1)))
+    assert ("The classes are imbalanced" in notes(text)) == warned
+    assert re.search(rf"largest class / smallest class +\| +{largest / 2:.1f} ", text)
+
+
+def test_the_leak_of_a_random_split_is_told_beside_the_group_split_s():
+    text = text_of(*of_clips(*groups("A", 10, 10), *groups("B", 10, 10)))
+    assert "**A random split leaks**: of 5 random parts, about 100.0 % of the test clips" in notes(text)
+    assert re.search(r"\| random +\| +100\.0 % +\| +any \|", text)
+    assert re.search(r"\| group +\| +0\.0 % +\| +2 \|", text)
+
+
+def test_where_no_name_tells_a_source_the_leak_is_unknown_and_not_zero():
+    text = text_of(*of_clips(*(clip(f"{label}/{number}.avi") for label in "AB" for number in range(5))))
+    assert re.search(r"\| random +\| +unknown \|", text)
+    assert re.search(r"\| group +\| +unknown \|", text)
+
+
+def test_a_class_of_one_group_is_named():
+    text = text_of(*of_clips(*groups("A", 1, 1, 1), *groups("Lonely", 4)))
+    assert "**A group split cannot test Lonely**: all clips of that class come from one source." in notes(text)
+
+
+def test_where_no_group_split_is_possible_the_table_says_none():
+    text = text_of(*of_clips(*groups("A", 3), *groups("B", 3)))
+    assert "**No group split is possible**" in notes(text)
+    assert re.search(r"\| group +\| +0\.0 % +\| +none \|", text)
+
+
+def test_of_many_files_with_one_flaw_some_are_shown_and_all_counted():
+    bad = [Probe(clip(f"A/{number:03}.avi"), None, "the file is empty") for number in range(LISTED + 5)]
+    short = [probe(f"B/{number:03}.avi", frames=9) for number in range(50)]
+    text = text_of(*bad, *short, *plain(200))
+    assert "And 5 more." in text
+    assert re.search(r"\| fewer than 32 frames +\| +50 \| B/000\.avi ", text)
+    assert "B/003.avi" not in text
+
+
+def test_reading_through_is_said_and_so_is_its_absence():
+    assert "By the files' headers, which may be wrong: `--decode`" in text_of(*plain(4))
+    assert "Each clip was read to its end." in text_of(*plain(4), read_through=True)
+
+
+@pytest.mark.parametrize("label", ["$a|b*", "with\nline feed", "\x1b[31mred", "日本語"])
+def test_awkward_names_break_neither_tables_nor_terminals(label):
+    text = text_of(*of_clips(*(clip(f"{label}/{name}") for name in ODD_NAMES), clip("B/1.avi")), probe("B/2.avi", frames=1))
+    assert "\x1b" not in text
+    lines = [re.sub(r"\\.", "", line) for line in text.splitlines() if line.startswith("|")]
+    by_table = re.findall(r"(?:^\|.*\n)+", "\n".join(re.sub(r"\\\|", "", line) for line in text.splitlines()) + "\n", re.MULTILINE)
+    assert len(lines) > 20
+    for table in by_table:
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_every_file_has_a_row_with_all_that_is_wrong_with_it():
+    files = [
+        probe("A/1.avi"),
+        probe("A/2.avi", frames=9, frames_per_second=0.0),
+        Probe(clip("B/3.avi"), None, "the file is empty"),
+    ]
+    known = summarise("mine", files, read_through=False)
+    first, second, third = (dict(zip(FILES_HEADER, row, strict=True)) for row in file_rows(files, known.suspicious))
+    assert (first["seconds"], first["codec"], first["problem"]) == ("4.000", "XVID", "")
+    assert second["seconds"] == ""
+    assert second["problem"] == "fewer than 32 frames (9 frames); frames a second not from 5 to 120 (none claimed)"
+    assert (third["frames"], third["width"], third["problem"]) == ("", "", "the file is empty")
