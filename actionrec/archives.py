@@ -5,12 +5,15 @@ ZIP is unpacked here; RAR by whichever known tool is installed (its list is read
 member must be there with its size and checksum, and nothing else, whatever the tool said.
 """
 
+import errno
 import logging
+import lzma
 import os
 import resource
 import shutil
 import stat
 import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +22,7 @@ from pathlib import Path, PurePosixPath
 
 import rarfile
 
+from actionrec import machine
 from actionrec.download import MEGABYTE, require_space
 from actionrec.errors import DataError, first_few
 from actionrec.progress import progress
@@ -50,6 +54,10 @@ class ArchiveError(DataError):
     """An archive is damaged, unsafe, or cannot be unpacked here."""
 
 
+class DamagedError(ArchiveError):
+    """The file itself is at fault: it is none, cut short, damaged or unsafe, whatever is installed here."""
+
+
 @dataclass(frozen=True)
 class Member:
     """One entry of an archive."""
@@ -65,22 +73,19 @@ class Member:
     """Why it is no plain file or folder: a link, a device, encrypted."""
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a file starts as a RAR or ZIP archive does."""
-    return _kind(path) is not None
-
-
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack into `folder`, which must be empty. Where this fails, what lies there is worthless: work in a draft.
 
     Raises:
-        ArchiveError: no such archive, a damaged or unsafe one, too little room, or no tool for RAR.
+        DamagedError: no archive, or a damaged or unsafe one.
+        ArchiveError: no tool for RAR, or none that can unpack this one.
+        DownloadError: too little room.
     """
     kind = _kind(archive)
     if kind is None:
         with archive.open("rb") as stream:
             start = stream.read(16)
-        raise ArchiveError(
+        raise DamagedError(
             f"{archive} is neither a RAR nor a ZIP archive (it starts with {start!r}). If the host sent an error page instead, "
             "remove the file and fetch again, or fetch it in another way and set ACTIONREC_MIRROR=<path>."
         )
@@ -92,14 +97,18 @@ def unpack(archive: Path, folder: Path) -> None:
             require_space(folder, wanted, f"unpacking {archive.name}")
             if kind == "ZIP":
                 _unzip(opened, folder, wanted)
-    except (rarfile.Error, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ArchiveError(f"{archive} is damaged or no whole archive ({error}). Remove it and fetch it again.") from None
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # a full disk is no damage
+            raise
+        raise DamagedError(f"{archive} is damaged ({error}). Remove it and fetch it again.") from None
+    except (rarfile.Error, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError, ValueError, RuntimeError) as error:
+        raise DamagedError(f"{archive} is damaged or no whole archive ({error}). Remove it and fetch it again.") from None
     if kind == "RAR":
         _unrar(archive, members, folder, wanted)
     else:
         problems = differences(members, folder)
         if problems:
-            raise ArchiveError(f"{archive} was not unpacked whole: {first_few(problems)}. Fetch it again.")
+            raise DamagedError(f"{archive} was not unpacked whole: {first_few(problems)}. Fetch it again.")
 
 
 def _kind(path: Path) -> str | None:
@@ -129,7 +138,7 @@ def check(archive: Path, members: Sequence[Member]) -> None:
     """Refuse an archive that would write outside its folder, make links, write over itself, or grow beyond all bounds.
 
     Raises:
-        ArchiveError: with the first members at fault.
+        DamagedError: with the first members at fault.
     """
     kinds: dict[PurePosixPath, bool] = {}
     problems = []
@@ -150,7 +159,7 @@ def check(archive: Path, members: Sequence[Member]) -> None:
     if total > MOST_BYTES or len(members) > MOST_MEMBERS:
         problems.append(f"it declares {len(members):,} members of {total:,} bytes")
     if problems:
-        raise ArchiveError(
+        raise DamagedError(
             f"{archive} is not safe to unpack: {first_few(problems)}. Nothing was written. Get it from its own host."
         )
 
@@ -199,9 +208,16 @@ def _run(tool: str, archive: Path, folder: Path, *, largest: int, total: int) ->
     log = folder.with_name(f"{folder.name}.log")
     try:
         with log.open("w+b") as output:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=machine.die_with_parent,  # a killed stage leaves no tool writing
+            )
             try:
-                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest + _SLACK_BYTES,) * 2)
+                if sys.platform == "linux":
+                    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest + _SLACK_BYTES,) * 2)
                 with progress(f"Unpacking {archive.name}", total // MEGABYTE, "MB") as advance:
                     shown = 0
                     while not _ended(process):
@@ -215,11 +231,21 @@ def _run(tool: str, archive: Path, folder: Path, *, largest: int, total: int) ->
             finally:
                 process.kill()
                 process.wait()
+            _open_up(folder)
             output.seek(0)
             words = output.read().decode("utf-8", "replace").split()
             return " ".join(words)[-200:]
     finally:
         log.unlink(missing_ok=True)
+
+
+def _open_up(folder: Path) -> None:
+    """Make folders accessible whatever modes the archive has for them, or they could be neither read nor removed."""
+    for parent, folders, _ in os.walk(folder):
+        for name in folders:
+            path = Path(parent, name)
+            if not path.is_symlink():
+                path.chmod(0o755)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:

@@ -105,7 +105,7 @@ def read_index(folder: Path) -> list[Row]:
         where = f"line {number}"
         if not clip or not cell["label"]:
             problems.append(f"{where}: no {'label' if clip else 'clip'}")
-        elif clip.startswith("/") or ".." in parts or "" in parts:
+        elif clip.startswith("/") or {"", ".", ".."} & set(parts):
             problems.append(f"{where}: {clip!r} must be a path below {folder}")
         elif not (folder / clip).is_file():
             problems.append(f"{where}: {clip!r} is not there")

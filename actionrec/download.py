@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import shutil
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,9 +59,17 @@ class _Remote:
     validator: str | None  # strong ETag, else Last-Modified
     bytes: int | None
 
+    def may_be(self, other: "_Remote") -> bool:
+        """Whether nothing says that this is another file."""
+        pairs = ((self.validator, other.validator), (self.bytes, other.bytes))
+        return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
-def download(url: str, target: Path) -> None:
+
+def download(url: str, target: Path, *, factor: float = 1.0) -> None:
     """Download `url` to `target`, going on where an earlier call was interrupted. A target that is there is kept.
+
+    Args:
+        factor: room to look for before the download begins, in sizes of the file: more than 1 where it will be unpacked.
 
     Proxies and certificates follow the usual variables (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`).
 
@@ -73,21 +82,21 @@ def download(url: str, target: Path) -> None:
     with _alone(part) as stream:
         if target.is_file():  # another process has just finished it
             return
-        failures = 0
+        failures, furthest = 0, part.stat().st_size
         while True:
-            before = part.stat().st_size
             try:
-                _get_rest(url, part, stream)
+                _get_rest(url, part, stream, factor)
                 break
             except _RetryError as reason:
                 if isinstance(reason, _StartOverError):
                     stream.truncate(0)
-                after = part.stat().st_size
-                failures = failures + 1 if after <= before else 0
+                kept = part.stat().st_size
+                failures = 0 if kept > furthest else failures + 1
+                furthest = max(furthest, kept)
                 if failures >= ATTEMPTS:
+                    keeps = f" {kept:,} bytes are kept in {part}: run again to go on from there." if kept else ""
                     raise DownloadError(
-                        f"{url} cannot be downloaded: {reason}. {ATTEMPTS} attempts in a row brought nothing new; {after:,} bytes "
-                        f"are kept in {part}. Run again to go on from there."
+                        f"{url} cannot be downloaded: {reason}. {ATTEMPTS} attempts in a row brought nothing new.{keeps}"
                     ) from None
                 pause = max(reason.pause_seconds, min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**failures))
                 logger.warning("%s: %s; next attempt in %.0f s", target.name, reason, pause)
@@ -129,6 +138,7 @@ def _alone(part: Path) -> Iterator[BinaryIO]:
                 finally:
                     if part.exists() and not part.stat().st_size:
                         part.unlink()
+                        _note(part).unlink(missing_ok=True)
                 return
 
 
@@ -145,7 +155,7 @@ def _known(part: Path, url: str) -> _Remote | None:
     return remote if remote.url == url else None
 
 
-def _get_rest(url: str, part: Path, stream: BinaryIO) -> None:
+def _get_rest(url: str, part: Path, stream: BinaryIO, factor: float) -> None:
     """Ask for what is missing, and append it.
 
     Raises:
@@ -163,14 +173,16 @@ def _get_rest(url: str, part: Path, stream: BinaryIO) -> None:
     with _asked(url, headers) as response:
         remote = _Remote(url, _validator(response), _total(response))
         goes_on = response.status_code == requests.codes.partial_content
-        if goes_on and (_start(response) != have or (known is not None and known.bytes not in (None, remote.bytes))):
+        if goes_on and (_start(response) != have or (known is not None and not known.may_be(remote))):
             raise _StartOverError("the host sent another part than was asked for; starting over")
         if not goes_on:
             stream.truncate(0)
             have = 0
         _note(part).write_text(json.dumps(asdict(remote)), encoding="utf-8")
         if remote.bytes is not None:
-            require_space(part.parent, remote.bytes - have, f"the rest of {part.name.removesuffix('.part')}")
+            name = part.name.removesuffix(".part")
+            what = f"the rest of {name}" + (", with what will be unpacked," if factor > 1 else "")
+            require_space(part.parent, int(factor * remote.bytes) - have, what)
         have = _append(response, stream, have, remote.bytes, part.name.removesuffix(".part"))
     if remote.bytes is not None and have != remote.bytes:
         kind = _StartOverError if have > remote.bytes else _RetryError
@@ -201,15 +213,21 @@ def _asked(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
     try:
         response = requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS))
     except requests.exceptions.SSLError as error:
+        if not isinstance(_innermost(error), ssl.SSLCertVerificationError):
+            raise _RetryError(f"no secure connection ({_reason(error)})") from None
         raise DownloadError(
-            f"{url}: the host's certificate cannot be verified ({_reason(error)}), so nothing is downloaded from it. Hosts often "
-            "forget to send an intermediate certificate: put that one into a PEM file together with the usual ones, and set "
-            "REQUESTS_CA_BUNDLE to it. Or download the file in another way, and say where it lies: ACTIONREC_MIRROR=<path>."
+            f"{url} cannot be downloaded: the host's certificate cannot be verified ({_reason(error)}), and nothing is taken from "
+            "it. Hosts often forget to send an intermediate certificate: put that one into a PEM file together with the usual "
+            "ones, and set REQUESTS_CA_BUNDLE to it. Or download the file in another way."
         ) from None
     except (requests.ConnectionError, requests.Timeout) as error:
         raise _RetryError(f"no connection ({_reason(error)})") from None
-    except requests.RequestException as error:  # an address that is none, too many redirections
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:  # no address, redirections without end
         raise DownloadError(f"{url} cannot be downloaded ({_reason(error)}). Mend the address.") from None
+    except OSError as error:
+        raise DownloadError(
+            f"{url} cannot be downloaded ({error}). Is REQUESTS_CA_BUNDLE set to a file that is not there?"
+        ) from None
     with response:
         status = response.status_code
         if status == requests.codes.requested_range_not_satisfiable:
@@ -220,17 +238,24 @@ def _asked(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
             raise _RetryError(f"the host answered {status} {response.reason}", pause)
         if status not in (requests.codes.ok, requests.codes.partial_content):
             raise DownloadError(f"{url} cannot be downloaded: the host answered {status} {response.reason}.")
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            raise DownloadError(f"{url} cannot be downloaded: the host sent a web page instead, perhaps to log in or to agree.")
         yield response
 
 
-def _reason(error: Exception) -> str:
-    """The innermost reason of an error of requests', which wraps urllib3's, which wraps the system's."""
-    inner: object = error
-    while isinstance(inner, Exception):
-        deeper = getattr(inner, "reason", None) or next((part for part in inner.args if isinstance(part, Exception)), None)
+def _innermost(error: Exception) -> Exception:
+    """The reason of an error of requests', which wraps urllib3's, which wraps the system's."""
+    while True:
+        deeper = getattr(error, "reason", None)
         if not isinstance(deeper, Exception):
-            break
-        inner = deeper
+            deeper = next((part for part in error.args if isinstance(part, Exception)), None)
+        if deeper is None:
+            return error
+        error = deeper
+
+
+def _reason(error: Exception) -> str:
+    inner = _innermost(error)
     return str(inner).split("\n", 1)[0][:200] or type(inner).__name__
 
 

@@ -42,10 +42,12 @@ def read_lists(folder: Path, number: int, clip_ids: Iterable[str]) -> dict[str, 
     subsets, absent = _match(_entries(folder, number), clip_ids)
     if absent:
         logger.warning("%s clips of official list %d are not there: %s", f"{len(absent):,}", number, first_few(absent))
-    if not {"train", "test"} <= set(subsets.values()):
+    empty = sorted({"train", "test"} - set(subsets.values()))
+    if empty:
+        others = f", and not there are {first_few(absent)}" if absent else ""
         raise DataError(
-            f"official list {number} of {folder} leaves no clip to train on or none to test on: it names {len(subsets)} of the "
-            f"{len(clip_ids)} clips that are there (first absent: {first_few(absent)})."
+            f"official list {number} of {folder} leaves no clips for {' and '.join(empty)}: it names {len(subsets)} of the "
+            f"{len(clip_ids)} clips that are there{others}. Is a list missing?"
         )
     return {clip: subset for clip, subset in subsets.items() if subset}
 

@@ -60,6 +60,7 @@ def divide(clips: Sequence[Clip], settings: SplitSettings, seed: int, listed: Ma
     Raises:
         DataError: fewer units than folds, or a class that is left without a training clip.
     """
+    classes = {clip.label for clip in clips}
     clips = sorted((clip for clip in clips if listed is None or clip.id in listed), key=lambda clip: clip.id)
     units = units_of(clips, by_group=settings.protocol != "random")
     labels = np.array([clip.label for clip in clips])
@@ -71,7 +72,7 @@ def divide(clips: Sequence[Clip], settings: SplitSettings, seed: int, listed: Ma
     if settings.validation and "val" not in subsets:
         parts = max(2, round(1 / settings.validation))
         subsets[_draw(labels, units, subsets == "train", parts, 0, seed, exact=False)] = "val"
-    untrained = sorted(set(labels) - set(labels[subsets == "train"]))
+    untrained = sorted(classes - set(labels[subsets == "train"]))
     if untrained:
         raise DataError(
             f"no training clip is left of {', '.join(untrained)}: their clips come from too few groups, or the official list has "

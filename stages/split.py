@@ -25,12 +25,14 @@ def main() -> None:
     settings = params.read(Params)
     folder = paths.RAW / settings.data.dataset
     clips = find_clips(folder, settings.data.group)
-    for same in duplicates(clips):
-        kind = "the same contents" if len({clip.label for clip in same}) == 1 else "the same contents in DIFFERENT classes"
-        logger.warning("%s, kept on one side of the split: %s", kind, ", ".join(clip.id for clip in same))
     is_official = settings.split.protocol == "official"
     listed = official.read_lists(folder, settings.split.fold, [clip.id for clip in clips]) if is_official else None
     subsets = divide(clips, settings.split, settings.seed, listed)
+    for same in duplicates(clips):
+        kind = "the same contents" if len({clip.label for clip in same}) == 1 else "the same contents in DIFFERENT classes"
+        sides = sorted({subsets[clip.id] for clip in same if clip.id in subsets})
+        where = f"ON SEVERAL SIDES of the split ({', '.join(sides)})" if len(sides) > 1 else "kept on one side of the split"
+        logger.warning("%s, %s: %s", kind, where, ", ".join(clip.id for clip in same))
     summary = {"dataset": settings.data.dataset, **asdict(settings.split), "seed": settings.seed, **summarise(clips, subsets)}
     if summary["clips_without_group"] and settings.split.protocol == "group":
         logger.warning(

@@ -4,6 +4,7 @@ import hashlib
 import re
 import ssl
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,7 @@ class Host:
     knows_ranges: bool = True
     knows_validators: bool = True
     knows_length: bool = True
+    content_type: str = "application/octet-stream"
     context: ssl.SSLContext | None = None
 
     def __post_init__(self):
@@ -62,13 +64,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(contents) - 1}/{len(contents)}")
+        self.send_header("Content-Type", host.content_type)
         if host.knows_length:
             self.send_header("Content-Length", str(len(contents) - start))
         if host.knows_validators:
             self.send_header("ETag", tag)
         self.end_headers()
         body = contents[start:]
-        self.wfile.write(body[: host.break_after.pop(0)] if host.break_after else body)
+        with suppress(ConnectionError):  # whoever asked may have seen enough
+            self.wfile.write(body[: host.break_after.pop(0)] if host.break_after else body)
 
     def log_message(self, *_):
         pass

@@ -1,7 +1,9 @@
 import shutil
 import stat
 import struct
+import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from rar import write_rar
 
 from actionrec import archives
-from actionrec.archives import ArchiveError, is_archive, unpack
+from actionrec.archives import ArchiveError, unpack
 from actionrec.download import DownloadError
 
 FILES = {"UCF50/": b"", "UCF50/Run/": b"", "UCF50/Run/a.avi": b"a" * 100_000, "UCF50/Run/b c.avi": b"b", "UCF50/Sit/d.avi": b""}
@@ -197,7 +199,6 @@ def test_a_wrong_checksum_is_found(tmp_path, folder):
 def test_an_error_page_in_place_of_an_archive_is_recognised(tmp_path, folder):
     (tmp_path / "a.rar").write_bytes(b"<!DOCTYPE html><html>")
     assert "neither a RAR nor a ZIP archive (it starts with b'<!DOCTYPE html><')" in refused(tmp_path / "a.rar", folder)
-    assert not is_archive(tmp_path / "a.rar")
 
 
 def test_an_encrypted_zip_is_refused(tmp_path, folder):
@@ -207,3 +208,33 @@ def test_an_encrypted_zip_is_refused(tmp_path, folder):
     struct.pack_into("<H", contents, central + 8, 1)
     archive.write_bytes(contents)
     assert "'a.avi' is encrypted" in refused(archive, folder)
+
+
+@needs_tool
+def test_folders_that_nobody_may_enter_become_accessible(tmp_path, folder):
+    archive = write_rar(tmp_path / "a.rar", {"Run/": b"", "Run/a.avi": b"a"}, modes={"Run/": 0o040000})
+    unpack(archive, folder)
+    assert stat.S_IMODE((folder / "Run").stat().st_mode) == 0o755
+
+
+def test_a_killed_stage_leaves_no_tool_writing(tmp_path, monkeypatch):
+    (tmp_path / "into").mkdir()
+    write_rar(tmp_path / "a.rar", FILES)
+    script = f"""
+import sys
+from pathlib import Path
+from actionrec import archives
+tool = [sys.executable, "-c", "import os, time; open({str(tmp_path / "pid")!r}, 'w').write(str(os.getpid())); time.sleep(60)"]
+archives.RAR_TOOLS = {{sys.executable: lambda *_: tool}}
+archives.unpack(Path({str(tmp_path / "a.rar")!r}), Path({str(tmp_path / "into")!r}))
+"""
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    tool = int((tmp_path / "pid").read_text())
+    while time.monotonic() < deadline and Path(f"/proc/{tool}").exists() and "Z" not in Path(f"/proc/{tool}/stat").read_text():
+        time.sleep(0.01)
+    assert not Path(f"/proc/{tool}").exists() or "Z" in Path(f"/proc/{tool}/stat").read_text()

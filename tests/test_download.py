@@ -178,7 +178,6 @@ def test_a_certificate_that_cannot_be_verified_is_explained_and_never_passed_ove
     message = str(caught.value)
     assert "certificate verify failed" in message
     assert "REQUESTS_CA_BUNDLE" in message
-    assert "ACTIONREC_MIRROR" in message
     assert secure_host.asked == []
     assert left(target) == []
 
@@ -212,3 +211,33 @@ def test_two_processes_share_one_download(host, target):
     assert target.read_bytes() == CONTENTS * 50
     assert len(host.asked) == 1
     assert left(target) == ["big.rar"]
+
+
+def test_a_web_page_in_place_of_the_file_is_refused_and_what_was_got_is_kept(host, target):
+    host.files["big.rar"] = CONTENTS
+    host.break_after = [400_000] + [0] * module.ATTEMPTS
+    with pytest.raises(DownloadError):
+        download(f"{host.url}/big.rar", target)
+    host.content_type = "text/html; charset=utf-8"
+    with pytest.raises(DownloadError, match="the host sent a web page instead"):
+        download(f"{host.url}/big.rar", target)
+    assert target.with_name("big.rar.part").stat().st_size == 400_000
+
+
+def test_a_host_that_never_gets_further_is_given_up(host, target):
+    host.knows_ranges = False
+    host.files["big.rar"] = CONTENTS
+    host.break_after = [500_000, 600_000] * 20
+    with pytest.raises(DownloadError, match="6 attempts in a row brought nothing new"):
+        download(f"{host.url}/big.rar", target)
+
+
+def test_a_bundle_that_is_not_there_is_named(secure_host, target, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    with pytest.raises(DownloadError, match=r"/nowhere.pem.* Is REQUESTS_CA_BUNDLE set to a file that is not there\?"):
+        download(f"{secure_host.url}/big.rar", target)
+
+
+def test_a_host_without_tls_is_not_blamed_for_its_certificate(host, target):
+    with pytest.raises(DownloadError, match="no secure connection"):
+        download(f"{host.url.replace('http:', 'https:')}/big.rar", target)

@@ -98,7 +98,13 @@ def test_no_list_at_all_is_refused(tmp_path):
 
 
 def test_a_list_of_other_clips_is_refused(ucf):
-    assert "leaves no clip to train on or none to test on: it names 0 of the 1 clips" in refusal(ucf, clips=["Sit/a.avi"])
+    message = refusal(ucf, clips=["Sit/a.avi"])
+    assert "leaves no clips for test and train: it names 0 of the 1 clips that are there, and not there are Jump" in message
+
+
+def test_half_a_pair_of_lists_is_refused(ucf):
+    (ucf / "ucfTrainTestlist/testlist01.txt").unlink()
+    assert "leaves no clips for test: it names 2 of the 4 clips that are there. Is a list missing?" in refusal(ucf)
 
 
 def test_a_clip_on_both_sides_is_refused(ucf):

@@ -303,6 +303,12 @@ def test_clips_that_no_list_names_are_for_nothing():
     assert summarise(SMALL, subsets)["unused_clips"] == len(SMALL) - len(listed)
 
 
+def test_a_class_that_no_list_trains_on_is_refused():
+    listed = {one.id: "test" if one.group == "g01" else "train" for one in SMALL if one.label != "Class02"}
+    with pytest.raises(DataError, match=r"no training clip is left of Class02: .* or the official list has none"):
+        divide(SMALL, settings("official", fold=1), seed=0, listed=listed)
+
+
 def test_the_csv_survives_odd_names_sorted_by_clip(tmp_path):
     subsets = {f"A/{name}": subset for name, subset in zip(ODD_NAMES, ["train", "val", "test"] * 9, strict=False)}
     write_split(tmp_path / "split.csv", subsets)

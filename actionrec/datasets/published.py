@@ -6,16 +6,18 @@ Git), and enforced from then on.
 
 import logging
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from actionrec import archives, official, paths
-from actionrec.archives import ArchiveError
+from actionrec.archives import ArchiveError, DamagedError
 from actionrec.clips import SUFFIXES
-from actionrec.download import DownloadError, download, require_space
+from actionrec.download import DownloadError, download
 from actionrec.errors import DataError, first_few
 from actionrec.files import sha256_of, whole_folder, write_text
 
@@ -23,7 +25,10 @@ logger = logging.getLogger(__name__)
 
 MIRROR = "ACTIONREC_MIRROR"
 
+UNPACKED = 2.1  # sizes of an archive that it takes with what is in it: video does not compress
+
 _SUFFIXES = (".rar", ".zip")
+_RECORD = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")  # as sha256sum writes it
 _NESTED = 2  # levels of archives within archives
 
 
@@ -77,17 +82,28 @@ def bring(source: Published, folder: Path) -> None:
         return
 
     found = {archive: obtain(archive, source) for archive in (source.clips, source.lists) if archive}
-    for path in found.values():
-        enforce(path)
-    with whole_folder(folder) as draft:
-        _unpack_clips(found[source.clips], draft)
-        if source.lists and source.lists_folder:
-            _unpack_lists(found[source.lists], draft / source.lists_folder)
-        warn_of_differences(source, draft, folder)
-    for path in found.values():
-        record(path)
-        if path.is_relative_to(paths.DOWNLOADS):
+    for archive, path in found.items():
+        enforce(path, archive.file)
+    try:
+        with whole_folder(folder) as draft:
+            _unpack_clips(found[source.clips], draft)
+            if source.lists and source.lists_folder:
+                _unpack_lists(found[source.lists], draft / source.lists_folder)
+            warn_of_differences(source, draft, folder)
+    except DamagedError:
+        for archive, path in found.items():  # so that the next run does not meet them again
+            if path == downloaded(archive):
+                path.unlink()
+        raise
+    for archive, path in found.items():
+        record(path, archive.file)
+        if path == downloaded(archive):
             path.unlink()
+
+
+def downloaded(archive: Archive) -> Path:
+    """Where an archive is downloaded to, from whatever address."""
+    return paths.DOWNLOADS / archive.file
 
 
 def obtain(archive: Archive, source: Published) -> Path:
@@ -98,37 +114,52 @@ def obtain(archive: Archive, source: Published) -> Path:
     """
     mirror = os.environ.get(MIRROR, "")
     is_clips = archive == source.clips
-    if mirror.lower().endswith(_SUFFIXES):
-        beside, file = mirror.rpartition("/")[0], mirror.rpartition("/")[2] if is_clips else archive.file
-    else:
-        beside, file = mirror.rstrip("/") or ("/" if mirror else ""), archive.file
-    if mirror and "://" not in mirror:
-        path = Path(beside, file)
-        if path.is_file():
-            return path
+    if not mirror:
+        return _download(archive, archive.url, source)
+    if "://" in mirror:
+        parts = urlsplit(mirror)
+        names_archive = parts.path.lower().endswith(_SUFFIXES)
+        folder = parts.path.rpartition("/")[0] if names_archive else parts.path.rstrip("/")
+        beside = parts._replace(path=f"{folder}/{archive.file}", query="" if names_archive else parts.query)
         if is_clips:
-            hint = "Mend the path."
-            if Path(beside).is_dir() and any(_videos(Path(beside))):
-                link = paths.RAW / f"my_{folder_name(source)}"
-                hint = f"Clips are there, unpacked: ln -s {Path(beside).absolute()} {link}, and set data.dataset to {link.name}."
-            raise DataError(f"{MIRROR} is {mirror}, but there is no file {path}. {hint}")
-        logger.info("%s is not beside the clips' archive; it is fetched from its own host", archive.file)
-    url = f"{beside}/{file}" if "://" in mirror else archive.url
-    target = paths.DOWNLOADS / file
-    if not mirror and not target.is_file() and archive.bytes is not None:
-        # What is unpacked is hardly larger than its archive: video does not compress.
-        part = target.with_name(f"{target.name}.part")
-        came = part.stat().st_size if part.exists() else 0
-        require_space(paths.DOWNLOADS, int(2.1 * archive.bytes) - came, f"{source.title}, archive and clips,")
+            return _download(archive, mirror if names_archive else urlunsplit(beside), source)
+        try:
+            return _download(archive, urlunsplit(beside), source)
+        except DownloadError as error:
+            logger.info("%s Trying its own host.", str(error).split("\n")[0])
+            return _download(archive, archive.url, source)
+    there = Path(mirror).expanduser()
+    path = there if there.is_file() and is_clips else (there.parent if there.is_file() else there) / archive.file
+    if path.is_file():
+        return path
+    if is_clips:
+        raise DataError(f"{MIRROR} is {mirror}, but there is no file {path}. {_instead(there, source)}")
+    logger.info("%s is not beside the clips' archive; it is fetched from its own host", archive.file)
+    return _download(archive, archive.url, source)
+
+
+def _instead(there: Path, source: Published) -> str:
+    """The next step where a mirror's path holds no archive."""
+    if there.is_dir() and any(path.suffix.lower() in SUFFIXES for path in there.glob("*/*")):
+        link = paths.RAW / f"my_{folder_name(source)}"
+        return f"Clips are there, unpacked: ln -s {there.absolute()} {link}, and set data.dataset to {link.name}."
+    return "Mend the path: it must be a RAR or ZIP archive, or a folder that holds one of that name."
+
+
+def _download(archive: Archive, url: str, source: Published) -> Path:
+    target = downloaded(archive)
     try:
-        download(url, target)
+        download(url, target, factor=UNPACKED if archive == source.clips else 1)
     except DownloadError as error:
+        hint = f"{MIRROR}=/path/to/{source.clips.file}"
+        if archive != source.clips:
+            hint += f", with {archive.file} beside it"
         raise DownloadError(
             f"{error}\n{source.title} is described at {source.page}. Having the archive already, or from a mirror, set {MIRROR} to "
-            f"its path or address: {MIRROR}=/path/to/{archive.file}"
+            f"its path or address: {hint}"
         ) from None
     size = target.stat().st_size
-    if archive.bytes is not None and size != archive.bytes and file == archive.file:
+    if archive.bytes is not None and size != archive.bytes and url == archive.url:
         logger.warning("%s has %s bytes, not the %s that it used to have: a newer one?", target, f"{size:,}", f"{archive.bytes:,}")
     return target
 
@@ -139,37 +170,47 @@ def folder_name(source: Published) -> str:
 
 
 def recorded() -> dict[str, str]:
-    """File name -> SHA-256, from data/archives.sha256."""
-    try:
-        lines = paths.ARCHIVES.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    """Archive's own file name -> SHA-256, from data/archives.sha256.
+
+    Raises:
+        DataError: a line that sha256sum would not write.
+    """
+    if not paths.ARCHIVES.is_file():
         return {}
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines if "  " in line)}
+    known = {}
+    for number, line in enumerate(paths.ARCHIVES.read_text(encoding="utf-8").splitlines(), start=1):
+        match = _RECORD.fullmatch(line)
+        if match:
+            known[match[2]] = match[1].lower()
+        elif line.strip():
+            raise DataError(f"{paths.ARCHIVES}, line {number}: wanted `<SHA-256>  <file>`, got {line!r}. Mend or remove the line.")
+    return known
 
 
-def enforce(path: Path) -> None:
-    """Refuse an archive whose SHA-256 is not the recorded one.
+def enforce(path: Path, name: str) -> None:
+    """Refuse an archive whose SHA-256 is not the one recorded for `name`, the archive's own name.
 
     Raises:
         ArchiveError: with both.
     """
-    wanted = recorded().get(path.name)
+    wanted = recorded().get(name)
     if wanted is None:
         return
     got = sha256_of(path)
     if got != wanted:
         raise ArchiveError(
-            f"{path}: its SHA-256 is {got}, but {paths.ARCHIVES} has {wanted} from the first fetch. It was damaged on its way, or "
-            f"replaced by its host. Remove it and fetch again; if the new one is right, remove its line from {paths.ARCHIVES}."
+            f"{path}: its SHA-256 is {got}, but {paths.ARCHIVES} has {wanted} from the first fetch. It was damaged on its way, "
+            f"replaced by its host, or packed by somebody else. Remove it and fetch again; if it is right, remove the line of "
+            f"{name} from {paths.ARCHIVES}."
         )
 
 
-def record(path: Path) -> None:
+def record(path: Path, name: str) -> None:
     known = recorded()
-    if path.name not in known:
-        known[path.name] = sha256_of(path)
-        logger.info("%s: SHA-256 %s, recorded in %s; commit that file", path.name, known[path.name], paths.ARCHIVES)
-        write_text(paths.ARCHIVES, "".join(f"{digest}  {name}\n" for name, digest in sorted(known.items())))
+    if name not in known:
+        known[name] = sha256_of(path)
+        logger.info("%s: SHA-256 %s, recorded in %s; commit that file", name, known[name], paths.ARCHIVES)
+        write_text(paths.ARCHIVES, "".join(f"{digest}  {file}\n" for file, digest in sorted(known.items())))
 
 
 def _unpack_clips(archive: Path, draft: Path) -> None:
@@ -178,11 +219,16 @@ def _unpack_clips(archive: Path, draft: Path) -> None:
     inside.mkdir()
     archives.unpack(archive, inside)
     for _ in range(_NESTED):
-        for inner in sorted(path for path in inside.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file()):
+        for inner in sorted(path for path in _files(inside) if path.suffix.lower() in _SUFFIXES):
             # A folder of its own for each: what is in one cannot overwrite what is in another.
-            target = inner.with_name(f"{inner.name}.d")
+            target = inner.with_suffix("")
+            while target.exists():
+                target = target.with_name(f"{target.name}_")
             target.mkdir()
-            archives.unpack(inner, target)
+            try:
+                archives.unpack(inner, target)
+            except ArchiveError as error:
+                raise type(error)(f"{archive}: {inner.name} in it: {error}") from None
             inner.unlink()
     for video in sorted(_videos(inside)):
         target = draft / video.parent.name / video.name
@@ -200,20 +246,18 @@ def _unpack_lists(archive: Path, folder: Path) -> None:
     inside = folder / ".unpacked"
     inside.mkdir(parents=True)
     archives.unpack(archive, inside)
-    for text in sorted(path for path in inside.rglob("*.txt") if not path.name.startswith(".") and "__MACOSX" not in path.parts):
+    for text in sorted(path for path in _files(inside) if path.suffix.lower() == ".txt"):
         text.replace(folder / text.name)
     shutil.rmtree(inside)
 
 
+def _files(folder: Path) -> Iterator[Path]:
+    """Plain files at any depth, without hidden ones and what macOS adds."""
+    return (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".") and "__MACOSX" not in path.parts)
+
+
 def _videos(folder: Path) -> Iterator[Path]:
-    return (
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and not path.name.startswith(".")
-        and path.parent != folder
-        and "__MACOSX" not in path.parts
-    )
+    return (path for path in _files(folder) if path.suffix.lower() in SUFFIXES and path.parent != folder)
 
 
 def warn_of_differences(source: Published, folder: Path, place: Path) -> None:
@@ -233,7 +277,9 @@ def warn_of_differences(source: Published, folder: Path, place: Path) -> None:
     other = [f"{name} {found[name]} (not {count})" for name, count in sorted(wanted.items()) if found[name] not in (0, count)]
     if other:
         notes.append(f"other numbers of clips in {len(other)} classes: {first_few(other, 8)}")
-    if source.lists_folder:
+    if source.lists and not official.list_numbers(folder):
+        notes.append(f"its official lists are missing (unpack {source.lists.file} into {place}/{source.lists_folder})")
+    elif source.lists:
         absent, unlisted = official.differences(folder, clips)
         for kind, names in (("missing", absent), ("in no official list", unlisted)):
             if names:

@@ -156,7 +156,7 @@ def test_a_mirror_may_be_the_address_of_an_archive_under_another_name(sources, h
     monkeypatch.setenv(published.MIRROR, f"{host.url}/kaggle/archive.rar")
     bring(sources["ucf50"], raw("ucf50"))
     assert asked(host) == ["/kaggle/archive.rar"]
-    assert paths.ARCHIVES.read_text().endswith("  archive.rar\n")
+    assert paths.ARCHIVES.read_text().endswith("  UCF50.rar\n")
 
 
 @pytest.mark.parametrize("names_the_file", [True, False])
@@ -183,7 +183,10 @@ def test_a_mirror_that_is_not_there_is_refused(sources, tmp_path, monkeypatch):
     with pytest.raises(DataError) as caught:
         bring(sources["ucf50"], raw("ucf50"))
     where = tmp_path / "nowhere"
-    assert str(caught.value) == f"ACTIONREC_MIRROR is {where}, but there is no file {where}/UCF50.rar. Mend the path."
+    assert str(caught.value) == (
+        f"ACTIONREC_MIRROR is {where}, but there is no file {where}/UCF50.rar. Mend the path: it must be a RAR or ZIP archive, or a "
+        "folder that holds one of that name."
+    )
 
 
 def test_a_mirror_that_is_unpacked_already_is_told_how_to_be_linked(sources, tmp_path, monkeypatch):
@@ -256,12 +259,12 @@ def test_a_half_unpacked_set_is_never_taken_for_a_whole_one(sources, monkeypatch
     assert len(find_clips(raw("ucf50"))) == 21
 
 
-def test_room_for_archive_and_clips_is_looked_for_before_the_download(sources, host):
-    source = sources["ucf50"]
-    huge = dataclasses.replace(source, clips=dataclasses.replace(source.clips, bytes=10**18))
-    with pytest.raises(DownloadError, match=r"UCF-50, archive and clips, takes 2100000000.0 GB"):
-        bring(huge, raw("ucf50"))
-    assert host.asked == []
+def test_room_for_archive_and_clips_is_looked_for_before_the_download(sources, monkeypatch):
+    size = 100_000
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": size}))
+    with pytest.raises(DownloadError, match=r"the rest of UCF50.rar, with what will be unpacked, takes .* GB, but .* GB free"):
+        bring(sources["ucf50"], raw("ucf50"))
+    assert list(paths.DOWNLOADS.iterdir()) == []
 
 
 def test_folders_of_other_systems_are_passed_over(sources, host):
@@ -299,3 +302,84 @@ def test_the_stage_fetches_what_it_is_told_to(name, sources, monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", ["fetch", name])
     fetch.main()
     assert len(find_clips(Path("data/raw", name))) > 17
+
+
+def test_the_hash_is_enforced_whatever_name_the_archive_comes_under(sources, host, tmp_path, monkeypatch):
+    bring(sources["ucf50"], raw("ucf50"))
+    shutil.rmtree(raw("ucf50"))
+    (tmp_path / "mine.rar").write_bytes(rar({"UCF50/Run/a.avi": b"another"}))
+    monkeypatch.setenv(published.MIRROR, str(tmp_path / "mine.rar"))
+    with pytest.raises(DataError, match=r"mine.rar: its SHA-256 is"):
+        bring(sources["ucf50"], raw("ucf50"))
+
+
+def test_two_sets_from_archives_of_one_name_are_not_mixed_up(sources, host, monkeypatch):
+    host.files |= {"a/archive.rar": host.files["UCF50.rar"], "b/archive.rar": host.files["hmdb51_org.rar"]}
+    for folder, name in (("a", "ucf50"), ("b", "hmdb51")):
+        monkeypatch.setenv(published.MIRROR, f"{host.url}/{folder}/archive.rar")
+        bring(sources[name], raw(name))
+    assert {path.name for path in raw("ucf50").iterdir()} == {"Billiards", "PullUps", "YoYo"}
+    assert set(lookalikes.HMDB51_CLASSES) <= {path.name for path in raw("hmdb51").iterdir()}
+
+
+def test_what_was_downloaded_in_vain_is_not_met_again(sources, host):
+    right = host.files["UCF50.rar"]
+    host.files["UCF50.rar"] = b"please log in"
+    with pytest.raises(DataError, match="neither a RAR nor a ZIP"):
+        bring(sources["ucf50"], raw("ucf50"))
+    host.files["UCF50.rar"] = right
+    bring(sources["ucf50"], raw("ucf50"))
+    assert len(find_clips(raw("ucf50"))) == 21
+
+
+def test_a_mirror_s_address_may_have_a_query(sources, host, monkeypatch):
+    host.files["x/UCF50.rar?download=1"] = host.files["UCF50.rar"]
+    monkeypatch.setenv(published.MIRROR, f"{host.url}/x/UCF50.rar?download=1")
+    bring(sources["ucf50"], raw("ucf50"))
+    assert asked(host) == ["/x/UCF50.rar?download=1"]
+
+
+def test_lists_that_a_mirror_lacks_come_from_their_host(sources, host, monkeypatch):
+    host.files["x/UCF101.rar"] = host.files["UCF101.rar"]
+    monkeypatch.setenv(published.MIRROR, f"{host.url}/x/UCF101.rar")
+    bring(sources["ucf101"], raw("ucf101"))
+    assert asked(host)[-1] == "/UCF101TrainTestSplits-RecognitionTask.zip"
+    assert official.list_numbers(raw("ucf101")) == [1, 2, 3]
+
+
+def test_a_copy_without_its_lists_is_told_so_in_one_line(sources, host, films, caplog):
+    bring(sources["ucf101"], raw("ucf101"))
+    shutil.rmtree(raw("ucf101") / "ucfTrainTestlist")
+    bring(sources["ucf101"], raw("ucf101"))
+    assert warnings(caplog) == [
+        "data/raw/ucf101 differs from UCF-101 as it is known: its official lists are missing (unpack "
+        "UCF101TrainTestSplits-RecognitionTask.zip into data/raw/ucf101/ucfTrainTestlist)"
+    ]
+
+
+@pytest.mark.parametrize("mark", [" ", "*"])
+def test_every_form_of_sha256sum_is_enforced(sources, mark):
+    paths.ARCHIVES.parent.mkdir(exist_ok=True)
+    paths.ARCHIVES.write_text(f"{'ab' * 32} {mark}UCF50.rar\n")
+    with pytest.raises(DataError, match=f"data/archives.sha256 has {'ab' * 32} from the first fetch"):
+        bring(sources["ucf50"], raw("ucf50"))
+
+
+def test_a_record_that_cannot_be_read_is_refused(sources):
+    paths.ARCHIVES.parent.mkdir(exist_ok=True)
+    paths.ARCHIVES.write_text("UCF50.rar is fine\n")
+    with pytest.raises(DataError, match=r"line 1: wanted `<SHA-256>  <file>`, got 'UCF50.rar is fine'"):
+        bring(sources["ucf50"], raw("ucf50"))
+
+
+def test_archives_within_an_archive_may_hold_their_clips_without_a_folder(sources, host):
+    inner = {f"{name}.rar": rar({f"film_{name}_u_nm_np1_ba_goo_0.avi": name.encode()}) for name in lookalikes.HMDB51_CLASSES}
+    host.files["hmdb51_org.rar"] = rar({**inner, "__MACOSX/._brush_hair.rar": b"no archive"})
+    bring(sources["hmdb51"], raw("hmdb51"))
+    assert {clip.label for clip in find_clips(raw("hmdb51"))} == set(lookalikes.HMDB51_CLASSES)
+
+
+def test_a_damaged_archive_within_an_archive_is_told_with_both_names(sources, host):
+    host.files["hmdb51_org.rar"] = rar({"brush_hair.rar": b"Rar!\x1a\x07\x00 and no more"})
+    with pytest.raises(DataError, match=r"^.work/downloads/hmdb51_org.rar: brush_hair.rar in it: "):
+        bring(sources["hmdb51"], raw("hmdb51"))
