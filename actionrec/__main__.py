@@ -30,6 +30,15 @@ def main() -> None:
     command.add_argument("--output", type=Path, help="folder for report, page of plots and table (default: .work/inspect/<name>)")
     command.set_defaults(run=inspect)
 
+    what = "train the same recipes under a random and a group split, and tell what the leak is worth"
+    command = commands.add_parser("leak-gap", help=what, description=f"{what[0].upper()}{what[1:]}. Needs data/features.")
+    command.add_argument("--models", help="names with commas between them (default: all seven)")
+    command.add_argument(
+        "--all-folds", action="store_true", help="test each clip once under each split: split.folds times longer"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON, not a table")
+    command.set_defaults(run=leak_gap)
+
     what = "make a bundle of a checkpoint of the UCF-50 study's"
     command = commands.add_parser("import-study", help=what, description=f"{what[0].upper()}{what[1:]}.")
     command.add_argument("checkpoint", type=Path, help="a .pth file: {'model_state_dict': {'gru.weight_ih_l0': ...}, ...}")
@@ -74,6 +83,32 @@ def inspect(arguments: argparse.Namespace) -> None:
         draft.write_bytes(plots.page(known, [one.seconds for one in probes if one.seconds], shown))
     say(json.dumps(asdict(known), indent=2, ensure_ascii=False, allow_nan=False) + "\n" if arguments.json else report)
     logger.info("%s, %s and %s are in %s", texts.REPORT, texts.PAGE, texts.FILES, output)
+
+
+def leak_gap(arguments: argparse.Namespace) -> None:
+    from dataclasses import dataclass
+
+    from actionrec import features, leak_gap, machine, params, paths
+    from actionrec.clips import read_clips
+    from actionrec.models import MODELS
+    from actionrec.progress import progress
+    from actionrec.recipes import read_recipe
+    from actionrec.splits import SplitSettings
+
+    @dataclass(frozen=True)
+    class Params:
+        seed: int
+        split: SplitSettings
+
+    names = arguments.models.split(",") if arguments.models else list(MODELS)
+    settings = params.read(Params)
+    recipes = {name: read_recipe(name) for name in names}
+    folds = range(settings.split.folds) if arguments.all_folds else [settings.split.fold % settings.split.folds]
+    stored = features.read_features(paths.FEATURES)
+    runs = [*leak_gap.tasks(read_clips(paths.CLIPS), stored, settings.split, settings.seed, folds)]
+    with progress("Training", len(runs) * len(names), "model") as advance:
+        gaps = leak_gap.measure(runs, recipes, machine.device(), advance)
+    say(json.dumps([asdict(one) for one in gaps], indent=2) + "\n" if arguments.json else leak_gap.text(gaps))
 
 
 def import_study(arguments: argparse.Namespace) -> None:

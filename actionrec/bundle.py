@@ -44,6 +44,9 @@ class Bundle:
     network: Classifier
     features: dict[str, Any]
     """What its features are made with: backbone, weights and their hash, precision, preprocessing, sampling of frames."""
+    calibration: dict[str, float] | None = None
+    """`temperature`, which logits are divided by before softmax, and `threshold`, the top probability below which an answer is
+    "none of these"; both fitted on validation clips. None where there were none, or nobody fitted them."""
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -61,6 +64,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "class_names": architecture.class_names,
             "frames": features.pop("frames", None),
             "features": features,
+            "calibration": bundle.calibration,
             "sha256": sha256_of(draft / WEIGHTS),
         }
         write_json(draft / DESCRIPTION, description)
@@ -98,4 +102,4 @@ def load_bundle(folder: Path) -> Bundle:
     state, _ = load_tensors(folder / WEIGHTS)
     load_state(network, {name: torch.from_numpy(array) for name, array in state.items()}, str(folder / WEIGHTS))
     network.eval()
-    return Bundle(architecture, network, features)
+    return Bundle(architecture, network, features, description.get("calibration"))

@@ -3,126 +3,27 @@
 Nothing here depends on timings, which change from run to run. n clips, K classes; accuracies are fractions from 0 to 1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actionrec import metrics
-from actionrec.errors import DataError
-from actionrec.statistics import SIGNIFICANCE, Interval, better_than, holm, mcnemar, wilson
-
-REMAKE = "Run `dvc repro` to train them again on the same data."
-# How far an accuracy may lie from the one computed here: nothing but the rounding of a printed number.
-SAME_ACCURACY = 1e-6
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """What a train stage left behind. The arrays hold validation and test clips, sorted by clip."""
-
-    name: str
-    clips: NDArray[np.str_]  # (n,)
-    labels: NDArray[np.int64]  # (n,) from 0 to K - 1
-    subsets: NDArray[np.str_]  # (n,) "val" or "test"
-    logits: NDArray[np.float32]  # (n, K)
-    class_names: tuple[str, ...]
-    features: Mapping[str, Any]  # what the features were made with: backbone, weights, weights_sha256, ...
-    frames: Mapping[str, Any]  # how frames were sampled
-    test_top1: float  # as the train stage computed it
-    best_epoch: int  # from 1
-    epochs: int
-    parameters: int
-    train_clips: int
-
-    def of(self, subset: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Logits and labels of one subset."""
-        chosen = self.subsets == subset
-        return self.logits[chosen], self.labels[chosen]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What the numbers hold for; it goes with every table and picture."""
-
-    dataset: str
-    protocol: str
-    folds: int
-    fold: int
-    seed: int
-    class_names: tuple[str, ...]
-    train_clips: int
-    val_clips: int  # with 0, the epoch was chosen on the test clips
-    test_clips: int
-    sibling_share: float  # of test clips that have a clip from the same source video in training
-    clips_without_group: int  # whose names tell no source video; each is taken for a source of its own
-    duplicated_clips: int
-    classes_without_test_clips: tuple[str, ...]
-    clips: int  # in the data set
-    padded: int  # clips with fewer frames than were wanted
-    failed: int  # clips that could not be decoded
-    backbone: str
-    weights: str
-    frames: int  # a clip
-
-    @classmethod
-    def of(cls, model: TrainedModel, split: Mapping[str, Any], extraction: Mapping[str, Any]) -> Self:
-        """Gather the setting from what the stages recorded.
-
-        Args:
-            model: any of the compared models; they share classes, clips, features and frames.
-            split: metrics/split.json.
-            extraction: metrics/extract_frames.json.
-
-        Raises:
-            KeyError: a record lacks an entry.
-        """
-        return cls(
-            dataset=split["dataset"],
-            protocol=split["protocol"],
-            folds=split["folds"],
-            fold=split["fold"],
-            seed=split["seed"],
-            class_names=model.class_names,
-            # Not from the split: a clip that could not be decoded is in the split but in no result.
-            train_clips=model.train_clips,
-            val_clips=int((model.subsets == "val").sum()),
-            test_clips=int((model.subsets == "test").sum()),
-            sibling_share=split["test_clips_with_sibling_in_training"],
-            clips_without_group=split["clips_without_group"],
-            duplicated_clips=split["duplicated_clips"],
-            classes_without_test_clips=tuple(split["classes_without_test_clips"]),
-            clips=extraction["clips"],
-            padded=extraction["padded"],
-            failed=extraction["failed"],
-            backbone=model.features["backbone"],
-            weights=model.features["weights"],
-            frames=model.frames["count"],
-        )
-
-    @property
-    def epoch_chosen_on(self) -> str:
-        return "validation" if self.val_clips else "test"
-
-    @property
-    def top5_is_trivial(self) -> bool:
-        """Whether there are so few classes that any answer is among the top five."""
-        return len(self.class_names) <= 5
-
-    @property
-    def phrase(self) -> str:
-        """The protocol in one line, for captions and titles."""
-        official = self.protocol == "official"
-        which = f"official split {self.fold}" if official else f"{self.protocol} split, fold {self.fold} of {self.folds}"
-        parts = [self.dataset, which, f"{self.test_clips:,} test clips"]
-        if not self.val_clips:
-            parts.append("epoch chosen on the test clips")
-        if self.weights == "random":
-            parts.append("UNTRAINED backbone")
-        return ", ".join(parts)
+from actionrec.setting import Setting
+from actionrec.statistics import (
+    SIGNIFICANCE,
+    Interval,
+    better_than,
+    cluster_difference,
+    cluster_interval,
+    holm,
+    mcnemar,
+    wilson,
+)
+from actionrec.trained import TrainedModel, check_comparable
 
 
 @dataclass(frozen=True)
@@ -131,9 +32,12 @@ class Standing:
 
     name: str
     rank: int  # from 1, by test top-1, then mean-class, then fewer parameters
-    top1: float
-    interval: Interval  # of top-1
-    top5: float
+    top1: float  # mean over the seeds
+    std: float | None  # over the seeds; None with one
+    interval: Interval  # of top-1, from a bootstrap of whole sources
+    wilson: Interval  # of top-1, as if clips were independent
+    top5: float  # this and what follows: of the saved model
+    top5_interval: Interval
     mean_class: float
     val_top1: float | None
     parameters: int
@@ -160,12 +64,21 @@ class Pair:
     difference: float  # top-1 of a less top-1 of b
     only_a_right: int
     only_b_right: int
-    p: float  # exact McNemar, two-sided
+    p: float  # exact McNemar on the saved models, two-sided
     p_holm: float  # the same, corrected for all pairs of models
+    interval: Interval  # of the difference, from whole sources
+    p_sources: float  # paired test that exchanges the two on whole sources
+    p_sources_holm: float
+
+    @property
+    def p_both(self) -> float:
+        """The larger of the two corrected p-values: below 0.05 only where both tests tell the models apart."""
+        return max(self.p_holm, self.p_sources_holm)
 
     @property
     def apart(self) -> bool:
-        return self.p_holm < SIGNIFICANCE
+        """Whether both tests tell the two apart: the one knows nothing of siblings, the other averages over seeds."""
+        return self.p_both < SIGNIFICANCE
 
     @property
     def verdict(self) -> str:
@@ -205,55 +118,6 @@ class Comparison:
         return None if name == first else self.pair(first, name)
 
 
-def check_comparable(models: Sequence[TrainedModel]) -> None:
-    """Make sure that all models answered for the same clips, with the same classes, from the same features.
-
-    Raises:
-        DataError: they did not, there is no test clip, or a model's metrics and predictions are not from one run.
-    """
-    first = models[0]
-    for model in models:
-        if model.class_names != first.class_names:
-            got, wanted = len(model.class_names), len(first.class_names)
-            strange = sorted(set(model.class_names) ^ set(first.class_names))
-            which = ", ".join(strange[:5]) if strange else "the same names in another order"
-            raise DataError(
-                f"{model.name} and {first.name} know different classes ({got} and {wanted}; not in both: {which}). {REMAKE}"
-            )
-        for what, ours, theirs in (("features", model.features, first.features), ("frames", model.frames, first.frames)):
-            keys = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
-            if keys:
-                listed = "; ".join(f"{key}: {ours.get(key)} and {theirs.get(key)}" for key in keys)
-                raise DataError(f"{model.name} and {first.name} were trained on different {what} ({listed}). {REMAKE}")
-        if not np.array_equal(model.clips, first.clips) or not np.array_equal(model.subsets, first.subsets):
-            got, wanted = len(model.clips), len(first.clips)
-            apart = _clips_and_subsets(model) ^ _clips_and_subsets(first)
-            which = ", ".join(sorted(apart)[:3]) or "the same clips in another order"
-            raise DataError(
-                f"{model.name} and {first.name} have predictions for different clips ({got} and {wanted}; "
-                f"not in both: {which}). {REMAKE}"
-            )
-        if not np.array_equal(model.labels, first.labels):
-            where = int(np.flatnonzero(model.labels != first.labels)[0])
-            raise DataError(
-                f"{model.name} and {first.name} disagree about the true class of {model.clips[where]} "
-                f"({model.labels[where]} and {first.labels[where]}). {REMAKE}"
-            )
-        logits, labels = model.of("test")
-        if not len(labels):
-            raise DataError(f"{model.name} has no predictions for test clips: nothing to compare. Look at metrics/split.json.")
-        top1 = metrics.top_k(logits, labels, 1)
-        if not abs(top1 - model.test_top1) <= SAME_ACCURACY:
-            raise DataError(
-                f"{model.name}: metrics.json says test_top1 = {model.test_top1:.6f}, but its predictions give {top1:.6f}; "
-                f"they are not from one run. Run `dvc repro -f train@{model.name}`."
-            )
-
-
-def _clips_and_subsets(model: TrainedModel) -> set[str]:
-    return {f"{clip} ({subset})" for clip, subset in zip(model.clips, model.subsets, strict=True)}
-
-
 def compare(models: Sequence[TrainedModel]) -> Comparison:
     """Rank models and test every pair of them on the test clips.
 
@@ -261,35 +125,46 @@ def compare(models: Sequence[TrainedModel]) -> Comparison:
         DataError: see `check_comparable`.
     """
     check_comparable(models)
-    labels = models[0].of("test")[1]
-    right = {model.name: metrics.hits(*model.of("test"), 1) for model in models}
+    test = models[0].test
+    labels, units = test.labels, test.units
+    hits = {model.name: metrics.hits(model.test.logits, labels, 1) for model in models}
+    right = {model.name: model.predictions.right() for model in models}
     guessing = float(np.bincount(labels).max() / len(labels))
     # With a single class among the test clips, answering it is always right, and nothing can be better.
-    p_guessing = holm([better_than(int(right[model.name].sum()), len(labels), guessing) for model in models])
+    p_guessing = holm([better_than(int(hits[model.name].sum()), len(labels), guessing) for model in models])
 
-    measured = [_standing(model, int(right[model.name].sum()), p) for model, p in zip(models, p_guessing, strict=True)]
+    measured = [_standing(model, right[model.name], p) for model, p in zip(models, p_guessing, strict=True)]
     order = sorted(measured, key=lambda one: (-one["top1"], -one["mean_class"], one["parameters"], one["name"]))
     standings = tuple(Standing(rank=place, **one) for place, one in enumerate(order, start=1))
 
-    tests = [(a, b, mcnemar(right[a.name], right[b.name])) for a, b in combinations(standings, 2)]
+    names = [(a, b) for a, b in combinations(standings, 2)]
+    exact = [mcnemar(hits[a.name], hits[b.name]) for a, b in names]
+    sources = [cluster_difference(right[a.name], right[b.name], units) for a, b in names]
+    corrected = holm([test.p for test in exact]), holm([test.p for test in sources])
     pairs = tuple(
-        Pair(a.name, b.name, a.top1 - b.top1, test.only_first, test.only_second, test.p, p_holm)
-        for (a, b, test), p_holm in zip(tests, holm([test.p for *_, test in tests]), strict=True)
+        Pair(
+            a.name, b.name, a.top1 - b.top1, one.only_first, one.only_second, one.p, p_holm, other.interval, other.p, p_sources_holm
+        )
+        for (a, b), one, other, p_holm, p_sources_holm in zip(names, exact, sources, *corrected, strict=True)
     )
     return Comparison(standings, pairs, guessing, advise(standings, pairs))
 
 
-def _standing(model: TrainedModel, right: int, p_guessing: float) -> dict[str, Any]:
+def _standing(model: TrainedModel, right: NDArray[np.float64], p_guessing: float) -> dict[str, Any]:
     """A standing's fields but for its rank."""
-    logits, labels = model.of("test")
-    val_logits, val_labels = model.of("val")
+    test, val = model.test, model.val
+    by_seed = [metrics.top_k(logits, test.labels, 1) for logits in test.seed_logits]
+    top1 = float(np.mean(by_seed))
     return {
         "name": model.name,
-        "top1": right / len(labels),
-        "interval": wilson(right, len(labels)),
-        "top5": metrics.top_k(logits, labels, 5),
-        "mean_class": metrics.mean_class(logits, labels),
-        "val_top1": metrics.top_k(val_logits, val_labels, 1) if len(val_labels) else None,
+        "top1": top1,
+        "std": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else None,
+        "interval": cluster_interval(right, test.units),
+        "wilson": wilson(round(top1 * len(test.labels)), len(test.labels)),
+        "top5": metrics.top_k(test.logits, test.labels, 5),
+        "top5_interval": cluster_interval(metrics.hits(test.logits, test.labels, 5).astype(np.float64), test.units),
+        "mean_class": metrics.mean_class(test.logits, test.labels),
+        "val_top1": metrics.top_k(val.logits, val.labels, 1) if len(val.labels) else None,
         "parameters": model.parameters,
         "best_epoch": model.best_epoch,
         "epochs": model.epochs,
@@ -301,7 +176,7 @@ def advise(standings: Sequence[Standing], pairs: Sequence[Pair]) -> Advice:
     """Derive the deployment advice.
 
     - avoid: not shown to be better than always answering the most frequent class; or another model is significantly more
-      accurate (McNemar, Holm) and no larger.
+      accurate (both tests, Holm) and no larger.
     - most accurate: the first in rank; tied with it are the models that the test cannot tell from it. The cheapest of them all
       has the fewest parameters.
     - smallest: the fewest parameters.
@@ -380,6 +255,7 @@ def _model_summary(comparison: Comparison, name: str) -> dict[str, Any]:
         "top1": standing.top1,
         "top1_low": standing.interval.low,
         "top1_high": standing.interval.high,
+        **({} if standing.std is None else {"top1_std": standing.std}),
         "top5": standing.top5,
         "mean_class": standing.mean_class,
         **({} if standing.val_top1 is None else {"val_top1": standing.val_top1}),
@@ -387,6 +263,6 @@ def _model_summary(comparison: Comparison, name: str) -> dict[str, Any]:
         "parameters": standing.parameters,
         "efficiency": standing.efficiency,
         "p_guessing": standing.p_guessing,
-        "p_against_best": 1.0 if test is None else test.p_holm,
+        "p_against_best": 1.0 if test is None else test.p_both,
         "tied_with_best": test is None or not test.apart,
     }

@@ -18,10 +18,14 @@ PREDICTIONS = Path("data/predictions")
 METRICS = Path("metrics")
 SPLIT_METRICS = METRICS / "split.json"
 FRAME_METRICS = METRICS / "extract_frames.json"
+BASELINE_METRICS = METRICS / "baseline.json"
+AUDIT = METRICS / "audit.json"
 COMPARISON = METRICS / "compare.json"
 REPORT = METRICS / "report.md"
 RESULTS_CSV = METRICS / "results_table.csv"
 RESULTS_TEX = METRICS / "results_table.tex"
+CLASS_SCORES = METRICS / "per_class.csv"
+CURVES = METRICS / "curves.csv"
 
 PLOTS = Path("plots")
 

@@ -4,7 +4,7 @@ n clips, T frames, D features, K classes. The same seed gives the same weights t
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,12 @@ class TrainSettings:
     """Whether features are brought to mean 0 and deviation 1 over the training clips; the study does not."""
     clip_norm: float
     """Gradients are scaled down to this norm; 0 leaves them."""
+    seeds: Sequence[int]
+    """One training run each, of fresh weights, order of clips and dropout; added to the project's seed."""
 
     def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds must be different whole numbers from 0, at least one; got {list(self.seeds)}")
         for name in ("epochs", "batch_size", "step_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
@@ -68,6 +72,8 @@ class Epoch:
     train_top1: float
     held_out_loss: float
     held_out_top1: float
+    gradient_norm: float
+    """Mean over the epoch's steps, before gradients are scaled down."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,9 @@ class Fit:
 
     best_epoch: int
     epochs: list[Epoch]
+    """Fewer than were wanted where the loss stopped being finite."""
+    diverged_in: int | None
+    """The epoch in which it did; None where it did not."""
     seconds: float
 
 
@@ -100,7 +109,7 @@ def fit(
         on_epoch: told of each epoch at its end.
 
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite in the first epoch. Later, training ends there, with the best epoch so far.
     """
     start = time.perf_counter()
     shuffle = torch.Generator().manual_seed(seed)
@@ -110,12 +119,14 @@ def fit(
     epochs: list[Epoch] = []
     best: tuple[float, float] = (-1.0, 0.0)
     best_epoch = 0
+    diverged_in: int | None = None
     best_state: dict[str, Tensor] = {}
 
     for number in range(1, settings.epochs + 1):
         model.train()
         loss_sum = torch.zeros((), device=features.device)
         right = torch.zeros((), device=features.device, dtype=torch.long)
+        norm_sum = torch.zeros((), device=features.device)
         order = torch.from_numpy(train_rows)[torch.randperm(len(train_rows), generator=shuffle)].to(features.device)
         for step, rows in enumerate(order.split(settings.batch_size)):
             rate = learning_rate(settings, number - 1, step, steps)
@@ -126,7 +137,9 @@ def fit(
             optimiser.zero_grad()
             loss.backward()
             if settings.clip_norm:
-                nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+                norm_sum += nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+            else:
+                norm_sum += nn.utils.get_total_norm([weight.grad for weight in model.parameters() if weight.grad is not None])
             optimiser.step()
             loss_sum += loss.detach() * len(rows)  # read once an epoch: reading at each step would make a GPU wait
             right += (logits.detach().argmax(dim=1) == labels[rows]).sum()
@@ -139,22 +152,26 @@ def fit(
             right.item() / len(train_rows),
             metrics.cross_entropy(logits_held_out, held_out_labels),
             metrics.top_k(logits_held_out, held_out_labels, 1),
+            norm_sum.item() / steps,
         )
         if not np.isfinite([epoch.train_loss, epoch.held_out_loss]).all():
-            raise TrainingError(
-                f"the loss is not finite in epoch {number} (training {epoch.train_loss}, held out {epoch.held_out_loss}). "
-                f"Lower learning_rate (now {settings.learning_rate}), raise warmup_epochs (now {settings.warmup_epochs}), "
-                f"or clip gradients (clip_norm, now {settings.clip_norm})."
-            )
+            diverged_in = number
+            break
         epochs.append(epoch)
-        on_epoch(epoch)
         if (epoch.held_out_top1, -epoch.held_out_loss) > best or not best_state:
             best = (epoch.held_out_top1, -epoch.held_out_loss)
             best_epoch = number
             best_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        on_epoch(epoch)
 
+    if not epochs:
+        raise TrainingError(
+            f"the loss is not finite in the first epoch (training {epoch.train_loss}, held out {epoch.held_out_loss}). "
+            f"Lower learning_rate (now {settings.learning_rate}), raise warmup_epochs (now {settings.warmup_epochs}), "
+            f"or clip gradients (clip_norm, now {settings.clip_norm})."
+        )
     model.load_state_dict(best_state)
-    return Fit(best_epoch, epochs, time.perf_counter() - start)
+    return Fit(best_epoch, epochs, diverged_in, time.perf_counter() - start)
 
 
 def learning_rate(settings: TrainSettings, epoch: int, step: int, steps: int) -> float:

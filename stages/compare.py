@@ -1,43 +1,102 @@
-"""Compare the trained models: metrics/compare.json, a report, result tables and pictures. Reads no parameters."""
+"""Compare the trained models: metrics/compare.json, a report, tables and pictures. Reads no parameters."""
 
 import csv
-import zipfile
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from actionrec import comparison, entry, metrics, paths
-from actionrec.comparison import Setting, TrainedModel
+from actionrec import analyses, comparison, entry, metrics, paths
+from actionrec.analyses import Analyses
+from actionrec.baselines import BASELINES
+from actionrec.comparison import Comparison
 from actionrec.errors import DataError
 from actionrec.files import read_json, whole_file, write_csv, write_json, write_text
+from actionrec.frame_lookup import read_frames
 from actionrec.models import MODELS
-from actionrec.plots import confusion, curves, overview
+from actionrec.plots import confusion, curves, intervals, missed, order, overview, pareto, reliability
+from actionrec.plots.curves import History
+from actionrec.predictions import Predictions, read_predictions
 from actionrec.report import Timing, markdown, tables
+from actionrec.setting import Setting
+from actionrec.trained import TrainedModel
+
+BASELINE = "baseline"  # the stage that made their predictions
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the stages before left behind, and what follows from it."""
+
+    models: list[TrainedModel]
+    """In the order of MODELS."""
+    result: Comparison
+    setting: Setting
+    timings: dict[str, Timing]
+    histories: dict[str, History]
+    found: Analyses
 
 
 def main() -> None:
+    gathered = gather()
+    write_numbers(gathered)
+    draw(gathered)
+
+
+def gather() -> Gathered:
+    """Read and compute everything, before anything is written."""
     models = [read_model(name) for name in MODELS]
     result = comparison.compare(models)
-    setting = read_setting(models[0])
     timings = {name: read_timing(name) for name in MODELS}
+    ranked = sorted(models, key=lambda model: result.standing(model.name).rank)
+    answered = {model.name: model.predictions for model in ranked}
+    found = Analyses(
+        baselines=analyses.against_baselines(answered, *read_baselines(models[0])),
+        orders=analyses.order_of_frames(answered),
+        calibrations=analyses.calibrations(answered),
+        ensembles=analyses.combined(answered, ranked[0].name),
+        costs=analyses.costs(ranked, {name: (timing.latency_ms, timing.memory_mb) for name, timing in timings.items()}),
+        class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in ranked},
+        missed=analyses.missed_by_all(answered, models[0].class_names),
+        audit=read_json(paths.AUDIT),
+    )
     histories = {model.name: read_history(model) for model in models}
-    counts = {model.name: metrics.confusion(*model.of("test")) for model in models}
-    order = [standing.name for standing in result.standings]
+    return Gathered(models, result, read_setting(models[0]), timings, histories, found)
 
-    write_json(paths.COMPARISON, comparison.summary(result, setting, list(MODELS)))
-    write_text(paths.REPORT, markdown.report(result, setting, timings, counts[order[0]]))
+
+def write_numbers(gathered: Gathered) -> None:
+    """Write compare.json, the report and the tables."""
+    result, setting, found, timings = gathered.result, gathered.setting, gathered.found, gathered.timings
+    first = next(model for model in gathered.models if model.name == result.standings[0].name)
+    counts = metrics.confusion(first.test.logits, first.test.labels)
+    write_json(paths.COMPARISON, {**comparison.summary(result, setting, list(MODELS)), **analyses.summary(found)})
+    write_text(paths.REPORT, markdown.report(result, setting, timings, counts, found, gathered.models))
     write_csv(paths.RESULTS_CSV, tables.CSV_HEADER, tables.csv_rows(result, setting, timings))
     write_text(paths.RESULTS_TEX, tables.latex(result, setting, timings))
+    write_csv(paths.CLASS_SCORES, tables.CLASS_HEADER, tables.class_rows(found.class_scores))
+    write_csv(paths.CURVES, curves.CSV_HEADER, curves.csv_rows(gathered.histories))
 
-    seconds = {name: timing.train_seconds for name, timing in timings.items()}
+
+def draw(gathered: Gathered) -> None:
+    """Draw the pictures."""
+    result, setting, found, histories = gathered.result, gathered.setting, gathered.found, gathered.histories
+    names = [standing.name for standing in result.standings]
+    seconds = {name: timing.train_seconds for name, timing in gathered.timings.items()}
+    ends = {standing.name: standing.interval for standing in result.standings}
+    shown = read_frames(paths.FRAMES, [one.clip for one in found.missed[: missed.SHOWN]])
     pictures = {
         "model_comparison": overview.model_comparison(result, setting, seconds),
-        "all_models_grid": curves.all_models_grid(order, histories, setting),
+        "all_models_grid": curves.all_models_grid(names, histories, setting),
+        "accuracy_intervals": intervals.accuracy_intervals(result, found.baselines, found.ensembles, setting),
+        "order_of_frames": order.order_of_frames(found.orders, result.guessing, setting),
+        "reliability": reliability.reliability_diagram(found.calibrations, setting),
+        "accuracy_against_cost": pareto.accuracy_against_cost(found.costs, ends, setting),
+        "missed_by_all": missed.missed_clips(found.missed, shown, setting),
     }
-    for name in MODELS:
-        pictures[f"{name}_curves"] = curves.model_curves(name, histories[name], setting)
-        pictures[f"{name}_confusion"] = confusion.confusion_matrix(result.standing(name), counts[name], setting)
+    for model in gathered.models:
+        counts = metrics.confusion(model.test.logits, model.test.labels)
+        pictures[f"{model.name}_curves"] = curves.model_curves(model.name, histories[model.name], setting)
+        pictures[f"{model.name}_confusion"] = confusion.confusion_matrix(result.standing(model.name), counts, setting)
     for picture, png in pictures.items():
         with whole_file(paths.PLOTS / f"{picture}.png") as draft:
             draft.write_bytes(png)
@@ -47,50 +106,44 @@ def remake(name: str) -> str:
     return f"Run `dvc repro -f train@{name}` to make it again."
 
 
-def wanted(record: dict[str, Any], keys: tuple[str, ...], where: object, name: str) -> list[Any]:
+def wanted(record: dict[str, Any], keys: tuple[str, ...], where: object, step: str) -> list[Any]:
     """The values of `keys`, or an error that names all that are missing."""
     missing = [key for key in keys if key not in record]
     if missing:
-        raise DataError(f"{where}: lacks {', '.join(missing)}. {remake(name)}")
+        raise DataError(f"{where}: lacks {', '.join(missing)}. {step}")
     return [record[key] for key in keys]
 
 
 def read_model(name: str) -> TrainedModel:
     bundle_file, metrics_file = paths.model_folder(name) / "model.json", paths.model_metrics(name)
-    class_names, features, frames = wanted(read_json(bundle_file), ("class_names", "features", "frames"), bundle_file, name)
-    keys = ("test_top1", "best_epoch", "epochs", "parameters", "train_clips")
-    numbers = wanted(read_json(metrics_file), keys, metrics_file, name)
-    return TrainedModel(name, *read_predictions(name, len(class_names)), tuple(class_names), features, frames, *numbers)
+    class_names, features, sampling = wanted(
+        read_json(bundle_file), ("class_names", "features", "frames"), bundle_file, remake(name)
+    )
+    keys = ("test_top1", "best_epoch", "epochs", "parameters", "flops", "train_clips", "health", "health_notes")
+    numbers = wanted(read_json(metrics_file), keys, metrics_file, remake(name))
+    answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
+    return TrainedModel(name, answers, tuple(class_names), features, sampling, *numbers)
 
 
-def read_predictions(name: str, class_count: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Clips, labels, subsets (n,) and logits (n, K)."""
-    path = paths.predictions(name)
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            record = {key: stored[key] for key in stored.files}
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable npz file ({error}). {remake(name)}") from None
-    clips, labels, subsets, logits = wanted(record, ("clip", "label", "subset", "logits"), path, name)
-    shapes = [array.shape for array in (clips, labels, subsets, logits)]
-    if shapes != [(len(clips),)] * 3 + [(len(clips), class_count)]:
-        raise DataError(f"{path}: shapes {shapes}, not n, n, n and (n, {class_count} classes). {remake(name)}")
-    if not np.isfinite(logits).all():
-        broken = clips[~np.isfinite(logits).all(axis=1)]
-        raise DataError(f"{path}: logits of {len(broken)} clips are NaN or infinite (first: {broken[0]}); training diverged.")
-    if len(labels) and not (labels.min() >= 0 and labels.max() < class_count):
-        raise DataError(f"{path}: labels from {labels.min()} to {labels.max()}, not 0 to {class_count - 1}. {remake(name)}")
-    return clips, labels, subsets, logits
+def read_baselines(model: TrainedModel) -> tuple[dict[str, Predictions], dict[str, int]]:
+    """Predictions and parameters of each baseline, made for the same clips as the models'."""
+    step = f"Run `dvc repro -f {BASELINE}` to make it again."
+    record = read_json(paths.BASELINE_METRICS)
+    counts = wanted(record, tuple(f"{name}_parameters" for name in BASELINES), paths.BASELINE_METRICS, step)
+    answered = {name: read_predictions(paths.predictions(name), len(model.class_names), step) for name in BASELINES}
+    for name, one in answered.items():
+        if not np.array_equal(one.answers.clips, model.predictions.answers.clips):
+            raise DataError(f"{paths.predictions(name)} is about other clips than the models' predictions. {step}")
+    return answered, dict(zip(BASELINES, counts, strict=True))
 
 
 def read_timing(name: str) -> Timing:
     path = paths.model_timing(name)
-    return Timing(*wanted(read_json(path), ("train_seconds", "clips_per_second", "device"), path, name))
+    keys = ("train_seconds", "clips_per_second", "device", "latency_ms", "memory_mb")
+    return Timing(*wanted(read_json(path), keys, path, remake(name)))
 
 
-def read_history(model: TrainedModel) -> curves.History:
+def read_history(model: TrainedModel) -> History:
     logs = [read_log(model.name, f"{subset}/{what}") for subset in ("train", "held_out") for what in ("loss", "top1")]
     lengths = {len(log) for log in logs}
     if lengths != {model.epochs} or not 1 <= model.best_epoch <= model.epochs:
@@ -99,7 +152,7 @@ def read_history(model: TrainedModel) -> curves.History:
             f"{where}: logs of {sorted(lengths)} epochs, but metrics.json says {model.epochs}, "
             f"the best of them {model.best_epoch}. {remake(model.name)}"
         )
-    return curves.History(model.best_epoch, *logs)
+    return History(model.best_epoch, *logs)
 
 
 def read_log(name: str, metric: str) -> tuple[float, ...]:

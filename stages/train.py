@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-from dataclasses import dataclass
 from typing import Any
 
 # Both are read when torch starts. CUDA's matrix products are reproducible only so; and threads that wait for each other awake
@@ -12,34 +11,22 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-import torch
 from dvclive.live import Live
-from numpy.typing import NDArray
 
-from actionrec import entry, files, machine, metrics, paths, training
+from actionrec import calibration, cost, entry, files, health, machine, metrics, paths, predictions, trials
 from actionrec.bundle import Architecture, Bundle, save_bundle
-from actionrec.clips import class_names, read_clips
-from actionrec.errors import DataError, ParamsError
-from actionrec.features import FeatureSet, read_features
+from actionrec.errors import ParamsError
+from actionrec.health import Curves
 from actionrec.models import MODELS, parameter_count
+from actionrec.predictions import Answers, Predictions
 from actionrec.progress import progress
-from actionrec.recipes import read_recipe
-from actionrec.splits import SUBSETS, read_split
-from actionrec.training import Epoch
+from actionrec.recipes import Recipe, read_recipe
+from actionrec.splits import SUBSETS
+from actionrec.task import Task, read_task
+from actionrec.training import Epoch, Fit
+from actionrec.trials import Trial
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Task:
-    """Clips that have features, and which of them are for what."""
-
-    features: FeatureSet
-    labels: NDArray[np.int64]
-    """(n,), places in `class_names`."""
-    class_names: list[str]
-    rows: dict[str, NDArray[np.int64]]
-    """Subset -> places in `features`, sorted by clip."""
 
 
 def main() -> None:
@@ -50,81 +37,53 @@ def main() -> None:
     recipe = read_recipe(name)
     task = read_task()
     device = machine.device()
-    training.reproducible(recipe.seed, device)
     architecture = Architecture(name, recipe.arguments, task.features.features.shape[2], task.class_names)
-    try:
-        network = architecture.create()
-    except ValueError as error:
-        raise ParamsError(f"params.yaml: models.{name} (or model): {error}") from None
-    if recipe.train.standardise:
-        network.standardise.fit(task.features.features, task.rows["train"])
-    network.to(device)
-    features = torch.from_numpy(task.features.features).to(device)
-    labels = torch.from_numpy(task.labels).to(device)
-    held_out = "val" if len(task.rows["val"]) else "test"
+    made = train(name, task, architecture, recipe, device)
+    chosen = trials.best(made, task)
+    if chosen is not made[-1]:  # the log of an epoch a line is the saved model's
+        with log(name) as live:
+            for epoch in chosen.fit.epochs:
+                log_epoch(live, epoch)
 
-    with (
-        Live(str(paths.model_epochs(name)), dvcyaml=None, save_dvc_exp=False, report=None) as live,
-        progress(f"Training {name}", recipe.train.epochs, "epoch") as advance,
-    ):
-
-        def on_epoch(epoch: Epoch) -> None:
-            log_epoch(live, epoch)
-            advance(1)
-
-        rows = task.rows
-        fit = training.fit(network, features, labels, rows["train"], rows[held_out], recipe.train, recipe.seed, on_epoch)
-
-    logits = {
-        subset: training.predict(network, features, task.rows[subset]) for subset in ("val", "test") if len(task.rows[subset])
-    }
-    save_predictions(name, task, logits)
-    save_bundle(paths.model_folder(name), Bundle(architecture, network, task.features.source))
-    result = {
-        **{key: value for subset in reversed(logits) for key, value in accuracies(subset, logits[subset], task).items()},
-        "best_epoch": fit.best_epoch,
-        "epochs": len(fit.epochs),
-        "parameters": parameter_count(network),
-        **{f"{subset}_clips": len(task.rows[subset]) for subset in SUBSETS},
-    }
-    files.write_json(paths.model_metrics(name), result)
-    rate = len(task.rows["train"]) * len(fit.epochs) / fit.seconds
-    timing = {"train_seconds": round(fit.seconds, 3), "clips_per_second": round(rate, 1), "device": machine.device_name(device)}
-    files.write_json(paths.model_timing(name), timing)
-    logger.info("%s: test top-1 %.1f %%, epoch %d, %.1f s", name, 100 * result["test_top1"], fit.best_epoch, fit.seconds)
+    result = trials.predictions(made, chosen, task, device)
+    predictions.write_predictions(paths.predictions(name), result)
+    chosen.network.cpu()
+    fitted = calibrate(result)
+    save_bundle(paths.model_folder(name), Bundle(architecture, chosen.network, task.features.source, fitted))
+    verdict = judge(chosen.fit, task, result)
+    write_metrics(name, task, made, chosen, result, fitted, verdict)
+    write_timing(name, task, made, chosen, device)
+    top1 = metrics.top_k(result.test.logits, result.test.labels, 1)
+    logger.info("%s: test top-1 %.1f %%, epoch %d; %s: %s", name, 100 * top1, chosen.fit.best_epoch, verdict.verdict, verdict.why)
 
 
-def read_task() -> Task:
-    """Join features, labels and split; clips that could not be decoded have no features, and clips that no official list names
-    have no subset: both are left out."""
-    clips = read_clips(paths.CLIPS)
-    label_of = {clip.id: clip.label for clip in clips}
-    names = class_names(clips)
-    split = read_split(paths.SPLIT)
-    features = read_features(paths.FEATURES)
-    unknown = [clip for clip in features.clips if clip not in label_of]
-    if unknown:
-        raise DataError(f"{paths.FEATURES} has {len(unknown)} clips that {paths.CLIPS} lacks ({unknown[0]}). Run `dvc repro`.")
-    number = {name: place for place, name in enumerate(names)}
-    labels = np.array([number[label_of[clip]] for clip in features.clips], dtype=np.int64)
-    subsets = np.array([split.get(clip, "unused") for clip in features.clips])
-    rows = {subset: np.flatnonzero(subsets == subset) for subset in SUBSETS}
-    untrained = [name for name in names if not (labels[rows["train"]] == number[name]).any()]
-    if untrained:
-        raise DataError(
-            f"no training clip of {', '.join(untrained)} could be decoded; see {paths.FRAMES}/ledger.csv. "
-            "Mend those clips, or take the class out of the data set."
-        )
-    for subset in ("val", "test"):
-        if subset in split.values() and not len(rows[subset]):
-            raise DataError(f"no {subset} clip could be decoded; see {paths.FRAMES}/ledger.csv. Mend those clips.")
-    return Task(features, labels, names, rows)
+def train(name: str, task: Task, architecture: Architecture, recipe: Recipe, device: str) -> list[Trial]:
+    """Train once a seed, logging epochs as they come."""
+    made = []
+    with progress(f"Training {name}", recipe.train.epochs * len(recipe.train.seeds), "epoch") as advance:
+        for seed in recipe.train.seeds:
+            with log(name) as live:
+
+                def on_epoch(epoch: Epoch, live: Live = live) -> None:
+                    log_epoch(live, epoch)
+                    advance(1)
+
+                try:
+                    made.append(trials.run(task, architecture, recipe.train, recipe.seed, seed, device, on_epoch))
+                except ValueError as error:
+                    raise ParamsError(f"params.yaml: models.{name} (or model): {error}") from None
+    return made
+
+
+def log(name: str) -> Live:
+    return Live(str(paths.model_epochs(name)), dvcyaml=None, save_dvc_exp=False, report=None)
 
 
 def log_epoch(live: Live, epoch: Epoch) -> None:
     """Log one epoch; held out are the validation clips, or the test clips where split.validation is 0."""
     live.step = epoch.number
     live.log_metric("learning_rate", epoch.learning_rate)
+    live.log_metric("gradient_norm", epoch.gradient_norm)
     live.log_metric("train/loss", epoch.train_loss)
     live.log_metric("train/top1", epoch.train_top1)
     live.log_metric("held_out/loss", epoch.held_out_loss)
@@ -132,9 +91,65 @@ def log_epoch(live: Live, epoch: Epoch) -> None:
     live.make_summary()
 
 
-def accuracies(subset: str, logits: NDArray[np.float32], task: Task) -> dict[str, float]:
+def calibrate(result: Predictions) -> dict[str, float] | None:
+    """Fit temperature and threshold on validation clips, where there are any."""
+    val = result.val
+    if not len(val.labels):
+        return None
+    temperature = calibration.fit_temperature(val.logits, val.labels)
+    probabilities = calibration.softmax(val.logits, temperature)
+    return {"temperature": temperature, "threshold": calibration.confidence_threshold(probabilities, val.labels)}
+
+
+def judge(fit: Fit, task: Task, result: Predictions) -> health.Health:
+    """The verdict on the saved model's training."""
+    columns = ("train_loss", "train_top1", "held_out_loss", "held_out_top1", "gradient_norm")
+    last = [float("nan")] * (fit.diverged_in is not None)
+    curves = Curves(*([getattr(epoch, column) for epoch in fit.epochs] + last for column in columns))
+    held_out = result.val if task.held_out == "val" else result.test
+    guessing = float(np.bincount(held_out.labels).max() / len(held_out.labels))
+    return health.verdict(curves, len(task.class_names), guessing, len(held_out.labels), held_out.logits.argmax(axis=1))
+
+
+def write_metrics(
+    name: str,
+    task: Task,
+    made: list[Trial],
+    chosen: Trial,
+    result: Predictions,
+    fitted: dict[str, float] | None,
+    verdict: health.Health,
+) -> None:
+    """Write flat metrics: of the saved model, and over the seeds."""
+    test = result.test
+    over_seeds = [metrics.top_k(logits, test.labels, 1) for logits in test.seed_logits]
+    temperature = fitted["temperature"] if fitted else 1.0
+    frames, feature_dim = task.features.features.shape[1:]
+    record: dict[str, Any] = {
+        **accuracies("test", test),
+        **(accuracies("val", result.val) if len(result.val.labels) else {}),
+        "test_top1_mean": float(np.mean(over_seeds)),
+        **({"test_top1_std": float(np.std(over_seeds, ddof=1))} if len(made) > 1 else {}),
+        **{f"test_top1_{change}": metrics.top_k(logits, test.labels, 1) for change, logits in test.changed.items()},
+        "test_ece": calibration.expected_calibration_error(calibration.softmax(test.logits), test.labels),
+        "test_ece_calibrated": calibration.expected_calibration_error(calibration.softmax(test.logits, temperature), test.labels),
+        **(fitted or {}),
+        "best_epoch": chosen.fit.best_epoch,
+        "epochs": len(chosen.fit.epochs),
+        "seeds": len(made),
+        "best_seed": chosen.seed,
+        "parameters": parameter_count(chosen.network),
+        "flops": cost.flops(chosen.network, frames, feature_dim),
+        **{f"{subset}_clips": len(task.rows[subset]) for subset in SUBSETS},
+        "health": verdict.verdict,
+        "health_notes": [verdict.why, *verdict.notes],
+    }
+    files.write_json(paths.model_metrics(name), record)
+
+
+def accuracies(subset: str, answers: Answers) -> dict[str, float]:
     """Flat metrics of one subset, as fractions."""
-    labels = task.labels[task.rows[subset]]
+    logits, labels = answers.logits, answers.labels
     return {
         f"{subset}_top1": metrics.top_k(logits, labels, 1),
         f"{subset}_top5": metrics.top_k(logits, labels, 5),
@@ -143,19 +158,20 @@ def accuracies(subset: str, logits: NDArray[np.float32], task: Task) -> dict[str
     }
 
 
-def save_predictions(name: str, task: Task, logits: dict[str, NDArray[np.float32]]) -> None:
-    """Write clip, label, subset and logits of all held-out clips, sorted by clip."""
-    rows = np.concatenate([task.rows[subset] for subset in logits])
-    order = np.argsort(rows)  # features are sorted by clip
-    subsets = np.concatenate([np.full(len(task.rows[subset]), subset) for subset in logits])
-    arrays: dict[str, Any] = {
-        "clip": np.array([task.features.clips[row] for row in rows[order]]),
-        "label": task.labels[rows[order]],
-        "subset": subsets[order],
-        "logits": np.concatenate(list(logits.values()))[order],
+def write_timing(name: str, task: Task, made: list[Trial], chosen: Trial, device: str) -> None:
+    """Write what differs on every run: seconds of training over all seeds, and what a prediction costs."""
+    seconds = sum(trial.fit.seconds for trial in made)
+    clips = len(task.rows["train"]) * sum(len(trial.fit.epochs) for trial in made)
+    frames, feature_dim = task.features.features.shape[1:]
+    used = cost.memory(chosen.network, frames, feature_dim)
+    timing = {
+        "train_seconds": round(seconds, 3),
+        "clips_per_second": round(clips / seconds, 1),
+        "device": machine.device_name(device),
+        "latency_ms": round(cost.latency(chosen.network, frames, feature_dim), 3),
+        "memory_mb": round((used.parameter_bytes + used.activation_bytes) / 1e6, 1),
     }
-    with files.whole_file(paths.predictions(name)) as draft, draft.open("wb") as stream:
-        np.savez(stream, **arrays)
+    files.write_json(paths.model_timing(name), timing)
 
 
 if __name__ == "__main__":

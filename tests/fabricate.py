@@ -1,13 +1,18 @@
 """Fabricate what the stages before `compare` leave behind: as objects, and as files below the current folder."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from actionrec import metrics, paths, study
-from actionrec.comparison import Setting, TrainedModel
+from actionrec.baselines import BASELINES
+from actionrec.frame_order import PERTURBATIONS
 from actionrec.models import MODELS
+from actionrec.predictions import Answers, Predictions, write_predictions
+from actionrec.setting import Setting
+from actionrec.trained import TrainedModel
 
 # Share of test clips that a fabricated model gets right: a close field with one failure, as in the study.
 SKILL = {
@@ -19,6 +24,24 @@ SKILL = {
     "transformer": 0.05,
     "swin_transformer": 0.92,
 }
+AUDIT = {
+    "train_clips": 300,
+    "test_clips": 40,
+    "siblings": 0,
+    "sibling_share": 0.0,
+    "copied": 0,
+    "copied_share": 0.0,
+    "copies": [],
+    "near": {
+        "test_clips": 40,
+        "threshold": 0.98,
+        "unrelated_pairs": 1000,
+        "flagged": 1,
+        "strangers": 1,
+        "share": 0.025,
+        "top": [{"test": "a/v_1.avi", "train": "a/v_2.avi", "similarity": 0.991, "same_class": True, "sibling": False}],
+    },
+}
 PARAMETERS = {name: result.parameters for name, result in study.RESULTS.items()}
 
 
@@ -27,7 +50,7 @@ def write(path: Path, value) -> None:
     path.write_text(json.dumps(value), encoding="utf-8")
 
 
-def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMAGENET1K_V1", split=None, device="cpu"):
+def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMAGENET1K_V1", split=None, device="cpu", seeds=(0,)):
     """Write every input of the compare stage: `test` and `val` clips, classes in turn.
 
     A model answers wrongly with the next class, and its right answers are drawn clip by clip.
@@ -42,8 +65,7 @@ def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMA
         logits = rng.normal(0, 0.1, (test + val, count)).astype(np.float32)
         logits[np.arange(test + val), answers] += 3
         clips = np.array([f"{class_names[label]}/v_{place:05}.avi" for place, label in enumerate(labels)])
-        paths.PREDICTIONS.mkdir(parents=True, exist_ok=True)
-        np.savez(paths.predictions(name), clip=clips, label=labels.astype(np.int64), subset=subsets, logits=logits)
+        write_predictions(paths.predictions(name), predictions(clips, labels, subsets, logits, seeds=seeds, random=rng))
         write(
             paths.model_folder(name) / "model.json",
             {
@@ -61,12 +83,21 @@ def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMA
                 "best_epoch": max(1, epochs - order % 3),
                 "epochs": epochs,
                 "parameters": PARAMETERS[name],
+                "flops": 32 * 2 * PARAMETERS[name],
                 "train_clips": 3 * (test + val),
+                "health": "at chance" if skill[name] < 0.1 else "learned",
+                "health_notes": ["the training loss stays at ln K" if skill[name] < 0.1 else "best held-out top-1 90 %"],
             },
         )
         write(
             paths.model_timing(name),
-            {"train_seconds": 57.6 + 15 * order, "clips_per_second": 1500.0 - 100 * order, "device": device},
+            {
+                "train_seconds": 57.6 + 15 * order,
+                "clips_per_second": 1500.0 - 100 * order,
+                "device": device,
+                "latency_ms": 2.0 + 3 * order,
+                "memory_mb": 4 * PARAMETERS[name] / 1e6,
+            },
         )
         for subset, lag in (("train", 0.0), ("held_out", 0.08)):
             learned = skill[name] * (1 - np.exp(-np.arange(1, epochs + 1) / 3))
@@ -94,7 +125,24 @@ def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMA
             **(split or {}),
         },
     )
+    for name in BASELINES:
+        blind = np.where(np.arange(test + val) % 2 == 0, labels, (labels + 1) % count)
+        logits = np.eye(count, dtype=np.float32)[blind]
+        write_predictions(paths.predictions(name), predictions(clips, labels, subsets, logits, changes=()))
+    write(paths.BASELINE_METRICS, {f"{name}_parameters": 2049 * count for name in BASELINES})
+    write(paths.AUDIT, AUDIT)
     write(paths.FRAME_METRICS, {"clips": 4 * (test + val), "decoded": 4 * (test + val), "padded": 2, "failed": 0})
+
+
+def predictions(clips, labels, subsets, logits, *, seeds=(0,), changes=PERTURBATIONS, random=None):
+    """Two clips a source; each seed's logits are the saved model's and a little noise; a changed order costs half the answers."""
+    random = random or np.random.default_rng(0)
+    noise = [random.normal(0, 2.0 * (place > 0), logits.shape).astype(np.float32) for place in range(len(seeds))]
+    spoiled = {name: np.where(np.arange(len(labels))[:, None] % 2, logits, np.roll(logits, 1, axis=1)) for name in changes}
+    labels = np.asarray(labels, dtype=np.int64)
+    units = labels * len(labels) + np.arange(len(labels)) // (2 * logits.shape[1])
+    answers = Answers(np.asarray(clips), labels, units, logits, logits[None] + np.stack(noise), spoiled)
+    return Predictions(answers, np.asarray(subsets), tuple(seeds))
 
 
 def log(name, metric, values):
@@ -115,6 +163,8 @@ SETTING = Setting(
     train_clips=300,
     val_clips=10,
     test_clips=100,
+    test_sources=50,
+    seeds=1,
     sibling_share=0.0,
     clips_without_group=0,
     duplicated_clips=0,
@@ -128,7 +178,7 @@ SETTING = Setting(
 )
 
 
-def trained(name, right, *, parameters=1_000_000, classes=4, val_right=None, **changes):
+def trained(name, right, *, parameters=1_000_000, classes=4, val_right=None, units=None, **changes):
     """A model that is right on the test clips where `right` is true and says the next class elsewhere."""
     right = np.asarray(right, dtype=bool)
     val = np.asarray([] if val_right is None else val_right, dtype=bool)
@@ -136,20 +186,25 @@ def trained(name, right, *, parameters=1_000_000, classes=4, val_right=None, **c
     labels = np.concatenate([np.arange(len(right)), np.arange(len(val))]) % classes
     logits = np.zeros((len(labels), classes), dtype=np.float32)
     logits[np.arange(len(labels)), np.where(all_right, labels, (labels + 1) % classes)] = 1
+    clips = np.array([f"{place:04}.avi" for place in range(len(labels))])
+    subsets = np.array(["test"] * len(right) + ["val"] * len(val))
+    made = predictions(clips, labels, subsets, logits)
+    if units is not None:
+        made = replace(made, answers=replace(made.answers, units=np.asarray(units)))
     values = {
         "name": name,
-        "clips": np.array([f"{place:04}.avi" for place in range(len(labels))]),
-        "labels": labels.astype(np.int64),
-        "subsets": np.array(["test"] * len(right) + ["val"] * len(val)),
-        "logits": logits,
+        "predictions": made,
         "class_names": tuple("abcdefghij"[:classes]),
         "features": {"backbone": "resnet50", "weights": "random", "weights_sha256": "1234"},
         "frames": {"count": 32},
-        "test_top1": float(right.mean()),
+        "test_top1": float(right.mean()) if len(right) else 0.0,
         "best_epoch": 3,
         "epochs": 5,
         "parameters": parameters,
+        "flops": 64 * parameters,
         "train_clips": 300,
+        "health": "learned",
+        "health_notes": ("best held-out top-1 90 %",),
     }
     return TrainedModel(**{**values, **changes})
 

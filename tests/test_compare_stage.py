@@ -30,7 +30,8 @@ def test_it_writes_what_the_contract_names_and_the_same_bytes_again():
     fabricate.results(CLASSES)
     compare.main()
     first = outputs()
-    pictures = {f"plots/{name}.png" for name in ("model_comparison", "all_models_grid")}
+    overviews = ("model_comparison", "all_models_grid", "accuracy_intervals", "accuracy_against_cost", "order_of_frames")
+    pictures = {f"plots/{name}.png" for name in (*overviews, "reliability", "missed_by_all")}
     pictures |= {f"plots/{model}_{what}.png" for model in MODELS for what in ("curves", "confusion")}
     assert pictures == {path for path in first if path.startswith("plots/")}
     assert {"metrics/compare.json", "metrics/report.md", "metrics/results_table.csv", "metrics/results_table.tex"} <= set(first)
@@ -49,7 +50,8 @@ def test_it_writes_what_the_contract_names_and_the_same_bytes_again():
     assert [row["model"] for row in rows] == sorted(MODELS, key=lambda name: summary["models"][name]["rank"])
 
     # New timings change the report, never compare.json.
-    fabricate.write(paths.model_timing("gru"), {"train_seconds": 9999.0, "clips_per_second": 1.0, "device": "cpu"})
+    slow = {"train_seconds": 9999.0, "clips_per_second": 1.0, "device": "cpu", "latency_ms": 500.0, "memory_mb": 80.0}
+    fabricate.write(paths.model_timing("gru"), slow)
     compare.main()
     second = outputs()
     different = {path for path in first if first[path] != second[path]}
@@ -58,12 +60,33 @@ def test_it_writes_what_the_contract_names_and_the_same_bytes_again():
         "metrics/results_table.csv",
         "metrics/results_table.tex",
         "plots/model_comparison.png",
+        "plots/accuracy_against_cost.png",
     }
+
+
+def test_several_seeds_give_a_mean_and_a_deviation():
+    fabricate.results(CLASSES, seeds=(0, 1, 2))
+    compare.write_numbers(compare.gather())
+    gru = json.loads(paths.COMPARISON.read_text())["models"]["gru"]
+    assert gru["top1_std"] > 0
+    assert "± seeds" in paths.REPORT.read_text()
+    assert "3 training runs a model" in paths.REPORT.read_text()
+
+
+def test_every_model_is_read_against_both_baselines_and_with_its_frames_in_other_orders():
+    fabricate.results(CLASSES)
+    compare.write_numbers(compare.gather())
+    summary = json.loads(paths.COMPARISON.read_text())
+    assert {(gain["model"], gain["baseline"]) for gain in summary["gains"]} == {
+        (model, baseline) for model in MODELS for baseline in ("mean_pool", "middle_frame")
+    }
+    assert {row["model"] for row in summary["order_of_frames"]} == set(MODELS)
+    assert [one["name"] for one in summary["ensembles"]] == ["all", "best pair", "best triple"]
 
 
 def test_without_validation_the_report_says_so():
     fabricate.results(("a$_", "b|*"), test=20, val=0, epochs=1, split={"protocol": "random"})
-    compare.main()
+    compare.write_numbers(compare.gather())
     assert "**The epoch was chosen on the test clips**" in paths.REPORT.read_text()
     summary = json.loads(paths.COMPARISON.read_text())
     assert summary["epoch_chosen_on"] == "test"
@@ -93,13 +116,17 @@ def nan_logits():
         (lambda: paths.predictions("gru").unlink(), "data/predictions/gru.npz is missing. Run `dvc repro`"),
         (lambda: paths.predictions("gru").write_bytes(b"PK\x03\x04 cut"), "data/predictions/gru.npz: not a readable npz file"),
         (lambda: store(label=np.full(56, 6)), "data/predictions/gru.npz: labels from 6 to 6, not 0 to 5"),
-        (lambda: store(logits=np.zeros((56, 5), dtype=np.float32)), "not n, n, n and (n, 6 classes)"),
+        (lambda: store(logits=np.zeros((56, 5), dtype=np.float32)), "shapes do not fit n clips and 6 classes"),
+        (lambda: store(seeds=np.array([7])), "gru and simple_rnn were trained with different seeds ((7,) and (0,))"),
+        (lambda: store(unit=np.arange(56)), "gru and simple_rnn disagree about the true class or the source of"),
+        (lambda: paths.predictions("mean_pool").unlink(), "data/predictions/mean_pool.npz is missing. Run `dvc repro`"),
+        (lambda: spoil(paths.BASELINE_METRICS, lambda old: {}), "metrics/baseline.json: lacks mean_pool_parameters"),
         (lambda: store(logits=nan_logits()), "logits of 1 clips are NaN or infinite (first: wave/v_00003.avi)"),
         (lambda: store(clip=np.array(["x"] * 56)), "gru and simple_rnn have predictions for different clips"),
         (lambda: store(clip=np.array([{}] * 56, dtype=object)), "data/predictions/gru.npz: not a readable npz file"),
         (
             lambda: spoil(paths.model_metrics("gru"), lambda old: {"test_top1": 1}),
-            "metrics/gru/metrics.json: lacks best_epoch, epochs, parameters, train_clips. Run `dvc repro -f train@gru`",
+            "metrics/gru/metrics.json: lacks best_epoch, epochs, parameters, flops, train_clips, health, health_notes. Run `dvc",
         ),
         (
             lambda: spoil(paths.model_metrics("gru"), lambda old: {**old, "epochs": 9}),

@@ -3,18 +3,21 @@ import json
 
 import numpy as np
 import pytest
-from fabricate import SETTING, first_right, trained
+from fabricate import SETTING, first_right, predictions, trained
 
 from actionrec import comparison
 from actionrec.comparison import compare
 from actionrec.errors import DataError
+from actionrec.setting import Setting
 
 
 def test_ranking_is_by_top1_then_mean_class_then_parameters():
     # All have 3 of 4 right: `a` 3 of 3 and 0 of 1 in the two classes, `b` and `c` 2 of 3 and 1 of 1.
-    uneven = {"labels": np.array([0, 0, 0, 1]), "clips": np.array(list("wxyz"))}
-    a = trained("a", [1, 1, 1, 0], logits=np.eye(4, dtype=np.float32)[[0, 0, 0, 2]], **uneven)
-    b = trained("b", [1, 1, 0, 1], logits=np.eye(4, dtype=np.float32)[[0, 0, 2, 1]], **uneven)
+    def uneven(name, answers):
+        logits = np.eye(4, dtype=np.float32)[answers]
+        return trained(name, [1, 1, 1, 0], predictions=predictions(list("wxyz"), [0, 0, 0, 1], ["test"] * 4, logits))
+
+    a, b = uneven("a", [0, 0, 0, 2]), uneven("b", [0, 0, 2, 1])
     c = dataclasses.replace(b, name="c", parameters=10)
     result = compare([a, b, c])
     assert [one.name for one in result.standings] == ["c", "b", "a"]
@@ -35,7 +38,8 @@ def test_standing_holds_what_the_clips_say():
     assert one.top1 == 0.96
     assert one.val_top1 == 0.5
     assert one.efficiency == pytest.approx(48)
-    assert 0.90 < one.interval.low < 0.96 < one.interval.high < 0.99
+    assert 0.90 < one.wilson.low < 0.96 < one.wilson.high < 0.99
+    assert 0.85 < one.interval.low < 0.96 < one.interval.high < 1
 
 
 def test_pairs_are_tested_on_the_same_clips_and_corrected_for_all_of_them():
@@ -45,7 +49,7 @@ def test_pairs_are_tested_on_the_same_clips_and_corrected_for_all_of_them():
     assert pair.difference == pytest.approx(0.08)
     assert pair.p == pytest.approx(2 / 2**8)
     assert pair.p_holm == pytest.approx(2 * pair.p)  # a against c is smaller still, then this one, then b against c
-    assert pair.verdict == "a is better"
+    assert pair.p_both == max(pair.p_holm, pair.p_sources_holm)
     assert result.pair("b", "c").verdict == "tie"
     assert len(result.pairs) == 3
 
@@ -107,30 +111,35 @@ def test_validation_may_choose_another_model():
         ),
         ({"frames": {"count": 16}}, "b and a were trained on different frames (count: 16 and 32)"),
         (
-            {"clips": np.array(["0000.avi", "0001.avi", "0002.avi", "new.avi"])},
+            {"clips": ["0000.avi", "0001.avi", "0002.avi", "new.avi"]},
             "b and a have predictions for different clips (4 and 4; not in both: 0003.avi (test), new.avi (test))",
         ),
-        ({"subsets": np.array(["test", "test", "test", "val"])}, "not in both: 0003.avi (test), 0003.avi (val)"),
-        ({"labels": np.array([0, 1, 2, 2])}, "b and a disagree about the true class of 0003.avi (2 and 3)"),
+        ({"subsets": ["test", "test", "test", "val"]}, "not in both: 0003.avi (test), 0003.avi (val)"),
+        ({"labels": [0, 1, 2, 2]}, "b and a disagree about the true class or the source of 0003.avi (2 and 3)"),
         ({"test_top1": 0.5}, "b: metrics.json says test_top1 = 0.500000, but its predictions give 0.750000"),
     ],
 )
 def test_models_that_cannot_be_compared_are_refused(change, message):
     a = trained("a", [1, 1, 1, 0])
+    answers = a.predictions.answers
+    parts = {"clips": answers.clips, "labels": answers.labels, "subsets": a.predictions.subsets, "logits": answers.logits}
+    b = dataclasses.replace(a, name="b", **{key: value for key, value in change.items() if key not in parts})
+    if parts.keys() & change.keys():
+        b = dataclasses.replace(b, predictions=predictions(**{**parts, **change}))
     with pytest.raises(DataError) as error:
-        compare([a, dataclasses.replace(a, name="b", **change)])
+        compare([a, b])
     assert message in str(error.value)
     assert "Run `dvc repro" in str(error.value)
 
 
 def test_no_test_clips_is_an_error():
     with pytest.raises(DataError, match="a has no predictions for test clips"):
-        compare([trained("a", [1, 0], subsets=np.array(["val", "val"]))])
+        compare([trained("a", [], val_right=[1, 0], test_top1=1.0)])
 
 
 def test_summary_is_json_without_nothing_and_without_timings():
     models = [trained("a", first_right(90)), trained("b", first_right(20))]
-    setting = comparison.Setting.of(
+    setting = Setting.of(
         models[0],
         {
             "dataset": "sample",
@@ -160,3 +169,14 @@ def test_summary_is_json_without_nothing_and_without_timings():
 def test_the_protocol_in_one_line_tells_which_official_list():
     official = dataclasses.replace(SETTING, protocol="official", fold=2)
     assert official.phrase == "sample, official split 2, 100 test clips"
+
+
+def test_a_difference_needs_both_tests():
+    """20 clips apart, all in one direction: McNemar is sure; but they come from two sources, which proves nothing."""
+    right, wrong = np.ones(100, dtype=bool), np.arange(100) >= 20
+    spread, lumped = np.arange(100) // 2, np.where(np.arange(100) < 20, np.arange(100) % 2, np.arange(100) // 2)
+    apart = compare([trained("a", right, units=spread), trained("b", wrong, units=spread)]).pair("a", "b")
+    alike = compare([trained("a", right, units=lumped), trained("b", wrong, units=lumped)]).pair("a", "b")
+    assert (apart.verdict, alike.verdict) == ("a is better", "tie")
+    assert alike.p_holm < 0.001
+    assert alike.p_sources_holm > 0.05

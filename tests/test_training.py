@@ -23,6 +23,7 @@ SETTINGS = TrainSettings(
     warmup_epochs=0.0,
     clip_norm=0.0,
     standardise=True,
+    seeds=[0],
 )
 CLASS_COUNT, FRAMES, FEATURE_DIM = 3, 5, 4
 
@@ -280,21 +281,41 @@ def test_a_loss_that_is_not_finite_stops_with_advice(toy):
     with pytest.raises(TrainingError) as caught:
         run(Mean(), (broken, labels, train, held_out), on_epoch=told.append)
     assert str(caught.value) == (
-        "the loss is not finite in epoch 1 (training nan, held out nan). Lower learning_rate (now 0.01), "
+        "the loss is not finite in the first epoch (training nan, held out nan). Lower learning_rate (now 0.01), "
         "raise warmup_epochs (now 0.0), or clip gradients (clip_norm, now 0.0)."
     )
     assert told == []
 
 
-def test_a_later_epoch_that_diverges_is_named(toy):
+def test_a_later_epoch_that_diverges_ends_training_with_the_best_epoch_before(toy):
     model = Mean()
 
     def spoil(epoch):
         if epoch.number == 2:
             nn.init.constant_(model.fc.weight, math.inf)
 
-    with pytest.raises(TrainingError, match="not finite in epoch 3"):
-        run(model, toy, on_epoch=spoil)
+    done = run(model, toy, on_epoch=spoil)
+    assert done.diverged_in == 3
+    assert [epoch.number for epoch in done.epochs] == [1, 2]
+    assert done.best_epoch in (1, 2)
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.01])
+def test_the_gradients_norm_is_told_as_it_was_before_clipping(toy, clip_norm):
+    first = run(Mean(), toy, with_(epochs=1, clip_norm=clip_norm, batch_size=1000)).epochs[0]
+    torch.manual_seed(0)
+    model = Mean()
+    features, labels, train, _ = toy
+    nn.functional.cross_entropy(model(features[train].float()), labels[train]).backward()
+    wanted = math.sqrt(sum(weight.grad.square().sum().item() for weight in model.parameters()))
+    assert first.gradient_norm == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [[], [0, 0], [-1]])
+def test_seeds_are_different_whole_numbers(seeds):
+    with pytest.raises(ValueError, match="seeds must be different whole numbers from 0, at least one"):
+        with_(seeds=seeds)
 
 
 def test_prediction_keeps_the_order_of_rows_and_drops_nothing():

@@ -1,6 +1,6 @@
 """Loss and top-1 over the epochs of training, for one model and for all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from actionrec.comparison import Setting
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.report import shorten
+from actionrec.setting import Setting
 
 COLUMNS = 4  # of the grid of all models
 
@@ -25,6 +25,17 @@ class History:
     train_top1: tuple[float, ...]
     held_loss: tuple[float, ...]  # of the clips that the epoch was chosen on
     held_top1: tuple[float, ...]
+
+
+CSV_HEADER = ("model", "epoch", "train_loss", "train_top1", "held_out_loss", "held_out_top1")
+
+
+def csv_rows(histories: Mapping[str, History]) -> Iterator[list[str | int | float]]:
+    """Rows under CSV_HEADER, for charts of all models in one."""
+    for model, history in histories.items():
+        curves = zip(history.train_loss, history.train_top1, history.held_loss, history.held_top1, strict=True)
+        for epoch, values in enumerate(curves, start=1):
+            yield [model, epoch, *values]
 
 
 def model_curves(name: str, history: History, setting: Setting) -> bytes:

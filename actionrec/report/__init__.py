@@ -10,16 +10,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timing:
-    """One model's training."""
+    """What one model takes to train and to use."""
 
     train_seconds: float
+    """Over all seeds."""
     clips_per_second: float
     device: str
+    latency_ms: float
+    """Of a prediction for one clip, on a CPU, from features on."""
+    memory_mb: float
+    """Of the same."""
 
 
 def percent(share: float) -> str:
     """A share from 0 to 1 as a percentage with one decimal."""
     return f"{100 * share:.1f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value with three decimals."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def shorten(name: str, limit: int) -> str:

@@ -6,9 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec import study
-from actionrec.comparison import Comparison, Setting, chosen_by_validation
-from actionrec.report import Timing, escape_markdown, percent, shorten, table
+from actionrec.analyses import Analyses
+from actionrec.comparison import Comparison, chosen_by_validation
+from actionrec.report import Timing, analyses, errors, escape_markdown, p_value, percent, table
+from actionrec.report.wording import clean, listed, protocol
+from actionrec.setting import Setting
 from actionrec.statistics import SIGNIFICANCE
+from actionrec.trained import TrainedModel
 
 CONFUSED_PAIRS = 5  # of the best model, in the report
 PROTOCOLS = {
@@ -18,11 +22,14 @@ PROTOCOLS = {
 }
 
 
-def p_value(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def report(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing], confusion: NDArray[np.int64]) -> str:
+def report(
+    comparison: Comparison,
+    setting: Setting,
+    timings: Mapping[str, Timing],
+    confusion: NDArray[np.int64],
+    found: Analyses,
+    models: Sequence[TrainedModel],
+) -> str:
     """Write report.md.
 
     Args:
@@ -30,32 +37,32 @@ def report(comparison: Comparison, setting: Setting, timings: Mapping[str, Timin
         setting: what the numbers hold for.
         timings: of every model.
         confusion: (K, K) counts of the best model.
+        found: what else was asked of the models.
+        models: for the verdicts on their training.
     """
+    best = comparison.standings[0].name
     sections = [
         _opening(comparison, setting),
         _results(comparison, setting),
         _findings(comparison, setting),
         _advice(comparison),
+        analyses.baselines(found.baselines, comparison, setting),
+        analyses.order(found.orders, setting),
+        analyses.health(models),
+        errors.audit(found.audit, setting),
+        analyses.ensembles(found.ensembles, comparison, setting),
+        analyses.cost(found.costs, setting),
         _training_time(comparison, setting, timings),
         *([_against_study(comparison, setting)] if study.is_its_data_set(setting.dataset) else []),
+        analyses.calibration(found.calibrations, setting),
         _errors(comparison, setting, confusion),
+        errors.class_scores(found.class_scores[best], best, setting),
+        errors.missed(found.missed, setting),
         _pairs(comparison, setting),
         _data(setting),
         _pictures(comparison),
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def _protocol(setting: Setting) -> str:
-    return f"Protocol: {escape_markdown(setting.phrase)}."
-
-
-def _class(name: str) -> str:
-    return escape_markdown(shorten(name, 60))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _opening(comparison: Comparison, setting: Setting) -> str:
@@ -96,8 +103,8 @@ def _warnings(comparison: Comparison, setting: Setting) -> list[str]:
     if setting.top5_is_trivial:
         notes.append(f"With {len(setting.class_names)} classes, top-5 is 100 % for any model and says nothing.")
     if setting.classes_without_test_clips:
-        names = [_class(name) for name in setting.classes_without_test_clips]
-        shown = _listed(names) if len(names) <= 10 else f"{', '.join(names[:10])} and {len(names) - 10} more"
+        names = [clean(name) for name in setting.classes_without_test_clips]
+        shown = listed(names) if len(names) <= 10 else f"{', '.join(names[:10])} and {len(names) - 10} more"
         notes.append(f"No test clips, so nothing is known about: {shown}.")
     if setting.clips_without_group:
         notes.append(
@@ -112,11 +119,13 @@ def _warnings(comparison: Comparison, setting: Setting) -> list[str]:
 
 def _results(comparison: Comparison, setting: Setting) -> str:
     with_val = comparison.standings[0].val_top1 is not None
-    header = ["#", "model", "top-1 %", "95 % interval", "top-5 %", "mean class %"]
+    several = comparison.standings[0].std is not None
+    header = ["#", "model", "top-1 %", *(["± seeds"] if several else []), "95 % interval", "Wilson", "top-5 %", "mean class %"]
     header += [*(["val top-1 %"] if with_val else []), "parameters", "top-1 % / M", "best epoch"]
     rows = []
     for one in comparison.standings:
-        row = [str(one.rank), one.name, percent(one.top1), f"{percent(one.interval.low)}–{percent(one.interval.high)}"]
+        row = [str(one.rank), one.name, percent(one.top1), *([] if one.std is None else [percent(one.std)])]
+        row += [f"{percent(ends.low)}–{percent(ends.high)}" for ends in (one.interval, one.wilson)]
         row += [percent(one.top5), percent(one.mean_class)]
         row += [percent(one.val_top1)] if one.val_top1 is not None else []
         row += [f"{one.parameters:,}", f"{one.efficiency:.1f}", f"{one.best_epoch} of {one.epochs}"]
@@ -124,10 +133,13 @@ def _results(comparison: Comparison, setting: Setting) -> str:
     return "\n\n".join(
         [
             "## Results",
-            _protocol(setting),
+            protocol(setting),
             table(header, rows, "rl" + "r" * (len(header) - 2)),
-            "Ranked by top-1 on the test clips, then mean class, then fewer parameters. Interval: Wilson. Mean class: every "
-            "class counts alike. Top-1 % / M: efficiency, top-1 percent for each million of parameters. Always answering the most "
+            "Ranked by top-1 on the test clips, then mean class, then fewer parameters. "
+            + ("Top-1: mean and deviation over the seeds; the rest is of the saved model. " if several else "")
+            + f"95 % interval: from a bootstrap of the {setting.test_sources:,} sources that the test clips come from. Wilson: "
+            "as if clips of one source were independent. Mean class: every class counts alike. "
+            " Top-1 % / M: efficiency, top-1 percent for each million of parameters. Always answering the most "
             f"frequent class: {percent(comparison.guessing)} %.",
         ]
     )
@@ -139,11 +151,11 @@ def _findings(comparison: Comparison, setting: Setting) -> str:
     behind = [pair.b for pair in apart if pair.a == first.name]
     points = []
     if advice.tied:
-        points.append(f"**Tie at the top**: the test cannot tell {_listed([first.name, *advice.tied])} apart.")
+        points.append(f"**Tie at the top**: the test cannot tell {listed([first.name, *advice.tied])} apart.")
     if behind:
-        points.append(f"**{first.name}** is significantly more accurate than {_listed(behind)}.")
+        points.append(f"**{first.name}** is significantly more accurate than {listed(behind)}.")
     beaten = {one.name: [pair.b for pair in apart if pair.a == one.name] for one in comparison.standings[1:]}
-    others = [f"{name} over {_listed(worse)}" for name, worse in beaten.items() if worse]
+    others = [f"{name} over {listed(worse)}" for name, worse in beaten.items() if worse]
     if others:
         points.append(f"Other significant differences: {'; '.join(others)}.")
     if not apart:
@@ -152,12 +164,18 @@ def _findings(comparison: Comparison, setting: Setting) -> str:
     honest = "The first place was itself chosen on the test clips, so its accuracy is a little optimistic."
     if by_validation:
         scores = [f"{name} ({percent(comparison.standing(name).top1)} % on test)" for name in by_validation]
-        honest += f" Validation accuracy alone, which never saw them, is highest for {_listed(scores)}."
+        honest += f" Validation accuracy alone, which never saw them, is highest for {listed(scores)}."
     points.append(honest)
     points.append(
-        f"Significant: exact McNemar test on the {setting.test_clips:,} test clips, Holm-corrected over all "
-        f"{len(comparison.pairs)} pairs, p < {SIGNIFICANCE}. One training run a model: another seed may order them otherwise. "
-        "Clips from one source video are alike, yet intervals and tests take clips as independent: both are too sure."
+        f"Significant: p < {SIGNIFICANCE} in two tests, each Holm-corrected over all {len(comparison.pairs)} pairs: exact McNemar "
+        f"on the {setting.test_clips:,} test clips, and a paired test that exchanges two models on whole sources "
+        f"({setting.test_sources:,}), as clips of one source are right or wrong together. "
+        + (
+            "One training run a model: another seed may order them otherwise (`train.seeds`)."
+            if setting.seeds == 1
+            else f"{setting.seeds} training runs a model: the test on sources is about their mean, McNemar about the saved ones."
+        )
+        + " [docs/protocols.md](../docs/protocols.md) explains these."
     )
     return "## What the numbers allow to say\n\n" + "\n".join(f"- {point}" for point in points)
 
@@ -172,7 +190,7 @@ def _advice(comparison: Comparison) -> str:
     points = [f"**Most accurate: {advice.most_accurate}** ({described(advice.most_accurate)})"]
     if advice.tied:
         cheapest = "it" if advice.cheapest_tied == advice.most_accurate else f"**{advice.cheapest_tied}**"
-        points[0] += f": a tie with {_listed(advice.tied)}, of which {cheapest} is the cheapest"
+        points[0] += f": a tie with {listed(advice.tied)}, of which {cheapest} is the cheapest"
     smallest = f"**Smallest: {advice.smallest}** ({described(advice.smallest)})"
     test = comparison.against_first(advice.smallest)
     if test is not None:
@@ -183,7 +201,7 @@ def _advice(comparison: Comparison) -> str:
     by_reason: dict[str, list[str]] = {}
     for name, reason in advice.avoid.items():
         by_reason.setdefault(reason, []).append(name)
-    points += [f"**Avoid: {_listed(names)}**: {reason}" for reason, names in by_reason.items()] or ["**Avoid:** none"]
+    points += [f"**Avoid: {listed(names)}**: {reason}" for reason, names in by_reason.items()] or ["**Avoid:** none"]
     all_avoided = len(advice.avoid) == len(comparison.standings)
     return "\n\n".join(
         [
@@ -214,7 +232,7 @@ def _training_time(comparison: Comparison, setting: Setting, timings: Mapping[st
     if len({timings[name].device for name in order}) > 1:
         notes += " **The models were trained on different devices: do not compare their times.**"
     header = ["model", "training s", "clips/s", "device"]
-    return f"## Training time\n\n{_protocol(setting)}\n\n{table(header, rows, 'lrrl')}\n\n{notes}"
+    return f"## Training time\n\n{protocol(setting)}\n\n{table(header, rows, 'lrrl')}\n\n{notes}"
 
 
 def _against_study(comparison: Comparison, setting: Setting) -> str:
@@ -239,7 +257,7 @@ def _against_study(comparison: Comparison, setting: Setting) -> str:
     return "\n\n".join(
         [
             "## Beside the study",
-            f"{_protocol(setting)}  \nThe study's protocol: {study.PROTOCOL}; {study.DEVICE}. Source: {study.SOURCE}.",
+            f"{protocol(setting)}  \nThe study's protocol: {study.PROTOCOL}; {study.DEVICE}. Source: {study.SOURCE}.",
             table(header, rows, "lrrrrrrr"),
             f"About {100 * study.TEST_CLIPS_WITH_SIBLING_IN_TRAINING:.1f} % of the study's test clips have a sibling from the "
             f"same source video in training (here: {percent(setting.sibling_share)} %), which raises its numbers. A difference "
@@ -265,7 +283,7 @@ def _errors(comparison: Comparison, setting: Setting, confusion: NDArray[np.int6
         if wrong[true, said]
     ]
     body = table(["true class", "taken for", "test clips"], rows, "llr") if rows else "None: every test clip is right."
-    return f"## Commonest errors of {best}\n\n{_protocol(setting)}\n\n{body}"
+    return f"## Commonest errors of {best}\n\n{protocol(setting)}\n\n{body}"
 
 
 def _pairs(comparison: Comparison, setting: Setting) -> str:
@@ -274,16 +292,18 @@ def _pairs(comparison: Comparison, setting: Setting) -> str:
             pair.a,
             pair.b,
             f"{100 * pair.difference:+.1f}",
+            f"{100 * pair.interval.low:+.1f} to {100 * pair.interval.high:+.1f}",
             str(pair.only_a_right),
             str(pair.only_b_right),
-            p_value(pair.p),
             p_value(pair.p_holm),
+            p_value(pair.p_sources_holm),
             pair.verdict,
         ]
         for pair in comparison.pairs
     ]
-    header = ["a", "b", "a − b, points", "only a right", "only b right", "p", "p (Holm)", "verdict"]
-    return f"## All pairs\n\n{_protocol(setting)}\n\n{table(header, rows, 'llrrrrrl')}"
+    header = ["a", "b", "a − b, points", "95 % interval", "only a right", "only b right", "p McNemar", "p sources", "verdict"]
+    note = "Both p-values are Holm-corrected over all pairs. Interval: of the difference, from whole sources, not corrected."
+    return f"## All pairs\n\n{protocol(setting)}\n\n{table(header, rows, 'llrrrrrrl')}\n\n{note}"
 
 
 def _data(setting: Setting) -> str:
@@ -296,13 +316,17 @@ def _data(setting: Setting) -> str:
         ["test clips", f"{setting.test_clips:,}"],
         ["test clips with a known sibling in training", f"{percent(setting.sibling_share)} %"],
     ]
-    return f"## Data\n\n{_protocol(setting)}\n\n{table(['what', 'count'], rows, 'lr')}"
+    return f"## Data\n\n{protocol(setting)}\n\n{table(['what', 'count'], rows, 'lr')}"
 
 
 def _pictures(comparison: Comparison) -> str:
     lines = [
         "## Pictures",
         "![All models: top-1, top-5, training time, parameters](../plots/model_comparison.png)",
+        "![Top-1 with intervals, ties, ensembles and baselines](../plots/accuracy_intervals.png)",
+        "![Accuracy against operations and latency](../plots/accuracy_against_cost.png)",
+        "![Frames shuffled, reversed, repeated](../plots/order_of_frames.png)",
+        "![Confidence against accuracy](../plots/reliability.png)",
         "![Training curves of all models](../plots/all_models_grid.png)",
         "\n".join(
             f"- {one.name}: [curves](../plots/{one.name}_curves.png), [confusion matrix](../plots/{one.name}_confusion.png)"

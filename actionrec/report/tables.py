@@ -1,9 +1,11 @@
-"""The results table as CSV for spreadsheets and as LaTeX for papers."""
+"""The results table as CSV for spreadsheets and as LaTeX for papers, and each class's scores as CSV."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from actionrec.comparison import Comparison, Setting
+from actionrec.analyses import ClassScore
+from actionrec.comparison import Comparison
 from actionrec.report import Timing, percent
+from actionrec.setting import Setting
 
 CSV_HEADER = (
     "rank",
@@ -11,6 +13,9 @@ CSV_HEADER = (
     "top1_percent",
     "top1_low_percent",
     "top1_high_percent",
+    "top1_std_percent",
+    "wilson_low_percent",
+    "wilson_high_percent",
     "top5_percent",
     "mean_class_percent",
     "val_top1_percent",
@@ -33,23 +38,28 @@ CSV_HEADER = (
 )
 
 
+CLASS_HEADER = ("model", "class", "test_clips", "precision", "recall", "f1")
+
+
 def csv_rows(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing]) -> list[list[str | int | float]]:
     """Rows under CSV_HEADER, in order of rank; a missing value is empty."""
     rows: list[list[str | int | float]] = []
     for one in comparison.standings:
-        shares = (one.top1, one.interval.low, one.interval.high, one.top5, one.mean_class)
+        top1 = (one.top1, one.interval.low, one.interval.high)
         test = comparison.against_first(one.name)
         timing = timings[one.name]
         rows.append(
             [
                 one.rank,
                 one.name,
-                *(f"{100 * share:.2f}" for share in shares),
+                *(f"{100 * share:.2f}" for share in top1),
+                "" if one.std is None else f"{100 * one.std:.2f}",
+                *(f"{100 * share:.2f}" for share in (one.wilson.low, one.wilson.high, one.top5, one.mean_class)),
                 "" if one.val_top1 is None else f"{100 * one.val_top1:.2f}",
                 one.best_epoch,
                 one.parameters,
                 f"{one.efficiency:.3f}",
-                "" if test is None else f"{test.p_holm:.4g}",
+                "" if test is None else f"{test.p_both:.4g}",
                 "yes" if test is None or not test.apart else "no",
                 f"{timing.train_seconds:.1f}",
                 f"{timing.clips_per_second:.1f}",
@@ -67,6 +77,13 @@ def csv_rows(comparison: Comparison, setting: Setting, timings: Mapping[str, Tim
     return rows
 
 
+def class_rows(scores: Mapping[str, Sequence[ClassScore]]) -> Iterator[list[str | int]]:
+    """Rows under CLASS_HEADER: every class of every model; fractions."""
+    for model, classes in scores.items():
+        for one in classes:
+            yield [model, one.name, one.clips, *(f"{share:.4f}" for share in (one.precision, one.recall, one.f1))]
+
+
 def latex(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing]) -> str:
     """Write a table for the booktabs package; the label is tab:actionrec-results.
 
@@ -78,8 +95,8 @@ def latex(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing
         "% Needs \\usepackage{booktabs}.",
         "\\begin{table}",
         "  \\centering",
-        f"  \\caption{{Test accuracy ({escape_latex(setting.phrase)}). Top-1 with 95\\,\\% Wilson interval; bold: the highest "
-        "top-1 and all that an exact McNemar test, Holm-corrected over all pairs, cannot tell from it. "
+        f"  \\caption{{Test accuracy ({escape_latex(setting.phrase)}). Top-1 with 95\\,\\% interval from a bootstrap of "
+        "sources; bold: the highest top-1 and all that two tests, Holm-corrected over all pairs, cannot tell from it. "
         f"Backbone: {escape_latex(setting.backbone)}, weights: {escape_latex(setting.weights)}.}}",
         "  \\label{tab:actionrec-results}",
         "  \\begin{tabular}{lrcrrrrr}",

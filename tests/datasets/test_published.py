@@ -184,8 +184,8 @@ def test_a_mirror_that_is_not_there_is_refused(sources, tmp_path, monkeypatch):
         bring(sources["ucf50"], raw("ucf50"))
     where = tmp_path / "nowhere"
     assert str(caught.value) == (
-        f"ACTIONREC_MIRROR is {where}, but there is no file {where}/UCF50.rar. Mend the path: it must be a RAR or ZIP archive, or a "
-        "folder that holds one of that name."
+        f"ACTIONREC_MIRROR is {where}, but there is no file {where}/UCF50.rar. Mend the path: it must be a RAR or ZIP archive, or "
+        "a folder that holds one of that name."
     )
 
 

@@ -1,0 +1,196 @@
+"""Does training give test clips away: siblings, the same bytes, and pictures that are all but the same.
+
+n clips, T frames, D features. Names tell siblings, hashes tell copies; only features tell a clip that was cut, scaled or encoded
+anew, or siblings whose names say nothing.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from actionrec.clips import Clip
+from actionrec.features import FeatureSet
+from actionrec.splits import duplicates
+
+LOWEST_THRESHOLD = 0.95  # of the similarity of near-duplicates
+DEFAULT_THRESHOLD = 0.98  # where nothing shows how similar unrelated clips are
+FALSE_ALARMS = 0.01  # test clips flagged though unrelated, as a share, if unrelated clips' similarities are as modelled
+FEWEST_PAIRS = 100  # of unrelated clips, below which their spread is not believed
+
+_BATCH = 512  # test clips at a time: 33 MB of similarities to 16,000 training clips
+_PAIRS = 500  # clips of one class and side whose similarities are looked at, evenly spaced over the class
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Clips with the same bytes that are in more than one subset."""
+
+    clips: tuple[str, ...]  # ids, sorted
+    subsets: tuple[str, ...]  # of each
+
+
+@dataclass(frozen=True)
+class NearestTraining:
+    """A test clip and the training clip that is most similar to it."""
+
+    test: str
+    train: str
+    similarity: float  # cosine, -1 to 1, rounded to 6 digits
+    same_class: bool
+    sibling: bool  # same class and group
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """Test clips whose features are all but those of a training clip."""
+
+    test_clips: int  # that have features and were compared
+    threshold: float  # of the similarity
+    unrelated_pairs: int  # that the threshold was derived from; 0: it is the default
+    flagged: int  # test clips above the threshold
+    strangers: int  # of the flagged, those whose nearest training clip is no sibling by name
+    share: float  # flagged of compared
+    top: tuple[NearestTraining, ...]  # the most similar pairs, most similar first, flagged or not
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What training gives away about the test clips."""
+
+    train_clips: int
+    test_clips: int
+    siblings: int  # test clips with a training clip of the same class and group
+    sibling_share: float
+    copied: int  # test clips with the same bytes as a training clip
+    copied_share: float
+    copies: tuple[Copies, ...]  # across any subsets
+    near: NearDuplicates | None  # none without features
+
+
+def audit(clips: Sequence[Clip], subsets: Mapping[str, str], features: FeatureSet | None = None, top: int = 20) -> Audit:
+    """Look for test clips that training gives away.
+
+    Args:
+        clips: all clips of the data set.
+        subsets: clip id -> train, val or test.
+        features: of all clips, or of those that could be decoded.
+        top: how many of the most similar pairs to return.
+
+    Raises:
+        ValueError: no test or no training clip, or none with features.
+    """
+    train = [clip for clip in clips if subsets[clip.id] == "train"]
+    test = [clip for clip in clips if subsets[clip.id] == "test"]
+    if not train or not test:
+        raise ValueError(f"an audit needs training and test clips; got {len(train)} and {len(test)}")
+    sources = {(clip.label, clip.group) for clip in train}
+    contents = {clip.sha256 for clip in train}
+    siblings = sum((clip.label, clip.group) in sources for clip in test)
+    copied = sum(clip.sha256 in contents for clip in test)
+    copies = [Copies(tuple(clip.id for clip in same), tuple(subsets[clip.id] for clip in same)) for same in duplicates(clips)]
+    return Audit(
+        train_clips=len(train),
+        test_clips=len(test),
+        siblings=siblings,
+        sibling_share=siblings / len(test),
+        copied=copied,
+        copied_share=copied / len(test),
+        copies=tuple(same for same in copies if len(set(same.subsets)) > 1),
+        near=None if features is None else near_duplicates(train, test, features, top),
+    )
+
+
+def near_duplicates(train: Sequence[Clip], test: Sequence[Clip], features: FeatureSet, top: int = 20) -> NearDuplicates:
+    """Find each test clip's most similar training clip, by the cosine of their features' means over time.
+
+    From each mean the mean over the training clips is taken first: what all clips have in common says nothing. See `threshold`
+    for what is flagged. Memory: 4 bytes for each clip and feature (160 MB for 20,000 clips), and 40 MB.
+
+    Raises:
+        ValueError: no test or no training clip has features.
+    """
+    place = {clip: row for row, clip in enumerate(features.clips)}
+    train, test = ([clip for clip in side if clip.id in place] for side in (train, test))
+    if not train or not test:
+        raise ValueError(f"no near-duplicates to look for: {len(train)} training and {len(test)} test clips have features")
+    rows = {side: np.array([place[clip.id] for clip in members]) for side, members in (("train", train), ("test", test))}
+    known = mean_over_time(features.features, rows["train"])
+    centre = known.mean(axis=0, dtype=np.float64).astype(np.float32)
+    known = _unit_length(known - centre)
+    asked = _unit_length(mean_over_time(features.features, rows["test"]) - centre)
+
+    limit, pairs = threshold(train, test, known, asked)
+    found = []
+    for start in range(0, len(test), _BATCH):
+        similar = asked[start : start + _BATCH] @ known.T
+        for clip, nearest, value in zip(test[start:], similar.argmax(axis=1), similar.max(axis=1), strict=False):
+            other = train[nearest]
+            same_class = clip.label == other.label
+            similarity = round(float(value), 6)
+            found.append(NearestTraining(clip.id, other.id, similarity, same_class, same_class and clip.group == other.group))
+    found.sort(key=lambda pair: (-pair.similarity, pair.test))
+    flagged = [pair for pair in found if pair.similarity > limit]
+    return NearDuplicates(
+        test_clips=len(test),
+        threshold=limit,
+        unrelated_pairs=pairs,
+        flagged=len(flagged),
+        strangers=sum(not pair.sibling for pair in flagged),
+        share=len(flagged) / len(test),
+        top=tuple(found[:top]),
+    )
+
+
+def threshold(
+    train: Sequence[Clip], test: Sequence[Clip], known: NDArray[np.float32], asked: NDArray[np.float32]
+) -> tuple[float, int]:
+    """Find the similarity above which a test clip and a training clip are called near-duplicates, and from how many pairs.
+
+    Unrelated clips are those of one class and different groups: as similar as different videos get. Their similarities, as
+    atanh (Fisher's z), are taken for normal, with the median as the mean and 1.4826 median absolute deviations as the standard
+    deviation, so that undiscovered copies among them (up to a quarter of the pairs or so) do not raise the threshold that is to
+    find them; a high percentile of the pairs would be a similarity of copies as soon as one pair in a thousand is one. The
+    threshold is the quantile that the most similar of m unrelated training clips exceeds with chance 0.01, m the mean number of
+    unrelated clips that a test clip is compared with, and at least 0.95, since real similarities have heavier tails than the
+    normal. With fewer than 100 unrelated pairs it is 0.98.
+
+    Args:
+        known: (training clips, D) of length 1 or 0, in the order of `train`.
+        asked: (test clips, D) likewise.
+    """
+    gathered: list[NDArray[np.float64]] = []
+    for label in sorted({clip.label for clip in test} & {clip.label for clip in train}):
+        ours, theirs = (_evenly([row for row, clip in enumerate(side) if clip.label == label]) for side in (test, train))
+        apart = np.array([test[row].group for row in ours])[:, None] != np.array([train[row].group for row in theirs])[None, :]
+        gathered.append((asked[ours] @ known[theirs].T)[apart].astype(np.float64))
+    similar = np.concatenate(gathered) if gathered else np.empty(0)
+    if len(similar) < FEWEST_PAIRS:
+        return DEFAULT_THRESHOLD, 0
+    spread = np.arctanh(np.clip(similar, -1 + 1e-7, 1 - 1e-7))
+    middle = float(np.median(spread))
+    deviation = 1.4826 * float(np.median(np.abs(spread - middle)))
+    classes, sources = Counter(clip.label for clip in train), Counter((clip.label, clip.group) for clip in train)
+    compared = max(1.0, sum(classes[clip.label] - sources[clip.label, clip.group] for clip in test) / len(test))
+    return max(LOWEST_THRESHOLD, float(np.tanh(middle + norm.isf(FALSE_ALARMS / compared) * deviation))), len(similar)
+
+
+def mean_over_time(features: NDArray[np.float16], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Mean over frames of some clips of (n, T, D): (rows, D). The order of frames changes nothing: see `actionrec.baselines`."""
+    means = np.empty((len(rows), features.shape[2]), dtype=np.float32)
+    for place, row in enumerate(rows):
+        means[place] = features[row].mean(axis=0, dtype=np.float64)
+    return means
+
+
+def _unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale rows to length 1; a row of zeros stays, and is similar to nothing."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+
+
+def _evenly(rows: list[int]) -> list[int]:
+    return rows[:: -(-len(rows) // _PAIRS)] if rows else rows

@@ -1,0 +1,49 @@
+"""Frames of single clips out of the frame store, without decoding their neighbours."""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrec.errors import DataError, VideoError
+from actionrec.frames import decode_jpeg
+
+
+def read_frames(folder: Path, clips: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
+    """Clip id -> frames (T, size, size, 3), RGB; clips that are not in the store are left out.
+
+    Raises:
+        DataError: a shard is damaged.
+    """
+    wanted = {hashlib.sha256(clip.encode()).hexdigest()[:16]: clip for clip in clips}
+    found: dict[str, NDArray[np.uint8]] = {}
+    for path in sorted(folder.glob("*.tar")) if wanted else []:
+        try:
+            with tarfile.open(path, "r:") as tar:
+                parts: dict[str, list[tarfile.TarInfo]] = {}
+                for member in tar:
+                    key = member.name.split(".", 1)[0]
+                    if key in wanted and not member.name.endswith(".json"):
+                        parts.setdefault(key, []).append(member)
+                found |= {wanted[key]: _decode(tar, members) for key, members in parts.items()}
+        except (tarfile.TarError, ValueError, EOFError, VideoError) as error:
+            raise DataError(f"{path} is damaged ({error}). Make it again: `dvc repro -f extract_frames`.") from None
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def _decode(tar: tarfile.TarFile, members: list[tarfile.TarInfo]) -> NDArray[np.uint8]:
+    pictures = []
+    for member in members:
+        stream = tar.extractfile(member)
+        contents = stream.read() if stream else b""
+        if member.name.endswith(".npy"):
+            whole: NDArray[np.uint8] = np.load(io.BytesIO(contents), allow_pickle=False)
+            return whole
+        pictures.append(decode_jpeg(contents))
+    return np.stack(pictures)

@@ -1,0 +1,221 @@
+"""How a training run went, from its curves: learned, at chance, diverged, overfitted, or still improving.
+
+A verdict is a reading of curves, not a measurement; each comes with the numbers that led to it, and with notes on what else the
+curves show. E epochs, K classes; losses in nats, so that ln K is the loss of a model that knows nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrec.statistics import SIGNIFICANCE, better_than
+
+Verdict = Literal["diverged", "at chance", "overfitted", "still improving", "learned"]
+
+DIVERGED = 2.0  # a training loss above so many ln K at the end: the model is surer and more wrong than one that knows nothing
+LOST = 0.9  # or one above ln K at the end that had been below this share of it
+UNTAUGHT = 0.98  # a training loss above this share of ln K at the end: nothing was learned, not even by heart
+CONSTANT = 0.9  # share of the held-out clips that get one and the same answer
+RISE = 0.15  # of the held-out loss above its lowest, as a share of it, that counts as overfitting ...
+RISE_NATS = 0.1  # ... and in nats: 0.01 to 0.02 is no harm
+FALL = 0.05  # of the held-out loss over the last epochs, as a share of it, that counts as still improving ...
+FALL_NATS = 0.01  # ... and in nats
+LAST = 0.25  # share of the epochs, at least 3 of them, that are the last ones
+LEAP = 1.5  # a training loss so many times the one before it, and at least RISE_NATS above it, is worth a note
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A value an epoch, in order; all of the same length."""
+
+    train_loss: Sequence[float]
+    train_top1: Sequence[float]
+    held_out_loss: Sequence[float]
+    held_out_top1: Sequence[float]
+    gradient_norm: Sequence[float] | None = None  # mean over the epoch's steps, before clipping
+
+    def __post_init__(self) -> None:
+        curves = (self.train_loss, self.train_top1, self.held_out_loss, self.held_out_top1, self.gradient_norm)
+        lengths = [len(curve) for curve in curves if curve is not None]
+        if len(set(lengths)) != 1 or not lengths[0]:
+            raise ValueError(f"wanted curves of the same length, at least one epoch; got {lengths} epochs")
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch that training keeps, from 1: the highest held-out top-1, of those the lowest loss, of those the first."""
+        kept = [(-top1, loss) for top1, loss in zip(self.held_out_top1, self.held_out_loss, strict=True)]
+        return 1 + min(range(len(kept)), key=kept.__getitem__)
+
+
+@dataclass(frozen=True)
+class Health:
+    """The verdict on a training run."""
+
+    verdict: Verdict
+    why: str  # one sentence, with numbers
+    notes: tuple[str, ...]  # what else the curves show
+
+
+def verdict(
+    curves: Curves, class_count: int, guessing: float, held_out_clips: int, answers: NDArray[np.int64] | None = None
+) -> Health:
+    """Judge a training run; the first of these that holds is the verdict.
+
+    1. diverged: a loss or gradient norm that is no number; or the training loss ends above 2 ln K; or above ln K, having been
+       below 0.9 ln K.
+    2. at chance: the best held-out top-1 is not significantly better than guessing (one-sided exact binomial, multiplied by the
+       number of epochs, as it is the best of so many). Where the held-out clips are too few for any result to be significant,
+       the training loss decides: it ends above 0.98 ln K.
+    3. overfitted: the held-out loss ends (median of the last 3 epochs) at least 15 % and 0.1 nats above its lowest, while the
+       training loss has fallen since. The epoch that is kept may well be good; the notes say where it lies.
+    4. still improving: the epoch that is kept is among the last quarter (at least 3) and the held-out loss falls over them, by a
+       straight line, by at least 5 % and 0.01 nats; unless every held-out clip is right already. Needs 4 epochs.
+    5. learned.
+
+    Args:
+        class_count: K, at least 2.
+        guessing: share of the held-out clips that are right if all get the same, most frequent class.
+        held_out_clips: those that held_out_top1 was measured on.
+        answers: (held-out clips,) the class that the kept model gives each of them, if known.
+
+    Raises:
+        ValueError: fewer than 2 classes, or no held-out clip.
+    """
+    if class_count < 2 or held_out_clips < 1:
+        raise ValueError(f"wanted at least 2 classes and 1 held-out clip; got {class_count} and {held_out_clips}")
+    notes = _notes(curves, class_count, guessing, answers)
+    checks: tuple[tuple[Verdict, str | None], ...] = (
+        ("diverged", _diverged(curves, class_count)),
+        ("at chance", _at_chance(curves, class_count, guessing, held_out_clips, answers)),
+        ("overfitted", _overfitted(curves)),
+        ("still improving", _still_improving(curves)),
+    )
+    for name, why in checks:
+        if why:
+            return Health(name, why, notes)
+    best = curves.best_epoch
+    kept = f"best held-out top-1 {_percent(curves.held_out_top1[best - 1])}, in epoch {best} of {_epochs(curves)}"
+    return Health(
+        "learned", f"{kept} (guessing: {_percent(guessing)}); the training loss ends at {curves.train_loss[-1]:.3g}", notes
+    )
+
+
+def _diverged(curves: Curves, class_count: int) -> str | None:
+    for what, curve in (
+        ("training loss", curves.train_loss),
+        ("held-out loss", curves.held_out_loss),
+        ("gradient norm", curves.gradient_norm or ()),
+    ):
+        broken = np.flatnonzero(~np.isfinite(curve))
+        if len(broken):
+            return f"the {what} is {curve[broken[0]]} in epoch {broken[0] + 1}"
+    knowing_nothing, end, lowest = float(np.log(class_count)), curves.train_loss[-1], min(curves.train_loss)
+    if end > DIVERGED * knowing_nothing:
+        return f"the training loss ends at {end:.3g}, above {DIVERGED:g} ln {class_count} = {DIVERGED * knowing_nothing:.3g}"
+    if end > knowing_nothing and lowest < LOST * knowing_nothing:
+        return f"the training loss ends at {end:.3g}, above ln {class_count} = {knowing_nothing:.3g}, having been at {lowest:.3g}"
+    return None
+
+
+def _at_chance(curves: Curves, class_count: int, guessing: float, clips: int, answers: NDArray[np.int64] | None) -> str | None:
+    epochs, end = _epochs(curves), curves.train_loss[-1]
+    share = end / float(np.log(class_count))
+    training = f"the training loss ends at {end:.3g}, {_percent(share)} of ln {class_count}"
+    if better_than(clips, clips, guessing) * epochs >= SIGNIFICANCE:  # even if all were right
+        if share > UNTAUGHT or (answers is not None and _most_frequent(answers) >= CONSTANT > guessing):
+            return f"{training}; {clips} held-out clips are too few to tell from guessing ({_percent(guessing)})"
+        return None
+    best = max(curves.held_out_top1)
+    p = min(1.0, better_than(round(best * clips), clips, guessing) * epochs)
+    if p < SIGNIFICANCE:
+        return None
+    by_heart = "" if share > UNTAUGHT else ": what was learned of the training clips does not hold for others"
+    return (
+        f"best held-out top-1 {_percent(best)} of {clips} clips is not shown to be better than guessing, {_percent(guessing)} "
+        f"(p = {p:.2g}, for the best of {epochs} epochs); {training}{by_heart}"
+    )
+
+
+def _overfitted(curves: Curves) -> str | None:
+    lowest = int(np.argmin(curves.held_out_loss))
+    least, end = curves.held_out_loss[lowest], float(np.median(curves.held_out_loss[-3:]))
+    then, now = curves.train_loss[lowest], curves.train_loss[-1]
+    if end - least < max(RISE_NATS, RISE * least) or now >= then:
+        return None
+    return (
+        f"the held-out loss ends at {end:.3g}, {_percent((end - least) / least)} above its lowest, {least:.3g} in epoch "
+        f"{lowest + 1}, while the training loss fell from {then:.3g} to {now:.3g}"
+    )
+
+
+def _still_improving(curves: Curves) -> str | None:
+    epochs = _epochs(curves)
+    window = max(3, int(np.ceil(LAST * epochs)))
+    best = curves.best_epoch
+    if epochs < 4 or best <= epochs - window or max(curves.held_out_top1) == 1:
+        return None
+    slope, start = np.polyfit(np.arange(window), curves.held_out_loss[-window:], 1)
+    fall = -float(slope) * (window - 1)
+    if fall < max(FALL_NATS, FALL * float(start)):
+        return None
+    return (
+        f"the best epoch is {best} of {epochs}, and over the last {window} the held-out loss falls by {fall:.2g}, "
+        f"{_percent(fall / float(start))}: more epochs should help"
+    )
+
+
+def _notes(curves: Curves, class_count: int, guessing: float, answers: NDArray[np.int64] | None) -> tuple[str, ...]:
+    notes = []
+    train, held_out, best = curves.train_loss, curves.held_out_loss, curves.best_epoch
+    if train[-1] > UNTAUGHT * np.log(class_count):
+        notes.append(f"the training loss ends at {train[-1]:.3g}, not below ln {class_count} = {np.log(class_count):.3g} by 2 %")
+    if answers is not None and len(answers):
+        named = len(np.unique(answers))
+        if _most_frequent(answers) >= CONSTANT > guessing:
+            notes.append(f"{_percent(_most_frequent(answers))} of the held-out clips get the same answer")
+        elif named <= class_count / 2 and len(answers) >= class_count:
+            notes.append(f"only {named} of {class_count} classes are ever the answer")
+    if _overfitted(curves):
+        lowest = int(np.argmin(held_out))
+        gain = curves.held_out_top1[best - 1] - curves.held_out_top1[lowest]
+        if best <= lowest + 1:
+            notes.append(f"epoch {best}, which is kept, is not after the held-out loss's lowest (epoch {lowest + 1})")
+        else:
+            notes.append(
+                f"epoch {best}, which is kept, comes after the held-out loss's lowest (epoch {lowest + 1}): its top-1 is "
+                f"{100 * gain:.1f} points higher, its loss {held_out[best - 1] - held_out[lowest]:.2g}; its answers are too sure"
+            )
+    if curves.train_top1[-1] - curves.held_out_top1[best - 1] >= 0.1:
+        notes.append(
+            f"top-1 is {_percent(curves.train_top1[-1])} on training clips at the end, "
+            f"{_percent(curves.held_out_top1[best - 1])} on held-out clips at best"
+        )
+    leaps = [epoch for epoch in range(1, len(train)) if train[epoch] > max(LEAP * train[epoch - 1], train[epoch - 1] + RISE_NATS)]
+    if leaps:
+        first = leaps[0]
+        notes.append(
+            f"the training loss leaps in {len(leaps)} epochs, first from {train[first - 1]:.3g} to {train[first]:.3g} "
+            f"in epoch {first + 1}"
+        )
+    if curves.gradient_norm is not None:
+        norms = np.asarray(curves.gradient_norm)
+        middle, highest = float(np.median(norms)), int(np.argmax(norms))
+        if norms[highest] > 10 * middle:
+            notes.append(f"the gradient norm is {norms[highest]:.3g} in epoch {highest + 1}, against {middle:.3g} in most")
+    return tuple(notes)
+
+
+def _epochs(curves: Curves) -> int:
+    return len(curves.train_loss)
+
+
+def _most_frequent(answers: NDArray[np.int64]) -> float:
+    """Share of the most frequent answer."""
+    return float(np.bincount(answers).max() / len(answers))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

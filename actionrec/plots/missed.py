@@ -1,0 +1,132 @@
+"""The test clips that no model gets right, to be looked at: is the clip hard, or its label wrong?"""
+
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from actionrec.analyses import Missed
+from actionrec.plots.canvas import DPI, GREY, drawing, png
+from actionrec.report import shorten
+from actionrec.setting import Setting
+
+SHOWN = 12  # clips at most
+FRAMES = 5  # of a clip
+
+# Inches.
+_WIDTH = 12.0
+_EDGE = 0.25
+_HEAD = 0.9
+_LABEL = 0.45  # above a strip
+_BELOW = 0.2  # a strip
+_FOOT = 0.35
+_GAP = 0.04  # between frames
+_TALLEST = 1.3  # frame, in widths
+
+_LONGEST = 60  # letters of a class
+_LONGEST_CLIP = 120
+_INK = "#222222"
+
+
+def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8]], setting: Setting) -> bytes:
+    """Draw a strip of frames for each of the first SHOWN clips, two strips in a row; without any clip, say so.
+
+    Args:
+        missed: the clips, in the order in which they are shown.
+        frames: clip -> its frames (T, H, W, 3), RGB, T at least 1; a clip that is not in it has an empty strip.
+        setting: named in the title.
+    """
+    shown = missed[:SHOWN]
+    if not shown:
+        return _none(setting)
+    columns = min(2, len(shown))
+    strip = (_WIDTH - 2 * _EDGE - (columns - 1) * 2 * _EDGE) / columns
+    frame = (strip - (FRAMES - 1) * _GAP) / FRAMES
+    tall = min(_TALLEST * frame, max((frame * height / width for height, width in _sizes(shown, frames)), default=0.75 * frame))
+    row = _LABEL + tall + _BELOW
+    left_out = len(missed) - len(shown)
+    high = _HEAD + ceil(len(shown) / columns) * row + (_FOOT if left_out else 0)
+    with drawing():
+        figure = Figure(figsize=(_WIDTH, high))
+        axes = figure.add_axes((0, 0, 1, 1))  # its unit is an inch, from the upper left corner
+        axes.set_axis_off()
+        title = f"Test clips that no model gets right: {len(missed):,} of {setting.test_clips:,}"
+        axes.text(_WIDTH / 2, 0.12, f"{title}\n{shorten(setting.phrase, 130)}", ha="center", va="top", fontsize=12)
+        axes.text(_WIDTH / 2, 0.6, "true class ← what most models say", ha="center", va="top", fontsize=9, color=GREY)
+        for place, one in enumerate(shown):
+            down, across = divmod(place, columns)
+            left, top = _EDGE + across * (strip + 2 * _EDGE), _HEAD + down * row
+            _label(axes, one, left, top, strip)
+            _strip(axes, frames.get(one.clip), left, top + _LABEL, (strip, frame, tall))
+        if left_out:
+            axes.text(_WIDTH / 2, high - 0.15, f"and {left_out:,} more", ha="center", va="bottom", color=GREY)
+        axes.set_xlim(0, _WIDTH)
+        axes.set_ylim(high, 0)
+        axes.set_aspect("auto")
+        return png(figure)
+
+
+def _none(setting: Setting) -> bytes:
+    with drawing():
+        figure = Figure(figsize=(8, 1.7))
+        said = "Every test clip is answered rightly by at least one model."
+        figure.text(0.5, 0.68, said, ha="center", va="center", fontsize=12)
+        phrase = "\n".join(textwrap.wrap(shorten(setting.phrase, 130), 90))
+        figure.text(0.5, 0.32, phrase, ha="center", va="center", color=GREY)
+        return png(figure)
+
+
+def _sizes(shown: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8]]) -> list[tuple[int, int]]:
+    """Height and width of the frames of each clip that has any."""
+    return [frames[one.clip].shape[1:3] for one in shown if one.clip in frames]
+
+
+def _label(axes: Axes, one: Missed, left: float, top: float, width: float) -> None:
+    (said, models), *_ = Counter(one.answers.values()).most_common(1)
+
+    def classes(letters: int) -> str:
+        return f"{shorten(one.label, letters)} ← {shorten(said, letters)} ({models} of {len(one.answers)})"
+
+    _write(axes, (left, top + 0.2), width, _LONGEST, classes, color=_INK)
+    _write(axes, (left, top + 0.37), width, _LONGEST_CLIP, lambda letters: shorten(one.clip, letters), color=GREY, fontsize=8)
+
+
+def _write(axes: Axes, place: tuple[float, float], width: float, most: int, text: Callable[[int], str], **look: Any) -> None:
+    """Write what `text` makes of as many letters as have room; they differ in width, those of East Asian scripts most."""
+    renderer = FigureCanvasAgg(axes.get_figure(root=True)).get_renderer()
+    written, letters = axes.text(*place, text(most), va="bottom", **look), most
+    while letters > 4 and (taken := written.get_window_extent(renderer).width) > width * DPI:
+        letters = max(4, min(letters - 1, int(letters * width * DPI / taken)))
+        written.set_text(text(letters))
+
+
+def _strip(axes: Axes, frames: NDArray[np.uint8] | None, left: float, top: float, size: tuple[float, float, float]) -> None:
+    """Draw evenly spaced frames, the first and the last among them, side by side; their shape is kept.
+
+    Args:
+        axes: in inches.
+        frames: (T, H, W, 3).
+        left: of the strip.
+        top: of the strip.
+        size: width of the strip, of a frame, and height of both.
+    """
+    strip, wide, tall = size
+    if frames is None:
+        axes.add_patch(Rectangle((left, top), strip, tall, facecolor="#EEEEEE", edgecolor="none"))
+        axes.text(left + strip / 2, top + tall / 2, "no frames", ha="center", va="center", color=GREY, fontsize=8)
+        return
+    count, height, width = frames.shape[:3]
+    scale = min(wide / width, tall / height)
+    chosen = np.unique(np.linspace(0, count - 1, FRAMES).round().astype(int))
+    for place, number in enumerate(chosen):
+        start = left + place * (scale * width + _GAP)
+        extent = (start, start + scale * width, top + scale * height, top)
+        axes.imshow(frames[number], extent=extent, interpolation="antialiased", aspect="auto")

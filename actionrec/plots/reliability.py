@@ -1,0 +1,156 @@
+"""Whether each model's confidence can be believed, before and after its temperature."""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from actionrec.analyses import Calibration
+from actionrec.calibration import TEMPERATURES, Reliability
+from actionrec.plots.canvas import COLOURS, GREY, drawing, png
+from actionrec.report import shorten
+from actionrec.setting import Setting
+from actionrec.statistics import wilson
+
+COLUMNS = 4
+FEW_CLIPS = 300  # 20 a bin: with fewer, chance alone makes a calibration error of several points
+
+_PALE = "#8A8A8A"  # before the temperature
+_SMALLEST, _GROWTH = 16.0, 90.0  # square points: of a dot of no clips, and what all clips would add
+_HEAD, _BAND, _LINE, _LEFT, _APART = 0.6, 4.1, 0.35, 0.9, 0.45  # inches
+_SHOWN = (-5, 105)  # percent
+_TICKS = (0, 25, 50, 75, 100)
+
+
+def reliability_diagram(calibrations: Sequence[Calibration], setting: Setting) -> bytes:
+    """Draw a panel a model, in the given order: accuracy over confidence, and above it the number of clips.
+
+    The whiskers, from clips taken as independent, show how little a bin of few clips says. Bins without clips have no dot.
+
+    Args:
+        calibrations: at least one.
+        setting: named in the title.
+    """
+    bands = ceil(len(calibrations) / COLUMNS)
+    fitted = setting.val_clips > 0
+    empty_cell = len(calibrations) < bands * COLUMNS
+    remark = _remark(setting)
+    foot = _LINE * bool(remark) + 0.05
+    width, height = 12.0, _HEAD + bands * _BAND + foot + (0 if empty_cell else _LINE)
+    cell = (width - _LEFT) / COLUMNS
+    with drawing():
+        # Every place is known beforehand; to have it found by a layout engine would take seconds.
+        figure = Figure(figsize=(width, height))
+
+        def panel(left: float, top: float, tall: float) -> Axes:
+            """Axes at so many inches from the left and the top."""
+            return figure.add_axes((left / width, 1 - (top + tall) / height, (cell - _APART) / width, tall / height))
+
+        figure.text(
+            0.5,
+            1 - 0.12 / height,
+            f"Confidence and accuracy, bin by bin\n{shorten(setting.phrase, 130)}",
+            ha="center",
+            va="top",
+            fontsize=12,
+        )
+        for place, one in enumerate(calibrations):
+            band, column = divmod(place, COLUMNS)
+            left, top = _LEFT + column * cell, _HEAD + band * _BAND
+            counts, shares = panel(left, top + 0.5, 0.6), panel(left, top + 1.2, 2.4)
+            _counts(counts, one, fitted)
+            _shares(shares, one, fitted)
+            counts.set_title(f"{one.model}\n{_errors(one, fitted)}", fontsize=10)
+            shares.set_xlabel("confidence, %")
+            shares.tick_params(labelleft=column == 0)
+            if column == 0:
+                counts.set_ylabel("clips")
+                shares.set_ylabel("accuracy, %")
+                for axes in (counts, shares):
+                    axes.yaxis.set_label_coords(-0.22, 0.5)
+        handles = _legend(fitted)
+        if empty_cell:
+            middle = (_LEFT + (COLUMNS - 0.5) * cell - _APART / 2) / width, (foot + 0.6 + 1.2) / height
+            figure.legend(handles=handles, loc="center", bbox_to_anchor=middle, frameon=False, fontsize=9)
+        else:
+            figure.legend(
+                handles=handles,
+                loc="lower center",
+                ncols=len(handles),
+                frameon=False,
+                bbox_to_anchor=(0.5, foot / height),
+                borderaxespad=0,
+            )
+        figure.text(0.5, 0.12 / height, remark, ha="center", fontsize=9, color=GREY)
+        return png(figure)
+
+
+def _errors(one: Calibration, fitted: bool) -> str:
+    if not fitted:
+        return f"ECE {100 * one.error:.1f} %"
+    low, high = TEMPERATURES
+    sign = "≤" if one.temperature <= 1.001 * low else "≥" if one.temperature >= 0.999 * high else "="  # a bound is no estimate
+    return f"ECE {100 * one.error:.1f} → {100 * one.calibrated_error:.1f} %, T {sign} {one.temperature:.2f}"
+
+
+def _counts(axes: Axes, one: Calibration, fitted: bool) -> None:
+    edges = 100 * np.linspace(0, 1, len(one.before.count) + 1)
+    axes.stairs(one.after.count, edges, color=COLOURS[one.model], alpha=0.55, fill=True)
+    if fitted:
+        axes.stairs(one.before.count, edges, color=_PALE, linewidth=1.4)
+    most = int(max(one.after.count.max(), one.before.count.max()))
+    axes.set_xlim(_SHOWN)
+    axes.set_ylim(0, 1.08 * most)
+    axes.set_yticks([0, most], ["0", f"{most:,}"], fontsize=8)
+    axes.tick_params(axis="x", length=0, labelbottom=False)
+
+
+def _shares(axes: Axes, one: Calibration, fitted: bool) -> None:
+    axes.plot((0, 100), (0, 100), color=GREY, linestyle=":", linewidth=1.2)
+    if fitted:
+        _dots(axes, one.before, edgecolor=_PALE, facecolor="none", linewidth=1.4)
+    found, colour = one.after, COLOURS[one.model]
+    for confidence, accuracy, count in zip(found.confidence, found.accuracy, found.count, strict=True):
+        if count:
+            ends = wilson(round(float(accuracy * count)), int(count))
+            axes.plot((100 * confidence,) * 2, (100 * ends.low, 100 * ends.high), color=colour, alpha=0.45, linewidth=1.6)
+    _dots(axes, found, color=colour, linewidth=0)
+    axes.set_xlim(_SHOWN)
+    axes.set_ylim(_SHOWN)
+    axes.set_xticks(_TICKS)
+    axes.set_yticks(_TICKS)
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+
+
+def _dots(axes: Axes, found: Reliability, **look: Any) -> None:
+    """A dot for each bin that has clips, its area growing with their share."""
+    some = found.count > 0
+    area = _SMALLEST + _GROWTH * found.count[some] / found.count.sum()
+    axes.scatter(100 * found.confidence[some], 100 * found.accuracy[some], s=area, zorder=3, **look)
+
+
+def _legend(fitted: bool) -> list[Line2D]:
+    def dot(label: str, colour: str, face: str) -> Line2D:
+        return Line2D(
+            [], [], color=colour, marker="o", markersize=8, markerfacecolor=face, markeredgewidth=1.4, linestyle="none", label=label
+        )
+
+    whisker = Line2D([], [], color=GREY, alpha=0.45, marker="|", markersize=11, markeredgewidth=1.6, linestyle="none")
+    whisker.set_label("95 % interval, if clips are independent")
+    ideal = Line2D([], [], color=GREY, linestyle=":", linewidth=1.2, label="as sure as right")
+    before = [dot("before it", _PALE, "none")] if fitted else []
+    return [dot("after the temperature" if fitted else "accuracy (larger: more clips)", GREY, GREY), *before, whisker, ideal]
+
+
+def _remark(setting: Setting) -> str:
+    parts = []
+    if not setting.val_clips:
+        parts.append("No temperature: there are no validation clips to fit it on.")
+    if setting.test_clips < FEW_CLIPS:
+        parts.append("With so few clips, chance alone makes a calibration error (ECE) of several points.")
+    return " ".join(parts)

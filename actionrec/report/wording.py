@@ -1,0 +1,84 @@
+"""What all sections of the report say in the same words: titles, names, intervals, differences."""
+
+from collections.abc import Sequence
+
+from actionrec.analyses import Difference
+from actionrec.report import escape_markdown, p_value, percent, shorten
+from actionrec.setting import Setting
+from actionrec.statistics import RESAMPLES, SIGNIFICANCE, Interval
+
+DIFFERENCE_HEADER = ("difference, points", "95 % interval", "p (Holm)", "verdict")
+DIFFERENCE_NOTE = (
+    "Each test takes whole source videos as its units ([how](../docs/protocols.md)); p is corrected over the table, intervals are "
+    "not, so that a tie may have one without 0. A tie is a difference that is not shown, not one that is shown to be none."
+)
+
+
+def section(title: str, *parts: str) -> str:
+    """A section: its title, and what there is of its parts, as paragraphs."""
+    return "\n\n".join([f"## {title}", *filter(None, parts)])
+
+
+def bullets(points: Sequence[str]) -> str:
+    return "\n".join(f"- {point}" for point in points)
+
+
+def protocol(setting: Setting) -> str:
+    """What every table of numbers holds for."""
+    return f"Protocol: {escape_markdown(setting.phrase)}."
+
+
+def clean(name: str, limit: int = 60) -> str:
+    """A name on one line, of which nothing can upset a table or a terminal."""
+    visible = "".join(sign if sign.isprintable() or sign.isspace() else ascii(sign)[1:-1] for sign in name)
+    return escape_markdown(shorten(visible, limit))
+
+
+def listed(names: Sequence[str]) -> str:
+    """At least one name.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def span(interval: Interval) -> str:
+    """An interval of a share, in percent."""
+    return f"{percent(interval.low)}–{percent(interval.high)}"
+
+
+def points(share: float) -> str:
+    """A difference of shares, in points with their sign; never -0.0.
+
+    >>> points(-0.0001)
+    '+0.0'
+    """
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
+
+
+def difference_cells(difference: Difference, verdict: str | None = None) -> list[str]:
+    """Cells under DIFFERENCE_HEADER; the verdict is the difference's own if none is given."""
+    ends = f"{points(difference.interval.low)} to {points(difference.interval.high)}"
+    return [points(difference.points), ends, p_value(difference.p), verdict or difference.verdict]
+
+
+def saved_run(setting: Setting) -> str:
+    """Says, where each model was trained several times, that a table is about one of these runs."""
+    return f"Of each model's saved run, one of {setting.seeds}." if setting.seeds > 1 else ""
+
+
+def powerless(tests: int, setting: Setting) -> str:
+    """Says so if not even the largest difference could be shown by so many tests on whole sources; else nothing.
+
+    Of the 2 ** G ways to exchange two models on G sources (10,000 of them where there are more), two are as far from chance as
+    a model that is better on every source, and Holm multiplies the smallest p by the number of tests.
+    """
+    least = 2 * tests / min(2**setting.test_sources, RESAMPLES + 1)
+    if least < SIGNIFICANCE:
+        return ""
+    return (
+        f"**Too few sources to show anything**: the test clips come from {setting.test_sources}, and after {tests} "
+        f"{'test' if tests == 1 else 'tests'} the smallest p there can be is {min(1.0, least):.2g}, even for a way that is always "
+        "right against one that is always wrong. Every verdict here is a tie by necessity."
+    )

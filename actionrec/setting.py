@@ -1,0 +1,94 @@
+"""What a comparison's numbers hold for: it goes with every table and picture."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from actionrec.trained import TrainedModel
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The data, the split, and how many clips and runs there were."""
+
+    dataset: str
+    protocol: str
+    folds: int
+    fold: int
+    seed: int
+    class_names: tuple[str, ...]
+    train_clips: int
+    val_clips: int  # with 0, the epoch was chosen on the test clips
+    test_clips: int
+    test_sources: int  # that the test clips come from: classes and groups
+    seeds: int  # training runs a model
+    sibling_share: float  # of test clips that have a clip from the same source video in training
+    clips_without_group: int  # whose names tell no source video; each is taken for a source of its own
+    duplicated_clips: int
+    classes_without_test_clips: tuple[str, ...]
+    clips: int  # in the data set
+    padded: int  # clips with fewer frames than were wanted
+    failed: int  # clips that could not be decoded
+    backbone: str
+    weights: str
+    frames: int  # a clip
+
+    @classmethod
+    def of(cls, model: TrainedModel, split: Mapping[str, Any], extraction: Mapping[str, Any]) -> Self:
+        """Gather the setting from what the stages recorded.
+
+        Args:
+            model: any of the compared models; they share classes, clips, features and frames.
+            split: metrics/split.json.
+            extraction: metrics/extract_frames.json.
+
+        Raises:
+            KeyError: a record lacks an entry.
+        """
+        return cls(
+            dataset=split["dataset"],
+            protocol=split["protocol"],
+            folds=split["folds"],
+            fold=split["fold"],
+            seed=split["seed"],
+            class_names=model.class_names,
+            # Not from the split: a clip that could not be decoded is in the split but in no result.
+            train_clips=model.train_clips,
+            val_clips=len(model.val.labels),
+            test_clips=len(model.test.labels),
+            test_sources=len(np.unique(model.test.units)),
+            seeds=len(model.predictions.seeds),
+            sibling_share=split["test_clips_with_sibling_in_training"],
+            clips_without_group=split["clips_without_group"],
+            duplicated_clips=split["duplicated_clips"],
+            classes_without_test_clips=tuple(split["classes_without_test_clips"]),
+            clips=extraction["clips"],
+            padded=extraction["padded"],
+            failed=extraction["failed"],
+            backbone=model.features["backbone"],
+            weights=model.features["weights"],
+            frames=model.frames["count"],
+        )
+
+    @property
+    def epoch_chosen_on(self) -> str:
+        return "validation" if self.val_clips else "test"
+
+    @property
+    def top5_is_trivial(self) -> bool:
+        """Whether there are so few classes that any answer is among the top five."""
+        return len(self.class_names) <= 5
+
+    @property
+    def phrase(self) -> str:
+        """The protocol in one line, for captions and titles."""
+        official = self.protocol == "official"
+        which = f"official split {self.fold}" if official else f"{self.protocol} split, fold {self.fold} of {self.folds}"
+        parts = [self.dataset, which, f"{self.test_clips:,} test clips"]
+        if not self.val_clips:
+            parts.append("epoch chosen on the test clips")
+        if self.weights == "random":
+            parts.append("UNTRAINED backbone")
+        return ", ".join(parts)

@@ -1,0 +1,97 @@
+"""Trained models as the train stages leave them, and whether they may be compared at all."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from actionrec import metrics
+from actionrec.errors import DataError
+from actionrec.predictions import Answers, Predictions
+
+REMAKE = "Run `dvc repro` to train them again on the same data."
+# How far an accuracy may lie from the one computed here: nothing but the rounding of a printed number.
+SAME_ACCURACY = 1e-6
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a train stage left behind."""
+
+    name: str
+    predictions: Predictions
+    class_names: tuple[str, ...]
+    features: Mapping[str, Any]  # what the features were made with: backbone, weights, weights_sha256, ...
+    frames: Mapping[str, Any]  # how frames were sampled
+    test_top1: float  # of the saved model, as the train stage computed it
+    best_epoch: int  # from 1
+    epochs: int
+    parameters: int
+    flops: int  # a clip
+    train_clips: int
+    health: str  # the verdict on its training
+    health_notes: Sequence[str]  # what led to it first, then what else there is to see
+
+    @property
+    def test(self) -> Answers:
+        return self.predictions.test
+
+    @property
+    def val(self) -> Answers:
+        return self.predictions.val
+
+
+def check_comparable(models: Sequence[TrainedModel]) -> None:
+    """Make sure that all models answered for the same clips, with the same classes, from the same features.
+
+    Raises:
+        DataError: they did not, there is no test clip, or a model's metrics and predictions are not from one run.
+    """
+    first = models[0]
+    for model in models:
+        if model.class_names != first.class_names:
+            got, wanted = len(model.class_names), len(first.class_names)
+            strange = sorted(set(model.class_names) ^ set(first.class_names))
+            which = ", ".join(strange[:5]) if strange else "the same names in another order"
+            raise DataError(
+                f"{model.name} and {first.name} know different classes ({got} and {wanted}; not in both: {which}). {REMAKE}"
+            )
+        for what, own, other in (("features", model.features, first.features), ("frames", model.frames, first.frames)):
+            keys = sorted(key for key in {*own, *other} if own.get(key) != other.get(key))
+            if keys:
+                listed = "; ".join(f"{key}: {own.get(key)} and {other.get(key)}" for key in keys)
+                raise DataError(f"{model.name} and {first.name} were trained on different {what} ({listed}). {REMAKE}")
+        ours, theirs = model.predictions, first.predictions
+        if not np.array_equal(ours.answers.clips, theirs.answers.clips) or not np.array_equal(ours.subsets, theirs.subsets):
+            got, wanted = len(ours.answers.clips), len(theirs.answers.clips)
+            apart = _clips_and_subsets(model) ^ _clips_and_subsets(first)
+            which = ", ".join(sorted(apart)[:3]) or "the same clips in another order"
+            raise DataError(
+                f"{model.name} and {first.name} have predictions for different clips ({got} and {wanted}; "
+                f"not in both: {which}). {REMAKE}"
+            )
+        labels, others = ours.answers.labels, theirs.answers.labels
+        if not np.array_equal(labels, others) or not np.array_equal(ours.answers.units, theirs.answers.units):
+            where = int(np.argmax((labels != others) | (ours.answers.units != theirs.answers.units)))
+            raise DataError(
+                f"{model.name} and {first.name} disagree about the true class or the source of {ours.answers.clips[where]} "
+                f"({labels[where]} and {others[where]}). {REMAKE}"
+            )
+        if ours.seeds != theirs.seeds:
+            raise DataError(
+                f"{model.name} and {first.name} were trained with different seeds ({ours.seeds} and {theirs.seeds}). {REMAKE}"
+            )
+        test = model.test
+        if not len(test.labels):
+            raise DataError(f"{model.name} has no predictions for test clips: nothing to compare. Look at metrics/split.json.")
+        top1 = metrics.top_k(test.logits, test.labels, 1)
+        if not abs(top1 - model.test_top1) <= SAME_ACCURACY:
+            raise DataError(
+                f"{model.name}: metrics.json says test_top1 = {model.test_top1:.6f}, but its predictions give {top1:.6f}; "
+                f"they are not from one run. Run `dvc repro -f train@{model.name}`."
+            )
+
+
+def _clips_and_subsets(model: TrainedModel) -> set[str]:
+    return {f"{clip} ({subset})" for clip, subset in zip(model.predictions.answers.clips, model.predictions.subsets, strict=True)}

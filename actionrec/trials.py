@@ -1,0 +1,96 @@
+"""Training one model once a seed on one task, and taking the seed that is best on validation clips, never on test clips."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from actionrec import frame_order, metrics, training
+from actionrec.bundle import Architecture
+from actionrec.classifier import Classifier
+from actionrec.predictions import Answers, Predictions
+from actionrec.task import Task
+from actionrec.training import Epoch, Fit, TrainSettings
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run: a network with the weights of its best epoch."""
+
+    seed: int
+    """As train.seeds has it."""
+    network: Classifier
+    fit: Fit
+    logits: NDArray[np.float32]
+    """(m, K), of the task's reported clips."""
+
+
+def run(
+    task: Task,
+    architecture: Architecture,
+    settings: TrainSettings,
+    seed: int,
+    trial_seed: int,
+    device: str,
+    on_epoch: Callable[[Epoch], None],
+) -> Trial:
+    """Train once.
+
+    Args:
+        seed: of the whole project.
+        trial_seed: one of train.seeds; the two are added.
+
+    Raises:
+        TrainingError: the loss is not finite in the first epoch.
+        ValueError: the architecture's arguments do not fit together.
+    """
+    training.reproducible(seed + trial_seed, device)
+    network = architecture.create()
+    if settings.standardise:
+        network.standardise.fit(task.features.features, task.rows["train"])
+    network.to(device)
+    features = torch.from_numpy(task.features.features).to(device)
+    labels = torch.from_numpy(task.labels).to(device)
+    rows = task.rows
+    fit = training.fit(network, features, labels, rows["train"], rows[task.held_out], settings, seed + trial_seed, on_epoch)
+    return Trial(trial_seed, network, fit, training.predict(network, features, task.reported))
+
+
+def best(trials: Sequence[Trial], task: Task) -> Trial:
+    """The trial with the highest validation top-1, of those with the lowest validation loss, of those the first.
+
+    Without validation clips it is the first: choosing among runs on the test clips would be one look more at them.
+    """
+    if task.held_out == "test":
+        return trials[0]
+    rows = task.reported_subsets == "val"
+    labels = task.labels[task.reported][rows]
+
+    def merit(trial: Trial) -> tuple[float, float]:
+        logits = trial.logits[rows]
+        return metrics.top_k(logits, labels, 1), -metrics.cross_entropy(logits, labels)
+
+    return max(trials, key=merit)  # the first of equals
+
+
+def predictions(trials: Sequence[Trial], chosen: Trial, task: Task, device: str) -> Predictions:
+    """What all trials say of the reported clips, and the chosen one of the same clips with their frames in other orders."""
+    reported = task.reported
+    ids = [task.features.clips[row] for row in reported]
+    features = torch.from_numpy(task.features.features[reported]).to(device)
+    everything = np.arange(len(reported))
+    changed = {
+        name: training.predict(chosen.network, change(features, ids, 0), everything)
+        for name, change in frame_order.PERTURBATIONS.items()
+    }
+    answers = Answers(
+        np.array(ids),
+        task.labels[reported],
+        task.units[reported],
+        chosen.logits,
+        np.stack([trial.logits for trial in trials]),
+        changed,
+    )
+    return Predictions(answers, task.reported_subsets, tuple(trial.seed for trial in trials))

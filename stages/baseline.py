@@ -1,0 +1,46 @@
+"""Answer the same clips without a sequence model: what any of the seven must beat to be worth its frames. Reads no parameters."""
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from actionrec import baselines, entry, files, metrics, paths, predictions
+from actionrec.baselines import BaselineFit
+from actionrec.predictions import Answers, Predictions
+from actionrec.task import Task, read_task
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    task = read_task()
+    record: dict[str, Any] = {}
+    for name, fit in baselines.BASELINES.items():
+        fitted = fit(task.features.features, task.labels, task.rows["train"], task.rows["val"])
+        if not fitted.converged:
+            logger.warning("%s: the fit did not come to rest; its accuracy is a little lower than it could be", name)
+        result = answers_of(fitted, task)
+        predictions.write_predictions(paths.predictions(name), result)
+        test = result.test
+        record |= {
+            f"{name}_test_top1": metrics.top_k(test.logits, test.labels, 1),
+            f"{name}_test_mean_class": metrics.mean_class(test.logits, test.labels),
+            f"{name}_parameters": fitted.parameters,
+            f"{name}_c": fitted.c,
+        }
+        logger.info("%s: test top-1 %.1f %%", name, 100 * record[f"{name}_test_top1"])
+    files.write_json(paths.BASELINE_METRICS, record)
+
+
+def answers_of(fitted: BaselineFit, task: Task) -> Predictions:
+    """A baseline's logits in the form of a model's predictions; there is one run, and no order of frames to change."""
+    reported = task.reported
+    logits = fitted.logits[reported]
+    ids = np.array([task.features.clips[row] for row in reported])
+    answers = Answers(ids, task.labels[reported], task.units[reported], logits, logits[None], {})
+    return Predictions(answers, task.reported_subsets, (0,))
+
+
+if __name__ == "__main__":
+    entry.run(main)
