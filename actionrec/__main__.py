@@ -33,9 +33,7 @@ def main() -> None:
     what = "train the same recipes under a random and a group split, and tell what the leak is worth"
     command = commands.add_parser("leak-gap", help=what, description=f"{what[0].upper()}{what[1:]}. Needs data/features.")
     command.add_argument("--models", help="names with commas between them (default: all seven)")
-    command.add_argument(
-        "--all-folds", action="store_true", help="test each clip once under each split: split.folds times longer"
-    )
+    command.add_argument("--all-folds", action="store_true", help="test each clip once under each split: split.folds times longer")
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
     command.set_defaults(run=leak_gap)
 

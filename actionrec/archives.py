@@ -104,11 +104,23 @@ def unpack(archive: Path, folder: Path) -> None:
     except (rarfile.Error, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, IndexError, ValueError, RuntimeError) as error:
         raise DamagedError(f"{archive} is damaged or no whole archive ({error}). Remove it and fetch it again.") from None
     if kind == "RAR":
+        require_tool(archive)
         _unrar(archive, members, folder, wanted)
     else:
         problems = differences(members, folder)
         if problems:
             raise DamagedError(f"{archive} was not unpacked whole: {first_few(problems)}. Fetch it again.")
+
+
+def installed() -> list[str]:
+    """The programs for RAR that are there, in the order in which they are tried."""
+    return [tool for tool in RAR_TOOLS if shutil.which(tool)]
+
+
+def require_tool(archive: Path) -> None:
+    """Raise an ArchiveError where nothing is there that unpacks RAR."""
+    if not installed():
+        raise ArchiveError(f"{archive} is a RAR archive, and no program that unpacks it is installed. {INSTALL}")
 
 
 def _kind(path: Path) -> str | None:
@@ -183,11 +195,8 @@ def _unzip(opened: zipfile.ZipFile, folder: Path, total: int) -> None:
 
 def _unrar(archive: Path, members: Sequence[Member], folder: Path, total: int) -> None:
     """Unpack with the first installed tool whose work is whole."""
-    tools = [tool for tool in RAR_TOOLS if shutil.which(tool)]
-    if not tools:
-        raise ArchiveError(f"{archive} is a RAR archive, and no program that unpacks it is installed. {INSTALL}")
     complaints = []
-    for tool in tools:
+    for tool in installed():
         said = _run(tool, archive, folder, largest=max((member.bytes for member in members), default=0), total=total)
         problems = differences(members, folder)
         if not problems:

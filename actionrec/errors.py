@@ -1,6 +1,5 @@
 """The errors that a person can mend: bad parameters, files, data. Anything else is a defect and keeps its traceback."""
 
-
 from collections.abc import Sequence
 
 

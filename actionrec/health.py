@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from actionrec.statistics import SIGNIFICANCE, better_than
 
 Verdict = Literal["diverged", "at chance", "overfitted", "still improving", "learned"]
+Values = Sequence[float] | NDArray[np.float64]
 
 DIVERGED = 2.0  # a training loss above so many ln K at the end: the model is surer and more wrong than one that knows nothing
 LOST = 0.9  # or one above ln K at the end that had been below this share of it
@@ -31,11 +32,11 @@ LEAP = 1.5  # a training loss so many times the one before it, and at least RISE
 class Curves:
     """A value an epoch, in order; all of the same length."""
 
-    train_loss: Sequence[float]
-    train_top1: Sequence[float]
-    held_out_loss: Sequence[float]
-    held_out_top1: Sequence[float]
-    gradient_norm: Sequence[float] | None = None  # mean over the epoch's steps, before clipping
+    train_loss: Values
+    train_top1: Values
+    held_out_loss: Values
+    held_out_top1: Values
+    gradient_norm: Values | None = None  # mean over the epoch's steps, before clipping
 
     def __post_init__(self) -> None:
         curves = (self.train_loss, self.train_top1, self.held_out_loss, self.held_out_top1, self.gradient_norm)
@@ -107,7 +108,7 @@ def _diverged(curves: Curves, class_count: int) -> str | None:
     for what, curve in (
         ("training loss", curves.train_loss),
         ("held-out loss", curves.held_out_loss),
-        ("gradient norm", curves.gradient_norm or ()),
+        ("gradient norm", () if curves.gradient_norm is None else curves.gradient_norm),
     ):
         broken = np.flatnonzero(~np.isfinite(curve))
         if len(broken):
@@ -168,8 +169,10 @@ def _still_improving(curves: Curves) -> str | None:
 
 
 def _notes(curves: Curves, class_count: int, guessing: float, answers: NDArray[np.int64] | None) -> tuple[str, ...]:
-    notes = []
+    notes: list[str] = []
     train, held_out, best = curves.train_loss, curves.held_out_loss, curves.best_epoch
+    if not np.isfinite([*train, *held_out, *(() if curves.gradient_norm is None else curves.gradient_norm)]).all():
+        return ()  # the verdict has said it
     if train[-1] > UNTAUGHT * np.log(class_count):
         notes.append(f"the training loss ends at {train[-1]:.3g}, not below ln {class_count} = {np.log(class_count):.3g} by 2 %")
     if answers is not None and len(answers):
@@ -197,8 +200,8 @@ def _notes(curves: Curves, class_count: int, guessing: float, answers: NDArray[n
     if leaps:
         first = leaps[0]
         notes.append(
-            f"the training loss leaps in {len(leaps)} epochs, first from {train[first - 1]:.3g} to {train[first]:.3g} "
-            f"in epoch {first + 1}"
+            f"the training loss leaps in {len(leaps)} of {len(train)} epochs, first from {train[first - 1]:.3g} "
+            f"to {train[first]:.3g} in epoch {first + 1}"
         )
     if curves.gradient_norm is not None:
         norms = np.asarray(curves.gradient_norm)

@@ -25,6 +25,7 @@ _TAIL = (1 - CONFIDENCE) / 2
 _BATCH = 500  # resamples at a time: 200 MB at 50,000 units
 # With fewer units on which two models differ, no way of exchanging them reaches a two-sided p of 0.05: 2 / 2 ** 5 is above it.
 _FEWEST_TO_TELL = 6
+_LEAST = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,16 @@ def cluster_interval(right: NDArray[np.floating], units: NDArray[np.integer], se
     Where k is 0 (all right, all wrong), or with a single unit, Wilson's interval takes the units as its n: sum(size) ** 2 /
     sum(size ** 2), which is G where all have the same size. All right in 10 units gives 0.72 to 1.
 
-    Coverage found in simulations of 1,000 to 2,000 data sets each (beta-binomial, correlation within units 0.3 and 0.6,
-    accuracies 0.5, 0.8, 0.9, 0.97; units of 4 to 7 clips, and of 1 to 15), lowest to highest: 96-100 % with 10 units, 96-100 %
-    with 25, 95-100 % with 50, 94-98 % with 250; the highest at accuracy 0.97. Percentiles of the bootstrap alone: 81-100,
-    84-95, 83-95, 92-96 %; BCa alone: 86-100, 88-98, 86-96, 92-97 %. On clips without siblings the interval is Wilson's or a
-    little wider.
+    Coverage found in simulations of 1,000 data sets each (beta-binomial; correlation within units 0.3 and 0.6; accuracies 0.5,
+    0.8, 0.9, 0.97; units of 4 to 7 clips, and of 1 to 15), from the lowest to the highest of these 16 settings, in percent:
+
+    units                                       10        25        50       250
+    this interval                           97-100    95-100    95-100     93-97
+    the bootstrap's plain percentiles       81-100     84-95     82-95     92-96
+    the bootstrap's BCa                     86-100     88-98     86-96     92-97
+    Wilson's, at that variance              91-98      89-97     86-96     93-97
+
+    On clips without siblings it is Wilson's interval or a little wider.
 
     Args:
         right: (n,) 1 where the model is right and 0 where it is wrong, or its mean over several seeds.
@@ -151,23 +157,28 @@ def cluster_difference(
     """Test whether two models are right equally often, where clips of one unit may be right or wrong together.
 
     Under "equally often", the two models' answers on a whole unit may be exchanged, which turns the sign of the unit's total of
-    (first - second). p compares the sum of all totals with the sums over random exchanges, or over all 2 ** G of them where
-    that is no more: twice the smaller of the two one-sided shares, in which the data count as one more exchange (+1 above and
-    below), so that p is never 0. It is McNemar's exact test where every unit is a single clip. Exact for any G if exchanging is
-    allowed; a bootstrap centred on the null is not: at the level 0.05 it found differences in 6-9 % of data sets without any at
-    10 units, and 6-8 % at 15.
-
-    Size found at the level 0.05 in simulations of 1,500 data sets each, models of equal accuracy 0.6, 0.9, 0.97 and units of
-    4 to 7 or 1 to 15 clips: at most 0.1-0.9 % with 6 units, 2.9 % with 10, 3.3 % with 15, 4.3 % with 25, 4.2 % with 50, 4.9 %
-    with 250. With 5 units or fewer no difference can ever be shown. The worst found, where one model fails on whole units and
-    the other on scattered clips, so that exchanging is NOT allowed: 16 % with 10 units, 22 % with 15, 15 % with 25, 11 % with
-    50, 6 % with 250; the bootstrap is worse there: 34, 27, 17, 11, 6 %.
+    (first - second). p is twice the smaller of the two one-sided shares of the exchanges after which the sum of all totals is
+    as high, or as low, as it was found. Where no more than 13 units have a total other than 0, all exchanges are gone through,
+    and p is exact: McNemar's, if every unit is a single clip. Otherwise 9,999 are drawn, among which the data count as one more
+    (1 is added above and below), so that p is never 0.
 
     The interval holds the differences that the same exchanges do not reject: percentiles of the difference over random halves
     of the units (Hartigan 1969). So it leaves out 0 just where p is at most 0.05. With fewer than 6 units on which the models
-    differ no p that low is possible, and those units say too little of the others: the interval is then widened to hold the one
-    that `cluster_interval`s of the two kinds of disagreement give (Zou and Donner 2008). Its coverage in those simulations and
-    in others with differences of 2, 4 and 10 points: 92-100 %, 95 % or more in most, but for the worst case above.
+    differ no p that low is possible, and those units say too little of the others; the interval is then widened to hold the one
+    that follows from `cluster_interval`s of the two kinds of disagreement (Zou and Donner 2008).
+
+    Found in simulations of 1,000 to 1,500 data sets each, units of 4 to 7 or 1 to 15 clips, in percent. Differences found at
+    the level 0.05 where there are none (two models of accuracy 0.6, 0.9 or 0.97), the most:
+
+    units                                         6     10     15     25     50    250
+    this test                                   1.1    3.1    3.7    4.1    4.7    5.5
+    a bootstrap of units, centred on 0           14     11      8      7      6      6
+    this test, the worst models found           1.5     16     21     14     11    6.4
+    that bootstrap, the same models              35     35     27     17     12      7
+
+    The worst models are right equally often, but one fails on whole units and the other on scattered clips, so that they must
+    NOT be exchanged. With 5 units or fewer no difference can be shown. The interval covers the true difference (0, 2, 4 or 10
+    points) in 93 to 100 %; with the worst models, where the test does not err.
 
     Args:
         first: (n,) 1 where the first model is right and 0 where it is wrong, or its mean over several seeds.
@@ -202,8 +213,11 @@ def cluster_difference(
         won, lost = cluster_interval(gain, units, seed), cluster_interval(loss, units, seed)
         below = np.hypot(gain.mean() - won.low, lost.high - loss.mean())
         above = np.hypot(won.high - gain.mean(), loss.mean() - lost.low)
-        interval = Interval(min(interval.low, difference - float(below)), max(interval.high, difference + float(above)))
-    return ClusterTest(difference, Interval(max(-1.0, interval.low), min(1.0, interval.high)), p)
+        low, high = max(-1.0, difference - float(below)), min(1.0, difference + float(above))
+        if p <= SIGNIFICANCE:  # units that are all alike: what the test has ruled out stays out
+            low, high = (max(low, _LEAST), high) if difference > 0 else (low, min(high, -_LEAST))
+        interval = Interval(min(interval.low, low), max(interval.high, high))
+    return ClusterTest(difference, interval, p)
 
 
 def _totals(right: NDArray[np.floating], units: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -230,10 +244,9 @@ def _halves(
 ) -> tuple[NDArray[np.float64], int]:
     """Sums of `totals` and of `sizes` over sets in which each unit is with chance 1/2.
 
-    Turning the signs outside such a set makes the sum of totals 2 * (sum over the set) - sum over all: as far above what was
-    found as the sum over the set is above the sum over all, and no nearer to 0 than it was just where the sum over the rest
-    is at most 0. All sets of the units that are `apart` are gone through where they are few, as only those change the first sum;
-    the other units are then in a set by chance, or in every way as well where all units are few.
+    Exchanging the models on such a set takes twice its total off the sum of all totals: the sum is then at least as high as it
+    was just where the set's total is at most 0. Where few units are `apart`, all their sets are gone through, as the others'
+    totals are 0; the others are in a set by chance, or in every way as well where all units are few.
 
     Returns:
         (2, sets), and 1 where the sets are a sample (in which the data themselves count as one more), 0 where they are all.

@@ -1,4 +1,3 @@
-import shutil
 import stat
 import struct
 import subprocess
@@ -15,7 +14,7 @@ from actionrec.archives import ArchiveError, unpack
 from actionrec.download import DownloadError
 
 FILES = {"UCF50/": b"", "UCF50/Run/": b"", "UCF50/Run/a.avi": b"a" * 100_000, "UCF50/Run/b c.avi": b"b", "UCF50/Sit/d.avi": b""}
-INSTALLED = [tool for tool in archives.RAR_TOOLS if shutil.which(tool)]
+INSTALLED = archives.installed()
 needs_tool = pytest.mark.skipif(not INSTALLED, reason=f"no program that unpacks RAR is installed. {archives.INSTALL}")
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ from actionrec.recipes import read_recipe
 
 ROOT = Path(__file__).parents[1]
 TRAINS = {f"train@{name}" for name in MODELS}
+SIDE_STAGES = {"baseline", "audit"}
 RECURRENT = TRAINS - {"train@transformer", "train@swin_transformer"}
 
 # Small enough for a run in a minute; nothing here is about accuracy.
@@ -177,7 +179,7 @@ def test_stage_declares_the_parameters_that_it_reads(stage, tmp_path):
         read = leaves_that_matter(name, tmp_path)
         assert {leaf for leaf in read if not any(f"{leaf}.".startswith(f"{param}.") for param in declared)} == set()
         assert {param for param in declared if not any(f"{leaf}.".startswith(f"{param}.") for leaf in read)} <= {f"models.{name}"}
-    elif name == "compare":
+    elif name in ("baseline", "audit", "compare"):
         assert declared == set()
     else:
         script = f"import dataclasses, stages.{name} as s; print(*(field.name for field in dataclasses.fields(s.Params)))"
@@ -188,7 +190,7 @@ def test_stage_declares_the_parameters_that_it_reads(stage, tmp_path):
 @pytest.mark.slow
 def test_repro_makes_all_that_the_contract_names(finished):
     project, printed = finished
-    assert ran(printed) == {"split", "extract_frames", "resnet_features", *TRAINS, "compare"}
+    assert ran(printed) == {"split", "extract_frames", "resnet_features", *TRAINS, *SIDE_STAGES, "compare"}
     files = {
         "data/clips.csv",
         "data/split.csv",
@@ -252,11 +254,27 @@ def test_an_experiment_with_another_width_retrains_the_models_that_have_one(proj
 
 
 @pytest.mark.slow
+def test_a_sweep_runs_from_the_queue_and_its_result_is_a_row_a_value(project):
+    run("dvc", "exp", "run", "--queue", "-S", "model.hidden_dim=4,8", "train@gru", cwd=project)
+    run("dvc", "queue", "start", cwd=project)
+    for _ in range(240):
+        if "Running" not in (status := run("dvc", "queue", "status", cwd=project)) and "Queued" not in status:
+            break
+        time.sleep(1)
+    assert status.count("Success") == 2, status
+    wanted = "model.hidden_dim|gru/metrics.json:test_top1$"
+    shown = run("dvc", "exp", "show", "--csv", "--drop", ".*", "--keep", wanted, cwd=project)
+    rows = [row for row in csv.DictReader(shown.splitlines()) if row["Experiment"]]
+    assert {row["model.hidden_dim"] for row in rows} >= {"4", "8"}
+    assert all(0 <= float(row["test_top1"]) <= 1 for row in rows)
+
+
+@pytest.mark.slow
 def test_a_new_split_decodes_nothing_and_a_forced_rerun_gives_the_same_bytes(project):
     edit_params(project, {"split.fold": 1})
-    assert ran(run("dvc", "repro", cwd=project)) == {"split", *TRAINS, "compare"}
+    assert ran(run("dvc", "repro", cwd=project)) == {"split", *TRAINS, *SIDE_STAGES, "compare"}
     before = (project / "dvc.lock").read_text()
-    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 11
+    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 13
     assert without_timings(project / "dvc.lock") == without_timings_of(before)
 
 
@@ -266,7 +284,7 @@ def without_timings(lock: Path) -> dict[str, dict[str, str]]:
 
 def without_timings_of(text: str) -> dict[str, dict[str, str]]:
     """Stage -> output -> hash, without the timing files and what shows them."""
-    shown = ("timing.json", "report.md", "results_table.csv", "results_table.tex", "model_comparison.png")
+    shown = ("timing.json", "report.md", "results_table.csv", "results_table.tex", "model_comparison.png", "against_cost.png")
     stages = YAML(typ="safe").load(text)["stages"]
     return {
         name: {out["path"]: out["md5"] for out in stage["outs"] if not out["path"].endswith(shown)}
@@ -308,7 +326,7 @@ def test_real_clips_among_damaged_ones_run_to_the_end(project, shared):
 
 
 needs_unpacker = pytest.mark.skipif(
-    not any(shutil.which(tool) for tool in archives.RAR_TOOLS),
+    not archives.installed(),
     reason=f"no program that unpacks RAR is installed. {archives.INSTALL}",
 )
 
@@ -389,7 +407,7 @@ def readme_commands() -> list[str]:
 @pytest.mark.slow
 def test_the_readmes_commands_run(project):
     commands = readme_commands()
-    assert {"make repro", "dvc metrics show"} <= set(commands)
+    assert {"make repro", "dvc metrics show metrics/*/metrics.json"} <= set(commands)
     for command in commands:
         printed = run("sh", "-c", command, cwd=project, VENV=sys.prefix)
         assert printed.strip(), command
@@ -403,7 +421,7 @@ def test_the_readmes_table_is_the_last_runs():
 
 
 def test_the_readmes_dag_is_the_one_that_dvc_draws():
-    assert run("dvc", "dag", "--md", cwd=ROOT).strip() in (ROOT / "README.md").read_text()
+    assert run("dvc", "dag", "--md", "compare", cwd=ROOT).strip() in (ROOT / "README.md").read_text()
 
 
 def test_the_committed_lock_is_current(tmp_path):

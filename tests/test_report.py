@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fabricate import SETTING, first_right, trained
+from fabricate import AUDIT, SETTING, first_right, trained
 
-from actionrec import study
+from actionrec import analyses, study
 from actionrec.comparison import compare
-from actionrec.report import Timing, markdown, shorten, tables
+from actionrec.report import Timing, escape_markdown, markdown, shorten, table, tables
 
-TIMINGS = {name: Timing(12.34, 1500.0, "Tesla T4") for name in ("gru", "lstm", "transformer")}
+TIMINGS = {name: Timing(12.34, 1500.0, "Tesla T4", 2.5, 16.0) for name in ("gru", "lstm", "transformer")}
 
 
 def changed(**changes):
@@ -17,19 +17,35 @@ def changed(**changes):
 
 def three(val=True):
     held = first_right(8, 10) if val else None
-    return compare(
-        [
-            trained("gru", first_right(90), parameters=4_000_000, classes=6, val_right=held),
-            trained("lstm", first_right(88), parameters=5_000_000, classes=6, val_right=held),
-            trained("transformer", first_right(17), parameters=9_000_000, classes=6, val_right=held),
-        ]
+    return [
+        trained("gru", first_right(90), parameters=4_000_000, classes=6, val_right=held),
+        trained("lstm", first_right(88), parameters=5_000_000, classes=6, val_right=held),
+        trained("transformer", first_right(17), parameters=9_000_000, classes=6, val_right=held),
+    ]
+
+
+def report(models, setting=SETTING, timings=TIMINGS, confusion=None):
+    """The whole report, with everything that is asked of the models."""
+    answered = {model.name: model.predictions for model in models}
+    baseline = trained("mean_pool", first_right(50), classes=6).predictions
+    found = analyses.Analyses(
+        baselines=analyses.against_baselines(answered, {"mean_pool": baseline}, {"mean_pool": 100}),
+        orders=analyses.order_of_frames(answered),
+        calibrations=analyses.calibrations(answered),
+        ensembles=analyses.combined(answered, models[0].name),
+        costs=analyses.costs(models, {model.name: (1.5, 2.5) for model in models}),
+        class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in models},
+        missed=analyses.missed_by_all(answered, models[0].class_names),
+        audit=AUDIT,
     )
+    confusion = np.eye(6, dtype=np.int64) if confusion is None else confusion
+    return markdown.report(compare(models), setting, timings, confusion, found, models)
 
 
-def written(setting=SETTING, result=None):
+def written(setting=SETTING):
     confusion = np.diag([17, 17, 17, 17, 16, 16])
     confusion[0, 1] = 4
-    return markdown.report(result or three(), setting, TIMINGS, confusion)
+    return report(three(), setting, confusion=confusion)
 
 
 def test_the_protocol_stands_beside_every_table():
@@ -40,7 +56,8 @@ def test_the_protocol_stands_beside_every_table():
 
 def test_results_carry_intervals_and_verdicts():
     text = written()
-    assert "|   1 | gru         |    90.0 |     82.6–94.5 |" in text
+    assert "|   1 | gru         |    90.0 |" in text
+    assert "82.6–94.5" in text  # Wilson's, beside the interval of whole sources
     assert "**Tie at the top**: the test cannot tell gru and lstm apart." in text
     assert "**gru** is significantly more accurate than transformer." in text
     assert "a tie with lstm, of which it is the cheapest" in text
@@ -60,9 +77,8 @@ def test_results_carry_intervals_and_verdicts():
     ],
 )
 def test_what_a_reader_must_know_comes_first(change, sentence):
-    result = three(val=change.get("val_clips") != 0)
     confusion = np.eye(len(change.get("class_names", SETTING.class_names)), dtype=np.int64)
-    text = markdown.report(result, changed(**change), TIMINGS, confusion)
+    text = report(three(val=change.get("val_clips") != 0), changed(**change), confusion=confusion)
     assert sentence in text
     assert text.index(sentence) < text.index("## Results")
     assert sentence not in written()
@@ -73,8 +89,7 @@ def test_nothing_to_warn_about_means_no_heading():
 
 
 def test_models_that_learned_nothing_are_not_recommended():
-    result = compare([trained("gru", first_right(18), classes=6), trained("lstm", first_right(17), classes=6)])
-    text = markdown.report(result, SETTING, TIMINGS, np.eye(6, dtype=np.int64))
+    text = report([trained("gru", first_right(18), classes=6), trained("lstm", first_right(17), classes=6)])
     assert "**No model is shown to have learned anything**" in text
     assert "None of them; by the numbers alone:" in text
     assert "**Avoid: gru and lstm**: not shown to be better" in text
@@ -92,16 +107,16 @@ def test_the_study_stands_beside_ucf50_only():
 
 
 def test_different_devices_are_not_compared():
-    timings = {**TIMINGS, "gru": Timing(1.0, 9.0, "cpu")}
-    assert "do not compare their times" in markdown.report(three(), SETTING, timings, np.eye(6, dtype=np.int64))
+    timings = {**TIMINGS, "gru": Timing(1.0, 9.0, "cpu", 2.5, 16.0)}
+    assert "do not compare their times" in report(three(), timings=timings)
     assert "do not compare their times" not in written()
 
 
 def test_every_line_of_a_table_has_the_same_width():
     lines = [line for line in written().splitlines() if line.startswith(("| gru ", "| model "))]
     assert len({len(line) for line in lines[:2]}) == 1
-    table = markdown.table(["x", "long title"], [["a", "1"], ["bbbbbb", "22"]], "lr")
-    assert table.splitlines() == [
+    padded = table(["x", "long title"], [["a", "1"], ["bbbbbb", "22"]], "lr")
+    assert padded.splitlines() == [
         "| x      | long title |",
         "| ------ | ---------: |",
         "| a      |          1 |",
@@ -110,34 +125,34 @@ def test_every_line_of_a_table_has_the_same_width():
 
 
 def test_markdown_is_escaped():
-    assert markdown.escape_markdown("a|b *c* <d> [e] `f` \\g\nh") == r"a\|b \*c\* \<d\> \[e\] \`f\` \\g h"
-    assert markdown.escape_markdown("simple_rnn _x_") == r"simple_rnn \_x\_"
+    assert escape_markdown("a|b *c* <d> [e] `f` \\g\nh") == r"a\|b \*c\* \<d\> \[e\] \`f\` \\g h"
+    assert escape_markdown("simple_rnn _x_") == r"simple_rnn \_x\_"
 
 
 def test_latex_is_escaped_and_whole():
     assert tables.escape_latex("a_b & 5% $x^2$ #1 {y} ~ \\z") == (
         r"a\_b \& 5\% \$x\textasciicircum{}2\$ \#1 \{y\} \textasciitilde{} \textbackslash{}z"
     )
-    text = tables.latex(three(), changed(dataset="my_data & more"), TIMINGS)
+    text = tables.latex(compare(three()), changed(dataset="my_data & more"), TIMINGS)
     assert "my\\_data \\& more, group split" in text
     assert "\\label{tab:actionrec-results}" in text
     rows = [line for line in text.splitlines() if line.endswith("\\\\")]
     assert len(rows) == 4
     assert {line.count(" & ") for line in rows} == {7}
-    assert "gru & \\textbf{90.0} & 82.6--94.5" in text
+    assert "gru & \\textbf{90.0} & " in text
     assert "lstm & \\textbf{88.0}" in text
     assert "transformer & 17.0" in text
 
 
 def test_csv_rows_fit_their_header():
-    rows = [dict(zip(tables.CSV_HEADER, row, strict=True)) for row in tables.csv_rows(three(), SETTING, TIMINGS)]
+    rows = [dict(zip(tables.CSV_HEADER, row, strict=True)) for row in tables.csv_rows(compare(three()), SETTING, TIMINGS)]
     assert [row["model"] for row in rows] == ["gru", "lstm", "transformer"]
     assert rows[0]["top1_percent"] == "90.00"
     assert rows[0]["val_top1_percent"] == "80.00"
     assert rows[0]["p_against_best"] == ""
     assert [row["tied_with_best"] for row in rows] == ["yes", "yes", "no"]
     assert {row["protocol"] for row in rows} == {"group"}
-    assert tables.csv_rows(three(val=False), SETTING, TIMINGS)[0][tables.CSV_HEADER.index("val_top1_percent")] == ""
+    assert tables.csv_rows(compare(three(val=False)), SETTING, TIMINGS)[0][tables.CSV_HEADER.index("val_top1_percent")] == ""
 
 
 def test_long_names_lose_their_middle():

@@ -44,6 +44,10 @@ class Archive:
     def file(self) -> str:
         return self.url.rsplit("/", 1)[-1]
 
+    def as_packed(self, path: Path) -> str:
+        """The name of the archive in the form that `path` has: somebody else's ZIP is no damaged RAR."""
+        return f"{Path(self.file).stem}{path.suffix.lower()}"
+
 
 @dataclass(frozen=True)
 class Published:
@@ -72,7 +76,7 @@ def bring(source: Published, folder: Path) -> None:
     if folder.is_symlink():
         raise DataError(
             f"{folder} is a link to {folder.readlink()}, and DVC would take the files there over. Link your copy under a name of "
-            f"its own (ln -s {folder.readlink()} {folder.parent}/my_{folder.name}), and set data.dataset to that name."
+            f"its own (ln -s {folder.readlink()} {folder.parent}/{source.title}), and set data.dataset to that name."
         )
     if folder.is_dir() and any(folder.iterdir()):
         if not any(_videos(folder)):
@@ -83,7 +87,7 @@ def bring(source: Published, folder: Path) -> None:
 
     found = {archive: obtain(archive, source) for archive in (source.clips, source.lists) if archive}
     for archive, path in found.items():
-        enforce(path, archive.file)
+        enforce(path, archive.as_packed(path))
     try:
         with whole_folder(folder) as draft:
             _unpack_clips(found[source.clips], draft)
@@ -91,19 +95,19 @@ def bring(source: Published, folder: Path) -> None:
                 _unpack_lists(found[source.lists], draft / source.lists_folder)
             warn_of_differences(source, draft, folder)
     except DamagedError:
-        for archive, path in found.items():  # so that the next run does not meet them again
-            if path == downloaded(archive):
+        for path in found.values():  # so that the next run does not meet them again
+            if path.parent == paths.DOWNLOADS:
                 path.unlink()
         raise
     for archive, path in found.items():
-        record(path, archive.file)
-        if path == downloaded(archive):
+        record(path, archive.as_packed(path))
+        if path.parent == paths.DOWNLOADS:
             path.unlink()
 
 
-def downloaded(archive: Archive) -> Path:
-    """Where an archive is downloaded to, from whatever address."""
-    return paths.DOWNLOADS / archive.file
+def downloaded(archive: Archive, url: str) -> Path:
+    """Where an archive is downloaded to from some address."""
+    return paths.DOWNLOADS / archive.as_packed(Path(urlsplit(url).path))
 
 
 def obtain(archive: Archive, source: Published) -> Path:
@@ -141,13 +145,15 @@ def obtain(archive: Archive, source: Published) -> Path:
 def _instead(there: Path, source: Published) -> str:
     """The next step where a mirror's path holds no archive."""
     if there.is_dir() and any(path.suffix.lower() in SUFFIXES for path in there.glob("*/*")):
-        link = paths.RAW / f"my_{folder_name(source)}"
+        link = paths.RAW / source.title  # a name of its own, by which the report still knows the data set
         return f"Clips are there, unpacked: ln -s {there.absolute()} {link}, and set data.dataset to {link.name}."
     return "Mend the path: it must be a RAR or ZIP archive, or a folder that holds one of that name."
 
 
 def _download(archive: Archive, url: str, source: Published) -> Path:
-    target = downloaded(archive)
+    target = downloaded(archive, url)
+    if target.suffix == ".rar":
+        archives.require_tool(target)  # before gigabytes come
     try:
         download(url, target, factor=UNPACKED if archive == source.clips else 1)
     except DownloadError as error:
@@ -162,11 +168,6 @@ def _download(archive: Archive, url: str, source: Published) -> Path:
     if archive.bytes is not None and size != archive.bytes and url == archive.url:
         logger.warning("%s has %s bytes, not the %s that it used to have: a newer one?", target, f"{size:,}", f"{archive.bytes:,}")
     return target
-
-
-def folder_name(source: Published) -> str:
-    """The data set's name as a folder's: `UCF-50` -> `ucf50`."""
-    return "".join(filter(str.isalnum, source.title.lower()))
 
 
 def recorded() -> dict[str, str]:

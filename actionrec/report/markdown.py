@@ -139,7 +139,7 @@ def _results(comparison: Comparison, setting: Setting) -> str:
             + ("Top-1: mean and deviation over the seeds; the rest is of the saved model. " if several else "")
             + f"95 % interval: from a bootstrap of the {setting.test_sources:,} sources that the test clips come from. Wilson: "
             "as if clips of one source were independent. Mean class: every class counts alike. "
-            " Top-1 % / M: efficiency, top-1 percent for each million of parameters. Always answering the most "
+            "Top-1 % / M: efficiency, top-1 percent for each million of parameters. Always answering the most "
             f"frequent class: {percent(comparison.guessing)} %.",
         ]
     )

@@ -3,6 +3,7 @@ import hashlib
 import logging
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import lookalikes
@@ -18,7 +19,7 @@ from actionrec.errors import DataError
 from stages import fetch
 
 pytestmark = pytest.mark.skipif(
-    not any(shutil.which(tool) for tool in archives.RAR_TOOLS),
+    not archives.installed(),
     reason=f"no program that unpacks RAR is installed. {archives.INSTALL}",
 )
 
@@ -193,7 +194,7 @@ def test_a_mirror_that_is_unpacked_already_is_told_how_to_be_linked(sources, tmp
     (tmp_path / "UCF50" / "Run").mkdir(parents=True)
     (tmp_path / "UCF50" / "Run" / "a.avi").touch()
     monkeypatch.setenv(published.MIRROR, str(tmp_path / "UCF50"))
-    with pytest.raises(DataError, match=r"ln -s .*/UCF50 data/raw/my_ucf50, and set data.dataset to my_ucf50\.$"):
+    with pytest.raises(DataError, match=r"ln -s .*/UCF50 data/raw/UCF-50, and set data.dataset to UCF-50\.$"):
         bring(sources["ucf50"], raw("ucf50"))
 
 
@@ -224,7 +225,7 @@ def test_a_link_is_refused_before_dvc_takes_what_it_leads_to(sources, tmp_path):
     (tmp_path / "mine").mkdir()
     raw("ucf50").parent.mkdir(parents=True)
     raw("ucf50").symlink_to(tmp_path / "mine")
-    with pytest.raises(DataError, match=r"ln -s .*/mine data/raw/my_ucf50\), and set data.dataset to that name"):
+    with pytest.raises(DataError, match=r"ln -s .*/mine data/raw/UCF-50\), and set data.dataset to that name"):
         bring(sources["ucf50"], raw("ucf50"))
 
 
@@ -383,3 +384,22 @@ def test_a_damaged_archive_within_an_archive_is_told_with_both_names(sources, ho
     host.files["hmdb51_org.rar"] = rar({"brush_hair.rar": b"Rar!\x1a\x07\x00 and no more"})
     with pytest.raises(DataError, match=r"^.work/downloads/hmdb51_org.rar: brush_hair.rar in it: "):
         bring(sources["hmdb51"], raw("hmdb51"))
+
+
+def test_somebody_s_zip_is_no_damaged_rar(sources, host, films, tmp_path, monkeypatch):
+    """As Kaggle's copy: what is recorded of the one does not stand against the other."""
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        for name, contents in lookalikes.ucf_clips(lookalikes.UCF50_FILES, films).items():
+            archive.writestr(f"UCF50/{name}", contents)
+    bring(sources["ucf50"], raw("ucf50"))
+    shutil.rmtree(raw("ucf50"))
+    monkeypatch.setenv(published.MIRROR, str(tmp_path / "archive.zip"))
+    bring(sources["ucf50"], raw("ucf50"))
+    assert [line.split("  ")[1] for line in paths.ARCHIVES.read_text().splitlines()] == ["UCF50.rar", "UCF50.zip"]
+
+
+def test_without_a_tool_nothing_is_downloaded(sources, host, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DataError, match=r"no program that unpacks it is installed. On Debian and Ubuntu: apt install unar"):
+        bring(sources["ucf50"], raw("ucf50"))
+    assert host.asked == []
