@@ -135,6 +135,21 @@ def test_large_classes_are_sampled_for_the_threshold(monkeypatch):
     assert sampled.threshold == pytest.approx(every.threshold, abs=0.04)
 
 
+def test_the_threshold_of_normal_similarities(monkeypatch):
+    """Of 2,000 training clips whose atanh similarity to the test clip is normal, 4 % are copies: they hardly matter."""
+    monkeypatch.setattr(auditing, "_PAIRS", 2_000)
+    rng = np.random.default_rng(0)
+    similar = np.tanh(rng.normal(0.5, 0.5, 2_000))
+    similar[rng.permutation(2_000)[:80]] = 0.9999
+    known = np.stack([similar, np.sqrt(1 - similar**2)], axis=1).astype(np.float32)
+    train = [clip(f"{number}", group=f"{number}") for number in range(2_000)]
+    limit, pairs = auditing.threshold(train, [clip("test", group="test")], known, np.array([[1, 0]], dtype=np.float32))
+    assert pairs == 2_000
+    # In atanh, 4.42 deviations above the mean, which one in 200,000 exceeds: 2.71. The copies are at 4.95.
+    assert np.arctanh(limit) == pytest.approx(0.5 + 4.42 * 0.5, abs=0.2)
+    assert similar[similar > limit].size == 80
+
+
 def test_clips_without_features_are_left_out():
     clips, subsets, features = many()
     kept = [place for place, name in enumerate(features.clips) if not name.startswith("0/")]

@@ -83,6 +83,18 @@ def test_a_view_takes_no_memory_and_what_is_dropped_is_free():
     assert memory(Chain(), FRAMES, D).activation_bytes == 4 * FRAMES * D * 3  # the input, a step's own, and what it makes
 
 
+def test_a_view_of_a_parameter_is_no_activation():
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(K, D))
+
+        def forward(self, clip):
+            return clip @ self.weight.t()
+
+    assert memory(Product(), FRAMES, D).activation_bytes == 4 * FRAMES * (D + K)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_memory_is_the_same_every_time_and_grows_with_the_clip(name):
     network = model(name)

@@ -66,6 +66,13 @@ def test_of_equal_cross_entropy_fewer_members_are_chosen_and_then_the_first_by_n
     assert best_subset(members, LABELS, sizes=(3,)) == ("a", "b", "c")
 
 
+def test_fewer_members_come_before_the_first_by_name():
+    """a is the mean of b and c, so that it changes nothing about the two; with either alone it is worse than they are."""
+    b, c = answers(0, 1, 2, 0, sure=0.9), answers(0, 1, 2, 0, sure=0.9)
+    b[:2], c[2:] = answers(0, 1, sure=0.5), answers(2, 0, sure=0.5)
+    assert best_subset({"a": (b + c) / 2, "b": b, "c": c}, LABELS) == ("b", "c")
+
+
 def test_accuracy_comes_before_confidence():
     right = {"a": answers(0, 1, 2, 0, sure=0.4), "b": answers(0, 1, 2, 0, sure=0.4)}
     surer = {"c": answers(0, 1, 2, 1, sure=0.9), "d": answers(0, 1, 2, 1, sure=0.9)}

@@ -151,6 +151,19 @@ def test_units_that_are_all_alike_do_not_make_a_share_certain():
     assert interval.high > wilson(20, 40).high
 
 
+def test_one_wrong_clip_shows_little_of_how_clips_go_together():
+    """Half the weight is then on units that are wholly right or wrong: Wilson's interval with Student's t, by its formula."""
+    right = np.ones(250)
+    right[7] = 0
+    cost = (1 / 250 + 1 / 50) / 2  # the clips' own variance is no more than of independent ones
+    t, p, n = 2.0095752371292397, 249 / 250, 1 / cost
+    middle = (p + t**2 / (2 * n)) / (1 + t**2 / n)
+    half = t / (1 + t**2 / n) * (p * (1 - p) / n + t**2 / (4 * n**2)) ** 0.5
+    interval = cluster_interval(right, np.repeat(np.arange(50), 5))
+    assert interval.low == pytest.approx(middle - half, abs=1e-4)
+    assert interval.low < wilson(249, 250).low - 0.02
+
+
 def test_a_mean_over_seeds_is_a_share_like_any_other():
     once, unit = clustered(np.random.default_rng(0), units=30, accuracy=0.8, correlation=0.4)
     again = (np.random.default_rng(1).random(len(unit)) < 0.8).astype(float)
@@ -306,6 +319,22 @@ def test_a_small_difference_that_is_the_same_in_all_units_stays_on_its_side_of_0
     test = cluster_difference(np.zeros(60), second, np.repeat(np.arange(6), 10))
     assert test.p == pytest.approx(2 / 2**6)
     assert test.interval.low < -0.15 < test.difference < test.interval.high < 0
+
+
+def test_a_few_units_that_differ_say_little_of_the_others():
+    first, second = np.ones(150), np.ones(150)
+    second[[0, 50, 100]] = 0
+    test = cluster_difference(first, second, np.repeat(np.arange(30), 5))
+    assert test.p == pytest.approx(2 / 2**3)
+    # That no unit speaks for the second model is 0 of 30: Wilson's upper end is 0.11.
+    assert test.interval.low == pytest.approx(0.02 - wilson(0, 30).high, abs=0.01)
+    assert test.interval.high > 0.06
+
+
+def test_a_sampled_p_is_never_0():
+    first = np.tile([1.0, 1.0, 1.0, 0.0], 40)
+    test = cluster_difference(first, np.zeros(160), np.repeat(np.arange(40), 4))
+    assert test.p == 2 / 10_000
 
 
 def test_five_units_can_show_no_difference():

@@ -120,13 +120,14 @@ def _warnings(comparison: Comparison, setting: Setting) -> list[str]:
 def _results(comparison: Comparison, setting: Setting) -> str:
     with_val = comparison.standings[0].val_top1 is not None
     several = comparison.standings[0].std is not None
-    header = ["#", "model", "top-1 %", *(["± seeds"] if several else []), "95 % interval", "Wilson", "top-5 %", "mean class %"]
+    header = ["#", "model", "top-1 %", *(["± seeds"] if several else []), "95 % interval", "Wilson"]
+    header += ["top-5 %", "95 % interval", "mean class %"]
     header += [*(["val top-1 %"] if with_val else []), "parameters", "top-1 % / M", "best epoch"]
     rows = []
     for one in comparison.standings:
         row = [str(one.rank), one.name, percent(one.top1), *([] if one.std is None else [percent(one.std)])]
         row += [f"{percent(ends.low)}–{percent(ends.high)}" for ends in (one.interval, one.wilson)]
-        row += [percent(one.top5), percent(one.mean_class)]
+        row += [percent(one.top5), f"{percent(one.top5_interval.low)}–{percent(one.top5_interval.high)}", percent(one.mean_class)]
         row += [percent(one.val_top1)] if one.val_top1 is not None else []
         row += [f"{one.parameters:,}", f"{one.efficiency:.1f}", f"{one.best_epoch} of {one.epochs}"]
         rows.append(row)
