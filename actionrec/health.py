@@ -67,11 +67,12 @@ def verdict(
 
     1. diverged: a loss or gradient norm that is no number; or the training loss ends above 2 ln K; or above ln K, having been
        below 0.9 ln K.
-    2. at chance: the best held-out top-1 is not significantly better than guessing (one-sided exact binomial, multiplied by the
-       number of epochs, as it is the best of so many). Where the held-out clips are too few for any result to be significant,
-       the training loss decides: it ends above 0.98 ln K.
+    2. at chance: nothing was learned, not even of the training clips: their loss ends above 0.98 ln K, or nearly all held-out
+       clips get the same answer; and the best held-out top-1 is not significantly better than guessing (one-sided exact binomial,
+       multiplied by the number of epochs, as it is the best of so many).
     3. overfitted: the held-out loss ends (median of the last 3 epochs) at least 15 % and 0.1 nats above its lowest, while the
-       training loss has fallen since. The epoch that is kept may well be good; the notes say where it lies.
+       training loss has fallen since; or the training clips were learned, and not even the best held-out top-1 is significantly
+       better than guessing. The epoch that is kept may well be good; the notes say where it lies.
     4. still improving: the epoch that is kept is among the last quarter (at least 3) and the held-out loss falls over them, by a
        straight line, by at least 5 % and 0.01 nats; unless every held-out clip is right already. Needs 4 epochs.
     5. learned.
@@ -91,7 +92,7 @@ def verdict(
     checks: tuple[tuple[Verdict, str | None], ...] = (
         ("diverged", _diverged(curves, class_count)),
         ("at chance", _at_chance(curves, class_count, guessing, held_out_clips, answers)),
-        ("overfitted", _overfitted(curves)),
+        ("overfitted", _overfitted(curves) or _by_heart(curves, guessing, held_out_clips)),
         ("still improving", _still_improving(curves)),
     )
     for name, why in checks:
@@ -124,19 +125,31 @@ def _diverged(curves: Curves, class_count: int) -> str | None:
 def _at_chance(curves: Curves, class_count: int, guessing: float, clips: int, answers: NDArray[np.int64] | None) -> str | None:
     epochs, end = _epochs(curves), curves.train_loss[-1]
     share = end / float(np.log(class_count))
+    constant = answers is not None and len(answers) > 0 and _most_frequent(answers) >= CONSTANT > guessing
+    if share <= UNTAUGHT and not constant:
+        return None
     training = f"the training loss ends at {end:.3g}, {_percent(share)} of ln {class_count}"
     if better_than(clips, clips, guessing) * epochs >= SIGNIFICANCE:  # even if all were right
-        if share > UNTAUGHT or (answers is not None and _most_frequent(answers) >= CONSTANT > guessing):
-            return f"{training}; {clips} held-out clips are too few to tell from guessing ({_percent(guessing)})"
-        return None
+        return f"{training}; {clips} held-out clips are too few to tell from guessing ({_percent(guessing)})"
     best = max(curves.held_out_top1)
     p = min(1.0, better_than(round(best * clips), clips, guessing) * epochs)
     if p < SIGNIFICANCE:
         return None
-    by_heart = "" if share > UNTAUGHT else ": what was learned of the training clips does not hold for others"
     return (
         f"best held-out top-1 {_percent(best)} of {clips} clips is not shown to be better than guessing, {_percent(guessing)} "
-        f"(p = {p:.2g}, for the best of {epochs} epochs); {training}{by_heart}"
+        f"(p = {p:.2g}, for the best of {epochs} epochs); {training}"
+    )
+
+
+def _by_heart(curves: Curves, guessing: float, clips: int) -> str | None:
+    """What was learned is not shown to hold for other clips; without a price for many epochs, which few clips could not pay."""
+    best = max(curves.held_out_top1)
+    p = better_than(round(best * clips), clips, guessing)
+    if p < SIGNIFICANCE or better_than(clips, clips, guessing) >= SIGNIFICANCE:
+        return None
+    return (
+        f"the training loss ends at {curves.train_loss[-1]:.3g}, yet the best held-out top-1, {_percent(best)} of {clips} clips, "
+        f"is not shown to be better than guessing, {_percent(guessing)} (p = {p:.2g})"
     )
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -66,7 +67,14 @@ def test_model_json_says_all_that_is_needed_to_use_the_model(folder):
         "class_names": CLASSES,
         "frames": {"count": 5, "size": 64},
         "features": {key: value for key, value in FEATURES.items() if key != "frames"},
+        "calibration": None,
     }
+
+
+def test_a_calibration_comes_back(tmp_path):
+    fitted = {"temperature": 1.25, "threshold": 0.4}
+    save_bundle(tmp_path / "gru", dataclasses.replace(fresh(), calibration=fitted))
+    assert load_bundle(tmp_path / "gru").calibration == fitted
 
 
 def test_a_bundle_is_two_files(folder):

@@ -20,6 +20,7 @@ TRAIN = {
     "warmup_epochs": 0,
     "standardise": True,
     "clip_norm": 0,
+    "seeds": [0],
 }
 
 
@@ -46,13 +47,13 @@ def problems(read, model, /, **changes):
 def test_the_shared_sections_make_a_recipe(read):
     recipe = read("gru")
     assert recipe.seed == 7
-    assert recipe.train == TrainSettings(**TRAIN)
+    assert recipe.train == TrainSettings(**{**TRAIN, "seeds": (0,)})
     assert recipe.arguments == {"hidden_dim": 32, "dropout": 0.3}
 
 
 def test_a_models_own_keys_win_over_the_shared_ones(read):
     recipe = read("gru", models={"gru": {"learning_rate": 1e-5, "epochs": 3, "dropout": 0.1, "hidden_dim": 8}})
-    assert recipe.train == TrainSettings(**{**TRAIN, "learning_rate": 1e-5, "epochs": 3})
+    assert recipe.train == TrainSettings(**{**TRAIN, "learning_rate": 1e-5, "epochs": 3, "seeds": (0,)})
     assert recipe.arguments == {"hidden_dim": 8, "dropout": 0.1}
 
 
