@@ -13,6 +13,7 @@ from actionrec.models import MODELS
 from actionrec.predictions import Answers, Predictions, write_predictions
 from actionrec.setting import Setting
 from actionrec.trained import TrainedModel
+from actionrec.training import TrainSettings
 
 # Share of test clips that a fabricated model gets right: a close field with one failure, as in the study.
 SKILL = {
@@ -207,6 +208,23 @@ def trained(name, right, *, parameters=1_000_000, classes=4, val_right=None, uni
         "health_notes": ("best held-out top-1 90 %",),
     }
     return TrainedModel(**{**values, **changes})
+
+
+def train_settings(**changes):
+    """Short and plain training: three epochs, no warm-up, no clipping, one seed."""
+    values = {
+        "epochs": 3,
+        "batch_size": 4,
+        "learning_rate": 0.01,
+        "weight_decay": 0.0,
+        "step_size": 5,
+        "gamma": 0.5,
+        "warmup_epochs": 0.0,
+        "clip_norm": 0.0,
+        "standardise": True,
+        "seeds": [0],
+    }
+    return TrainSettings(**{**values, **changes})
 
 
 def first_right(count, total=100):

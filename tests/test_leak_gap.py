@@ -1,26 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from fabricate import train_settings
 
 from actionrec import leak_gap, training
 from actionrec.clips import Clip
 from actionrec.features import FeatureSet
 from actionrec.recipes import Recipe
 from actionrec.splits import SplitSettings
-from actionrec.training import TrainSettings
 
-TRAIN = TrainSettings(
-    epochs=6,
-    batch_size=8,
-    learning_rate=0.01,
-    weight_decay=0.0,
-    step_size=10,
-    gamma=0.5,
-    warmup_epochs=0.0,
-    clip_norm=0.0,
-    standardise=True,
-    seeds=[0],
-)
+TRAIN = train_settings(epochs=6, batch_size=8, step_size=10)
 RECIPES = {"gru": Recipe(0, TRAIN, {"hidden_dim": 16, "dropout": 0.0})}
 
 

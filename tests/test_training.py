@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from fabricate import train_settings
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -11,20 +12,9 @@ from actionrec import metrics, training
 from actionrec.classifier import Classifier
 from actionrec.errors import TrainingError
 from actionrec.models import create_model
-from actionrec.training import TrainSettings, fit, learning_rate, predict
+from actionrec.training import fit, learning_rate, predict
 
-SETTINGS = TrainSettings(
-    epochs=3,
-    batch_size=4,
-    learning_rate=0.01,
-    weight_decay=0.0,
-    step_size=5,
-    gamma=0.5,
-    warmup_epochs=0.0,
-    clip_norm=0.0,
-    standardise=True,
-    seeds=[0],
-)
+SETTINGS = train_settings()
 CLASS_COUNT, FRAMES, FEATURE_DIM = 3, 5, 4
 
 

@@ -1,26 +1,15 @@
 import numpy as np
 import pytest
 import torch
+from fabricate import train_settings
 
 from actionrec import training, trials
 from actionrec.bundle import Architecture
 from actionrec.features import FeatureSet
 from actionrec.task import Task
-from actionrec.training import TrainSettings
 
 CLIPS, FRAMES, FEATURE_DIM = 24, 4, 6
-SETTINGS = TrainSettings(
-    epochs=2,
-    batch_size=4,
-    learning_rate=0.01,
-    weight_decay=0.0,
-    step_size=5,
-    gamma=0.5,
-    warmup_epochs=0.0,
-    clip_norm=0.0,
-    standardise=True,
-    seeds=[0, 1, 2],
-)
+SETTINGS = train_settings(epochs=2, seeds=[0, 1, 2])
 
 
 @pytest.fixture(autouse=True)
