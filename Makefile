@@ -25,7 +25,9 @@ requirements: $(VENV)/.installed-dev ## compile requirements*.txt from the direc
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --custom-compile-command "make requirements" \
 	  --group run --output-file requirements.txt
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --custom-compile-command "make requirements" \
-	  --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	  --group ray --constraint requirements.txt --output-file requirements-ray.txt
+	uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --custom-compile-command "make requirements" \
+	  --group dev --constraint requirements-ray.txt --output-file requirements-dev.txt
 
 clean-work: ## free what killed or earlier runs left in .work; the next run may have to redo it
 	rm -rf .work
