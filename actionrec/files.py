@@ -18,8 +18,7 @@ from actionrec.errors import DataError
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a draft beside `path` that takes its place when the block ends, and goes when the block fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft = _draft_of(path)
     try:
         yield draft
         draft.replace(path)
@@ -30,12 +29,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty draft folder that becomes `path`, replacing it, when the block ends, and goes when the block fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.draft"):  # by a run that was killed
-        process = left.name.split(".")[-2]
-        if process.isdecimal() and not _is_running(int(process)):
-            shutil.rmtree(left, ignore_errors=True)
+    draft = _draft_of(path)
     draft.mkdir()
     try:
         yield draft
@@ -44,6 +38,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _draft_of(path: Path) -> Path:
+    """Name this process's draft of `path`, in a folder that is there, without what runs that were killed left of theirs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before, after = f".{path.name}.", ".draft"
+    for left in path.parent.glob(f"{glob.escape(before)}*{after}"):
+        process = left.name.removeprefix(before).removesuffix(after)  # of `a`, `.a.b.7.draft` is none: it is one of `a.b`
+        if process.isdecimal() and not _is_running(int(process)):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+    return path.with_name(f"{before}{os.getpid()}{after}")
 
 
 def _is_running(process: int) -> bool:

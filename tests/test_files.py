@@ -1,5 +1,8 @@
 import csv
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -64,6 +67,36 @@ def test_a_folder_s_block_starts_empty_even_after_a_killed_run_of_the_same_proce
     (tmp_path / name / "left.txt").touch()
     with whole_folder(tmp_path / "folder") as draft:
         assert everything_in(draft) == []
+
+
+@pytest.fixture
+def ended():
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_drafts_of_killed_runs_go_with_the_next_file_or_folder_of_that_name_and_no_others(tmp_path, ended):
+    living = os.getppid()
+    kept = [f".a.{living}.draft", f".a.b.{ended}.draft", f".aa.{ended}.draft", ".a.x.draft", f".a.{ended}.other", f"a.{ended}.draft"]
+    for name in (f".a.{ended}.draft", f".[a].{ended}.draft", *kept):
+        (tmp_path / name).touch()
+    (tmp_path / f".f.{ended}.draft").mkdir()
+    (tmp_path / f".f.{ended}.draft" / "half.txt").touch()
+    write_text(tmp_path / "a", "whole")
+    with whole_folder(tmp_path / "f"):
+        pass
+    assert everything_in(tmp_path) == sorted([*kept, f".[a].{ended}.draft", "a", "f"])
+    write_text(tmp_path / "[a]", "whole")
+    assert everything_in(tmp_path) == sorted([*kept, "[a]", "a", "f"])
+
+
+def test_a_file_inside_the_block_of_another_whose_name_goes_on_does_not_touch_its_draft(tmp_path):
+    with whole_file(tmp_path / "a.csv") as draft:
+        draft.write_text("a table")
+        write_text(tmp_path / "a", "a text")
+    assert (tmp_path / "a.csv").read_text() == "a table"
 
 
 def test_json_is_indented_unicode_with_a_final_line_end_and_its_keys_in_the_order_given(tmp_path):
