@@ -79,7 +79,14 @@ def ended():
 
 def test_drafts_of_killed_runs_go_with_the_next_file_or_folder_of_that_name_and_no_others(tmp_path, ended):
     living = os.getppid()
-    kept = [f".a.{living}.draft", f".a.b.{ended}.draft", f".aa.{ended}.draft", ".a.x.draft", f".a.{ended}.other", f"a.{ended}.draft"]
+    kept = [
+        f".a.{living}.draft",
+        f".a.b.{ended}.draft",
+        f".aa.{ended}.draft",
+        ".a.x.draft",
+        f".a.{ended}.other",
+        f"a.{ended}.draft",
+    ]
     for name in (f".a.{ended}.draft", f".[a].{ended}.draft", *kept):
         (tmp_path / name).touch()
     (tmp_path / f".f.{ended}.draft").mkdir()
