@@ -30,6 +30,11 @@ def main() -> None:
     command.add_argument("--output", type=Path, help="folder for report, page of plots and table (default: .work/inspect/<name>)")
     command.set_defaults(run=inspect)
 
+    what = "train the models side by side, each as `dvc repro` would"
+    command = commands.add_parser("train-all", help=what, description=f"{what[0].upper()}{what[1:]}. Ctrl-C ends them all.")
+    command.add_argument("--jobs", type=positive, metavar="N", help="models at a time (default: one a core)")
+    command.set_defaults(run=train_all)
+
     what = "train the same recipes under a random and a group split, and tell what the leak is worth"
     command = commands.add_parser("leak-gap", help=what, description=f"{what[0].upper()}{what[1:]}. Needs data/features.")
     command.add_argument("--models", help="names with commas between them (default: all seven)")
@@ -83,6 +88,12 @@ def inspect(arguments: argparse.Namespace) -> None:
     logger.info("%s, %s and %s are in %s", texts.REPORT, texts.PAGE, texts.FILES, output)
 
 
+def train_all(arguments: argparse.Namespace) -> None:
+    from actionrec import train_all
+
+    train_all.train_all(arguments.jobs or train_all.default_jobs())
+
+
 def leak_gap(arguments: argparse.Namespace) -> None:
     from dataclasses import dataclass
 
@@ -114,6 +125,13 @@ def import_study(arguments: argparse.Namespace) -> None:
 
     imported = study_checkpoint.read(arguments.checkpoint, arguments.model, study_checkpoint.read_classes(arguments.classes))
     bundle.save_new_bundle(arguments.output, imported)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1, as an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number from 1; got {text!r}")
+    return int(text)
 
 
 def make_writable(folder: Path) -> None:
