@@ -4,8 +4,13 @@ import ctypes
 import os
 import signal
 import sys
+from functools import lru_cache
 
 from actionrec.errors import ActionrecError
+
+MOST_THREADS = 4  # that train a model
+
+_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 processors, and of ARM's
 
 
 def workers() -> int:
@@ -22,9 +27,46 @@ def workers() -> int:
     return int(text)
 
 
+def engine() -> str:
+    """Who decodes and makes features: ACTIONREC_ENGINE, `local` (this machine's processes) or `ray` (a Ray cluster's).
+
+    Raises:
+        ActionrecError: the variable names neither.
+    """
+    wanted = os.environ.get("ACTIONREC_ENGINE") or "local"
+    if wanted not in ("local", "ray"):
+        raise ActionrecError(f"ACTIONREC_ENGINE must be local or ray; got {wanted!r}")
+    return wanted
+
+
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> int:
+    """Threads that train one model on a CPU: ACTIONREC_THREADS, else one a core, at most 4.
+
+    Sums come out the same to the last bit for 1, 2 and 4 threads; more would cut matrix products up in other places.
+
+    Raises:
+        ActionrecError: the variable is no number from 1 to 4.
+    """
+    text = os.environ.get("ACTIONREC_THREADS", "")
+    if not text:
+        return min(cores(), MOST_THREADS)
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
+        raise ActionrecError(f"ACTIONREC_THREADS must be a whole number from 1 to {MOST_THREADS}; got {text!r}")
+    return int(text)
+
+
+def has_bf16(device: str) -> bool:
+    """Whether a device multiplies matrices of bf16 in its hardware; elsewhere bf16 is slower than float32."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return not _BF16_FLAGS.isdisjoint(_cpuinfo("flags", "Features").split())
 
 
 def device() -> str:
@@ -33,19 +75,29 @@ def device() -> str:
     Raises:
         ActionrecError: the variable names no device, or one that this machine lacks.
     """
-    wanted = os.environ.get("ACTIONREC_DEVICE") or "auto"
+    wanted = wanted_device()
     if wanted == "cpu":
         return wanted
     import torch  # here, since stages that run no network need not wait for torch
 
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = wanted.partition(":")
-    if kind != "cuda" or not (number.isdecimal() or wanted == "cuda"):
-        raise ActionrecError(f"ACTIONREC_DEVICE must be auto, cpu, cuda or cuda:<number>; got {wanted!r}")
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(number or 0) >= found:
+    if int(wanted.partition(":")[2] or 0) >= found:
         raise ActionrecError(f"ACTIONREC_DEVICE is {wanted}, but torch finds {found} CUDA devices here. Unset it, or use cpu.")
+    return wanted
+
+
+def wanted_device() -> str:
+    """ACTIONREC_DEVICE (auto, cpu, cuda, cuda:1), whatever this machine has.
+
+    Raises:
+        ActionrecError: the variable names no device.
+    """
+    wanted = os.environ.get("ACTIONREC_DEVICE") or "auto"
+    kind, _, number = wanted.partition(":")
+    if wanted not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdecimal()):
+        raise ActionrecError(f"ACTIONREC_DEVICE must be auto, cpu, cuda or cuda:<number>; got {wanted!r}")
     return wanted
 
 
@@ -59,13 +111,19 @@ def device_name(device: str) -> str:
 
 
 def _processor() -> str:
+    import platform
+
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+@lru_cache
+def _cpuinfo(*names: str) -> str:
+    """What Linux says of the first processor under one of these names; empty where it says nothing."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+            return next(line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() in names)
     except (OSError, StopIteration):
-        import platform
-
-        return platform.processor() or platform.machine()
+        return ""
 
 
 def die_with_parent() -> None:

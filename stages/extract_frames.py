@@ -12,7 +12,8 @@ from actionrec.clips import Clip, read_clips
 from actionrec.errors import VideoError
 from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
 from actionrec.params import DataSettings
-from actionrec.shards import Advance, Task, shard_name, shard_of
+from actionrec.shards import shard_name, shard_of
+from actionrec.store import Advance, Task
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,9 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]
             "code": code,
             "cv2": cv2.__version__,
         }
-        tasks.append(Task(shard_name(number), files.digest(key), len(inside), Job(inside, folder, settings)))
+        job = Job(inside, folder, settings)
+        ids = [clip.id for clip in inside]
+        tasks.append(Task(shard_name(number), files.digest(key), len(inside), job, [folder / name for name in ids], ids))
     return tasks
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import cv2
 import torch
 
-from actionrec import backbones, entry, extractors, features, files, frames, machine, params, paths, shards, tensors
+from actionrec import backbones, engines, entry, extractors, features, files, frames, machine, params, paths, shards, tensors
 from actionrec.backbones import FeatureSettings
 from actionrec.errors import DataError
 from actionrec.extractors import Extractor
 from actionrec.frames import DESCRIPTION
-from actionrec.shards import Advance, Task
+from actionrec.store import Advance, Task
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +39,12 @@ class Job:
 
 def main() -> None:
     settings = params.read(Params).features
-    device = machine.device()
+    device = engines.ray.device() if machine.engine() == "ray" else machine.device()
     description = files.read_json(paths.FRAMES / DESCRIPTION)
     source = {**backbones.describe(settings, backbones.create_backbone(settings)), "frames": description}
     tasks = plan(settings, source, device)
     workers = machine.workers() if device == "cpu" else 1
-    made = shards.complete("features", tasks, extract, what="Extracting features", workers=workers)
+    made = shards.complete("features", tasks, extract, what="Extracting features", workers=workers, device=device)
     with files.whole_folder(paths.FEATURES) as draft:
         shards.link_into(draft, {f"{name}.safetensors": folder / "features.safetensors" for name, folder in made.items()})
     logger.info("%d clips in %d shards", sum(task.clips for task in tasks), len(tasks))
@@ -60,12 +60,13 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
     )
     libraries = [f"{name} {version(name)}" for name in ("torch", "torchvision", extractors.runtime(device))]
     made_by = [*libraries, f"cv2 {cv2.__version__}", device.partition(":")[0]]
+    weights = [Path(settings.weights)] if settings.is_file else []
     tasks = []
     for path in found:
         clips = frames.count_clips(path)
         if clips:
             key = {"frames": files.sha256_of(path), "source": source, "code": code, "made_by": made_by}
-            tasks.append(Task(path.stem, files.digest(key), clips, Job(path, settings, source, device)))
+            tasks.append(Task(path.stem, files.digest(key), clips, Job(path, settings, source, device), [path, *weights]))
     return tasks
 
 

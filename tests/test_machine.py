@@ -24,6 +24,22 @@ def test_workers_that_are_no_whole_number_are_refused(monkeypatch, text):
     assert str(error.value) == f"ACTIONREC_WORKERS must be a whole number from 1; got {text!r}"
 
 
+@pytest.mark.parametrize(("text", "expected"), [(None, "local"), ("", "local"), ("local", "local"), ("ray", "ray")])
+def test_the_engine_is_what_the_variable_says_else_this_machine(monkeypatch, text, expected):
+    monkeypatch.delenv("ACTIONREC_ENGINE", raising=False)
+    if text is not None:
+        monkeypatch.setenv("ACTIONREC_ENGINE", text)
+    assert machine.engine() == expected
+
+
+@pytest.mark.parametrize("text", ["Ray", "cluster", " ", "local,ray"])
+def test_an_engine_that_is_none_is_refused(monkeypatch, text):
+    monkeypatch.setenv("ACTIONREC_ENGINE", text)
+    with pytest.raises(ActionrecError) as error:
+        machine.engine()
+    assert str(error.value) == f"ACTIONREC_ENGINE must be local or ray; got {text!r}"
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no such call here")
 @pytest.mark.parametrize("text", [None, ""])
 def test_workers_are_else_the_cores_that_this_process_may_use(monkeypatch, text):

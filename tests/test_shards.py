@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from actionrec import paths, shards
+from actionrec import engines, paths, shards, store
 from actionrec.errors import ActionrecError, VideoError
-from actionrec.shards import Task, code_digest, complete, link_into, shard_name, shard_of
+from actionrec.shards import code_digest, complete, link_into, shard_name, shard_of
+from actionrec.store import Task
 
 TESTS = Path(__file__).parent
 
@@ -36,15 +37,26 @@ def fail_at_c(job, draft, advance):
     write_upper(job, draft, advance)
 
 
-def killed_at_c_once(job, draft, advance):
-    """Die as a process that the kernel kills for want of memory, until there is a file named `spared`."""
+def end_at_c(job, draft, advance, how):
+    """End this process with a signal at the second clip of c, until there is a file named `spared`."""
     if job[0].startswith("c") and not Path("spared").exists():
         (draft / "half.txt").write_text("half", encoding="utf-8")
         while journal(Path(job[1]))["aaaa"] == 0:  # the other process has finished something
             time.sleep(0.01)
         time.sleep(0.3)
-        os.kill(os.getpid(), signal.SIGKILL)
+        advance(1)
+        os.kill(os.getpid(), how)
     write_upper(job, draft, advance)
+
+
+def killed_at_c_once(job, draft, advance):
+    """Die as a process that the kernel kills for want of memory."""
+    end_at_c(job, draft, advance, signal.SIGKILL)
+
+
+def crash_at_c_once(job, draft, advance):
+    """Die as in a codec."""
+    end_at_c(job, draft, advance, signal.SIGSEGV)
 
 
 def wait_for_ever(job, draft, advance):
@@ -115,7 +127,7 @@ def test_work_of_several_processes_gives_the_same_and_is_not_done_here(project):
 
 def test_nothing_to_do_starts_no_process(project, monkeypatch):
     run(project, "a", "b")
-    monkeypatch.setattr(shards, "_make_all", None)
+    monkeypatch.setattr(engines.local, "make_all", None)
     assert run(project, "a", "b", workers=2).keys() == {"a", "b"}
     assert run(project, workers=2) == {}
 
@@ -187,9 +199,9 @@ def test_a_flipped_byte_anywhere_is_found(project):
     for name, before in files.items():
         for place in range(0, len(before), 5):
             flip(folder / name, place)
-            assert not shards._is_whole(folder), (name, place)
+            assert not store.is_whole(folder), (name, place)
             (folder / name).write_bytes(before)
-    assert shards._is_whole(folder)
+    assert store.is_whole(folder)
 
 
 @WORKERS
@@ -197,27 +209,46 @@ def test_a_job_that_fails_leaves_nothing_of_itself_and_what_is_finished(project,
     with pytest.raises(VideoError, match=r"^c cannot be decoded$") as error:
         run(project, "aaaa", "bbb", "cc", compute=fail_at_c, workers=workers)
     assert error.value.header_frames == 7
-    store = paths.WORK / "stage"
-    assert sorted(path.name for path in store.iterdir()) == ["key-aaaa", "key-bbb"]
+    assert sorted(path.name for path in (paths.WORK / "stage").iterdir()) == ["key-aaaa", "key-bbb"]
     run(project, "aaaa", "bbb", "cc", workers=workers)
     assert made(project) == {"aaaa": 1, "bbb": 1, "cc": 1}
 
 
-def test_a_killed_worker_is_told_with_advice_and_its_rerun_makes_only_what_is_missing(project):
+@pytest.mark.parametrize(
+    ("compute", "expected"),
+    [
+        (
+            killed_at_c_once,
+            "a worker process was killed, perhaps for want of memory, at clip 2 of 3 in ccc. Finished work is kept: run again, "
+            "or with fewer processes (ACTIONREC_WORKERS; now 2).",
+        ),
+        (
+            crash_at_c_once,
+            "a worker process crashed (SIGSEGV) at clip 2 of 3 in ccc. Finished work is kept: run again, "
+            "and if it crashes there again, mend or remove that clip.",
+        ),
+    ],
+)
+def test_a_lost_worker_is_told_with_its_place_and_advice_and_its_rerun_makes_only_what_is_missing(project, compute, expected):
     with pytest.raises(ActionrecError) as error:
-        run(project, "aaaa", "ccc", "bb", compute=killed_at_c_once, workers=2)
-    assert str(error.value) == (
-        "a worker process was killed, perhaps for want of memory. Finished work is kept: run again, "
-        "or with fewer processes (ACTIONREC_WORKERS; now 2)."
-    )
+        run(project, "aaaa", "ccc", "bb", compute=compute, workers=2)
+    assert str(error.value) == expected
     assert made(project)["aaaa"] == 1
     assert not (paths.WORK / "stage" / "key-ccc").exists()
     Path("spared").touch()
-    assert contents(run(project, "aaaa", "ccc", "bb", compute=killed_at_c_once, workers=2)) == {
-        "aaaa": "AAAA", "ccc": "CCC", "bb": "BB",
-    }  # fmt: skip
+    assert contents(run(project, "aaaa", "ccc", "bb", compute=compute, workers=2)) == {"aaaa": "AAAA", "ccc": "CCC", "bb": "BB"}
     assert made(project)["aaaa"] == made(project)["ccc"] == 1
     assert not list((paths.WORK / "stage").glob(".*"))
+
+
+def test_the_place_of_the_work_is_the_clip_s_name_where_that_is_known():
+    known = Task("shard-0001", "", 2, None, clip_ids=["Run/a.avi", "Run/b.avi"])
+    assert [known.at(done) for done in range(3)] == [
+        "Run/a.avi (clip 1 of 2 in shard-0001)",
+        "Run/b.avi (clip 2 of 2 in shard-0001)",
+        "clip 2 of 2 in shard-0001",  # all clips are done, and the files are being written
+    ]
+    assert Task("shard-0001", "", 2, None).at(0) == "clip 1 of 2 in shard-0001"
 
 
 def test_drafts_of_killed_runs_are_cleared_away(project):
@@ -257,6 +288,75 @@ def test_what_is_kept_is_told(project, caplog):
     assert caplog.messages == ["Working: 4 clips are there from an earlier run"]
 
 
+KB = 1000
+
+
+def write_a_lot(job, draft, advance):
+    (draft / "data").write_bytes(bytes(job * KB))
+
+
+@pytest.fixture
+def small_store(monkeypatch):
+    """A store that keeps 100 KB beside what is used, where that is less than 50 KB, and functions to use it and to look into it."""
+    monkeypatch.setattr(store, "SPARE_BYTES", 100 * KB)
+
+    def use(**kilobytes):
+        wanted = [Task(name, name, 1, size) for name, size in kilobytes.items()]
+        complete("stage", wanted, write_a_lot, what="Working", workers=1)
+
+    return use
+
+
+def stored():
+    return sorted(path.name for path in (paths.WORK / "stage").iterdir())
+
+
+def test_unused_shards_are_kept_up_to_a_size_and_the_longest_unused_go_first(project, small_store, caplog):
+    caplog.set_level(logging.INFO)
+    for name in "abcd":
+        small_store(**{name: 30})
+    assert stored() == ["a", "b", "c", "d"]  # 90 KB are unused, and their sums' files
+    small_store(a=30)  # used again
+    caplog.clear()
+    small_store(e=30)
+    assert stored() == ["a", "c", "d", "e"]
+    assert caplog.messages == [".work/stage: the 1 longest unused shards are removed, 0.0 MB"]
+    small_store(f=30)
+    assert stored() == ["a", "d", "e", "f"]
+
+
+def test_what_is_used_stays_whatever_its_size_and_twice_its_size_of_what_is_not(project, small_store):
+    small_store(a=90, b=90)
+    small_store(c=90, d=90)
+    assert stored() == ["a", "b", "c", "d"]  # 180 KB are used, 360 may stay
+    small_store(e=80)
+    assert stored() == ["d", "e"] or stored() == ["c", "e"]  # 160 KB may stay
+    small_store(f=500)
+    assert len(stored()) == 3
+
+
+def test_an_unused_shard_that_does_not_fit_takes_all_older_ones_with_it(project, small_store):
+    small_store(small=10)
+    small_store(large=200)
+    small_store(now=10)
+    assert stored() == ["now"]
+
+
+def test_a_run_that_fails_removes_nothing(project, small_store):
+    for name in "abcd":
+        small_store(**{name: 30})
+    with pytest.raises(VideoError):
+        run(project, "ccc", compute=fail_at_c)
+    assert stored() == ["a", "b", "c", "d"]
+
+
+def test_files_beside_the_shards_are_no_shards(project, small_store):
+    small_store(a=1)
+    (paths.WORK / "stage" / "ledger.csv").write_bytes(bytes(500 * KB))
+    small_store(b=1)
+    assert stored() == ["a", "b", "ledger.csv"]
+
+
 SECOND = """
 test_shards.run(Path.cwd(), "a", "bb", "ccc")
 print("done")
@@ -264,12 +364,12 @@ print("done")
 
 
 def test_a_second_run_waits_and_does_no_work_twice(project):
-    store = paths.WORK / "stage"
-    with shards._alone(store):
+    place = paths.WORK / "stage"
+    with store.alone(place):
         second = start(SECOND)
-        assert second.stdout.readline() == f"waiting for another run that works in {store}\n"
+        assert second.stdout.readline() == f"waiting for another run that works in {place}\n"
         for task in tasks(project, "a", "bb"):
-            shards._make(write_upper, task.job, store / task.key, lambda _: None)
+            store.make(write_upper, task.job, place / task.key, lambda _: None)
         assert second.poll() is None
     said, _ = second.communicate(timeout=60)
     assert said == "Working: 3 clips are there from an earlier run\ndone\n"
