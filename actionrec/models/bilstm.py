@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from actionrec import recurrent_layers
+
 
 class BiLstm(nn.Module):
     """Features (B, T, D) -> two LSTMs -> their final states, joined -> dropout -> linear -> logits (B, K).
@@ -34,6 +36,8 @@ class BiLstm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        output, (state, _) = self.lstm(features)  # output: (B, T, 2 hidden_dim); state: (2, B, hidden_dim), forward, backward
-        summary = output[:, -1] if self.read == "last" else torch.cat([state[0], state[1]], dim=1)
+        states = recurrent_layers.outputs(self.lstm, features)  # (B, T, 2 hidden_dim), forward, then backward
+        width = self.lstm.hidden_size
+        # The backward direction has seen the whole clip at its first frame.
+        summary = states[:, -1] if self.read == "last" else torch.cat([states[:, -1, :width], states[:, 0, width:]], dim=1)
         return self.fc(self.dropout(summary))

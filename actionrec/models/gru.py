@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from actionrec import recurrent_layers
+
 
 class Gru(nn.Module):
     """Features (B, T, D) -> GRU -> last state -> dropout -> linear -> logits (B, K)."""
@@ -14,5 +16,5 @@ class Gru(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        _, state = self.gru(features)  # state: (1, B, hidden_dim)
-        return self.fc(self.dropout(state[-1]))
+        states = recurrent_layers.outputs(self.gru, features)  # (B, T, hidden_dim)
+        return self.fc(self.dropout(states[:, -1]))

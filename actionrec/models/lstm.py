@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from actionrec import recurrent_layers
+
 
 class Lstm(nn.Module):
     """Features (B, T, D) -> LSTM -> last hidden state -> dropout -> linear -> logits (B, K)."""
@@ -14,5 +16,5 @@ class Lstm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        _, (state, _) = self.lstm(features)  # state: (1, B, hidden_dim)
-        return self.fc(self.dropout(state[-1]))
+        states = recurrent_layers.outputs(self.lstm, features)  # (B, T, hidden_dim)
+        return self.fc(self.dropout(states[:, -1]))

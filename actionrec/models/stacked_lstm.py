@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from actionrec import recurrent_layers
+
 
 class StackedLstm(nn.Module):
     """Features (B, T, D) -> `num_layers` LSTMs -> last hidden state -> dropout -> linear -> logits (B, K).
@@ -18,5 +20,5 @@ class StackedLstm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        _, (state, _) = self.lstm(features)  # state: (num_layers, B, hidden_dim)
-        return self.fc(self.dropout(state[-1]))
+        states = recurrent_layers.outputs(self.lstm, features)  # (B, T, hidden_dim), of the last layer
+        return self.fc(self.dropout(states[:, -1]))
