@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from actionrec.clips import Clip
-from actionrec.features import FeatureSet
+from actionrec.features import Features, FeatureSet
 from actionrec.splits import duplicates
 
 LOWEST_THRESHOLD = 0.95  # of the similarity of near-duplicates
@@ -182,7 +182,7 @@ def threshold(
     return max(LOWEST_THRESHOLD, float(np.tanh(middle + norm.isf(FALSE_ALARMS / compared) * deviation))), len(similar)
 
 
-def mean_over_time(features: NDArray[np.float16], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def mean_over_time(features: Features, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Mean over frames of some clips of (n, T, D): (rows, D). The order of frames changes nothing: see `actionrec.baselines`."""
     means = np.empty((len(rows), features.shape[2]), dtype=np.float32)
     for place, row in enumerate(rows):

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from actionrec import metrics
+from actionrec.features import Features
 
 GRID = (0.0001, 0.001, 0.01, 0.1, 1.0)  # of C, the inverse of the penalty on weights; small ones win where D is large
 WITHOUT_VALIDATION = 1.0  # C where there are no validation clips to choose it on: scikit-learn's default
@@ -37,7 +38,7 @@ class BaselineFit:
 
 
 def mean_pool_logistic(
-    features: NDArray[np.float16],
+    features: Features,
     labels: NDArray[np.int64],
     train_rows: NDArray[np.int64],
     val_rows: NDArray[np.int64],
@@ -59,19 +60,19 @@ def mean_pool_logistic(
         ValueError: a class has no training clip, or there is only one class.
     """
     # Row by row: a float64 copy of all frames would take four times the features' memory.
-    means = np.stack([clip.mean(axis=0, dtype=np.float64) for clip in features])
+    means = np.stack([features[row].mean(axis=0, dtype=np.float64) for row in range(len(labels))])
     return _logistic(means, labels, train_rows, val_rows, grid)
 
 
 def middle_frame_logistic(
-    features: NDArray[np.float16],
+    features: Features,
     labels: NDArray[np.int64],
     train_rows: NDArray[np.int64],
     val_rows: NDArray[np.int64],
     grid: Sequence[float] = GRID,
 ) -> BaselineFit:
     """Logistic regression on a clip's frame T // 2, from 0: what a single picture tells. See `mean_pool_logistic`."""
-    middle = features[:, features.shape[1] // 2].astype(np.float64)
+    middle = np.stack([features[row][features.shape[1] // 2] for row in range(len(labels))]).astype(np.float64)
     return _logistic(middle, labels, train_rows, val_rows, grid)
 
 

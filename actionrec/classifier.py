@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from actionrec.features import Features
+
 # Below this share of the typical deviation a dimension is taken for constant, and set to 0 rather than blown up.
 _CONSTANT = 1e-4
 
@@ -27,7 +29,7 @@ class Standardise(nn.Module):
         """Standardise features (B, T, D)."""
         return (features - self.mean) * self.scale
 
-    def fit(self, features: NDArray[np.float16], rows: NDArray[np.int64]) -> None:
+    def fit(self, features: Features, rows: NDArray[np.int64]) -> None:
         """Take the statistics of some clips.
 
         Args:
@@ -36,13 +38,12 @@ class Standardise(nn.Module):
         """
         # In float64 and clip by clip: sums over 10 million frames lose digits in float32, and a copy of all would fill memory.
         # From a first frame on: a constant dimension then comes to exactly 0, not to the rounding of its mean.
-        origin = features[rows[0], 0].astype(np.float64)
-        total = np.zeros(features.shape[2])
-        squares = np.zeros(features.shape[2])
+        origin = features[rows[:1]][0, 0].astype(np.float64)
+        total, squares = np.zeros_like(origin), np.zeros_like(origin)
         for row in rows:
             clip = features[row].astype(np.float64) - origin
             total += clip.sum(axis=0)
-            squares += np.square(clip).sum(axis=0)
+            squares += np.square(clip, out=clip).sum(axis=0)
         frames = len(rows) * features.shape[1]
         mean = total / frames
         deviation = np.sqrt(np.maximum(squares / frames - np.square(mean), 0))

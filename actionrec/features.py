@@ -5,28 +5,86 @@ they were made with: backbone, weights and their hash, precision, preprocessing,
 """
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.errors import DataError
-from actionrec.tensors import load_tensors, save_tensors
+from actionrec.tensors import Place, places, save_tensors
+
+
+class Features(Protocol):
+    """Features (n, T, D), in memory or in a store: `features[rows]` gives those of some clips, (B, T, D)."""
+
+    @property
+    def shape(self) -> Any: ...
+
+    def __getitem__(self, rows: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """All clips' features in memory."""
+    """The features of all clips."""
 
     clips: list[str]
     """Clip ids, sorted."""
-    features: NDArray[np.float16]
-    """(n, T, D), in the order of `clips`."""
+    features: Features
+    """(n, T, D), float16, in the order of `clips`."""
     source: dict[str, Any]
     """What they were made with: `backbone`, `weights`, `weights_sha256`, `precision`, `preprocessing`, `frames`."""
+
+
+class StoredFeatures:
+    """Features (n, T, D) that stay in their shards; those that are asked for are read.
+
+    Files are opened for each reading: there may be more shards than a process may hold open.
+    """
+
+    def __init__(self, tensors: Sequence[Place]) -> None:
+        """Take the places of n tensors (T, D), float16, all of one shape."""
+        self._tensors = tensors
+        self._known = {file: _identity(file.stat()) for file in {place.file for place in tensors}}
+        self.shape = (len(tensors), *tensors[0].shape)
+        self.dtype = np.dtype(np.float16)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __getitem__(self, rows: int | NDArray[np.int64] | Sequence[int]) -> NDArray[np.float16]:
+        """Read some clips, in the order asked for: (B, T, D); or one, (T, D).
+
+        Raises:
+            DataError: a shard has gone, or is another one, since this was made.
+        """
+        if isinstance(rows, int | np.integer):
+            return self[[int(rows)]][0]
+        read = np.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
+        for row, clip in zip(rows, read, strict=True):
+            place = self._tensors[row]
+            try:
+                with place.file.open("rb", buffering=0) as stream:
+                    same = _identity(os.fstat(stream.fileno())) == self._known[place.file]
+                    stream.seek(place.start)
+                    got = stream.readinto(clip.data.cast("B"))
+            except OSError as error:
+                raise DataError(f"{place.file} cannot be read any more ({error.strerror}). Run `dvc repro`.") from None
+            if not same or got != clip.nbytes:
+                raise DataError(f"{place.file} was replaced or cut while it was in use. Run `dvc repro`.")
+        return read
+
+    def signature(self) -> list[Any]:
+        """What tells these files from any others without reading them."""
+        return sorted([file.name, *identity] for file, identity in self._known.items())
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    """Size, time of the last change, and number of a file."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def write_shard(path: Path, features: Mapping[str, NDArray[np.float16]], source: Mapping[str, Any]) -> None:
@@ -36,7 +94,7 @@ def write_shard(path: Path, features: Mapping[str, NDArray[np.float16]], source:
 
 
 def read_features(folder: Path) -> FeatureSet:
-    """Read all shards of a folder.
+    """Open all shards of a folder; the features themselves are read when they are asked for.
 
     Raises:
         DataError: no shards, a damaged one, or shards that were made in different ways.
@@ -44,17 +102,20 @@ def read_features(folder: Path) -> FeatureSet:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise DataError(f"{folder} has no features. Run `dvc repro resnet_features`.")
-    gathered: dict[str, NDArray[np.float16]] = {}
+    found: dict[str, Place] = {}
     first: dict[str, str] = {}
     for file in files:
-        tensors, metadata = load_tensors(file)
+        tensors, metadata = places(file)
         first = first or metadata
-        if metadata != first:
+        shapes = {place.shape for place in [*tensors.values(), *list(found.values())[:1]]}
+        if metadata != first or len(shapes) > 1:
             raise DataError(f"{file} was made in another way than {files[0]}. Run `dvc repro -f resnet_features`.")
-        gathered.update(tensors)
-    clips = sorted(gathered)
+        if any(place.dtype != "F16" for place in tensors.values()):
+            raise DataError(f"{file} does not hold features in float16. Run `dvc repro -f resnet_features`.")
+        found |= tensors
+    clips = sorted(found)
     source = {key: _value(text) for key, text in first.items()}
-    return FeatureSet(clips, np.stack([gathered.pop(clip) for clip in clips]), source)
+    return FeatureSet(clips, StoredFeatures([found[clip] for clip in clips]), source)
 
 
 def _value(text: str) -> Any:

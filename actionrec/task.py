@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from actionrec import paths
 from actionrec.clips import Clip, class_names, read_clips
 from actionrec.errors import DataError
-from actionrec.features import FeatureSet, read_features
+from actionrec.features import FeatureSet, StoredFeatures, read_features
 from actionrec.splits import SUBSETS, read_split
 
 
@@ -40,6 +41,12 @@ class Task:
     def reported_subsets(self) -> NDArray[np.str_]:
         """val or test, for each of `reported`."""
         return np.where(np.isin(self.reported, self.rows["test"]), "test", "val")
+
+    def signature(self) -> dict[str, Any]:
+        """What tells this task from any other: clips, classes, subsets, and the files of features."""
+        rows = {subset: rows.tolist() for subset, rows in self.rows.items()}
+        stored = self.features.features.signature() if isinstance(self.features.features, StoredFeatures) else None
+        return {"clips": self.features.clips, "labels": self.labels.tolist(), "rows": rows, "features": stored}
 
 
 def read_task() -> Task:

@@ -8,11 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from actionrec import frame_order, metrics, training
+from actionrec.batches import on_device
 from actionrec.bundle import Architecture
 from actionrec.classifier import Classifier
+from actionrec.frame_order import Perturbation
 from actionrec.predictions import Answers, Predictions
 from actionrec.task import Task
-from actionrec.training import Epoch, Fit, TrainSettings
+from actionrec.training import Epoch, Fit, Keeper, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,14 @@ def run(
     trial_seed: int,
     device: str,
     on_epoch: Callable[[Epoch], None],
+    keeper: Keeper | None = None,
 ) -> Trial:
     """Train once.
 
     Args:
         seed: of the whole project.
         trial_seed: one of train.seeds; the two are added.
+        keeper: see `training.fit`.
 
     Raises:
         TrainingError: the loss is not finite in the first epoch.
@@ -51,10 +55,10 @@ def run(
     if settings.standardise:
         network.standardise.fit(task.features.features, task.rows["train"])
     network.to(device)
-    features = torch.from_numpy(task.features.features).to(device)
+    features = on_device(task.features.features, device)
     labels = torch.from_numpy(task.labels).to(device)
-    rows = task.rows
-    fit = training.fit(network, features, labels, rows["train"], rows[task.held_out], settings, seed + trial_seed, on_epoch)
+    train, held_out = task.rows["train"], task.rows[task.held_out]
+    fit = training.fit(network, features, labels, train, held_out, settings, seed + trial_seed, on_epoch, keeper)
     return Trial(trial_seed, network, fit, training.predict(network, features, task.reported))
 
 
@@ -77,20 +81,20 @@ def best(trials: Sequence[Trial], task: Task) -> Trial:
 
 def predictions(trials: Sequence[Trial], chosen: Trial, task: Task, device: str) -> Predictions:
     """What all trials say of the reported clips, and the chosen one of the same clips with their frames in other orders."""
-    reported = task.reported
-    ids = [task.features.clips[row] for row in reported]
-    features = torch.from_numpy(task.features.features[reported]).to(device)
-    everything = np.arange(len(reported))
-    changed = {
-        name: training.predict(chosen.network, change(features, ids, 0), everything)
-        for name, change in frame_order.PERTURBATIONS.items()
-    }
+    reported, ids = task.reported, task.features.clips
+    features = on_device(task.features.features, device)
+
+    def logits(change: Perturbation) -> NDArray[np.float32]:
+        return training.predict(
+            chosen.network, features, reported, lambda batch, rows: change(batch, [ids[row] for row in rows], 0)
+        )
+
     answers = Answers(
-        np.array(ids),
+        np.array([ids[row] for row in reported]),
         task.labels[reported],
         task.units[reported],
         chosen.logits,
         np.stack([trial.logits for trial in trials]),
-        changed,
+        {name: logits(change) for name, change in frame_order.PERTURBATIONS.items()},
     )
     return Predictions(answers, task.reported_subsets, tuple(trial.seed for trial in trials))

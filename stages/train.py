@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+from dataclasses import asdict
 from typing import Any
 
 # Both are read when torch starts. CUDA's matrix products are reproducible only so; and threads that wait for each other awake
@@ -13,8 +14,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 from dvclive.live import Live
 
-from actionrec import calibration, cost, entry, files, health, machine, metrics, paths, predictions, trials
+from actionrec import calibration, checkpoints, cost, entry, files, health, machine, metrics, paths, predictions, trials
 from actionrec.bundle import Architecture, Bundle, save_bundle
+from actionrec.checkpoints import Checkpoint
 from actionrec.errors import ParamsError
 from actionrec.health import Curves
 from actionrec.models import MODELS, parameter_count
@@ -60,6 +62,8 @@ def main() -> None:
 def train(name: str, task: Task, architecture: Architecture, recipe: Recipe, device: str) -> list[Trial]:
     """Train once a seed, logging epochs as they come."""
     made = []
+    keepers = {seed: keeper(name, task, architecture, recipe, seed, device) for seed in recipe.train.seeds}
+    checkpoints.keep_only(name, keepers.values())
     with progress(f"Training {name}", recipe.train.epochs * len(recipe.train.seeds), "epoch") as advance:
         for seed in recipe.train.seeds:
             with log(name) as live:
@@ -69,10 +73,24 @@ def train(name: str, task: Task, architecture: Architecture, recipe: Recipe, dev
                     advance(1)
 
                 try:
-                    made.append(trials.run(task, architecture, recipe.train, recipe.seed, seed, device, on_epoch))
+                    run = trials.run(task, architecture, recipe.train, recipe.seed, seed, device, on_epoch, keepers[seed])
                 except ValueError as error:
                     raise ParamsError(f"params.yaml: models.{name} (or model): {error}") from None
+                made.append(run)
     return made
+
+
+def keeper(name: str, task: Task, architecture: Architecture, recipe: Recipe, seed: int, device: str) -> Checkpoint:
+    """The checkpoint of one seed's training run."""
+    settings = {key: value for key, value in asdict(recipe.train).items() if key != "seeds"}
+    made_from = {
+        "task": task.signature(),
+        "architecture": asdict(architecture),
+        "settings": settings,
+        "seed": recipe.seed + seed,
+        "device": [device.partition(":")[0], machine.has_bf16(device)],
+    }
+    return checkpoints.checkpoint(name, made_from)
 
 
 def log(name: str) -> Live:

@@ -221,6 +221,7 @@ def train_settings(**changes):
         "gamma": 0.5,
         "warmup_epochs": 0.0,
         "clip_norm": 0.0,
+        "precision": "fp32",
         "standardise": True,
         "seeds": [0],
     }

@@ -80,3 +80,62 @@ def test_a_shard_cut_short_is_told_as_damaged(tmp_path, kept):
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(DataError, match=r"shard-0000\.safetensors is damaged \(.+\)\. Run `dvc repro -f`"):
         read_features(tmp_path)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Two shards of six clips, and the same features in memory."""
+    made = {f"A/{number}.avi": features(number) for number in range(6)}
+    for shard in range(2):
+        write_shard(tmp_path / f"shard-{shard:04d}.safetensors", dict(list(made.items())[shard::2]), SOURCE)
+    return read_features(tmp_path).features, np.stack(list(made.values())), tmp_path
+
+
+@pytest.mark.parametrize("rows", [[0], [5, 0, 3], [2, 2], [], np.array([4, 1])])
+def test_clips_are_read_in_the_order_asked_for(stored, rows):
+    read, wanted, _ = stored
+    np.testing.assert_array_equal(read[rows], wanted[rows] if len(rows) else np.empty((0, 2, 4)))
+
+
+def test_one_clip_is_read_alone_and_all_of_them_in_turn(stored):
+    read, wanted, _ = stored
+    assert read.shape == (6, 2, 4)
+    np.testing.assert_array_equal(read[np.int64(3)], wanted[3])
+    np.testing.assert_array_equal(np.stack(list(read)), wanted)
+
+
+def test_a_shard_that_is_replaced_while_in_use_is_not_read(stored):
+    read, _, folder = stored
+    write_shard(folder / "shard-0001.safetensors", {f"A/{number}.avi": features(number + 50) for number in (1, 3, 5)}, SOURCE)
+    assert read[[0]].shape == (1, 2, 4)
+    with pytest.raises(DataError) as error:
+        read[[0, 1]]
+    assert str(error.value) == f"{folder / 'shard-0001.safetensors'} was replaced or cut while it was in use. Run `dvc repro`."
+
+
+def test_a_shard_that_goes_while_in_use_is_missed(stored):
+    read, _, folder = stored
+    (folder / "shard-0000.safetensors").unlink()
+    with pytest.raises(DataError, match=r"shard-0000.safetensors cannot be read any more \(No such file or directory\)"):
+        read[[0]]
+
+
+def test_other_files_have_another_signature(stored):
+    read, _, folder = stored
+    assert read_features(folder).features.signature() == read.signature()
+    write_shard(folder / "shard-0001.safetensors", {f"A/{number}.avi": features(number) for number in (1, 3, 5)}, SOURCE)
+    assert read_features(folder).features.signature() != read.signature()
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ({"A/x.avi": np.zeros((3, 4), np.float16)}, "was made in another way than"),
+        ({"A/x.avi": np.zeros((2, 4), np.float32)}, "does not hold features in float16"),
+    ],
+)
+def test_shards_of_other_shapes_or_types_are_refused(stored, made, message):
+    _, _, folder = stored
+    write_shard(folder / "shard-0002.safetensors", made, SOURCE)
+    with pytest.raises(DataError, match=message):
+        read_features(folder)

@@ -218,6 +218,7 @@ def test_a_post_norm_transformer_without_warm_up_is_at_chance_where_a_pre_norm_o
         warmup_epochs=0,
         standardise=False,
         clip_norm=0,
+        precision="fp32",
         seeds=[0],
     )
     labels = np.arange(96) % 8

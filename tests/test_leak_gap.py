@@ -16,7 +16,7 @@ RECIPES = {"gru": Recipe(0, TRAIN, {"hidden_dim": 16, "dropout": 0.0})}
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     before = torch.get_num_threads()
-    monkeypatch.setattr(training, "THREADS", 1)
+    monkeypatch.setenv("ACTIONREC_THREADS", "1")
     yield
     torch.set_num_threads(before)
 

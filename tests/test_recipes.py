@@ -20,6 +20,7 @@ TRAIN = {
     "warmup_epochs": 0,
     "standardise": True,
     "clip_norm": 0,
+    "precision": "fp32",
     "seeds": [0],
 }
 

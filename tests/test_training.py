@@ -25,7 +25,7 @@ def with_(**changes):
 @pytest.fixture(autouse=True)
 def one_seeded_thread(monkeypatch):
     before = torch.get_num_threads()
-    monkeypatch.setattr(training, "THREADS", 1)  # two wait for each other on a busy machine
+    monkeypatch.setenv("ACTIONREC_THREADS", "1")  # two wait for each other on a busy machine
     torch.set_num_threads(1)
     torch.manual_seed(0)
     yield

@@ -15,7 +15,7 @@ SETTINGS = train_settings(epochs=2, seeds=[0, 1, 2])
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     before = torch.get_num_threads()
-    monkeypatch.setattr(training, "THREADS", 1)
+    monkeypatch.setenv("ACTIONREC_THREADS", "1")
     yield
     torch.set_num_threads(before)
 
