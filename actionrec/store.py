@@ -9,9 +9,9 @@ import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,8 @@ class Task:
     """How many clips, for progress."""
     job: Any
     """What `compute` needs; picklable."""
-    inputs: Sequence[Path] = ()
-    """The files that `compute` reads: workers on other machines must see the same."""
+    inputs: Mapping[Path, str] = field(default_factory=dict)
+    """The files that `compute` reads, and the SHA-256 of each: workers on other machines must see the same."""
     clip_ids: Sequence[str] = ()
     """The clips in the order of the work, where that is known beforehand."""
 

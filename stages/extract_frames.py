@@ -78,8 +78,9 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]
             "cv2": cv2.__version__,
         }
         job = Job(inside, folder, settings)
+        inputs = {folder / clip.id: clip.sha256 for clip in inside}
         ids = [clip.id for clip in inside]
-        tasks.append(Task(shard_name(number), files.digest(key), len(inside), job, [folder / name for name in ids], ids))
+        tasks.append(Task(shard_name(number), files.digest(key), len(inside), job, inputs, ids))
     return tasks
 
 

@@ -60,13 +60,16 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
     )
     libraries = [f"{name} {version(name)}" for name in ("torch", "torchvision", extractors.runtime(device))]
     made_by = [*libraries, f"cv2 {cv2.__version__}", device.partition(":")[0]]
-    weights = [Path(settings.weights)] if settings.is_file else []
+    weights = {Path(settings.weights): files.sha256_of(Path(settings.weights))} if settings.is_file else {}
     tasks = []
     for path in found:
         clips = frames.count_clips(path)
         if clips:
-            key = {"frames": files.sha256_of(path), "source": source, "code": code, "made_by": made_by}
-            tasks.append(Task(path.stem, files.digest(key), clips, Job(path, settings, source, device), [path, *weights]))
+            contents = files.sha256_of(path)
+            key = {"frames": contents, "source": source, "code": code, "made_by": made_by}
+            tasks.append(
+                Task(path.stem, files.digest(key), clips, Job(path, settings, source, device), {path: contents, **weights})
+            )
     return tasks
 
 

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from actionrec import machine, store
 from actionrec.errors import ActionrecError
+from actionrec.files import sha256_of
 from actionrec.store import Advance, Compute, Task
 
 logger = logging.getLogger(__name__)
@@ -96,8 +97,10 @@ def make_all(compute: Compute, wanted: Sequence[tuple[Task, Path]], advance: Adv
                 task, folder = waiting.popleft()
                 # By names, since Ray would take apart what belongs to the program itself, such as the stage's job.
                 parcel = _pack((compute, task.job))
-                reads = [(str(path), path.stat().st_size) for path in task.inputs]
-                running[remote.remote(task.name, parcel, str(Path.cwd()), reads, libraries, board)] = task, folder
+                for path in task.inputs:
+                    path.stat()  # what is not there on this machine either is no fault of a worker's
+                reference = remote.remote(task.name, parcel, str(Path.cwd()), task.inputs, libraries, board)
+                running[reference] = task, folder
             ready, _ = ray.wait(list(running), timeout=_POLL_SECONDS, fetch_local=False)
             done_of = _read(board, done_of)
             for reference in ready:
@@ -242,14 +245,15 @@ def _read(board: Any, before: Mapping[str, int]) -> Mapping[str, int]:
 
 
 def _make(
-    name: str, parcel: bytes, root: str, reads: Sequence[tuple[str, int]], libraries: Mapping[str, str | None], board: Any
+    name: str, parcel: bytes, root: str, inputs: Mapping[Path, str], libraries: Mapping[str, str | None], board: Any
 ) -> Contents:
     """Make one shard.
 
     Args:
         parcel: `compute` and the job.
         root: the project's folder, which paths are relative to.
-        reads: the task's inputs and their sizes in bytes, as the driver sees them.
+        inputs: the task's files and the SHA-256 of each.
+        libraries: the driver's versions.
     """
     last = time.monotonic()
     done = 0
@@ -262,7 +266,7 @@ def _make(
             board.note.remote(name, done)
 
     board.note.remote(name, 0)
-    _refuse_other_machines(root, reads, libraries)
+    _refuse_other_machines(root, inputs, libraries)
     compute, job = pickle.loads(parcel)
     try:
         with _own_folder() as draft:
@@ -275,7 +279,7 @@ def _make(
         ) from error
 
 
-def _refuse_other_machines(root: str, reads: Sequence[tuple[str, int]], libraries: Mapping[str, str | None]) -> None:
+def _refuse_other_machines(root: str, inputs: Mapping[Path, str], libraries: Mapping[str, str | None]) -> None:
     """Refuse a machine that would make something else than the driver's."""
     this = f"the Ray worker on {socket.gethostname()}"
     share = "Share the project's folder, and the data set's, with all machines at the same path."
@@ -288,13 +292,16 @@ def _refuse_other_machines(root: str, reads: Sequence[tuple[str, int]], librarie
         os.chdir(root)
     except OSError as error:
         raise ActionrecError(f"{this} cannot see the project: {error.strerror}: {root}. {share}") from None
-    for path, size in reads:
+    for path, wanted in inputs.items():
         try:
-            found = Path(path).stat().st_size
+            found = sha256_of(path)
         except OSError as error:
             raise ActionrecError(f"{this} cannot see an input: {error.strerror}: {Path(root, path)}. {share}") from None
-        if found != size:
-            raise ActionrecError(f"{this} sees another {Path(root, path)}: {found} bytes, where the driver sees {size}. {share}")
+        if found != wanted:
+            raise ActionrecError(
+                f"{this} sees other contents of {Path(root, path)} than the stage: SHA-256 {found[:12]}..., wanted "
+                f"{wanted[:12]}.... {share} If the file was changed on all of them, `dvc repro` takes note of it."
+            )
 
 
 def _libraries() -> dict[str, str | None]:

@@ -1,0 +1,58 @@
+"""What Ray's workers run in tests, in a module that they can import, and the program that hands it to them."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from actionrec import engines, entry, params, paths, shards
+from actionrec.clips import read_clips
+from stages import extract_frames
+
+
+def note(text):
+    with Path("journal.txt").open("a", encoding="utf-8") as stream:
+        stream.write(f"{text}\n")
+
+
+def journal():
+    return Path("journal.txt").read_text(encoding="utf-8").split("\n")[:-1] if Path("journal.txt").exists() else []
+
+
+def wait_for(name):
+    while not Path(name).exists():
+        time.sleep(0.05)
+
+
+def extract_at_the_gate(job, draft, advance):
+    """Make a shard of frames, but wait, half done, until there is a file `open`."""
+    import ray
+
+    shard = shards.shard_of(job.clips[0].id, job.settings.shards)
+    note(f"{ray.get_runtime_context().get_node_id()} {os.getpid()} {shard}")
+    (draft / "half.txt").touch()
+    wait_for("open")
+    (draft / "half.txt").unlink()
+    extract_frames.extract(job, draft, advance)
+
+
+def crash_at_second_clip(job, draft, advance):
+    """Die as in a codec, whoever tries."""
+    for count in (1, 0):  # the driver is told now and then
+        time.sleep(0.6)
+        advance(count)
+    time.sleep(0.6)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def main():
+    name, at_most, retries = sys.argv[1:]
+    settings = params.read(extract_frames.Params)
+    tasks = extract_frames.plan(read_clips(paths.CLIPS), paths.RAW / settings.data.dataset, settings.frames)
+    engines.ray.RETRIES = int(retries)
+    shards.complete("frames", tasks[: int(at_most)], globals()[name], what="Working", workers=1)
+
+
+if __name__ == "__main__":
+    entry.run(main)
