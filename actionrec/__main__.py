@@ -42,6 +42,15 @@ def main() -> None:
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
     command.set_defaults(run=leak_gap)
 
+    what = "train and test under every fold of the group split, and gather the folds in one table"
+    command = commands.add_parser("cross-validate", help=what, description=f"{what[0].upper()}{what[1:]}. Needs data/features.")
+    command.add_argument("--folds", type=positive, metavar="K", help="in place of split.folds; 25 on UCF-50: leave-one-group-out")
+    command.add_argument("--models", help="names with commas between them (default: all seven)")
+    command.add_argument("--jobs", type=positive, metavar="N", help="training runs at a time (default: one a core)")
+    command.add_argument("--json", action="store_true", help="print JSON, not a table")
+    command.add_argument("--output", type=Path, help="folder for report and tables (default: .work/cross-validate)")
+    command.set_defaults(run=cross_validate)
+
     what = "make a bundle of a checkpoint of the UCF-50 study's"
     command = commands.add_parser("import-study", help=what, description=f"{what[0].upper()}{what[1:]}.")
     command.add_argument("checkpoint", type=Path, help="a .pth file: {'model_state_dict': {'gru.weight_ih_l0': ...}, ...}")
@@ -118,6 +127,46 @@ def leak_gap(arguments: argparse.Namespace) -> None:
     with progress("Training", len(runs) * len(names), "model") as advance:
         gaps = leak_gap.measure(runs, recipes, machine.device(), advance)
     say(json.dumps([asdict(one) for one in gaps], indent=2) + "\n" if arguments.json else leak_gap.text(gaps))
+
+
+def cross_validate(arguments: argparse.Namespace) -> None:
+    from dataclasses import dataclass
+
+    from actionrec import cross_validation, features, files, fold_results, machine, params, paths, train_all
+    from actionrec.clips import read_clips
+    from actionrec.errors import TrainingError
+    from actionrec.models import MODELS
+    from actionrec.recipes import read_recipe
+    from actionrec.report import cross_validation as texts
+    from actionrec.splits import SplitSettings
+
+    @dataclass(frozen=True)
+    class Params:
+        seed: int
+        data: params.DataSettings
+        split: SplitSettings
+
+    settings = params.read(Params)
+    recipes = {name: read_recipe(name) for name in (arguments.models.split(",") if arguments.models else MODELS)}
+    folds, jobs = arguments.folds or settings.split.folds, arguments.jobs or machine.cores()
+    output = arguments.output or cross_validation.STORE
+    make_writable(output)
+    stored, features_sum = features.read_features(paths.FEATURES), cross_validation.digest_of(paths.FEATURES)
+    clips = read_clips(paths.CLIPS)
+    runs = cross_validation.runs(clips, stored, features_sum, settings.split, folds, settings.seed, recipes, machine.device())
+    found, failed = cross_validation.complete(runs, jobs, train_all.threads(jobs))
+    if found:
+        results = fold_results.summarise(found, cross_validation.parameters(runs))
+        setting = texts.Setting.of(settings.data.dataset, settings.split.validation, settings.seed, stored, found)
+        report = texts.text(results, setting)
+        files.write_text(output / texts.REPORT, report)
+        files.write_csv(output / texts.MODELS, texts.MODELS_HEADER, texts.model_rows(results, setting))
+        files.write_csv(output / texts.FOLDS, texts.FOLDS_HEADER, texts.fold_rows(results))
+        say(texts.as_json(results, setting) if arguments.json else report)
+        logger.info("%s, %s and %s are in %s", texts.REPORT, texts.MODELS, texts.FOLDS, output)
+    if failed:
+        listed = "\n".join(f"  {model}, {why}" for model, why in failed.items())
+        raise TrainingError(f"{len(failed)} of {len(recipes)} models failed, and are not in the table:\n{listed}")
 
 
 def import_study(arguments: argparse.Namespace) -> None:

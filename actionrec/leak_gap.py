@@ -22,7 +22,8 @@ from actionrec.splits import SplitSettings, divide
 from actionrec.statistics import Interval, cluster_difference, cluster_interval
 from actionrec.task import Task, make_task
 
-PROTOCOLS: tuple[Literal["random", "group"], ...] = ("random", "group")
+Protocol = Literal["random", "group"]
+PROTOCOLS: tuple[Protocol, ...] = ("random", "group")
 
 Right = dict[str, tuple[bool, int]]
 """Test clip -> whether the answer is right, and its source's number."""
@@ -50,14 +51,19 @@ class Gap:
 
 
 def tasks(
-    clips: Sequence[Clip], features: FeatureSet, settings: SplitSettings, seed: int, folds: Sequence[int]
+    clips: Sequence[Clip],
+    features: FeatureSet,
+    settings: SplitSettings,
+    seed: int,
+    folds: Sequence[int],
+    protocols: Sequence[Protocol] = PROTOCOLS,
 ) -> Iterator[tuple[str, Task]]:
     """The clips divided by each protocol, in each of the folds; everything else is as in `settings`.
 
     Raises:
         DataError: the clips cannot be divided so.
     """
-    for protocol in PROTOCOLS:
+    for protocol in protocols:
         for fold in folds:
             subsets = divide(clips, replace(settings, protocol=protocol, fold=fold), seed)
             yield protocol, make_task(clips, subsets, features)

@@ -1,0 +1,147 @@
+"""The folds of a cross-validation for people and spreadsheets. Accuracies are in percent here."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Self
+
+import numpy as np
+
+from actionrec.features import FeatureSet
+from actionrec.fold_results import Result, Spread
+from actionrec.predictions import Predictions
+from actionrec.report import escape_markdown, percent, table
+from actionrec.report.wording import DIFFERENCE_HEADER, difference_cells, span
+
+REPORT = "report.md"
+MODELS = "report.csv"
+FOLDS = "folds.csv"
+FOLDS_HEADER = ("model", "fold", "test_clips", "top1_percent", "top5_percent", "mean_class_percent")
+MODELS_HEADER = (
+    "rank",
+    "model",
+    "folds",
+    "test_clips",
+    "top1_percent",
+    "top1_low_percent",
+    "top1_high_percent",
+    *(f"fold_{what}_{number}_percent" for what in ("top1", "top5", "mean_class") for number in ("mean", "std")),
+    "parameters",
+    "behind_first_points",
+    "p_against_first",
+    "verdict",
+    "protocol",
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the numbers hold for."""
+
+    dataset: str
+    folds: int
+    validation: float
+    """Share of the clips that are not tested; with 0 the epoch is chosen on the test clips."""
+    seed: int
+    seeds: int
+    """Training runs a model and fold."""
+    clips: int
+    """That have features."""
+    tested: int
+    """Over all folds. Clips of a class with a single group are trained on, never tested."""
+    sources: int
+    """That the tested clips come from: classes and groups."""
+    backbone: str
+    weights: str
+
+    @classmethod
+    def of(
+        cls, dataset: str, validation: float, seed: int, features: FeatureSet, found: Mapping[str, Sequence[Predictions]]
+    ) -> Self:
+        """Gather it from the parameters and from what was found: model -> its predictions in each fold."""
+        folds = next(iter(found.values()))
+        units = np.concatenate([one.test.units for one in folds])
+        source = features.source
+        return cls(
+            dataset=dataset,
+            folds=len(folds),
+            validation=validation,
+            seed=seed,
+            seeds=max(len(one[0].seeds) for one in found.values()),
+            clips=len(features.clips),
+            tested=len(units),
+            sources=len(np.unique(units)),
+            backbone=source["backbone"],
+            weights=source["weights"],
+        )
+
+    @property
+    def phrase(self) -> str:
+        """The protocol in one line, for captions."""
+        never = self.clips - self.tested
+        chosen = f"validation clips, {percent(self.validation)} % of the others" if self.validation else "the test clips"
+        parts = [
+            f"{self.dataset}, group split, {self.folds} folds, seed {self.seed}",
+            f"{self.tested:,} clips of {self.sources:,} sources, each tested once"
+            + (f" ({never:,} of classes with a single group never)" if never else ""),
+            f"epoch chosen on {chosen}",
+            *([f"{self.seeds} training runs a model and fold"] if self.seeds > 1 else []),
+            self.backbone + (", UNTRAINED" if self.weights == "random" else f", weights {self.weights}"),
+        ]
+        return "; ".join(parts)
+
+
+def text(results: Sequence[Result], setting: Setting) -> str:
+    """The table, its protocol, and how to read it."""
+    rows = [
+        [
+            str(one.rank),
+            one.model,
+            percent(one.top1),
+            span(one.interval),
+            *(_spread(spread) for spread in (one.fold_top1, one.fold_top5, one.fold_mean_class)),
+            f"{one.parameters:,}",
+            *([""] * 4 if one.behind is None else difference_cells(one.behind, one.verdict)),
+        ]
+        for one in results
+    ]
+    header = ["", "model", "top-1, all clips", "95 % interval", "top-1, folds", "top-5, folds", "mean class, folds", "parameters"]
+    sampled = "the mean over training runs is counted; " if setting.seeds > 1 else ""
+    note = (
+        f"In percent. All clips: top-1 over the clips of all folds at once; {sampled}the interval is from whole sources. Folds: "
+        "mean and standard deviation, which is how much folds differ, and no error of the mean, as they share most of their "
+        "training clips. Difference: the first model less this one on the same clips, tested on whole sources; p is corrected over "
+        "the table. A tie is a difference that is not shown, not one that is shown to be none."
+    )
+    caption = f"Protocol: {escape_markdown(setting.phrase)}."
+    return f"{caption}\n\n{table([*header, *DIFFERENCE_HEADER], rows, 'rlrrrrrrrrrl')}\n\n{note}\n"
+
+
+def model_rows(results: Sequence[Result], setting: Setting) -> Iterator[list[str | int]]:
+    """Rows under MODELS_HEADER, in order of rank."""
+    for one in results:
+        shares = [one.top1, one.interval.low, one.interval.high]
+        for spread in (one.fold_top1, one.fold_top5, one.fold_mean_class):
+            shares += [spread.mean, spread.std]
+        against = ["", ""] if one.behind is None else [f"{100 * one.behind.points:.2f}", f"{one.behind.p:.4g}"]
+        cells = [f"{100 * share:.2f}" for share in shares]
+        cells += [str(one.parameters), *against, one.verdict, setting.phrase]
+        yield [one.rank, one.model, setting.folds, setting.tested, *cells]
+
+
+def fold_rows(results: Sequence[Result]) -> Iterator[list[str | int]]:
+    """Rows under FOLDS_HEADER."""
+    for one in results:
+        for score in one.folds:
+            shares = (score.top1, score.top5, score.mean_class)
+            yield [one.model, score.fold, score.clips, *(f"{100 * share:.2f}" for share in shares)]
+
+
+def as_json(results: Sequence[Result], setting: Setting) -> str:
+    """Everything, as fractions, for other programs."""
+    models = [{**asdict(one), "verdict": one.verdict} for one in results]
+    return json.dumps({"setting": asdict(setting), "models": models}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _spread(spread: Spread) -> str:
+    return f"{percent(spread.mean)} ± {percent(spread.std)}"

@@ -1,0 +1,29 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from actionrec.source_code import files_behind
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_what_is_found_is_what_python_loads():
+    script = (
+        "import sys, actionrec.splits;"
+        "print(*(module.__file__ for name, module in sys.modules.items() if name.split('.')[0] == 'actionrec'), sep='\\n')"
+    )
+    printed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    assert set(files_behind(["actionrec.splits"])) >= set(printed.split())
+
+
+def test_modules_that_are_imported_by_the_way_are_found_and_others_are_not():
+    names = {Path(file).relative_to(ROOT).as_posix() for file in files_behind(["actionrec.trials", "actionrec.models.gru"])}
+    assert {"actionrec/training.py", "actionrec/models/__init__.py", "actionrec/models/gru.py", "actionrec/files.py"} <= names
+    assert not {"actionrec/models/lstm.py", "actionrec/report/__init__.py", "actionrec/__main__.py"} & names
+
+
+def test_a_module_that_is_not_there_is_refused():
+    with pytest.raises(FileNotFoundError, match=r"no module actionrec\.nonsense"):
+        files_behind(["actionrec.nonsense"])
