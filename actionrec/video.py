@@ -1,12 +1,12 @@
 """Decoding: frames evenly spaced over a whole clip, each of them the frame that it says it is.
 
 One pass grabs every frame and retrieves (converts) only the sampled ones: no seeking, which is slow and, in many files, lands on
-the wrong frame. The header's frame count is not believed: where the read-through yields another number of frames, a second pass
-samples by the true number.
+the wrong frame. The count of frames that the header claims, or an AVI's index, is not believed: where the read-through yields
+another number, a second pass samples by the true one. Plain H.264 is decoded in part instead (`h264`), to the same pictures.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrec import avi, h264
 from actionrec.errors import VideoError
 
 DECODER = "opencv"
@@ -52,7 +53,9 @@ class SampledClip:
     header_frames: int
     """What the file's header claims; 0 where it claims nothing."""
     decoded_frames: int
-    """What reading to the end yields."""
+    """What reading to the end yields; where a file was decoded in part, what its packets say that would yield."""
+    decoder: str = DECODER
+    """`opencv` where the file was read through, `pyav` where it was decoded in part; the pictures are the same."""
 
     @property
     def unique_frames(self) -> int:
@@ -120,66 +123,99 @@ def sample_clip(path: Path, count: int, size: int) -> SampledClip:
     Raises:
         VideoError: the file does not open as video, or a frame that is wanted does not decode.
     """
-    header = _header_frames(path)
-    if header:
-        indices = evenly_spaced(header, count)
-        decoded, frames = _read_through(path, indices, size)
-    else:
-        decoded, frames = _read_through(path, [], size)
+    try:
+        return _sample_in_part(path, count, size)
+    except h264.NotPlainError:
+        return _sample_by_reading_through(path, count, size)
+
+
+def _sample_in_part(path: Path, count: int, size: int) -> SampledClip:
+    """Decode no more than the wanted frames need.
+
+    Raises:
+        h264.NotPlainError: the file must be read through.
+    """
+    with h264.open_plain(path) as film:
+        sample = _Sample(evenly_spaced(film.frame_count, count), size)
+        for picture in film.pictures(sample.indices):
+            sample.add(picture)
+        return SampledClip(sample.frames, sample.indices, film.header_frames, film.frame_count, h264.DECODER)
+
+
+def _sample_by_reading_through(path: Path, count: int, size: int) -> SampledClip:
+    with _open(path) as capture:
+        header = _frames_claimed(capture)
+        codec = _four_characters(capture) or "unknown"
+        expected = avi.indexed_frames(path) or header
+        sample = _Sample(evenly_spaced(expected, count) if expected else [], size)
+        decoded = _read_through(capture, sample)
     if decoded == 0:
-        claim = f"{_codec(path)}; the header claims {header} frames"
-        raise VideoError(f"no frame can be decoded ({claim})", header_frames=header)
-    if decoded != header:
-        indices = evenly_spaced(decoded, count)
-        again, frames = _read_through(path, indices, size)
+        raise VideoError(f"no frame can be decoded (codec {codec}; the header claims {header} frames)", header_frames=header)
+    if decoded != expected:
+        sample = _Sample(evenly_spaced(decoded, count), size)
+        with _open(path) as capture:
+            again = _read_through(capture, sample)
         if again != decoded:
             raise VideoError(f"two readings differ: {decoded} frames, then {again}", header_frames=header, decoded_frames=decoded)
-    return SampledClip(np.stack([frames[index] for index in indices]), indices, header, decoded)
+    return SampledClip(sample.frames, sample.indices, header, decoded, DECODER)
 
 
-def _read_through(path: Path, indices: Sequence[int], size: int) -> tuple[int, dict[int, NDArray[np.uint8]]]:
-    """Read to the end; return how many frames there are, and the wanted ones that were met."""
-    wanted = set(indices)
-    frames: dict[int, NDArray[np.uint8]] = {}
+class _Sample:
+    """The wanted frames, as they are met."""
+
+    def __init__(self, indices: list[int], size: int) -> None:
+        self.indices = indices  # sorted, perhaps with repeats
+        self.frames = np.empty((len(indices), size, size, 3), dtype=np.uint8)  # RGB; what is not met stays undefined
+        self._met = 0
+
+    @property
+    def next(self) -> int | None:
+        """The frame that is wanted next; None when all have been met."""
+        return self.indices[self._met] if self._met < len(self.indices) else None
+
+    def add(self, picture: NDArray[np.uint8]) -> None:
+        """Take frame `next`, (H, W, 3), BGR, for each place that wants it."""
+        met = self.indices[self._met]
+        resized = resize(picture, self.frames.shape[1], into=self.frames[self._met])
+        self._met += 1
+        while self.next == met:
+            self.frames[self._met] = resized
+            self._met += 1
+
+
+def _read_through(capture: cv2.VideoCapture, sample: _Sample) -> int:
+    """Read to the end, converting only the frames of the sample; return how many frames there are."""
     decoded = 0
-    with _open(path) as capture:
-        while capture.grab():
-            if decoded in wanted:
-                try:
-                    got, picture = capture.retrieve()
-                    if not got:
-                        raise VideoError(f"frame {decoded} cannot be decoded", decoded_frames=decoded)
-                    frames[decoded] = resize(np.asarray(picture, dtype=np.uint8), size)
-                except cv2.error as error:
-                    raise VideoError(f"frame {decoded}: OpenCV: {error.err}", decoded_frames=decoded) from None
-            decoded += 1
-    return decoded, frames
+    picture = None  # its memory is used again for the next one: fresh pages cost more than converting
+    wanted = sample.next
+    while capture.grab():
+        if decoded == wanted:
+            try:
+                got, picture = capture.retrieve(picture)
+                if not got:
+                    raise VideoError(f"frame {decoded} cannot be decoded", decoded_frames=decoded)
+                sample.add(np.asarray(picture, dtype=np.uint8))
+            except cv2.error as error:
+                raise VideoError(f"frame {decoded}: OpenCV: {error.err}", decoded_frames=decoded) from None
+            wanted = sample.next
+        decoded += 1
+    return decoded
 
 
-def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize a picture (H, W, 3) in BGR, as OpenCV decodes, to (size, size, 3) in RGB.
+def resize(picture: NDArray[np.uint8], size: int, into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """Resize a picture (H, W, 3) in BGR, as OpenCV decodes, to (size, size, 3) in RGB: a new one, or `into`.
 
     Bilinear interpolation reads the two nearest pixels of a row or column; where the picture is at least twice as large as
     wanted it would pass over pixels, and averaging by area, ten times slower, takes its place.
     """
     shrink = max(picture.shape[0], picture.shape[1]) >= 2 * size
     small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def _header_frames(path: Path) -> int:
-    with _open(path) as capture:
-        return _frames_claimed(capture)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB, dst=into), dtype=np.uint8)
 
 
 def _frames_claimed(capture: cv2.VideoCapture) -> int:
     claimed = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(claimed) if 0 < claimed <= _LONGEST else 0
-
-
-def _codec(path: Path) -> str:
-    with _open(path) as capture:
-        return f"codec {_four_characters(capture) or 'unknown'}"
 
 
 def _four_characters(capture: cv2.VideoCapture) -> str:

@@ -3,11 +3,12 @@
 import logging
 from collections import defaultdict
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 
-from actionrec import entry, files, frames, machine, params, paths, shards, video
+from actionrec import avi, entry, files, frames, h264, machine, params, paths, shards, video
 from actionrec.clips import Clip, read_clips
 from actionrec.errors import VideoError
 from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
@@ -67,7 +68,7 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]
     of_shard = defaultdict(list)
     for clip in clips:
         of_shard[shard_of(clip.id, settings.shards)].append(clip)
-    code = shards.code_digest([video.__file__, frames.__file__, __file__])
+    code = shards.code_digest([avi.__file__, frames.__file__, h264.__file__, video.__file__, __file__])
     tasks = []
     for number, inside in sorted(of_shard.items()):
         key = {
@@ -76,6 +77,7 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]
             "sampling": settings.sampling(),
             "code": code,
             "cv2": cv2.__version__,
+            "av": version("av"),
         }
         job = Job(inside, folder, settings)
         inputs = {folder / clip.id: clip.sha256 for clip in inside}
@@ -97,7 +99,7 @@ def extract(job: Job, draft: Path, advance: Advance) -> None:
             else:
                 unique = sampled.unique_frames
                 repeated = job.settings.count - unique
-                rows.append([clip.id, sampled.header_frames, sampled.decoded_frames, unique, repeated, video.DECODER, ""])
+                rows.append([clip.id, sampled.header_frames, sampled.decoded_frames, unique, repeated, sampled.decoder, ""])
                 writer.add(clip.id, clip.label, sampled)
             advance(1)
     files.write_csv(draft / LEDGER, LEDGER_HEADER, rows)

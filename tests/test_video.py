@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from film import ODD_NAMES, number_of, numbered_picture, write_video
 
-from actionrec import video
+from actionrec import avi, video
 from actionrec.errors import VideoError
 from actionrec.video import evenly_spaced, resize, sample_clip
 
@@ -238,7 +238,8 @@ def test_a_header_that_lies_is_not_believed(tmp_path, claim):
 def test_a_lying_header_changes_no_frame(monkeypatch, tmp_path, claim):
     path = write_video(tmp_path / "a.avi", 40)
     honest = sample_clip(path, 8, 80)
-    monkeypatch.setattr(video, "_header_frames", lambda _: claim)
+    monkeypatch.setattr(video, "_frames_claimed", lambda _: claim)
+    monkeypatch.setattr(avi, "indexed_frames", lambda _: 0)
     sampled = sample_clip(path, 8, 80)
     assert (sampled.header_frames, sampled.decoded_frames, sampled.indices) == (claim, 40, honest.indices)
     np.testing.assert_array_equal(sampled.frames, honest.frames)
@@ -271,7 +272,7 @@ def test_damaged_files_make_no_noise_on_stderr(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from actionrec import video
+from actionrec import avi, video
 for path in map(Path, sys.argv[1:]):
     try:
         print(video.sample_clip(path, 32, 64).decoded_frames)
