@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from actionrec.clips import Clip
 from actionrec.features import Features, FeatureSet
@@ -179,7 +179,7 @@ def threshold(
     deviation = 1.4826 * float(np.median(np.abs(spread - middle)))
     classes, sources = Counter(clip.label for clip in train), Counter((clip.label, clip.group) for clip in train)
     compared = max(1.0, sum(classes[clip.label] - sources[clip.label, clip.group] for clip in test) / len(test))
-    return max(LOWEST_THRESHOLD, float(np.tanh(middle + norm.isf(FALSE_ALARMS / compared) * deviation))), len(similar)
+    return max(LOWEST_THRESHOLD, float(np.tanh(middle + scipy.stats.norm.isf(FALSE_ALARMS / compared) * deviation))), len(similar)
 
 
 def mean_over_time(features: Features, rows: NDArray[np.int64]) -> NDArray[np.float32]:

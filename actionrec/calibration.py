@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # which loads scipy.optimize, a second's work, where it is first used
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from actionrec import metrics
 
@@ -111,7 +111,9 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
         return metrics.cross_entropy(scaled, labels)
 
     bounds = np.log(TEMPERATURES)
-    found = minimize_scalar(lambda power: loss(np.exp(power)), bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    found = scipy.optimize.minimize_scalar(
+        lambda power: loss(np.exp(power)), bounds=bounds, method="bounded", options={"xatol": 1e-6}
+    )
     # The search never tries the bounds themselves; 1 comes first, for logits that are the same at every temperature.
     return min((1.0, float(np.exp(found.x)), *TEMPERATURES), key=loss)
 

@@ -84,6 +84,7 @@ class FrameWriter:
         info = tarfile.TarInfo(name)
         info.size = len(contents)
         self.tar.addfile(info, io.BytesIO(contents))
+        self.tar.members.clear()  # which would grow with every picture
 
 
 def read_shard(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
@@ -108,6 +109,7 @@ def read_shard(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
                 stored = list(np.load(io.BytesIO(contents), allow_pickle=False))
             else:
                 stored.append(decode_jpeg(contents))
+            tar.members.clear()  # which would grow with every picture
         if about is not None:
             yield about["clip"], _whole(about, stored)
 
@@ -115,7 +117,11 @@ def read_shard(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
 def count_clips(path: Path) -> int:
     """Number of clips in a shard, from its table of members alone."""
     with _open(path) as tar:
-        return sum(name.endswith(".json") for name in tar.getnames())
+        clips = 0
+        while member := tar.next():
+            clips += member.name.endswith(".json")
+            tar.members.clear()
+        return clips
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from actionrec.errors import ActionrecError
 
-MOST_THREADS = 4  # that train a model
+THREADS = (1, 2, 4)
+"""Numbers of threads with which training gives the same bits; more cut matrix products up in other places."""
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 processors, and of ARM's
 
@@ -44,19 +45,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def threads() -> int:
-    """Threads that train one model on a CPU: ACTIONREC_THREADS, else one a core, at most 4.
+def threads(share: int | None = None) -> int:
+    """Threads that train one model on a CPU: ACTIONREC_THREADS, else as many of `THREADS` as there are cores.
 
-    Sums come out the same to the last bit for 1, 2 and 4 threads; more would cut matrix products up in other places.
+    Args:
+        share: cores that this model may use; None for all.
 
     Raises:
-        ActionrecError: the variable is no number from 1 to 4.
+        ActionrecError: the variable is none of `THREADS`.
     """
     text = os.environ.get("ACTIONREC_THREADS", "")
     if not text:
-        return min(cores(), MOST_THREADS)
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
-        raise ActionrecError(f"ACTIONREC_THREADS must be a whole number from 1 to {MOST_THREADS}; got {text!r}")
+        return max(count for count in THREADS if count <= max(1, share or cores()))
+    if text not in map(str, THREADS):
+        raise ActionrecError(f"ACTIONREC_THREADS must be 1, 2 or 4; got {text!r}")
     return int(text)
 
 

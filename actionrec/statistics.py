@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # which loads scipy.stats, a second's work, where it is first used
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.stats import binomtest
 
 CONFIDENCE = 0.95  # of every interval
 SIGNIFICANCE = 0.05  # a corrected p-value below this is called a difference
@@ -63,7 +62,7 @@ def wilson(right: int, total: int) -> Interval:
     Raises:
         ValueError: `total` is below 1, or `right` is not within 0 and `total`.
     """
-    ends = binomtest(right, total).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
+    ends = scipy.stats.binomtest(right, total).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
     # Rounding can leave the ends a hair outside the observed share at 0 and at `total`.
     return Interval(min(float(ends.low), right / total), max(float(ends.high), right / total))
 
@@ -85,7 +84,7 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
     only_first = int((first & ~second).sum())
     only_second = int((second & ~first).sum())
     apart = only_first + only_second
-    p = float(binomtest(only_first, apart, 0.5).pvalue) if apart else 1.0
+    p = float(scipy.stats.binomtest(only_first, apart, 0.5).pvalue) if apart else 1.0
     return PairedTest(only_first, only_second, min(p, 1.0))
 
 
@@ -129,15 +128,15 @@ def cluster_interval(right: NDArray[np.floating], units: NDArray[np.integer], se
     informative = int(min((sums > 0).sum(), (sums < sizes).sum()))
     independent_units = clips**2 / float(np.square(sizes).sum())
     if informative == 0 or count == 1:
-        return _score_interval(share, independent_units, float(stats.norm.isf(_TAIL)))
+        return _score_interval(share, independent_units, float(scipy.stats.norm.isf(_TAIL)))
 
     between = count / (count - 1) * float(np.square(sums - share * sizes).sum()) / clips**2
     cost = max(between / (share * (1 - share)), 1 / clips)  # of a share's variance, in terms of one clip's
     weight = informative / (informative + 1)
-    quantile = float(stats.t.isf(_TAIL, count - 1))
+    quantile = float(scipy.stats.t.isf(_TAIL, count - 1))
     score = _score_interval(share, 1 / (weight * cost + (1 - weight) / independent_units), quantile)
-    tail = float(stats.norm.sf(quantile * np.sqrt(count / (count - 1))))
-    ends = stats.bootstrap(
+    tail = float(scipy.stats.norm.sf(quantile * np.sqrt(count / (count - 1))))
+    ends = scipy.stats.bootstrap(
         (sums, sizes),
         lambda drawn, of, axis: drawn.sum(axis=axis) / of.sum(axis=axis),
         paired=True,
@@ -269,7 +268,7 @@ def _halves(
 
 def better_than(right: int, total: int, share: float) -> float:
     """One-sided exact binomial p-value: how likely `right` or more of `total` are, if each is right with chance `share`."""
-    return min(float(binomtest(right, total, share, alternative="greater").pvalue), 1.0)
+    return min(float(scipy.stats.binomtest(right, total, share, alternative="greater").pvalue), 1.0)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -34,9 +34,6 @@ LOCK = Path("dvc.lock")
 BEFORE = ("split", "resnet_features")
 """The stages whose outputs training reads; DVC knows what comes before them."""
 
-THREADS = (1, 2, 4)
-"""Numbers of threads with which training gives the same bits."""
-
 # DVC waits for another process's lock so; otherwise it gives up after 3 s, and throws a finished stage away.
 _DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
 _POLL_SECONDS = 0.1
@@ -69,8 +66,7 @@ def default_jobs() -> int:
 
 def threads(jobs: int) -> int:
     """Threads of each of `jobs` trainings: no more in all than there are cores, unless there are more jobs."""
-    share = max(1, machine.cores() // jobs)
-    return max(count for count in THREADS if count <= share)
+    return machine.threads(machine.cores() // jobs)
 
 
 def models() -> list[str]:
