@@ -84,7 +84,7 @@ class FrameWriter:
         info = tarfile.TarInfo(name)
         info.size = len(contents)
         self.tar.addfile(info, io.BytesIO(contents))
-        self.tar.members.clear()  # which would grow with every picture
+        self.tar.members.clear()  # type: ignore[attr-defined]  # it would grow with every picture
 
 
 def read_shard(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
@@ -109,7 +109,7 @@ def read_shard(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
                 stored = list(np.load(io.BytesIO(contents), allow_pickle=False))
             else:
                 stored.append(decode_jpeg(contents))
-            tar.members.clear()  # which would grow with every picture
+            tar.members.clear()  # type: ignore[attr-defined]  # it would grow with every picture
         if about is not None:
             yield about["clip"], _whole(about, stored)
 
@@ -120,7 +120,7 @@ def count_clips(path: Path) -> int:
         clips = 0
         while member := tar.next():
             clips += member.name.endswith(".json")
-            tar.members.clear()
+            tar.members.clear()  # type: ignore[attr-defined]
         return clips
 
 

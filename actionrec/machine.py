@@ -56,7 +56,7 @@ def threads(share: int | None = None) -> int:
     """
     text = os.environ.get("ACTIONREC_THREADS", "")
     if not text:
-        return max(count for count in THREADS if count <= max(1, share or cores()))
+        return max(count for count in THREADS if count <= (cores() if share is None else max(1, share)))
     if text not in map(str, THREADS):
         raise ActionrecError(f"ACTIONREC_THREADS must be 1, 2 or 4; got {text!r}")
     return int(text)

@@ -1,0 +1,245 @@
+"""Time ways to get 32 frames of 224x224 out of a clip, on one core, side by side: `python -m benchmarks.decode`.
+
+The clips are made as UCF-50's are: 200 frames of 320x240 at 25 fps, about half a megabyte. All ways of a clip take turns, so that
+whatever else the machine does meets all of them. Prints medians and ratios as Markdown, after checking every way's frames.
+"""
+
+import argparse
+import multiprocessing
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrec.video import evenly_spaced, resize, sample_clip
+
+LENGTH, WIDTH, HEIGHT, RATE = 200, 320, 240, 25
+COUNT, SIZE = 32, 224
+
+Pictures = NDArray[np.uint8]
+
+
+def scene() -> Iterator[Pictures]:
+    """A textured background under a moving camera, a ball in front of it, and a little of a camera's noise."""
+    rng = np.random.default_rng(0)
+    blotches = rng.integers(0, 220, (40, 52, 3), dtype=np.uint8)
+    wall = cv2.resize(blotches, (2 * WIDTH, 2 * HEIGHT), interpolation=cv2.INTER_CUBIC)
+    wall = cv2.add(wall, cv2.GaussianBlur(rng.integers(0, 60, wall.shape, dtype=np.uint8), (3, 3), 0))
+    for number in range(LENGTH):
+        left, top = int(90 + 60 * np.sin(number / 19)), int(90 + 60 * np.cos(number / 13))
+        picture = wall[top : top + HEIGHT, left : left + WIDTH].copy()
+        ball = (int(WIDTH * (0.5 + 0.35 * np.sin(number / 9))), int(HEIGHT * (0.5 + 0.3 * np.cos(number / 7))))
+        cv2.circle(picture, ball, 30, (30, 200, 240), -1)
+        yield cv2.add(picture, rng.integers(0, 3, picture.shape, dtype=np.uint8))
+
+
+def encode(path: Path, codec: str, *, tag: str = "", group: int | None = None, b_frames: int | None = None, **options: str) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=RATE, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        if tag:
+            stream.codec_context.codec_tag = tag
+        if group is not None:
+            stream.codec_context.gop_size = group
+        if b_frames is not None:
+            stream.codec_context.max_b_frames = b_frames
+        packets = [packet for picture in scene() for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24"))]
+        packets += stream.encode()
+        if tag and b_frames:
+            packets = [repacked(contents, place, stream) for place, contents in enumerate(packed([bytes(one) for one in packets]))]
+        for packet in packets:
+            container.mux(packet)
+
+
+def packed(pictures: list[bytes]) -> list[bytes]:
+    """Pack B-frames as DivX and Xvid do: the first shares the packet of the frame that it refers to, and an empty one fills in."""
+    signature = b"\0\0\1\xb2DivX503b1393p"
+    start = b"\0\0\1\xb6"
+    first = pictures[0].index(start)
+    pictures = [pictures[0][:first] + signature + pictures[0][first:], *pictures[1:]]
+    found: list[bytes] = []
+    place = 0
+    while place < len(pictures):
+        run = place + 1
+        while run < len(pictures) and pictures[run][pictures[run].index(start) + 4] >> 6 == 2:  # B
+            run += 1
+        if run > place + 1:
+            empty = start + (0b01_0_1_00000_1_0_01111).to_bytes(2, "big")  # a P-frame that is not coded
+            found += [pictures[place] + pictures[place + 1], *pictures[place + 2 : run], empty]
+        else:
+            found.append(pictures[place])
+        place = run
+    return found
+
+
+def repacked(contents: bytes, place: int, stream: av.VideoStream) -> av.Packet:
+    packet = av.Packet(contents)
+    packet.stream, packet.time_base = stream, stream.codec_context.time_base
+    packet.pts = packet.dts = place
+    packet.is_keyframe = place == 0
+    return packet
+
+
+CLIPS: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "Xvid, GOP 12": ("a.avi", lambda path: encode(path, "mpeg4", tag="XVID", group=12, b_frames=0, qscale="4")),
+    "Xvid, GOP 250, packed B": ("b.avi", lambda path: encode(path, "mpeg4", tag="XVID", group=250, b_frames=2, qscale="4")),
+    "MPEG-4, GOP 250": ("c.avi", lambda path: encode(path, "mpeg4", group=250, b_frames=0, qscale="4", sc_threshold="1000000000")),
+    "H.264": ("d.mp4", lambda path: encode(path, "libx264")),
+}
+
+
+def opened(path: Path) -> cv2.VideoCapture:
+    return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+
+
+def decode_only(path: Path, _: list[int]) -> None:
+    """PyAV decodes all frames, and nothing else: the floor."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type, stream.codec_context.thread_count = "NONE", 1
+        for _frame in container.decode(stream):
+            pass
+
+
+def actionrec(path: Path, _: list[int]) -> Pictures:
+    return sample_clip(path, COUNT, SIZE).frames
+
+
+def grab_retrieve(path: Path, indices: list[int]) -> Pictures:
+    """OpenCV decodes all frames and converts the sampled ones."""
+    capture, number, wanted, frames = opened(path), 0, set(indices), []
+    while capture.grab():
+        if number in wanted:
+            frames.append(resize(capture.retrieve()[1], SIZE))
+        number += 1
+    return np.stack(frames)
+
+
+def read_and_keep(path: Path, indices: list[int]) -> Pictures:
+    """OpenCV reads all frames; the sampled ones are kept: right where the header counts right."""
+    capture, number, wanted, frames = opened(path), 0, set(indices), []
+    while (read := capture.read())[0]:
+        if number in wanted:
+            frames.append(resize(read[1], SIZE))
+        number += 1
+    return np.stack(frames)
+
+
+def read_all(path: Path, indices: list[int]) -> Pictures:
+    """OpenCV reads all frames into a list, of which some are taken: right whatever the header counts."""
+    capture, pictures = opened(path), []
+    while (read := capture.read())[0]:
+        pictures.append(read[1])
+    return np.stack([resize(pictures[index], SIZE) for index in indices])
+
+
+def seek(path: Path, indices: list[int]) -> Pictures:
+    """The study's way: OpenCV seeks each frame."""
+    capture, frames = opened(path), []
+    for index in indices:
+        capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+        frames.append(resize(capture.read()[1], SIZE))
+    return np.stack(frames)
+
+
+WAYS: dict[str, Callable[[Path, list[int]], Pictures | None]] = {
+    "decode only (PyAV)": decode_only,
+    "actionrec": actionrec,
+    "OpenCV: grab all, retrieve the sampled": grab_retrieve,
+    "OpenCV: read all, keep the sampled": read_and_keep,
+    "OpenCV: read all into a list, then sample": read_all,
+    "OpenCV: seeks (the study)": seek,
+}
+
+
+def timed(path: Path, repeats: int) -> dict[str, list[float]]:
+    """Milliseconds of each way, which take turns; each way's frames are compared with the list's first."""
+    decoded = sample_clip(path, COUNT, SIZE).decoded_frames
+    indices = evenly_spaced(decoded, COUNT)
+    right = read_all(path, indices)
+    for name, way in WAYS.items():
+        frames = way(path, indices)
+        if frames is not None and (wrong := sum(not np.array_equal(one, other) for one, other in zip(frames, right, strict=True))):
+            print(f"<!-- {path.name}: {name}: {wrong} of {COUNT} frames are wrong -->")
+    found: dict[str, list[float]] = {name: [] for name in WAYS}
+    for _ in range(repeats):
+        for name, way in WAYS.items():
+            start = time.perf_counter()
+            way(path, indices)
+            found[name].append(1000 * (time.perf_counter() - start))
+    return found
+
+
+def work(paths: list[Path], ready: multiprocessing.Barrier, seconds: multiprocessing.Queue) -> None:
+    cv2.setNumThreads(1)
+    sample_clip(paths[0], COUNT, SIZE)
+    ready.wait()
+    start = time.perf_counter()
+    for path in paths:
+        sample_clip(path, COUNT, SIZE)
+    seconds.put(time.perf_counter() - start)
+
+
+def clips_per_second(path: Path, processes: int, each: int) -> float:
+    """Of so many processes at once, each with clips of its own; starting them is not counted."""
+    context = multiprocessing.get_context("spawn")
+    ready, seconds = context.Barrier(processes), context.Queue()
+    started = [context.Process(target=work, args=([path] * each, ready, seconds)) for _ in range(processes)]
+    for process in started:
+        process.start()
+    slowest = max(seconds.get() for _ in started)
+    for process in started:
+        process.join()
+    return processes * each / slowest
+
+
+def machine() -> str:
+    models = [
+        line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")
+    ]
+    return f"{models[0] if models else platform.processor()}, {len(os.sched_getaffinity(0))} cores"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=9, help="of each way (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=40, help="a process, for one against two (default: %(default)s)")
+    settings = parser.parse_args()
+    cv2.setNumThreads(1)
+    print(f"{machine()}; Python {platform.python_version()}, OpenCV {cv2.__version__}, PyAV {av.__version__}\n")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {}
+        for name, (file, make) in CLIPS.items():
+            paths[name] = Path(folder) / file
+            make(paths[name])
+        found = {name: timed(path, settings.repeats) for name, path in paths.items()}
+        kilobytes = {name: path.stat().st_size // 1000 for name, path in paths.items()}
+        print("| ms a clip | " + " | ".join(f"{name} ({kilobytes[name]} KB)" for name in CLIPS) + " |")
+        print("|---|" + "---|" * len(CLIPS))
+        for way in WAYS:
+            print(f"| {way} | " + " | ".join(f"{statistics.median(found[name][way]):.1f}" for name in CLIPS) + " |")
+        print("\n| times faster, median of pairs | " + " | ".join(CLIPS) + " |\n|---|" + "---|" * len(CLIPS))
+        for way in WAYS:
+            if way != "actionrec":
+                pairs = {name: zip(found[name][way], found[name]["actionrec"], strict=True) for name in CLIPS}
+                ratios = [f"{statistics.median(other / ours for other, ours in pairs[name]):.2f}" for name in CLIPS]
+                print(f"| actionrec against {way} | " + " | ".join(ratios) + " |")
+        scaling = []
+        for path in paths.values():
+            pairs = [(clips_per_second(path, 1, settings.clips), clips_per_second(path, 2, settings.clips)) for _ in range(3)]
+            scaling.append(f"{statistics.median(two / one for one, two in pairs):.2f}")
+        print("| two processes against one | " + " | ".join(scaling) + " |")
+
+
+if __name__ == "__main__":
+    main()
