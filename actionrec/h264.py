@@ -132,10 +132,8 @@ class PlainFilm:
         decoder.thread_count = 1
         decoder.thread_type = "NONE"
         decoder.options = {"err_detect": "explode"}
-        for place in _needed(self._packets, wanted):
-            one = self._packets[place]
-            decoder.skip_frame = "DEFAULT" if one.reference or one.pts in wanted else "NONREF"
-            yield from decoder.decode(one.packet)
+        for packet in _needed(self._packets, wanted):
+            yield from decoder.decode(packet)
         yield from decoder.decode(None)
 
 
@@ -271,19 +269,21 @@ def _check_delay(packets: Sequence[_Packet], reorder_depth: int) -> None:
         since.insert(place, one.pts)
 
 
-def _needed(packets: Sequence[_Packet], wanted: set[int]) -> Iterator[int]:
-    """Yield the places of the packets that the decoder must see for the wanted times: up to the last one before each IDR picture.
+def _needed(packets: Sequence[_Packet], wanted: set[int]) -> Iterator["Packet[VideoStream]"]:
+    """Yield what the decoder must see for the wanted times: they and references, up to the last wanted one before an IDR picture.
 
     The first is always among them: encoders sign there, and decoders heed what the signature tells of their faults.
     """
-    waiting: list[int] = []
+    waiting: list[Packet[VideoStream]] = []  # references, for the next wanted one
     for place, one in enumerate(packets):
         if one.idr:
             waiting = []
-        waiting.append(place)
         if place == 0 or one.pts in wanted:
             yield from waiting
             waiting = []
+            yield one.packet
+        elif one.reference:
+            waiting.append(one.packet)
 
 
 def _read_numbering(extradata: bytes) -> _Numbering:
