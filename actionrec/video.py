@@ -2,7 +2,8 @@
 
 One pass grabs every frame and retrieves (converts) only the sampled ones: no seeking, which is slow and, in many files, lands on
 the wrong frame. The count of frames that the header claims, or an AVI's index, is not believed: where the read-through yields
-another number, a second pass samples by the true one. Plain H.264 is decoded in part instead (`h264`), to the same pictures.
+another number, a second pass samples by the true one. Plain H.264 is decoded in part instead (`h264`), to the same pictures, and
+what OpenCV cannot convert is converted otherwise (`interlaced`).
 """
 
 import os
@@ -19,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec import avi, h264
+from actionrec import avi, h264, interlaced
 from actionrec.errors import VideoError
 
 DECODER = "opencv"
@@ -55,7 +56,7 @@ class SampledClip:
     decoded_frames: int
     """What reading to the end yields; where a file was decoded in part, what its packets say that would yield."""
     decoder: str = DECODER
-    """`opencv` where the file was read through, `pyav` where it was decoded in part; the pictures are the same."""
+    """`opencv`; `pyav` where the file was decoded in part, to the same pictures, or is interlaced, which OpenCV cannot convert."""
 
     @property
     def unique_frames(self) -> int:
@@ -112,9 +113,11 @@ def read_frame(path: Path, index: int) -> NDArray[np.uint8]:
             got, picture = capture.retrieve()
             if not got:
                 raise VideoError(f"frame {index} cannot be decoded", decoded_frames=index)
-            return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         except cv2.error as error:
             raise VideoError(f"frame {index}: OpenCV: {error.err}", decoded_frames=index) from None
+    for better, is_interlaced in interlaced.converted(path, [index]):
+        picture = better if is_interlaced else picture
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def sample_clip(path: Path, count: int, size: int) -> SampledClip:
@@ -157,7 +160,19 @@ def _sample_by_reading_through(path: Path, count: int, size: int) -> SampledClip
             again = _read_through(capture, sample)
         if again != decoded:
             raise VideoError(f"two readings differ: {decoded} frames, then {again}", header_frames=header, decoded_frames=decoded)
+    if sample.repeats and (better := _sample_interlaced(path, sample.indices, size)):
+        return SampledClip(better.frames, better.indices, header, decoded, interlaced.DECODER)
     return SampledClip(sample.frames, sample.indices, header, decoded, DECODER)
+
+
+def _sample_interlaced(path: Path, indices: list[int], size: int) -> "_Sample | None":
+    """Convert the frames as interlaced ones; None where none of them is, or not all of them come."""
+    sample = _Sample(indices, size)
+    some = False
+    for picture, is_interlaced in interlaced.converted(path, indices):
+        sample.add(picture)
+        some = some or is_interlaced
+    return sample if some and sample.next is None else None
 
 
 class _Sample:
@@ -172,6 +187,20 @@ class _Sample:
     def next(self) -> int | None:
         """The frame that is wanted next; None when all have been met."""
         return self.indices[self._met] if self._met < len(self.indices) else None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether different frames of the clip that follow each other here look the same, or there is only one.
+
+        So it is in still scenes, and where OpenCV does not convert.
+        """
+        places = [place for place in range(1, len(self.indices)) if self.indices[place - 1] != self.indices[place]]
+        middle = self.frames.shape[1] // 2  # a line of it tells nearly always, and soon
+        return not places or any(
+            np.array_equal(self.frames[place - 1, middle], self.frames[place, middle])
+            and np.array_equal(self.frames[place - 1], self.frames[place])
+            for place in places
+        )
 
     def add(self, picture: NDArray[np.uint8]) -> None:
         """Take frame `next`, (H, W, 3), BGR, for each place that wants it."""

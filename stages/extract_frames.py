@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from actionrec import avi, entry, files, frames, h264, machine, params, paths, shards, video
+from actionrec import avi, entry, files, frames, h264, interlaced, machine, params, paths, shards, video
 from actionrec.clips import Clip, read_clips
 from actionrec.errors import VideoError
 from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
@@ -68,7 +68,9 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]
     of_shard = defaultdict(list)
     for clip in clips:
         of_shard[shard_of(clip.id, settings.shards)].append(clip)
-    code = shards.code_digest([avi.__file__, frames.__file__, h264.__file__, video.__file__, __file__])
+    code = shards.code_digest(
+        [avi.__file__, frames.__file__, h264.__file__, interlaced.__file__, video.__file__, __file__],
+    )
     tasks = []
     for number, inside in sorted(of_shard.items()):
         key = {
