@@ -32,7 +32,7 @@ def main() -> None:
 
     what = "train the models side by side, each as `dvc repro` would"
     command = commands.add_parser("train-all", help=what, description=f"{what[0].upper()}{what[1:]}. Ctrl-C ends them all.")
-    command.add_argument("--jobs", type=positive, metavar="N", help="models at a time (default: one a core)")
+    command.add_argument("--jobs", type=positive, metavar="N", help="models at a time (default: as many as have cores)")
     command.set_defaults(run=train_all)
 
     what = "train the same recipes under a random and a group split, and tell what the leak is worth"
@@ -46,7 +46,7 @@ def main() -> None:
     command = commands.add_parser("cross-validate", help=what, description=f"{what[0].upper()}{what[1:]}. Needs data/features.")
     command.add_argument("--folds", type=positive, metavar="K", help="in place of split.folds; 25 on UCF-50: leave-one-group-out")
     command.add_argument("--models", help="names with commas between them (default: all seven)")
-    command.add_argument("--jobs", type=positive, metavar="N", help="training runs at a time (default: one a core)")
+    command.add_argument("--jobs", type=positive, metavar="N", help="training runs at a time (default: as many as have cores)")
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
     command.add_argument("--output", type=Path, help="folder for report and tables (default: .work/cross-validate)")
     command.set_defaults(run=cross_validate)
@@ -148,13 +148,13 @@ def cross_validate(arguments: argparse.Namespace) -> None:
 
     settings = params.read(Params)
     recipes = {name: read_recipe(name) for name in (arguments.models.split(",") if arguments.models else MODELS)}
-    folds, jobs = arguments.folds or settings.split.folds, arguments.jobs or machine.cores()
+    folds, jobs = arguments.folds or settings.split.folds, arguments.jobs or train_all.default_jobs()
     output = arguments.output or cross_validation.STORE
     make_writable(output)
     stored, features_sum = features.read_features(paths.FEATURES), cross_validation.digest_of(paths.FEATURES)
     clips = read_clips(paths.CLIPS)
     runs = cross_validation.runs(clips, stored, features_sum, settings.split, folds, settings.seed, recipes, machine.device())
-    found, failed = cross_validation.complete(runs, jobs, train_all.threads(jobs))
+    found, failed = cross_validation.complete(runs, jobs)
     if found:
         results = fold_results.summarise(found, cross_validation.parameters(runs))
         setting = texts.Setting.of(settings.data.dataset, settings.split.validation, settings.seed, stored, found)

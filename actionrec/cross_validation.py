@@ -130,6 +130,7 @@ def _key(features_sum: str, split: str, model: str, recipe: Recipe, device: str)
         "code": shards.code_digest(code),
         "torch": torch.__version__,
         "device": [device.partition(":")[0], machine.has_bf16(device)],
+        "threads": machine.threads(),  # which the order of sums on a CPU depends on
     }
     return files.digest(made_from)
 
@@ -145,11 +146,8 @@ def result(run: Run) -> Predictions | None:
         return None
 
 
-def complete(runs: Sequence[Run], jobs: int, threads: int) -> tuple[dict[str, list[Predictions]], dict[str, str]]:
+def complete(runs: Sequence[Run], jobs: int) -> tuple[dict[str, list[Predictions]], dict[str, str]]:
     """Train what is missing, `jobs` runs at a time.
-
-    Args:
-        threads: of each training; ACTIONREC_THREADS wins where it is set.
 
     Returns:
         Model -> its predictions, fold by fold, of the models that have all; and of the others model -> why it failed.
@@ -157,7 +155,6 @@ def complete(runs: Sequence[Run], jobs: int, threads: int) -> tuple[dict[str, li
     # What torch reads when it starts, in the processes that are about to be: see stages/train.py.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("ACTIONREC_THREADS", str(threads))
     missing = [run for run in runs if result(run) is None]
     if len(missing) < len(runs):
         logger.info("%d of %d training runs are there from an earlier run", len(runs) - len(missing), len(runs))

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +60,11 @@ class Run:
 
 
 def default_jobs() -> int:
-    """How many models to train at a time: one a core, since two on a thread each beat one after the other on two threads."""
-    return min(machine.cores(), len(models()))
+    """How many to train at a time: as many as have cores of their own for their threads, so that none slows another down.
 
-
-def threads(jobs: int) -> int:
-    """Threads of each of `jobs` trainings: no more in all than there are cores, unless there are more jobs."""
-    return machine.threads(machine.cores() // jobs)
+    A model gets the threads that it has when it is trained alone, as its weights depend on their number.
+    """
+    return max(1, machine.cores() // machine.threads())
 
 
 def models() -> list[str]:
@@ -126,7 +124,7 @@ def prepare() -> None:
     Raises:
         ActionrecError: it failed.
     """
-    process = _start([*_DVC, "repro", *BEFORE], sys.stderr.fileno(), {})
+    process = _start([*_DVC, "repro", *BEFORE], sys.stderr.fileno())
     try:
         status = process.wait()
     finally:
@@ -142,7 +140,7 @@ def run_all(board: Board, jobs: int) -> dict[str, str]:
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                running.append(start(waiting[0], threads(jobs)))
+                running.append(start(waiting[0]))
                 board.change(waiting.pop(0), RUNNING)
             time.sleep(_POLL_SECONDS)
             for run in running.copy():
@@ -164,11 +162,10 @@ def run_all(board: Board, jobs: int) -> dict[str, str]:
     return failed
 
 
-def start(model: str, threads: int) -> Run:
-    """Start one model's training; ACTIONREC_THREADS, where it is set, wins over `threads`."""
-    settings = {"ACTIONREC_THREADS": os.environ.get("ACTIONREC_THREADS") or str(threads)}
+def start(model: str) -> Run:
+    """Start one model's training."""
     with log_file(model).open("wb") as log:
-        return Run(model, _start([*_DVC, "repro", "--single-item", f"train@{model}"], log.fileno(), settings))
+        return Run(model, _start([*_DVC, "repro", "--single-item", f"train@{model}"], log.fileno()))
 
 
 def outcome(printed: str) -> str:
@@ -195,7 +192,7 @@ def reason(printed: str, status: int) -> str:
     return dvc[-1] if dvc else f"exit status {status}"
 
 
-def _start(command: Sequence[str], output: int, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own, which Ctrl-C does not reach: who started it ends it."""
     # The stages' `python` is this one, even where its environment is not activated.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -204,7 +201,7 @@ def _start(command: Sequence[str], output: int, settings: Mapping[str, str]) -> 
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env={**os.environ, "PATH": path, **settings},
+        env={**os.environ, "PATH": path},
         process_group=0,
         preexec_fn=_in_child,  # no threads are running here that it could upset
     )

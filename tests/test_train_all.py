@@ -32,7 +32,7 @@ stages:
 STAGE = """
 import os, sys, time
 from pathlib import Path
-from actionrec import entry
+from actionrec import entry, machine
 from actionrec.errors import TrainingError
 from actionrec.params import load
 
@@ -45,7 +45,7 @@ def main():
         raise TrainingError("the loss is not finite")
     if settings.get("fails"):
         raise IndexError("a defect")
-    sys.stderr.write(f"Training {name}: 1 of 2 epochs\\n{os.environ.get('ACTIONREC_THREADS')} threads\\n")
+    sys.stderr.write(f"Training {name}: 1 of 2 epochs\\n{machine.threads()} threads\\n")
     Path(f"{name}.pid").write_text(str(os.getpid()))
     time.sleep(settings.get("seconds", 0))
     Path(name).write_text(sys.prefix)
@@ -131,12 +131,13 @@ def test_what_dvc_knows_is_what_one_after_the_other_leaves(small, tmp_path_facto
     assert json.loads(dvc("status", "--json")) == {}
 
     events = [line.split() for line in (small / "events").read_text().splitlines() if line.split()[1] in MODELS]
-    assert {name for _, name in events[:2]} == {"transformer", "gru"}  # the longest first
+    started = re.findall(r"^(\w+) +running$", printed, re.MULTILINE)
+    assert started == ["transformer", "gru", "simple_rnn"]  # the longest first
     running = [sum(1 if what == "start" else -1 for what, _ in events[: place + 1]) for place in range(len(events))]
-    assert max(running) == 2
+    assert max(running) <= 2
     log = (small / ".work/train-all/gru.log").read_text()
     assert "test top-1 50 %" in log
-    assert f"\n{train_all.threads(2)} threads\n" in log
+    assert f"\n{machine.threads()} threads\n" in log  # as when it is trained alone: the weights depend on it
     assert (small / "gru").read_text() == sys.prefix  # the stages' python is the one that runs train-all
 
     (small / "dvc.lock").unlink()
@@ -205,12 +206,11 @@ def test_a_second_run_in_the_same_folder_is_refused(small):
     assert printed.startswith("error: another train-all is at work")
 
 
-@pytest.mark.parametrize(("cores", "jobs", "threads"), [(1, 1, 1), (2, 2, 1), (7, 3, 2), (12, 3, 4), (64, 3, 4)])
-def test_a_model_a_core_and_no_more_threads_than_cores(small, monkeypatch, cores, jobs, threads):
+@pytest.mark.parametrize(("cores", "threads", "jobs"), [(1, 1, 1), (2, 2, 1), (2, 1, 2), (1, 2, 1), (9, 4, 2)])
+def test_models_at_a_time_share_no_core(monkeypatch, cores, threads, jobs):
     monkeypatch.setattr(machine, "cores", lambda: cores)
+    monkeypatch.setenv("ACTIONREC_THREADS", str(threads))
     assert train_all.default_jobs() == jobs
-    assert train_all.threads(jobs) == threads
-    assert train_all.threads(100) == 1
 
 
 def test_no_pipeline_is_bad_input(project):

@@ -41,7 +41,6 @@ def test_a_job_that_fails_or_kills_its_process_is_told_and_the_others_go_on(tmp_
     assert ended["good"] == ended["good too"] == ""
     assert sorted(told) == [2] * 5 + [3] * 2
     assert capfd.readouterr().err.count("Traceback") == 1  # of the defect alone
-    assert len({(tmp_path / kind).read_text() for kind in kinds}) == 3  # two processes, and one in the killed one's place
 
 
 @pytest.mark.parametrize("how", ["closed", "interrupted"])
