@@ -1,8 +1,8 @@
 """ResNet-50 features: ours against torch as everybody writes it, and the whole stage against the bare model.
 
-    python benchmarks/features.py [--precision fp32] [--clips 24] [--size 224]
+    python -m benchmarks.features [--precision fp32] [--clips 24] [--size 224]
 
-Without AMX, force what such a processor computes: ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/features.py --precision fp32
+Without AMX, force what such a processor computes: ONEDNN_MAX_CPU_ISA=AVX2 python -m benchmarks.features --precision fp32
 """
 
 import argparse
@@ -12,15 +12,15 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import pairs
 import torch
 import torchvision
 
 from actionrec import backbones, extractors, machine
 from actionrec.backbones import FeatureSettings
-from actionrec.frames import DESCRIPTION, FrameSettings, FrameWriter
 from actionrec.files import write_json
+from actionrec.frames import DESCRIPTION, FrameSettings, FrameWriter
 from actionrec.video import SampledClip
+from benchmarks import pairs
 
 FRAMES = 32
 extractor: extractors.Extractor

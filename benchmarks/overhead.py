@@ -1,7 +1,7 @@
 """What DVC and Python take before any work: `dvc status` and a `dvc repro` that has nothing to do, at UCF-50's size, and the
 start of a stage's script.
 
-    python benchmarks/overhead.py
+    python -m benchmarks.overhead
 """
 
 import os
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pairs
+from benchmarks import pairs
 
 CLASSES, CLIPS = 50, 6681
 

@@ -14,10 +14,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+from actionrec import machine
 
-from actionrec import machine  # noqa: E402
+ROOT = Path(__file__).parents[1]
 
 REPEATS = 5
 

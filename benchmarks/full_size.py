@@ -1,0 +1,119 @@
+"""Train the seven models on a stand-in for UCF-50's features: 6,681 clips, 50 classes, 25 groups, (32, 2048) a clip.
+
+    python -m benchmarks.full_size [--epochs 20] [--clips 6681] [--models gru,lstm] [--classes appearance]
+
+Prints, for each model, seconds, peak memory, accuracy, and the share of the machine's measured matrix-product peak that training
+reaches. A clip shows its class in a direction of its own, its group in another, and noise; `order` makes pairs of classes of the
+same frames in opposite orders.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from actionrec import clips as clip_lists
+from actionrec import machine, splits
+from actionrec.clips import Clip
+from actionrec.features import write_shard
+from actionrec.models import MODELS
+from actionrec.shards import shard_name, shard_of
+from benchmarks import pairs
+
+FRAMES, FEATURE_DIM, CLASSES, GROUPS, SHARDS = 32, 2048, 50, 25, 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=6681)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--classes", choices=("appearance", "order"), default="appearance")
+    arguments = parser.parse_args()
+    device = machine.device()
+    peak = products_per_second(device)
+    print(f"{pairs.describe_machine()}, {machine.threads()} threads; matrix products: {peak / 1e9:,.0f} GFLOP/s")
+    with pairs.project(train__epochs=arguments.epochs) as folder:
+        clips = write_project(folder, arguments.clips, arguments.classes)
+        print(f"{len(clips)} clips, {arguments.epochs} epochs, classes by {arguments.classes}\n")
+        print(f"{'model':18}{'train s':>9}{'clips/s':>9}{'of peak':>9}{'peak GiB':>10}{'top-1 %':>9}", flush=True)
+        total = 0.0
+        for model in arguments.models.split(","):
+            run = pairs.stage("train", folder, model)
+            timing = read(folder / f"metrics/{model}/timing.json")
+            metrics = read(folder / f"metrics/{model}/metrics.json")
+            total += timing["train_seconds"]
+            # Forward, and twice as much backward, but for the first layer's gradient of its input, which nobody needs.
+            done = 3 * metrics["flops"] * timing["clips_per_second"]
+            print(
+                f"{model:18}{timing['train_seconds']:9.1f}{timing['clips_per_second']:9.1f}{100 * done / peak:8.0f}%"
+                f"{run.peak_gib:10.2f}{100 * metrics['test_top1']:9.1f}",
+                flush=True,
+            )
+        print(f"{'all':18}{total:9.1f}")
+
+
+def read(path: Path) -> dict[str, float]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def products_per_second(device: str) -> float:
+    """The most floating-point operations a second of matrix products, in the precision that training uses."""
+    torch.set_num_threads(machine.threads())
+    kind = torch.bfloat16 if machine.has_bf16(device) else torch.float32
+    size = 8192 if device.startswith("cuda") else 2048
+    one, other = (torch.randn(size, size, device=device).to(kind) for _ in range(2))
+    best = float("inf")
+    for _ in range(8):
+        start = time.perf_counter()
+        (one @ other)[0, 0].item()  # which waits for a GPU
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def write_project(folder: Path, count: int, classes: str) -> list[Clip]:
+    """Write data/clips.csv, data/split.csv and data/features as the stages before training do."""
+    clips = sorted(
+        (
+            Clip(f"Class{number % CLASSES:02d}/v_g{number // CLASSES % GROUPS + 1:02d}_c{number:04d}.avi", *about(number))
+            for number in range(count)
+        ),
+        key=lambda clip: clip.id,
+    )
+    settings = splits.SplitSettings(protocol="group", folds=5, fold=0, validation=0.2)
+    clip_lists.write_clips(folder / "data/clips.csv", clips)
+    splits.write_split(folder / "data/split.csv", splits.divide(clips, settings, 0))
+    source = {"backbone": "stand-in", "weights": "random", "weights_sha256": "0" * 64, "frames": {"count": FRAMES}}
+    of_shard: dict[int, list[Clip]] = {}
+    for clip in clips:
+        of_shard.setdefault(shard_of(clip.id, SHARDS), []).append(clip)
+    for number, inside in of_shard.items():
+        made = dict(zip((clip.id for clip in inside), features(inside, classes), strict=True))
+        write_shard(folder / f"data/features/{shard_name(number)}.safetensors", made, source)
+    return clips
+
+
+def about(number: int) -> tuple[str, str, int, str]:
+    """Class, group, bytes and hash of a clip that there is not."""
+    return f"Class{number % CLASSES:02d}", f"g{number // CLASSES % GROUPS + 1:02d}", 1, f"{number:064x}"
+
+
+def features(clips: list[Clip], classes: str) -> Iterator[np.ndarray]:
+    """(T, D) in float16 for each clip."""
+    for clip in clips:
+        number = int(clip.label.removeprefix("Class"))
+        shown = number // 2 if classes == "order" else number
+        of_class = np.random.default_rng([1, shown]).standard_normal((FRAMES, FEATURE_DIM), dtype=np.float32)
+        if classes == "order" and number % 2:
+            of_class = of_class[::-1]
+        of_group = np.random.default_rng([2, number, int(clip.group[1:])]).standard_normal(FEATURE_DIM, dtype=np.float32)
+        noise = np.random.default_rng([3, int(clip.sha256, 16)]).standard_normal((FRAMES, FEATURE_DIM), dtype=np.float32)
+        yield np.abs(0.3 * of_class + 0.3 * of_group + noise).astype(np.float16)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""`kill -9` at random moments: nothing that was finished is done again, nobody goes on writing, and the bytes come out the same."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from film import write_video
+from test_pipeline import clone, commit, edit_params, flat, run
+
+pytestmark = pytest.mark.slow
+
+SETTINGS = {
+    "data": {"dataset": "mine"},
+    "frames": {"count": 8, "size": 96, "shards": 24},
+    "features": {"backbone": "resnet18", "precision": "fp32"},
+    "train": {"epochs": 12},
+    "model": {"hidden_dim": 128},
+    "models": {"transformer": {"d_model": 128, "num_heads": 4, "num_layers": 2, "ff_dim": 256}},
+}
+TARGETS = ("train@gru", "train@transformer")
+MADE = ("data/frames", "data/features", "data/models", "data/predictions", "metrics/gru", "metrics/transformer")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A project after a `dvc repro` that nobody disturbed, with 48 clips in 24 shards."""
+    project = tmp_path_factory.mktemp("undisturbed") / "project"
+    clone(project)
+    data = project / "data" / "raw" / "mine"
+    for number in range(48):
+        label = ("Run", "Sit", "Jump")[number % 3]
+        (data / label).mkdir(parents=True, exist_ok=True)
+        write_video(data / label / f"v_{label}_g{number // 3 % 8 + 1:02d}_c{number:02d}.avi", 40 + number)
+    edit_params(project, flat(SETTINGS))
+    commit(project)
+    run("dvc", "repro", *TARGETS, cwd=project)
+    return project
+
+
+@pytest.fixture
+def project(undisturbed, tmp_path):
+    """The same before anything ran but `split`."""
+    copy = tmp_path / "project"
+    shutil.copytree(undisturbed, copy, symlinks=True)
+    shutil.rmtree(copy / ".work")
+    shutil.rmtree(copy / ".dvc" / "cache")
+    shutil.rmtree(copy / ".dvc" / "tmp")
+    for name in MADE:
+        if (copy / name).is_dir():
+            shutil.rmtree(copy / name)
+    (copy / "dvc.lock").unlink()
+    return copy
+
+
+def made(project: Path) -> dict[str, bytes]:
+    files = [file for name in MADE for file in (project / name, *(project / name).rglob("*")) if file.is_file()]
+    return {str(file.relative_to(project)): file.read_bytes() for file in files if file.name not in ("timing.json", ".gitignore")}
+
+
+def alive(session: int) -> list[str]:
+    """Command lines of a session's processes that have not ended."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, own = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(own) == session and state not in "ZX":
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def start_and_kill(command: list[str], project: Path, work: str, chance: random.Random, *, group: bool) -> None:
+    """Start a program, wait until work was finished once to three times, and kill it a moment later, alone or with its group."""
+
+    def finished() -> set[tuple[str, int]]:
+        paths = [path for path in (project / ".work" / work).glob("*") if not path.name.startswith(".")]
+        return {(str(path), status.st_mtime_ns) for path in paths if (status := _stat(path))}
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=project,
+        env={**os.environ, "ACTIONREC_WORKERS": "2", "ACTIONREC_THREADS": "1"},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    seen, wanted = finished(), chance.randint(1, 3)
+    deadline = time.monotonic() + 120
+    while process.poll() is None and wanted and time.monotonic() < deadline:
+        now = finished()
+        wanted, seen = wanted - (now != seen), now
+        time.sleep(0.005)
+    time.sleep(chance.uniform(0, 0.05))
+    if process.poll() is None:
+        (os.killpg if group else os.kill)(process.pid, signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + 10
+    while (left := alive(process.pid)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert left == []
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def shards(project: Path, stage: str) -> dict[str, int]:
+    """Each finished shard's folder, with its inode."""
+    return {folder.name: folder.stat().st_ino for folder in (project / ".work" / stage).glob("[!.]*") if folder.is_dir()}
+
+
+@pytest.mark.parametrize(("stage", "work", "kills"), [("extract_frames", "frames", 6), ("resnet_features", "features", 5)])
+def test_finished_shards_outlive_their_stage(undisturbed, project, stage, work, kills):
+    run("dvc", "repro", "split" if work == "frames" else "extract_frames", cwd=project)
+    chance = random.Random(stage)
+    for kill in range(kills):
+        before = shards(project, work)
+        start_and_kill([f"stages.{stage}"], project, work, chance, group=bool(kill % 2))
+        after = shards(project, work)
+        assert before.items() <= after.items()  # the same folders: none was made again
+    assert after
+    run("dvc", "repro", *TARGETS, cwd=project)
+    final = shards(project, work)
+    assert after.items() <= final.items()
+    assert made(project) == made(undisturbed)
+
+
+def test_training_goes_on_from_its_last_epoch(undisturbed, project):
+    run("dvc", "repro", "resnet_features", cwd=project)
+    chance = random.Random(5)
+    for kill in range(6):
+        model = ("gru", "transformer")[kill % 2]
+        start_and_kill(["stages.train", model], project, f"training/{model}", chance, group=kill % 3 == 0)
+        assert len(list((project / ".work" / "training" / model).glob("*.safetensors"))) == 1
+    run("dvc", "repro", *TARGETS, cwd=project)
+    assert made(project) == made(undisturbed)
+
+
+def test_a_killed_dvc_takes_its_stage_along_and_the_next_one_goes_on(undisturbed, project):
+    chance = random.Random(6)
+    for kill, work in enumerate(("frames", "frames", "features", "features", "training/gru", "training/transformer")):
+        start_and_kill(["dvc", "repro", *TARGETS], project, work, chance, group=kill % 2 == 1)
+    run("dvc", "repro", *TARGETS, cwd=project)
+    assert made(project) == made(undisturbed)
+    assert np.load(project / "data/predictions/gru.npz")["logits"].shape[1] == 3
