@@ -130,7 +130,7 @@ def _key(features_sum: str, split: str, model: str, recipe: Recipe, device: str)
         "code": shards.code_digest(code),
         "torch": torch.__version__,
         "device": [device.partition(":")[0], machine.has_bf16(device)],
-        "threads": machine.threads(),  # which the order of sums on a CPU depends on
+        "threads": machine.TRAINING_THREADS,
     }
     return files.digest(made_from)
 

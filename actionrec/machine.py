@@ -8,8 +8,8 @@ from functools import lru_cache
 
 from actionrec.errors import ActionrecError
 
-THREADS = (1, 2, 4)
-"""Numbers of threads with which training gives the same bits; more cut matrix products up in other places."""
+TRAINING_THREADS = 2
+"""Of a CPU. Fixed, since sums depend on how matrix products are cut up: more cores must not change a result."""
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 processors, and of ARM's
 
@@ -43,23 +43,6 @@ def engine() -> str:
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def threads(share: int | None = None) -> int:
-    """Threads that train one model on a CPU: ACTIONREC_THREADS, else as many of `THREADS` as there are cores.
-
-    Args:
-        share: cores that this model may use; None for all.
-
-    Raises:
-        ActionrecError: the variable is none of `THREADS`.
-    """
-    text = os.environ.get("ACTIONREC_THREADS", "")
-    if not text:
-        return max(count for count in THREADS if count <= (cores() if share is None else max(1, share)))
-    if text not in map(str, THREADS):
-        raise ActionrecError(f"ACTIONREC_THREADS must be 1, 2 or 4; got {text!r}")
-    return int(text)
 
 
 def has_bf16(device: str) -> bool:

@@ -60,11 +60,12 @@ class Run:
 
 
 def default_jobs() -> int:
-    """How many to train at a time: as many as have cores of their own for their threads, so that none slows another down.
+    """How many to train at a time: one a core.
 
-    A model gets the threads that it has when it is trained alone, as its weights depend on their number.
+    Each has the two threads that it has when it is trained alone, as its weights depend on their number. Two threads keep two
+    cores busy for a part of the time only; beside its start, its evaluation and its files, another model's fill the rest.
     """
-    return max(1, machine.cores() // machine.threads())
+    return min(machine.cores(), len(models()))
 
 
 def models() -> list[str]:

@@ -316,7 +316,7 @@ def predict(
 def reproducible(seed: int, device: str) -> None:
     """Fix what makes runs differ: random states, threads, and the choice of kernels on a GPU."""
     torch.manual_seed(seed)
-    torch.set_num_threads(machine.threads())
+    torch.set_num_threads(machine.TRAINING_THREADS)
     if device != "cpu":
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False

@@ -36,7 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = machine.device()
     peak = products_per_second(device)
-    print(f"{pairs.describe_machine()}, {machine.threads()} threads; matrix products: {peak / 1e9:,.0f} GFLOP/s")
+    print(f"{pairs.describe_machine()}, {machine.TRAINING_THREADS} threads; matrix products: {peak / 1e9:,.0f} GFLOP/s")
     with pairs.project(train__epochs=arguments.epochs) as folder:
         clips = write_project(folder, arguments.clips, arguments.classes)
         print(f"{len(clips)} clips, {arguments.epochs} epochs, classes by {arguments.classes}\n")
@@ -63,7 +63,7 @@ def read(path: Path) -> dict[str, float]:
 
 def products_per_second(device: str) -> float:
     """The most floating-point operations a second of matrix products, in the precision that training uses."""
-    torch.set_num_threads(machine.threads())
+    torch.set_num_threads(machine.TRAINING_THREADS)
     kind = torch.bfloat16 if machine.has_bf16(device) else torch.float32
     size = 8192 if device.startswith("cuda") else 2048
     one, other = (torch.randn(size, size, device=device).to(kind) for _ in range(2))

@@ -4,12 +4,11 @@
 
 The study's loop is as the study writes it: a Dataset of tensors behind a DataLoader, torch's own layers, default Adam, float32,
 `loss.item()` at each step, accuracy on held-out clips after each epoch. Both train the same clips for one epoch a repeat, in
-turns. Then two models at a time, a thread each, as `train-all` does on two cores.
+turns. Then as many models at a time as there are cores, as `train-all` does.
 """
 
 import argparse
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -41,7 +40,9 @@ def main() -> None:
     arguments = parser.parse_args()
     names = arguments.models.split(",")
     device = machine.device()
-    print(f"{pairs.describe_machine()}, {machine.threads()} threads; {arguments.clips} clips, medians of {arguments.repeats}\n")
+    print(
+        f"{pairs.describe_machine()}, {machine.TRAINING_THREADS} threads; {arguments.clips} clips, medians of {arguments.repeats}\n"
+    )
     print(f"{'ms a step of 16 clips':22}{'study':>9}{'actionrec':>11}{'ratio':>8}")
     total: dict[str, float] = {"study": 0.0, "ours": 0.0}
     steps = -(-arguments.clips // 16)
@@ -116,31 +117,27 @@ def torchs_layers() -> Iterator[None]:
     def outputs(layers: nn.RNNBase, features: Tensor) -> Tensor:
         return layers(features)[0]
 
-    ours = recurrent_layers.outputs, swin.Dropout, swin.LayerNorm
+    ours = recurrent_layers.outputs, swin.Dropout
     recurrent_layers.outputs = outputs
     for module in (swin, transformer):
-        module.Dropout, module.LayerNorm = nn.Dropout, nn.LayerNorm  # type: ignore[attr-defined]
+        module.Dropout = nn.Dropout
     try:
         yield
     finally:
         recurrent_layers.outputs = ours[0]
         for module in (swin, transformer):
-            module.Dropout, module.LayerNorm = ours[1:]  # type: ignore[attr-defined]
+            module.Dropout = ours[1]
 
 
 def side_by_side(names: list[str], clips: int, precision: str) -> float:
     """Seconds for all models, as many at a time as there are cores; the start of the processes not counted."""
     context = get_context("spawn")
     longest_first = sorted(names, key=lambda name: -RESULTS[name].train_seconds)
-    with ProcessPoolExecutor(machine.cores(), context, initializer=one_thread) as pool:
+    with ProcessPoolExecutor(machine.cores(), context) as pool:
         list(pool.map(one_epoch, names, [16] * len(names), [precision] * len(names)))
         start = time.perf_counter()
         list(pool.map(one_epoch, longest_first, [clips] * len(names), [precision] * len(names)))
         return time.perf_counter() - start
-
-
-def one_thread() -> None:
-    os.environ["ACTIONREC_THREADS"] = "1"
 
 
 def one_epoch(name: str, clips: int, precision: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from fabricate import train_settings
 
-from actionrec import checkpoints, training
+from actionrec import checkpoints, machine, training
 from actionrec.checkpoints import Checkpoint
 from actionrec.classifier import Classifier
 from actionrec.models import create_model
@@ -28,7 +28,7 @@ class Killed(BaseException):
 def in_a_folder_with_one_thread(tmp_path, monkeypatch):
     before = torch.get_num_threads()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ACTIONREC_THREADS", "1")
+    monkeypatch.setattr(machine, "TRAINING_THREADS", 1)
     yield
     torch.set_num_threads(before)
 

@@ -142,7 +142,6 @@ RECIPE = Recipe(0, train_settings(), {"hidden_dim": 4})
 
 
 def test_a_result_is_known_by_all_that_it_depends_on(monkeypatch):
-    monkeypatch.setenv("ACTIONREC_THREADS", "2")
     known = made(RECIPE)
     assert made(RECIPE) == known
     assert len(set(known)) == 3
@@ -157,11 +156,10 @@ def test_a_result_is_known_by_all_that_it_depends_on(monkeypatch):
     monkeypatch.setattr(cross_validation.shards, "code_digest", lambda files: "other code")
     others.append(made(RECIPE))
     monkeypatch.undo()
-    monkeypatch.setenv("ACTIONREC_THREADS", "2")
     monkeypatch.setattr(cross_validation.torch, "__version__", "other torch")
     others.append(made(RECIPE))
     monkeypatch.undo()
-    monkeypatch.setenv("ACTIONREC_THREADS", "4")
+    monkeypatch.setattr(cross_validation.machine, "TRAINING_THREADS", 4)
     others.append(made(RECIPE))
     for other in others:
         assert not set(known) & set(other)

@@ -87,7 +87,7 @@ def start_and_kill(command: list[str], project: Path, work: str, chance: random.
     process = subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=project,
-        env={**os.environ, "ACTIONREC_WORKERS": "2", "ACTIONREC_THREADS": "1"},
+        env={**os.environ, "ACTIONREC_WORKERS": "2"},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -3,7 +3,7 @@ import pytest
 import torch
 from fabricate import train_settings
 
-from actionrec import leak_gap, training
+from actionrec import leak_gap, machine
 from actionrec.clips import Clip
 from actionrec.features import FeatureSet
 from actionrec.recipes import Recipe
@@ -16,7 +16,7 @@ RECIPES = {"gru": Recipe(0, TRAIN, {"hidden_dim": 16, "dropout": 0.0})}
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     before = torch.get_num_threads()
-    monkeypatch.setenv("ACTIONREC_THREADS", "1")
+    monkeypatch.setattr(machine, "TRAINING_THREADS", 1)
     yield
     torch.set_num_threads(before)
 

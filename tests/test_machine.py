@@ -131,24 +131,6 @@ def test_a_bound_process_dies_when_its_parent_is_killed(code, survives):
                 os.kill(int(child), signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("cores", "wanted"), [(1, 1), (2, 2), (3, 2), (4, 4), (64, 4)])
-def test_training_takes_one_of_the_numbers_of_threads_that_give_the_same_bits(monkeypatch, cores, wanted):
-    monkeypatch.delenv("ACTIONREC_THREADS", raising=False)
-    monkeypatch.setattr(machine, "cores", lambda: cores)
-    assert machine.threads() == wanted
-    assert machine.threads(share=0) == machine.threads(share=1) == 1
-    monkeypatch.setenv("ACTIONREC_THREADS", "2")
-    assert machine.threads() == machine.threads(share=1) == 2
-
-
-@pytest.mark.parametrize("wanted", ["0", "3", "16", "two", "-1", " 2"])
-def test_other_numbers_of_threads_are_refused(monkeypatch, wanted):
-    monkeypatch.setenv("ACTIONREC_THREADS", wanted)
-    with pytest.raises(ActionrecError) as error:
-        machine.threads()
-    assert str(error.value) == f"ACTIONREC_THREADS must be 1, 2 or 4; got {wanted!r}"
-
-
 @pytest.mark.parametrize(
     ("flags", "has"),
     [("fpu avx2", False), ("avx512_bf16 fpu", True), ("amx_bf16 amx_tile", True), ("asimd bf16 i8mm", True), ("", False)],

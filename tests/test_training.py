@@ -8,7 +8,7 @@ from fabricate import train_settings
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from actionrec import metrics, training
+from actionrec import machine, metrics, training
 from actionrec.classifier import Classifier
 from actionrec.errors import TrainingError
 from actionrec.models import create_model
@@ -25,7 +25,7 @@ def with_(**changes):
 @pytest.fixture(autouse=True)
 def one_seeded_thread(monkeypatch):
     before = torch.get_num_threads()
-    monkeypatch.setenv("ACTIONREC_THREADS", "1")  # two wait for each other on a busy machine
+    monkeypatch.setattr(machine, "TRAINING_THREADS", 1)  # two wait for each other on a busy machine
     torch.set_num_threads(1)
     torch.manual_seed(0)
     yield

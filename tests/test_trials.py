@@ -3,7 +3,7 @@ import pytest
 import torch
 from fabricate import train_settings
 
-from actionrec import training, trials
+from actionrec import machine, training, trials
 from actionrec.bundle import Architecture
 from actionrec.features import FeatureSet
 from actionrec.task import Task
@@ -15,7 +15,7 @@ SETTINGS = train_settings(epochs=2, seeds=[0, 1, 2])
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch):
     before = torch.get_num_threads()
-    monkeypatch.setenv("ACTIONREC_THREADS", "1")
+    monkeypatch.setattr(machine, "TRAINING_THREADS", 1)
     yield
     torch.set_num_threads(before)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from actionrec.attention_layers import Dropout, LayerNorm
+from actionrec.dropout import Dropout
 
 
 class SwinTransformer(nn.Module):
@@ -47,7 +47,7 @@ class SwinTransformer(nn.Module):
         if len(depths) != len(num_heads) or not depths:
             raise ValueError(f"depths and num_heads need one number a stage each; got {list(depths)} and {list(num_heads)}")
         self.embed = nn.Linear(feature_dim, dim)
-        self.embed_norm = LayerNorm(dim)
+        self.embed_norm = nn.LayerNorm(dim)
         stages: list[nn.Module] = []
         for stage, (depth, heads) in enumerate(zip(depths, num_heads, strict=True)):
             if stage:
@@ -58,7 +58,7 @@ class SwinTransformer(nn.Module):
                 for block in range(depth)
             ]
         self.stages = nn.Sequential(*stages)
-        self.norm = LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(dim, class_count)
 
@@ -74,9 +74,9 @@ class SwinBlock(nn.Module):
 
     def __init__(self, dim: int, heads: int, window: int, shift: int, mlp_ratio: int, bias_std: float, dropout: float) -> None:
         super().__init__()
-        self.attention_norm = LayerNorm(dim)
+        self.attention_norm = nn.LayerNorm(dim)
         self.attention = WindowAttention(dim, heads, window, shift, bias_std)
-        self.mlp_norm = LayerNorm(dim)
+        self.mlp_norm = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, mlp_ratio * dim), nn.GELU(), nn.Linear(mlp_ratio * dim, dim))
         self.dropout = Dropout(dropout)
 
@@ -142,7 +142,7 @@ class FrameMerging(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.norm = LayerNorm(2 * dim)
+        self.norm = nn.LayerNorm(2 * dim)
         self.reduce = nn.Linear(2 * dim, 2 * dim, bias=False)
 
     def forward(self, frames: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from actionrec.attention_layers import Dropout, LayerNorm
+from actionrec.dropout import Dropout
 
 
 class Transformer(nn.Module):
@@ -36,7 +36,6 @@ class Transformer(nn.Module):
         self.embed = nn.Linear(feature_dim, d_model)
         self.embed_dropout = Dropout(dropout)
         layer = nn.TransformerEncoderLayer(d_model, num_heads, ff_dim, dropout=dropout, batch_first=True, norm_first=norm_first)
-        layer.norm1, layer.norm2 = LayerNorm(d_model), LayerNorm(d_model)
         layer.dropout, layer.dropout1, layer.dropout2 = Dropout(dropout), Dropout(dropout), Dropout(dropout)
         # A pre-norm stack leaves its last sum without a norm; this one has no parameters, so that the study's parameter
         # count holds.
