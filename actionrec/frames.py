@@ -9,7 +9,9 @@ import hashlib
 import io
 import json
 import tarfile
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,31 +89,60 @@ class FrameWriter:
         self.tar.members.clear()  # type: ignore[attr-defined]  # it would grow with every picture
 
 
-def read_shard(path: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def read_shard(path: Path, threads: int = 1) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield each clip of a shard: its id, and its frames (T, size, size, 3), RGB.
+
+    Args:
+        threads: that decode clips ahead of their use, two each at most.
 
     Raises:
         DataError: the file is cut short or is no such shard.
     """
     with _open(path) as tar:
-        about: dict[str, Any] | None = None
-        stored: list[NDArray[np.uint8]] = []
-        for member in tar:
-            stream = tar.extractfile(member)
-            contents = stream.read() if stream else b""
-            if len(contents) != member.size:
-                raise tarfile.ReadError("unexpected end of data")
-            if member.name.endswith(".json"):
-                if about is not None:
-                    yield about["clip"], _whole(about, stored)
-                about, stored = json.loads(contents), []
-            elif member.name.endswith(".npy"):
-                stored = list(np.load(io.BytesIO(contents), allow_pickle=False))
-            else:
-                stored.append(decode_jpeg(contents))
-            tar.members.clear()  # type: ignore[attr-defined]  # it would grow with every picture
-        if about is not None:
-            yield about["clip"], _whole(about, stored)
+        if threads == 1:
+            for about, contents in _members(tar):
+                yield about["clip"], _decode(about, contents)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            ahead: deque[tuple[str, Future[NDArray[np.uint8]]]] = deque()
+            for about, contents in _members(tar):
+                ahead.append((about["clip"], pool.submit(_decode, about, contents)))
+                if len(ahead) > 2 * threads:
+                    clip, decoded = ahead.popleft()
+                    yield clip, decoded.result()
+            for clip, decoded in ahead:
+                yield clip, decoded.result()
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+    """Each clip's description and its pictures as they are stored."""
+    about: dict[str, Any] | None = None
+    stored: list[bytes] = []
+    for member in tar:
+        stream = tar.extractfile(member)
+        contents = stream.read() if stream else b""
+        if len(contents) != member.size:
+            raise tarfile.ReadError("unexpected end of data")
+        if member.name.endswith(".json"):
+            if about is not None:
+                yield about, stored
+            about, stored = json.loads(contents), []
+        else:
+            stored.append(contents)
+        tar.members.clear()  # type: ignore[attr-defined]  # it would grow with every picture
+    if about is not None:
+        yield about, stored
+
+
+def _decode(about: Mapping[str, Any], stored: Sequence[bytes]) -> NDArray[np.uint8]:
+    """A clip's frames, of which none may be missing; one JPEG each, or all in an array."""
+    if len(stored) == 1 and stored[0].startswith(np.lib.format.MAGIC_PREFIX):
+        frames: Sequence[NDArray[np.uint8]] = np.load(io.BytesIO(stored[0]), allow_pickle=False)
+    else:
+        frames = [decode_jpeg(contents) for contents in stored]
+    if len(frames) != len(about["frame_indices"]):
+        raise ValueError(f"{len(frames)} of {len(about['frame_indices'])} frames of {about['clip']!r}")
+    return np.stack(frames)
 
 
 def count_clips(path: Path) -> int:
@@ -138,13 +169,6 @@ def _open(path: Path) -> Iterator[tarfile.TarFile]:
             yield tar
     except (tarfile.TarError, ValueError, KeyError, TypeError, EOFError, VideoError) as error:
         raise DataError(f"{path} is damaged ({error}). Make it again: `dvc repro -f extract_frames`.") from None
-
-
-def _whole(about: Mapping[str, Any], stored: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Join a clip's frames, of which none may be missing."""
-    if len(stored) != len(about["frame_indices"]):
-        raise ValueError(f"{len(stored)} of {len(about['frame_indices'])} frames of {about['clip']!r}")
-    return np.stack(stored)
 
 
 def encode_jpeg(frame: NDArray[np.uint8], quality: int) -> bytes:

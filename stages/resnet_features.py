@@ -1,6 +1,7 @@
 """Turn each clip's stored frames into features with a frozen backbone: data/features/."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from actionrec import backbones, engines, entry, extractors, features, files, frames, machine, params, paths, shards, tensors
 from actionrec.backbones import FeatureSettings
@@ -76,11 +79,20 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
 def extract(job: Job, draft: Path, advance: Advance) -> None:
     """Make one shard of features."""
     extractor = _extractor(job.settings, job.source["frames"]["size"], job.device)
-    made = {}
-    for clip_id, clip_frames in frames.read_shard(job.shard):
-        made[clip_id] = extractor(clip_frames)
+    # One process feeds a GPU, with all cores to decode what is stored; on a CPU each core has a process.
+    threads = machine.workers() if job.device.startswith("cuda") else 1
+    names: list[str] = []
+
+    def shown() -> Iterator[NDArray[np.uint8]]:
+        for clip_id, clip_frames in frames.read_shard(job.shard, threads):
+            names.append(clip_id)
+            yield clip_frames
+
+    made: list[NDArray[np.float16]] = []
+    for clip_features in extractor.each(shown()):
+        made.append(clip_features)
         advance(1)
-    features.write_shard(draft / "features.safetensors", made, job.source)
+    features.write_shard(draft / "features.safetensors", dict(zip(names, made, strict=True)), job.source)
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ from torchvision.models import VisionTransformer
 from actionrec import extractors
 from actionrec.backbones import Backbone, FeatureSettings, create_backbone
 from actionrec.errors import ActionrecError, ParamsError, WeightsError
-from actionrec.extractors import BATCH, create_extractor, runtime
+from actionrec.extractors import Extractor, BATCH, create_extractor, runtime
 
 ROOT = Path(__file__).parents[1]
 SIZE = 48
@@ -187,3 +187,42 @@ def test_a_gpu_gives_the_same_features_to_rounding(tiny, precision):
     extract = create_extractor(tiny, precision=precision, size=SIZE, device="cuda", threads=1)
     assert relative_error(extract(frames), wanted) < (2e-3 if precision == "fp32" else 3e-2)
     assert extract(frames).tobytes() == extract(frames).tobytes()
+
+
+@every_runtime
+def test_each_clip_of_many_gets_its_own_features_in_order(make, tiny, chosen):
+    extract = make(tiny, chosen)
+    clips = [clip(frames, seed) for seed, frames in enumerate((3, 40, 1, 5))]
+    made = list(extract.each(iter(clips)))
+    assert [one.tobytes() for one in made] == [extract(one).tobytes() for one in clips]
+    assert list(extract.each([])) == []
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2, 10])
+def test_work_is_begun_ahead_of_what_is_waited_for(ahead):
+    events = []
+
+    def run(frames):
+        number = int(frames[0, 0, 0, 0])
+        events.append(f"begin {number}")
+
+        def wait():
+            events.append(f"end {number}")
+            return np.full((len(frames), 2), number, dtype=np.float32)
+
+        return wait
+
+    clips = [np.full((1, 2, 2, 3), number, dtype=np.uint8) for number in range(4)]
+    made = [one[0, 0] for one in Extractor(run, ahead).each(clips)]
+    assert made == [0, 1, 2, 3]
+    first_end = events.index("end 0")
+    assert first_end == min(ahead + 1, 4)
+    assert events[:first_end] == [f"begin {number}" for number in range(first_end)]
+    assert [event for event in events if event.startswith("end")] == [f"end {number}" for number in range(4)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_many_clips_on_a_gpu_come_back_as_one_by_one(tiny):
+    extract = create_extractor(tiny, precision="bf16", size=SIZE, device="cuda", threads=1)
+    clips = [clip(32, seed) for seed in range(12)]
+    assert [one.tobytes() for one in extract.each(iter(clips))] == [extract(one).tobytes() for one in clips]

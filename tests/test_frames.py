@@ -216,3 +216,19 @@ def test_settings_out_of_range_are_refused(change, message):
 def test_sampling_is_what_decides_the_pixels_of_a_clip():
     assert JPEG.sampling() == {"count": 3, "size": 32, "format": "jpeg", "quality": 95}
     assert replace(JPEG, shards=64, max_failed=1).sampling() == JPEG.sampling()
+
+
+@BOTH
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_that_decode_ahead_change_nothing(tmp_path, settings, threads):
+    path = tmp_path / "s.tar"
+    with FrameWriter(path, settings) as writer:
+        for number in range(9):
+            writer.add(f"A/{number}.avi", "A", sampled(number))
+    alone, ahead = list(read_shard(path)), list(read_shard(path, threads))
+    assert [clip for clip, _ in ahead] == [clip for clip, _ in alone] == [f"A/{number}.avi" for number in range(9)]
+    for (_, one), (_, other) in zip(alone, ahead, strict=True):
+        np.testing.assert_array_equal(one, other)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(DataError, match="is damaged"):
+        list(read_shard(path, threads))

@@ -337,3 +337,44 @@ def test_settings_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match="must be") as caught:
         with_(**change)
     assert str(caught.value) == message
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("name", ["gru", "bilstm", "transformer", "swin_transformer"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gpu_learns_the_same_bytes_on_every_run_and_about_what_a_cpu_does(toy, name, precision):
+    arguments = {"hidden_dim": 16} if name in ("gru", "bilstm") else {}
+    if name == "transformer":
+        arguments = {"d_model": 16, "num_heads": 2, "num_layers": 1, "ff_dim": 32}
+    if name == "swin_transformer":
+        arguments = {"dim": 16, "depths": (1, 1), "num_heads": (2, 2), "window": 2}
+    features, labels, train, held_out = toy
+
+    def outcome(device):
+        training.reproducible(0, device)
+        model = create_model(name, arguments, feature_dim=FEATURE_DIM, class_count=CLASS_COUNT)
+        model = Classifier(FEATURE_DIM, model).to(device)
+        settings = with_(precision=precision, epochs=8)
+        done = fit(model, features.to(device), labels.to(device), train, held_out, settings, 0, lambda epoch: None)
+        return flat(model).cpu().numpy().tobytes(), done.epochs[-1].train_loss
+
+    first, again, cpu = outcome("cuda"), outcome("cuda"), outcome("cpu")
+    torch.use_deterministic_algorithms(False)
+    assert first == again
+    assert first[1] == pytest.approx(cpu[1], abs=0.2)
+
+
+def test_bf16_is_used_where_the_processor_has_it_and_changes_little(toy, monkeypatch):
+    def outcome(precision, has):
+        monkeypatch.setattr(machine, "has_bf16", lambda device: has)
+        training.reproducible(0, "cpu")
+        model = create_model("lstm", {"hidden_dim": 16}, feature_dim=FEATURE_DIM, class_count=CLASS_COUNT)
+        done = run(Classifier(FEATURE_DIM, model), toy, with_(precision=precision, epochs=8))
+        return done.epochs
+
+    exact = outcome("fp32", True)
+    assert outcome("bf16", False) == exact
+    rounded = outcome("bf16", True)
+    assert rounded != exact
+    assert rounded[-1].train_loss == pytest.approx(exact[-1].train_loss, abs=0.05)
+    assert rounded[-1].train_top1 == pytest.approx(exact[-1].train_top1, abs=0.1)
