@@ -12,7 +12,7 @@ from torchvision.models import VisionTransformer
 from actionrec import extractors
 from actionrec.backbones import Backbone, FeatureSettings, create_backbone
 from actionrec.errors import ActionrecError, ParamsError, WeightsError
-from actionrec.extractors import Extractor, BATCH, create_extractor, runtime
+from actionrec.extractors import BATCH, Extractor, create_extractor, runtime
 
 ROOT = Path(__file__).parents[1]
 SIZE = 48

@@ -25,6 +25,7 @@ SETTINGS = {
     "models": {"transformer": {"d_model": 128, "num_heads": 4, "num_layers": 2, "ff_dim": 256}},
 }
 TARGETS = ("train@gru", "train@transformer")
+HEAVY = ("data/frames/", "data/features/")
 MADE = ("data/frames", "data/features", "data/models", "data/predictions", "metrics/gru", "metrics/transformer")
 
 
@@ -130,10 +131,10 @@ def test_finished_shards_outlive_their_stage(undisturbed, project, stage, work, 
         after = shards(project, work)
         assert before.items() <= after.items()  # the same folders: none was made again
     assert after
-    run("dvc", "repro", *TARGETS, cwd=project)
+    run("dvc", "repro", "resnet_features", cwd=project)
     final = shards(project, work)
     assert after.items() <= final.items()
-    assert made(project) == made(undisturbed)
+    assert made(project) == {name: held for name, held in made(undisturbed).items() if name.startswith(HEAVY)}
 
 
 def test_training_goes_on_from_its_last_epoch(undisturbed, project):
