@@ -9,6 +9,9 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+# Read when torch starts: see stages/train.py.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from actionrec import entry
 from actionrec.errors import DataError
 

@@ -24,6 +24,7 @@ def on_device(features: Features, device: str) -> Features:
         return features
     clips, frames, feature_dim = features.shape
     free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, such as an earlier copy's
     if clips * frames * feature_dim * 2 > _GPU_SHARE * free:
         return features
     resident = torch.empty((clips, frames, feature_dim), dtype=torch.float16, device=device)
@@ -36,8 +37,10 @@ def on_device(features: Features, device: str) -> Features:
 def batches(features: Features, rows: Sequence[NDArray[np.int64]], device: str) -> Iterator[Tensor]:
     """Yield the features of each group of rows, (B, T, D) in float32, on the device."""
     if isinstance(features, Tensor):
-        for group in rows:
-            yield features[torch.from_numpy(group).to(features.device)].float()
+        if len(rows):  # all rows go to a GPU at once: a copy a batch would wait for the batch before it
+            together = torch.from_numpy(np.concatenate(rows)).to(features.device)
+            for group in together.split([len(one) for one in rows]):
+                yield features[group].float()
         return
     with ThreadPoolExecutor(1) as reader:
         ahead: deque[Future[Tensor]] = deque()

@@ -43,7 +43,7 @@ class Checkpoint:
             "seconds": progress.seconds,
         }
         tensors = {name: tensor.detach().cpu().numpy() for name, tensor in progress.tensors.items()}
-        text = json.dumps(about, allow_nan=False)
+        text = json.dumps(about)  # a norm may be infinite, which Python's JSON can say
         save_tensors(self.path, tensors, {_ABOUT: text, _SUM: _checksum(tensors, text)})
 
     def load(self) -> Progress | None:
@@ -76,7 +76,7 @@ def checkpoint(model: str, made_from: Mapping[str, Any]) -> Checkpoint:
 def keep_only(model: str, wanted: Collection[Checkpoint]) -> None:
     """Remove a model's other checkpoints: of other settings, other features, other code."""
     kept = {checkpoint.path for checkpoint in wanted}
-    for path in folder(model).glob("*"):
+    for path in folder(model).glob("*.safetensors"):
         if path not in kept:
             path.unlink(missing_ok=True)
 

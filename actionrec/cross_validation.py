@@ -129,7 +129,7 @@ def _key(features_sum: str, split: str, model: str, recipe: Recipe, device: str)
         "recipe": asdict(recipe),
         "code": shards.code_digest(code),
         "torch": torch.__version__,
-        "device": [device.partition(":")[0], machine.has_bf16(device)],
+        "device": machine.device_name(device),
         "threads": machine.TRAINING_THREADS,
     }
     return files.digest(made_from)
@@ -153,7 +153,6 @@ def complete(runs: Sequence[Run], jobs: int) -> tuple[dict[str, list[Predictions
         Model -> its predictions, fold by fold, of the models that have all; and of the others model -> why it failed.
     """
     # What torch reads when it starts, in the processes that are about to be: see stages/train.py.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     missing = [run for run in runs if result(run) is None]
     if len(missing) < len(runs):

@@ -60,12 +60,12 @@ class Run:
 
 
 def default_jobs() -> int:
-    """How many to train at a time: one a core.
+    """How many to train at a time: one a core, or two on a GPU, whose memory they share.
 
     Each has the two threads that it has when it is trained alone, as its weights depend on their number. Two threads keep two
     cores busy for a part of the time only; beside its start, its evaluation and its files, another model's fill the rest.
     """
-    return min(machine.cores(), len(models()))
+    return 2 if machine.device() != "cpu" else min(machine.cores(), len(models()))
 
 
 def models() -> list[str]:
@@ -233,7 +233,7 @@ def _signal_all(processes: Collection[subprocess.Popen[bytes]], which: signal.Si
     for process in processes:
         try:
             os.killpg(process.pid, which)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # it has ended, and its number may be somebody else's
             continue
 
 
@@ -278,8 +278,15 @@ def _put_in_order(stages: Sequence[str]) -> None:
 
     DVC appends a stage when it is done; those that were there before keep their places.
     """
+    from dvc.repo import Repo  # type: ignore[import-untyped]  # here, since it takes a second
+
     if not LOCK.exists():
         return
+    with Repo().lock:  # DVC reads the file, adds to it and writes it under the same lock
+        _reorder(stages)
+
+
+def _reorder(stages: Sequence[str]) -> None:
     # A stage is a line of two spaces and its name, and deeper lines.
     blocks = re.split(r"^(?=\S|  \S)", LOCK.read_text(encoding="utf-8"), flags=re.MULTILINE)
     names = [block.partition(":")[0].strip() for block in blocks]

@@ -5,6 +5,7 @@ n clips, T frames, D features, K classes. The same seed gives the same weights t
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -200,6 +201,9 @@ def _train_epoch(
     """Show each training clip once; what is held out is not measured yet."""
     model.train()
     device = labels.device
+    if device.type == "cuda":
+        # cuDNN's dropout between LSTM layers has a state of its own that no checkpoint can hold; this starts it anew.
+        torch.cuda.set_rng_state(torch.cuda.get_rng_state(device), device)
     # Read once an epoch: reading at each step would make a GPU wait.
     loss_sum = torch.zeros((), device=device)
     norm_sum = torch.zeros((), device=device)
@@ -318,5 +322,7 @@ def reproducible(seed: int, device: str) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(machine.TRAINING_THREADS)
     if device != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it matrix products are not reproducible
+        torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: the default rounds recurrent layers to 10 bits
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False

@@ -11,6 +11,7 @@ from actionrec import frame_order, metrics, training
 from actionrec.batches import on_device
 from actionrec.bundle import Architecture
 from actionrec.classifier import Classifier
+from actionrec.errors import TrainingError
 from actionrec.frame_order import Perturbation
 from actionrec.predictions import Answers, Predictions
 from actionrec.task import Task
@@ -47,7 +48,7 @@ def run(
         keeper: see `training.fit`.
 
     Raises:
-        TrainingError: the loss is not finite in the first epoch.
+        TrainingError: the loss is not finite in the first epoch, or a GPU's memory is too small.
         ValueError: the architecture's arguments do not fit together.
     """
     training.reproducible(seed + trial_seed, device)
@@ -58,7 +59,13 @@ def run(
     features = on_device(task.features.features, device)
     labels = torch.from_numpy(task.labels).to(device)
     train, held_out = task.rows["train"], task.rows[task.held_out]
-    fit = training.fit(network, features, labels, train, held_out, settings, seed + trial_seed, on_epoch, keeper)
+    try:
+        fit = training.fit(network, features, labels, train, held_out, settings, seed + trial_seed, on_epoch, keeper)
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"{device} has no room for {architecture.model} ({str(error).partition('. ')[0]}). Train fewer models at a time "
+            "(train-all --jobs), lower train.batch_size, or run with ACTIONREC_DEVICE=cpu."
+        ) from None
     return Trial(trial_seed, network, fit, training.predict(network, features, task.reported))
 
 

@@ -160,7 +160,7 @@ def _sample_by_reading_through(path: Path, count: int, size: int) -> SampledClip
             again = _read_through(capture, sample)
         if again != decoded:
             raise VideoError(f"two readings differ: {decoded} frames, then {again}", header_frames=header, decoded_frames=decoded)
-    if sample.repeats and (better := _sample_interlaced(path, sample.indices, size)):
+    if (sample.doubtful or sample.repeats) and (better := _sample_interlaced(path, sample.indices, size)):
         return SampledClip(better.frames, better.indices, header, decoded, interlaced.DECODER)
     return SampledClip(sample.frames, sample.indices, header, decoded, DECODER)
 
@@ -181,6 +181,8 @@ class _Sample:
     def __init__(self, indices: list[int], size: int) -> None:
         self.indices = indices  # sorted, perhaps with repeats
         self.frames = np.empty((len(indices), size, size, 3), dtype=np.uint8)  # RGB; what is not met stays undefined
+        self.doubtful = False
+        """Whether the first picture may be memory as it was."""
         self._met = 0
 
     @property
@@ -223,12 +225,23 @@ def _read_through(capture: cv2.VideoCapture, sample: _Sample) -> int:
                 got, picture = capture.retrieve(picture)
                 if not got:
                     raise VideoError(f"frame {decoded} cannot be decoded", decoded_frames=decoded)
+                if decoded == sample.indices[0]:
+                    sample.doubtful = _is_left_as_it_was(capture, np.asarray(picture, dtype=np.uint8))
                 sample.add(np.asarray(picture, dtype=np.uint8))
             except cv2.error as error:
                 raise VideoError(f"frame {decoded}: OpenCV: {error.err}", decoded_frames=decoded) from None
             wanted = sample.next
         decoded += 1
     return decoded
+
+
+def _is_left_as_it_was(capture: cv2.VideoCapture, picture: NDArray[np.uint8]) -> bool:
+    """Whether retrieving the grabbed frame once more into memory of `picture`'s shape leaves it as it was."""
+    for value in (0, 255):
+        _, again = capture.retrieve(np.full_like(picture, value))
+        if (np.asarray(again) != value).any():
+            return False
+    return True
 
 
 def resize(picture: NDArray[np.uint8], size: int, into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 `concurrent.futures` gives up all jobs when one process dies, as for want of memory, and cannot end one that is at work.
 """
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -39,12 +40,13 @@ def each(work: Callable[[Job, Advance], None], jobs: Sequence[Job], workers: int
                 connection, process = idle.pop()
                 job = waiting.pop()
                 busy[connection] = process, job
-                connection.send(job)
+                with contextlib.suppress(OSError):  # it was killed: there is no answer but the end of the connection
+                    connection.send(job)
             for connection in [one for one in wait(list(busy)) if isinstance(one, Connection)]:
                 process, job = busy[connection]
                 try:
                     said: int | str = connection.recv()
-                except EOFError:
+                except (EOFError, OSError):  # OSError: it had not read its job yet, or not said all it had to say
                     process.join()
                     idle.append(_hire(work))
                     said = f"its process was killed (exit status {process.exitcode}), perhaps for want of memory"

@@ -5,9 +5,7 @@ import logging
 import os
 from dataclasses import asdict
 
-# Both are read when torch starts. CUDA's matrix products are reproducible only so; and threads that wait for each other awake
-# make training ten times slower where anything else wants a core.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# Read when torch starts: threads that wait for each other awake make training ten times slower where anything else wants a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from dvclive.live import Live
@@ -35,6 +33,10 @@ def main() -> None:
     task = read_task()
     device = machine.device()
     architecture = Architecture(name, recipe.arguments, task.features.features.shape[2], task.class_names)
+    try:
+        architecture.create()
+    except ValueError as error:
+        raise ParamsError(f"params.yaml: models.{name} (or model): {error}") from None
     made = train(name, task, architecture, recipe, device)
     chosen = trials.best(made, task)
     if chosen is not made[-1]:  # the log of an epoch a line is the saved model's
@@ -67,11 +69,7 @@ def train(name: str, task: Task, architecture: Architecture, recipe: Recipe, dev
                     log_epoch(live, epoch)
                     advance(1)
 
-                try:
-                    run = trials.run(task, architecture, recipe.train, recipe.seed, seed, device, on_epoch, keepers[seed])
-                except ValueError as error:
-                    raise ParamsError(f"params.yaml: models.{name} (or model): {error}") from None
-                made.append(run)
+                made.append(trials.run(task, architecture, recipe.train, recipe.seed, seed, device, on_epoch, keepers[seed]))
     return made
 
 
@@ -83,7 +81,7 @@ def keeper(name: str, task: Task, architecture: Architecture, recipe: Recipe, se
         "architecture": asdict(architecture),
         "settings": settings,
         "seed": recipe.seed + seed,
-        "device": [device.partition(":")[0], machine.has_bf16(device)],
+        "device": machine.device_name(device),
     }
     return checkpoints.checkpoint(name, made_from)
 

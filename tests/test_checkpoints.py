@@ -155,3 +155,36 @@ def test_only_the_wanted_checkpoints_of_a_model_stay(toy):
         run(toy, keeper=one)
     checkpoints.keep_only("gru", [kept])
     assert [one.path.exists() for one in (kept, old, other)] == [True, False, True]
+
+
+def test_a_gradient_that_is_not_finite_is_kept_as_it_is(toy, tmp_path):
+    keeper = Checkpoint(tmp_path / "c.safetensors")
+    run(toy, keeper=keeper)
+    progress = keeper.load()
+    progress.epochs[1] = dataclasses.replace(progress.epochs[1], gradient_norm=float("inf"))
+    keeper.save(progress)
+    assert keeper.load().epochs == progress.epochs
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_run_killed_on_a_gpu_goes_on_and_ends_with_the_same_bytes(toy, name, tmp_path):
+    def outcome(keeper=None, killed_in=None):
+        training.reproducible(3, "cuda")
+        made = create_model(name, ARGUMENTS[name], feature_dim=FEATURE_DIM, class_count=CLASS_COUNT)
+        model = Classifier(FEATURE_DIM, made).to("cuda")
+
+        def on_epoch(epoch):
+            if epoch.number == killed_in:
+                raise Killed
+
+        features, labels, *rows = toy
+        training.fit(model, features, labels.to("cuda"), *rows, SETTINGS, 3, on_epoch, keeper)
+        return {name: tensor.cpu().numpy().tobytes() for name, tensor in model.state_dict().items()}
+
+    undisturbed = outcome()
+    keeper = Checkpoint(tmp_path / "c.safetensors")
+    with pytest.raises(Killed):
+        outcome(keeper, killed_in=3)
+    assert outcome(keeper) == undisturbed
+    torch.use_deterministic_algorithms(False)
