@@ -62,3 +62,20 @@ def test_no_process_outlives_the_work(tmp_path, how):
 
 def test_without_jobs_nothing_is_started(tmp_path):
     assert list(worker_pool.each(work, [], 4, lambda count: None)) == []
+
+
+def test_a_process_that_is_killed_before_it_reads_its_job_costs_that_job_alone(tmp_path, monkeypatch):
+    hire, killed = worker_pool._hire, []
+
+    def hire_and_kill_the_first(work):
+        connection, process = hire(work)
+        if not killed:
+            process.kill()
+            process.join()
+            killed.append(process)
+        return connection, process
+
+    monkeypatch.setattr(worker_pool, "_hire", hire_and_kill_the_first)
+    ended = {job[0]: why for job, why in worker_pool.each(work, jobs(tmp_path, "good", "good too"), 2, lambda count: None)}
+    assert sorted(why == "" for why in ended.values()) == [False, True]
+    assert any("killed (exit status -9)" in why for why in ended.values())
