@@ -2,7 +2,7 @@
 
 torch's own backward pass on a CPU adds an outer product to the gradient of each weight at each of the T steps. Here the
 gradients of all steps' gates are kept, and each weight's gradient is one matrix product over all steps and clips. The weights
-are those of torch's modules, whose own kernels still run without gradients and on a GPU (cuDNN).
+are those of torch's modules, whose own kernels still run without gradients, on a GPU (cuDNN), and for an LSTM in float32.
 
 B clips, T frames, D inputs, H hidden; gates in torch's order. Tensors are (T, B, ...), so that a step is one block of memory.
 """
@@ -17,6 +17,8 @@ from torch.nn import functional
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 """Of one layer and direction: (G H, D), (G H, H), and the biases of both, (G H,) each; G gates."""
 
+_FUSED = ("LSTM",)  # what oneDNN has a whole layer for, in float32, forward and backward; torch calls it
+
 Direction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, bool], Tensor]
 
 
@@ -26,7 +28,8 @@ def outputs(layers: nn.RNNBase, features: Tensor) -> Tensor:
     Args:
         layers: nn.RNN (tanh), nn.GRU or nn.LSTM with batch_first and biases.
     """
-    if features.device.type != "cpu" or not torch.is_grad_enabled():
+    fused = layers.mode in _FUSED and _product_type() == torch.float32
+    if features.device.type != "cpu" or not torch.is_grad_enabled() or fused:
         return layers(features)[0]
     direction = _DIRECTIONS[layers.mode]
     steps = features.transpose(0, 1).contiguous()  # (T, B, D)
@@ -57,6 +60,14 @@ def _project(steps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def _through(hidden: Tensor, weight: Tensor) -> Tensor:
     """The hidden states' part of the gates, of one step: (B, H) -> (B, G H), float32."""
     return (hidden.to(weight.dtype) @ weight.T).float()
+
+
+def _add_through(gate: Tensor, hidden: Tensor, weight: Tensor) -> None:
+    """Add that to `gate`, (B, G H), in place."""
+    if weight.dtype == torch.float32:
+        gate.addmm_(hidden, weight.T)
+    else:
+        gate.add_(_through(hidden, weight))
 
 
 def _order(length: int, backward: bool) -> list[tuple[int, int | None]]:
@@ -94,7 +105,7 @@ class _Rnn(torch.autograd.Function):
         hidden = _project(steps, w, b + c)  # becomes the hidden states, step by step
         for now, before in _order(len(steps), backward):
             if before is not None:
-                hidden[now].add_(_through(hidden[before], u))
+                _add_through(hidden[now], hidden[before], u)
             hidden[now].tanh_()
         ctx.save_for_backward(steps, w, u, hidden)
         ctx.backward_in_time = backward
@@ -128,7 +139,7 @@ class _Lstm(torch.autograd.Function):
         for now, before in _order(len(steps), backward):
             gate = gates[now]
             if before is not None:
-                gate.add_(_through(hidden[before], u))
+                _add_through(gate, hidden[before], u)
             gate[:, : 2 * width].sigmoid_()
             gate[:, 2 * width : 3 * width].tanh_()
             gate[:, 3 * width :].sigmoid_()

@@ -60,12 +60,12 @@ class Run:
 
 
 def default_jobs() -> int:
-    """How many to train at a time: one a core, or two on a GPU, whose memory they share.
+    """How many to train at a time: as many as have cores for their threads, or two on a GPU, whose memory they share.
 
-    Each has the two threads that it has when it is trained alone, as its weights depend on their number. Two threads keep two
-    cores busy for a part of the time only; beside its start, its evaluation and its files, another model's fill the rest.
+    Each has the two threads that it has when it is trained alone, as its weights depend on their number. Two models on two cores
+    are slower than one after the other (docs/performance.md).
     """
-    return 2 if machine.device() != "cpu" else min(machine.cores(), len(models()))
+    return 2 if machine.device() != "cpu" else min(max(1, machine.cores() // machine.TRAINING_THREADS), len(models()))
 
 
 def models() -> list[str]:

@@ -36,6 +36,13 @@ def outcome(run, layers, features):
     return [made.detach(), features.grad, *(weight.grad.clone() for weight in layers.parameters())]
 
 
+@pytest.fixture
+def all_ours(monkeypatch):
+    """Our backward pass for LSTMs in float32, too: only there are gradients exact enough to compare."""
+    monkeypatch.setattr(recurrent_layers, "_FUSED", ())
+
+
+@pytest.mark.usefixtures("all_ours")
 @pytest.mark.parametrize("frames", [1, FRAMES])
 def test_outputs_and_gradients_are_torchs_own(layers, frames):
     features = torch.randn(3, frames, INPUTS)
@@ -45,6 +52,7 @@ def test_outputs_and_gradients_are_torchs_own(layers, frames):
         torch.testing.assert_close(one, other, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.usefixtures("all_ours")
 def test_gradients_are_those_of_finite_differences(layers):
     layers.double()
     # The layers compute sums in float32; in float64 torch's own do, and stand for finite differences of ours.
@@ -88,6 +96,14 @@ def test_in_autocast_products_are_bf16_and_the_rest_is_not(layers):
         assert (one - other).norm() <= 0.1 * other.norm()
 
 
+def test_an_lstm_in_float32_is_torchs_own(monkeypatch):
+    monkeypatch.setattr(recurrent_layers, "_by_layer", lambda layers: pytest.fail("ours"))
+    layers = LAYERS["stacked_lstm"]()
+    features = torch.randn(3, FRAMES, INPUTS)
+    assert torch.equal(recurrent_layers.outputs(layers, features), layers(features)[0])
+
+
+@pytest.mark.usefixtures("all_ours")
 def test_dropout_stands_between_layers_while_training():
     torch.manual_seed(0)
     layers = nn.LSTM(INPUTS, HIDDEN, num_layers=2, dropout=0.5, batch_first=True)

@@ -206,8 +206,8 @@ def test_a_second_run_in_the_same_folder_is_refused(small):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("cores", "jobs"), [(1, 1), (2, 2), (64, 3)])
-def test_a_model_a_core(small, monkeypatch, cores, jobs):
+@pytest.mark.parametrize(("cores", "jobs"), [(1, 1), (2, 1), (5, 2), (64, 3)])
+def test_as_many_models_as_have_cores_for_their_threads(small, monkeypatch, cores, jobs):
     monkeypatch.chdir(small)
     monkeypatch.setattr(machine, "cores", lambda: cores)
     assert train_all.default_jobs() == jobs
