@@ -67,15 +67,19 @@ def whole_stage(precision: str, size: int, clips: int, device: str) -> None:
         nothing = pairs.stage("resnet_features", folder)  # caches of the system are warm now; the stage's own are not
         shutil.rmtree(folder / ".work")
         stage = pairs.stage("resnet_features", folder)
-        again = pairs.stage("resnet_features", folder)  # everything is there: what starting and ending take
+        # A clip a process is missing: what starting, of the workers too, and ending take.
+        for shard in sorted((folder / ".work/features").glob("[!.]*"))[:workers]:
+            shutil.rmtree(shard)
+        again = pairs.stage("resnet_features", folder)
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=prepare, initargs=(precision, size, device)) as pool:
         share = [clips // workers + (worker < clips % workers) for worker in range(workers)]
         alone = max(pool.map(bare, share, [size] * workers))
     print(f"bare model, {workers} processes        {clips * FRAMES / alone:8.1f} images/s")
+    rest = clips - workers
     print(f"stage                         {clips * FRAMES / stage.seconds:8.1f} images/s, with {again.seconds:.1f} s of start")
-    print(f"stage, start not counted      {clips * FRAMES / (stage.seconds - again.seconds):8.1f} images/s")
-    print(f"share of the bare model       {100 * alone / (stage.seconds - again.seconds):8.1f} %")
+    print(f"stage, start not counted      {rest * FRAMES / (stage.seconds - again.seconds):8.1f} images/s")
+    print(f"share of the bare model       {100 * alone * rest / clips / (stage.seconds - again.seconds):8.1f} %")
     print(f"peak memory of a process      {max(nothing.peak_gib, stage.peak_gib):8.2f} GiB")
 
 
