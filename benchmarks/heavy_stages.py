@@ -18,6 +18,7 @@ from PIL import Image
 from torchvision import transforms
 
 from actionrec import machine
+from actionrec.clips import find_clips, write_clips
 from benchmarks import decode, pairs
 
 
@@ -57,14 +58,14 @@ def main() -> None:
     with pairs.project(data__dataset="mine", features__precision=arguments.precision, features__weights="random") as folder:
         first = folder / "data/raw/mine/Waving/v_Waving_g01_c01.avi"
         first.parent.mkdir(parents=True)
-        decode.encode(first, "libxvid", group=250)
+        decode.CLIPS["Xvid, GOP 250, packed B"][1](first)
         for clip in range(1, arguments.clips):
             label = ("Waving", "Turning")[clip % 2]
             copy = folder / f"data/raw/mine/{label}/v_{label}_g{clip % 25 + 1:02d}_c{clip:02d}.avi"
             copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(first, copy)
         clips = sorted(folder.glob("data/raw/mine/*/*.avi"))
-        pairs.stage("split", folder)
+        write_clips(folder / "data/clips.csv", find_clips(folder / "data/raw/mine", None))
 
         def ours() -> None:
             shutil.rmtree(folder / ".work", ignore_errors=True)
