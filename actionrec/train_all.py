@@ -65,7 +65,7 @@ def default_jobs() -> int:
     Each has the two threads that it has when it is trained alone, as its weights depend on their number. Two models on two cores
     are slower than one after the other (docs/performance.md).
     """
-    return 2 if machine.device() != "cpu" else min(max(1, machine.cores() // machine.TRAINING_THREADS), len(models()))
+    return 2 if machine.device() != "cpu" else max(1, machine.cores() // machine.TRAINING_THREADS)
 
 
 def models() -> list[str]:
