@@ -8,7 +8,6 @@ stored what it made.
 import hashlib
 import json
 import logging
-import sys
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 
 from actionrec import files, paths
 from actionrec.errors import DataError
+from actionrec.source_code import digest_behind
 from actionrec.tensors import load_tensors, save_tensors
 from actionrec.training import Epoch, Progress
 
@@ -69,8 +69,9 @@ def folder(model: str) -> Path:
 
 
 def checkpoint(model: str, made_from: Mapping[str, Any]) -> Checkpoint:
-    """The checkpoint of a run that depends on `made_from`, a JSON-able mapping, and on the project's code and torch."""
-    return Checkpoint(folder(model) / f"{files.digest({**made_from, 'code': _code(), 'torch': torch.__version__})}.safetensors")
+    """The checkpoint of a run that depends on `made_from`, a JSON-able mapping, and on the code that trains, and torch."""
+    code = digest_behind(["actionrec.trials", f"actionrec.models.{model}"])
+    return Checkpoint(folder(model) / f"{files.digest({**made_from, 'code': code, 'torch': torch.__version__})}.safetensors")
 
 
 def keep_only(model: str, wanted: Collection[Checkpoint]) -> None:
@@ -79,12 +80,6 @@ def keep_only(model: str, wanted: Collection[Checkpoint]) -> None:
     for path in folder(model).glob("*.safetensors"):
         if path not in kept:
             path.unlink(missing_ok=True)
-
-
-def _code() -> dict[str, str]:
-    """Digests of the project's modules that are in use: a run does not go on with other code."""
-    names = sorted(name for name in sys.modules if name.split(".")[0] == "actionrec")
-    return {name: files.sha256_of(Path(file)) for name in names if (file := sys.modules[name].__file__)}
 
 
 def _checksum(tensors: Mapping[str, Any], text: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from actionrec import files, leak_gap, machine, paths, shards, trials, worker_pool
+from actionrec import files, leak_gap, machine, paths, trials, worker_pool
 from actionrec.bundle import Architecture
 from actionrec.clips import Clip
 from actionrec.errors import DataError, ParamsError
@@ -23,7 +23,7 @@ from actionrec.models import parameter_count
 from actionrec.predictions import Answers, Predictions, read_predictions, write_predictions
 from actionrec.progress import progress
 from actionrec.recipes import Recipe
-from actionrec.source_code import files_behind
+from actionrec.source_code import digest_behind
 from actionrec.splits import SplitSettings
 from actionrec.task import Task
 
@@ -121,13 +121,12 @@ def _digest_of_task(task: Task) -> str:
 
 
 def _key(features_sum: str, split: str, model: str, recipe: Recipe, device: str) -> str:
-    code = {__file__, *files_behind([trials.__name__, f"actionrec.models.{model}"])}
     made_from = {
         "features": features_sum,
         "split": split,
         "model": model,
         "recipe": asdict(recipe),
-        "code": shards.code_digest(code),
+        "code": digest_behind([__name__, trials.__name__, f"actionrec.models.{model}"]),
         "torch": torch.__version__,
         "device": machine.device_name(device),
         "threads": machine.TRAINING_THREADS,

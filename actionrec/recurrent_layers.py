@@ -192,9 +192,7 @@ class _Gru(torch.autograd.Function):
         for now, before in _order(len(steps), backward):
             recurrent = c.expand(len(gates[now]), -1)
             if before is not None:
-                recurrent = (
-                    torch.addmm(c, hidden[before], u.T) if kind == torch.float32 else (hidden[before].to(kind) @ u.T).float() + c
-                )
+                recurrent = _through(hidden[before], u) + c
             switches, new = gates[now, :, : 2 * width], gates[now, :, 2 * width :]
             switches.add_(recurrent[:, : 2 * width]).sigmoid_()
             reset, update = switches.chunk(2, dim=1)

@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from actionrec.files import digest, sha256_of
+
 _ROOT = Path(__file__).parents[1]
 _PACKAGE = Path(__file__).parent.name
 
@@ -29,6 +31,11 @@ def files_behind(modules: Iterable[str]) -> list[str]:
         open_ends += [imported for imported in _imported(file) if _file(imported)]
         open_ends += [name.rpartition(".")[0]] if "." in name else []
     return sorted(map(str, found.values()))
+
+
+def digest_behind(modules: Iterable[str]) -> str:
+    """Digest of the code that some modules' results come from: names and contents of its files."""
+    return digest({str(Path(file).relative_to(_ROOT)): sha256_of(Path(file)) for file in files_behind(modules)})
 
 
 def _file(module: str) -> Path | None:

@@ -25,6 +25,9 @@ from actionrec.errors import VideoError
 
 DECODER = "opencv"
 
+# Codecs of which a whole stream is interlaced or none of it: MPEG-4 part 2, and those that have no such thing.
+_OF_ONE_KIND = frozenset({"FMP4", "XVID", "xvid", "DIVX", "divx", "DX50", "mp4v", "MP4V", "3IV2", "MJPG", "VP80", "VP90", "AV01"})
+
 _LONGEST = 10_000_000  # frames; a header that claims more (4 days at 25 fps) is not even tried
 
 
@@ -160,9 +163,15 @@ def _sample_by_reading_through(path: Path, count: int, size: int) -> SampledClip
             again = _read_through(capture, sample)
         if again != decoded:
             raise VideoError(f"two readings differ: {decoded} frames, then {again}", header_frames=header, decoded_frames=decoded)
-    if (sample.doubtful or sample.repeats) and (better := _sample_interlaced(path, sample.indices, size)):
+    # OpenCV gives the picture before for an interlaced one, which shows as a repeat, but for the first it has none before.
+    first_is_lost = codec not in _OF_ONE_KIND and _is_interlaced(path, sample.indices[0])
+    if (first_is_lost or sample.repeats) and (better := _sample_interlaced(path, sample.indices, size)):
         return SampledClip(better.frames, better.indices, header, decoded, interlaced.DECODER)
     return SampledClip(sample.frames, sample.indices, header, decoded, DECODER)
+
+
+def _is_interlaced(path: Path, index: int) -> bool:
+    return any(frame.interlaced for frame in interlaced.converted(path, [index]))
 
 
 def _sample_interlaced(path: Path, indices: list[int], size: int) -> "_Sample | None":
@@ -181,8 +190,6 @@ class _Sample:
     def __init__(self, indices: list[int], size: int) -> None:
         self.indices = indices  # sorted, perhaps with repeats
         self.frames = np.empty((len(indices), size, size, 3), dtype=np.uint8)  # RGB; what is not met stays undefined
-        self.doubtful = False
-        """Whether the first picture may be memory as it was."""
         self._met = 0
 
     @property
@@ -225,23 +232,12 @@ def _read_through(capture: cv2.VideoCapture, sample: _Sample) -> int:
                 got, picture = capture.retrieve(picture)
                 if not got:
                     raise VideoError(f"frame {decoded} cannot be decoded", decoded_frames=decoded)
-                if decoded == sample.indices[0]:
-                    sample.doubtful = _is_left_as_it_was(capture, np.asarray(picture, dtype=np.uint8))
                 sample.add(np.asarray(picture, dtype=np.uint8))
             except cv2.error as error:
                 raise VideoError(f"frame {decoded}: OpenCV: {error.err}", decoded_frames=decoded) from None
             wanted = sample.next
         decoded += 1
     return decoded
-
-
-def _is_left_as_it_was(capture: cv2.VideoCapture, picture: NDArray[np.uint8]) -> bool:
-    """Whether retrieving the grabbed frame once more into memory of `picture`'s shape leaves it as it was."""
-    for value in (0, 255):
-        _, again = capture.retrieve(np.full_like(picture, value))
-        if (np.asarray(again) != value).any():
-            return False
-    return True
 
 
 def resize(picture: NDArray[np.uint8], size: int, into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:

@@ -210,6 +210,15 @@ def trained(name, right, *, parameters=1_000_000, classes=4, val_right=None, uni
     return TrainedModel(**{**values, **changes})
 
 
+def toy_set(frames, feature_dim, class_count, margin):
+    """Thirty clips whose class shows in one dimension: features (n, T, D) in fp16, labels (n,), training rows, held-out rows."""
+    random = np.random.default_rng(0)
+    labels = np.arange(30) % class_count
+    features = random.normal(size=(30, frames, feature_dim)) * 0.5
+    features[np.arange(30), :, labels] += margin
+    return features.astype(np.float16), labels, np.arange(21), np.arange(21, 30)
+
+
 def train_settings(**changes):
     """Short and plain training: three epochs, no warm-up, no clipping, one seed."""
     values = {

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from fabricate import train_settings
+from fabricate import toy_set, train_settings
 
 from actionrec import checkpoints, machine, training
 from actionrec.checkpoints import Checkpoint
@@ -35,11 +35,8 @@ def in_a_folder_with_one_thread(tmp_path, monkeypatch):
 
 @pytest.fixture
 def toy():
-    random = np.random.default_rng(0)
-    labels = np.arange(30) % CLASS_COUNT
-    features = random.normal(size=(30, FRAMES, FEATURE_DIM)) * 0.5
-    features[np.arange(30), :, labels] += 0.4
-    return features.astype(np.float16), torch.from_numpy(labels), np.arange(21), np.arange(21, 30)
+    features, labels, *rows = toy_set(FRAMES, FEATURE_DIM, CLASS_COUNT, margin=0.4)
+    return features, torch.from_numpy(labels), *rows
 
 
 def run(toy, name="gru", keeper=None, killed_in=None, settings=SETTINGS):
@@ -144,7 +141,7 @@ def test_the_key_tells_settings_and_code_apart(monkeypatch):
     first = checkpoints.checkpoint("gru", {"seed": 0})
     assert checkpoints.checkpoint("gru", {"seed": 0}).path == first.path
     assert checkpoints.checkpoint("gru", {"seed": 1}).path != first.path
-    monkeypatch.setattr(checkpoints.files, "sha256_of", lambda path: "other code")
+    monkeypatch.setattr(checkpoints, "digest_behind", lambda modules: "other code")
     assert checkpoints.checkpoint("gru", {"seed": 0}).path != first.path
 
 

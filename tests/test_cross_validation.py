@@ -153,7 +153,7 @@ def test_a_result_is_known_by_all_that_it_depends_on(monkeypatch):
         made(RECIPE, seed=1),
         made(RECIPE, folds=2),
     ]
-    monkeypatch.setattr(cross_validation.shards, "code_digest", lambda files: "other code")
+    monkeypatch.setattr(cross_validation, "digest_behind", lambda modules: "other code")
     others.append(made(RECIPE))
     monkeypatch.undo()
     monkeypatch.setattr(cross_validation.torch, "__version__", "other torch")

@@ -73,3 +73,24 @@ def test_pictures_are_opencv_s_where_it_can_convert(shared, name):
 def test_what_does_not_decode_has_no_pictures(tmp_path):
     (tmp_path / "a.avi").write_bytes(b"RIFF" + bytes(4000))
     assert list(converted(tmp_path / "a.avi", [0])) == []
+
+
+def test_a_clip_of_which_only_the_first_frame_is_interlaced_has_that_frame_too(tmp_path):
+    """Two H.264 streams, one after the other: a frame that is interlaced, and thirty that are not."""
+    contents = b""
+    for interlaced, numbers in ((1, range(5, 6)), (0, range(6, 36))):
+        part = tmp_path / "part.h264"
+        with av.open(str(part), "w", format="h264") as container:
+            options = {"x264-params": f"interlaced={interlaced}:bframes=0"}
+            stream = container.add_stream("libx264", rate=25, options=options)
+            stream.pix_fmt, stream.width, stream.height = "yuv420p", 80, 48
+            for number in numbers:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered_picture(number), format="bgr24")))
+            container.mux(stream.encode())
+        contents += part.read_bytes()
+    path = tmp_path / "a.h264"
+    path.write_bytes(contents)
+    assert [frame.interlaced for frame in converted(path, range(31))] == [True] + 30 * [False]
+    sampled = sample_clip(path, 8, 80)
+    assert [number_of(frame) for frame in sampled.frames] == [index + 5 for index in sampled.indices]
+    assert sampled.decoder == "pyav"

@@ -1,10 +1,12 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from actionrec.source_code import files_behind
+from actionrec import source_code
+from actionrec.source_code import digest_behind, files_behind
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,3 +29,20 @@ def test_modules_that_are_imported_by_the_way_are_found_and_others_are_not():
 def test_a_module_that_is_not_there_is_refused():
     with pytest.raises(FileNotFoundError, match=r"no module actionrec\.nonsense"):
         files_behind(["actionrec.nonsense"])
+
+
+def test_the_digest_tells_code_apart_and_not_where_it_lies(tmp_path, monkeypatch):
+    package = tmp_path / "actionrec"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "one.py").write_text("from actionrec import two")
+    (package / "two.py").write_text("X = 1")
+    monkeypatch.setattr(source_code, "_ROOT", tmp_path)
+    first = digest_behind(["actionrec.one"])
+    assert digest_behind(["actionrec.two"]) != first
+    moved = tmp_path / "moved"
+    shutil.copytree(package, moved / "actionrec")
+    monkeypatch.setattr(source_code, "_ROOT", moved)
+    assert digest_behind(["actionrec.one"]) == first
+    (moved / "actionrec" / "two.py").write_text("X = 2")
+    assert digest_behind(["actionrec.one"]) != first

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from fabricate import train_settings
+from fabricate import toy_set, train_settings
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -34,12 +34,8 @@ def one_seeded_thread(monkeypatch):
 
 @pytest.fixture
 def toy():
-    """Clips whose class shows in one dimension: features (n, T, D) in fp16, labels (n,), training rows, held-out rows."""
-    random = np.random.default_rng(0)
-    labels = np.arange(30) % CLASS_COUNT
-    features = random.normal(size=(30, FRAMES, FEATURE_DIM)) * 0.5
-    features[np.arange(30), :, labels] += 2
-    return torch.from_numpy(features.astype(np.float16)), torch.from_numpy(labels), np.arange(21), np.arange(21, 30)
+    features, labels, *rows = toy_set(FRAMES, FEATURE_DIM, CLASS_COUNT, margin=2)
+    return torch.from_numpy(features), torch.from_numpy(labels), *rows
 
 
 class Mean(nn.Module):

@@ -288,14 +288,3 @@ for path in map(Path, sys.argv[1:]):
 
 def test_numbered_pictures_tell_their_number():
     assert [number_of(resize(numbered_picture(number), 64)) for number in (0, 1, 511, 1023)] == [0, 1, 511, 1023]
-
-
-@pytest.mark.parametrize(("converts", "first", "left"), [(True, 90, False), (True, 0, False), (True, 255, False), (False, 0, True)])
-def test_a_picture_that_opencv_left_as_it_was_is_told_from_a_plain_one(converts, first, left):
-    class Capture:
-        def retrieve(self, picture):
-            if converts:
-                picture.fill(first)
-            return True, picture
-
-    assert video._is_left_as_it_was(Capture(), np.zeros((4, 6, 3), np.uint8)) is left
