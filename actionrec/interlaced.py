@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.video.reformatter import VideoReformatter
 
 DECODER = "pyav"
 
@@ -29,26 +30,30 @@ class Converted(NamedTuple):
 
 def converted(path: Path, indices: Iterable[int]) -> Iterator[Converted]:
     """Decode all frames up to the last of `indices`, and yield those: in the film's order, each once, as far as there are any."""
-    import av  # not above: it takes a tenth of a second, and few files come here
-    from av.video.reformatter import VideoReformatter
+    from av.video.reformatter import VideoReformatter  # not above: it takes a tenth of a second, and few files come here
 
-    av.logging.set_libav_level(_QUIET)
     wanted = set(indices)
     reformatter = VideoReformatter()
-    for number, frame in enumerate(_frames(path)):
+    for number, frame in enumerate(decoded(path)):
         if number in wanted:
-            picture = np.asarray(reformatter.reformat(frame, format="bgr24", interpolation="BICUBIC", threads=1).to_ndarray())
-            yield Converted(np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)), np.uint8), frame.interlaced_frame)
+            yield Converted(picture_of(frame, reformatter), frame.interlaced_frame)
             wanted.discard(number)
             if not wanted:
                 return
 
 
-def _frames(path: Path) -> "Iterator[VideoFrame]":
-    """Decode as OpenCV does: one thread, and past errors."""
+def picture_of(frame: "VideoFrame", reformatter: "VideoReformatter") -> NDArray[np.uint8]:
+    """Convert a frame to (H, W, 3), BGR, as OpenCV does where it can; the rotation tag is obeyed."""
+    picture = np.asarray(reformatter.reformat(frame, format="bgr24", interpolation="BICUBIC", threads=1).to_ndarray())
+    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)), np.uint8)
+
+
+def decoded(path: Path) -> "Iterator[VideoFrame]":
+    """Decode all frames as OpenCV does: one thread, and past errors; none where the file does not open."""
     import av
     from av.error import FFmpegError
 
+    av.logging.set_libav_level(_QUIET)
     try:
         # An absolute path, since FFmpeg takes `a:b.avi` for a protocol.
         with av.open(os.path.abspath(path), metadata_errors="replace") as container:  # noqa: PTH100

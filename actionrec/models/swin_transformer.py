@@ -108,18 +108,36 @@ class WindowAttention(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         batch, length, dim = frames.shape
-        padded = -length % self.window
-        shift = self.shift if length > self.window else 0
-        frames = functional.pad(frames, (0, 0, 0, padded)).roll(-shift, dims=1)
+        query, key, value, mask = self._windows(frames)
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        joined = self.project(attended.transpose(2, 3).reshape(batch, -1, dim))
+        return joined.roll(self._rolled(length), dims=1)[:, :length]
 
-        windows = frames.reshape(batch, -1, self.window, dim)
+    def weights(self, frames: Tensor) -> Tensor:
+        """How much each frame (row) attends to each (column), averaged over heads: (B, T, C) -> (B, T, T); rows sum to 1."""
+        length = frames.shape[1]
+        query, key, _, mask = self._windows(frames)
+        scores = query @ key.transpose(3, 4) / query.shape[4] ** 0.5 + mask
+        within = scores.softmax(dim=4).mean(dim=2)  # (B, windows, window, window)
+        whole = torch.stack([torch.block_diag(*clip) for clip in within])
+        shift = self._rolled(length)
+        return whole.roll((shift, shift), dims=(1, 2))[:, :length, :length]
+
+    def _rolled(self, length: int) -> int:
+        """Frames by which a clip is rolled before it is cut into windows."""
+        return self.shift if length > self.window else 0
+
+    def _windows(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Query, key and value, each (B, windows, heads, window, C / heads), and the mask to be added to their products."""
+        length = frames.shape[1]
+        padded, shift = -length % self.window, self._rolled(length)
+        frames = functional.pad(frames, (0, 0, 0, padded)).roll(-shift, dims=1)
+        windows = frames.unflatten(1, (-1, self.window))
         qkv = self.qkv(windows).unflatten(3, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)
-        query, key, value = qkv.unbind(0)  # each (B, windows, heads, window, C / heads)
+        query, key, value = qkv.unbind(0)
         bias = self.position_bias[self.relative].permute(2, 0, 1)  # (heads, window, window)
         mask = (bias + self._mask(length, padded, shift, frames.device)).to(query.dtype)
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        joined = self.project(attended.transpose(2, 3).reshape(batch, length + padded, dim))
-        return joined.roll(shift, dims=1)[:, :length]
+        return query, key, value, mask
 
     def _mask(self, length: int, padded: int, shift: int, device: torch.device) -> Tensor:
         """0 where two frames of a window may attend to each other and -inf elsewhere: (windows, 1, window, window)."""

@@ -1,0 +1,326 @@
+"""From a video file to an answer, by what a model's bundle says and nothing else, so that whoever predicts gets the same.
+
+T frames, D features a frame, K classes. Frames go through the same store as in training: where that keeps JPEGs, what the
+backbone sees here went through JPEG as well.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from actionrec import backbones, calibration, extractors, frames, machine, paths, training, video, weights
+from actionrec.backbones import Backbone, FeatureSettings
+from actionrec.bundle import Bundle, load_bundle
+from actionrec.clips import SUFFIXES
+from actionrec.errors import ActionrecError, DataError, VideoError, WeightsError, first_few
+from actionrec.extractors import Extractor
+from actionrec.files import read_json
+from actionrec.video import SampledClip
+
+NONE = "none of these"
+"""The answer below the threshold of confidence."""
+
+BACKBONE = "backbone.safetensors"
+"""The backbone's weights, in a bundle that carries them along."""
+
+_AHEAD = 2  # clips that each decoding thread is ahead of the network
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a bundle's frames are sampled from a clip and stored."""
+
+    count: int
+    """T."""
+    size: int
+    """Width and height, pixels."""
+    format: str
+    """`jpeg` or `raw`."""
+    quality: int
+    """Of JPEG."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one clip."""
+
+    class_names: Sequence[str]
+    probabilities: NDArray[np.float64]
+    """(K,), calibrated where the bundle is."""
+    threshold: float
+    """The top probability below which the answer is "none of these"; 0 where the bundle has none."""
+
+    @property
+    def order(self) -> list[int]:
+        """Classes from the most probable to the least; of equals the first, as in the metrics."""
+        return np.argsort(-self.probabilities, kind="stable").tolist()
+
+    @property
+    def label(self) -> str:
+        """The most probable class, whatever its probability."""
+        return self.class_names[self.order[0]]
+
+    @property
+    def confidence(self) -> float:
+        """The most probable class's probability."""
+        return float(self.probabilities.max())
+
+    @property
+    def none_of_these(self) -> bool:
+        return self.confidence < self.threshold
+
+    @property
+    def answer(self) -> str:
+        """The most probable class, or "none of these"."""
+        return NONE if self.none_of_these else self.label
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The `count` most probable classes and their probabilities."""
+        return [(self.class_names[place], float(self.probabilities[place])) for place in self.order[:count]]
+
+
+class Predictor:
+    """A bundle with its backbone, ready to predict. Not for several threads at once."""
+
+    def __init__(self, name: str, bundle: Bundle, backbone: Backbone, device: str) -> None:
+        """Take a bundle and the backbone that its features come from.
+
+        Raises:
+            WeightsError: the backbone gives features of another size than the bundle's model takes.
+        """
+        self.name, self.bundle, self.backbone, self.device = name, bundle, backbone, device
+        self.sampling = sampling(bundle)
+        self.network = bundle.network.to(device).eval()
+        self.class_names = bundle.architecture.class_names
+        self.temperature, self.threshold = temperature_and_threshold(bundle)
+        with torch.inference_mode():
+            size = self.sampling.size
+            width = backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
+        if width != bundle.architecture.feature_dim:
+            raise WeightsError(
+                f"{name}: {bundle.features['backbone']} gives {width} features a frame, but the model takes "
+                f"{bundle.architecture.feature_dim}. The bundle's description and weights do not belong together."
+            )
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """The backbone, the fastest way that this machine has; on all its cores."""
+        precision, size = self.bundle.features["precision"], self.sampling.size
+        return extractors.create_extractor(
+            self.backbone, precision=precision, size=size, device=self.device, threads=machine.workers()
+        )
+
+    def sample(self, path: Path) -> SampledClip:
+        """Decode a clip's frames, (T, size, size, 3), as the store gives them to the backbone.
+
+        Raises:
+            DataError: no such file.
+            VideoError: it cannot be decoded.
+        """
+        if not path.exists():
+            raise DataError(f"{path}: no such file.")
+        if path.is_dir():
+            raise DataError(f"{path} is a folder; wanted a video file.")
+        try:
+            clip = video.sample_clip(path, self.sampling.count, self.sampling.size)
+        except VideoError as error:
+            raise VideoError(f"{path}: {error}.") from None
+        except UnicodeEncodeError:
+            raise DataError(f"{str(path)!a}: the path is not valid UTF-8. Rename the file.") from None
+        clip.frames[:] = self.stored(clip.frames)
+        return clip
+
+    def stored(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What the store makes of frames (T, size, size, 3), RGB."""
+        if self.sampling.format != "jpeg":
+            return pictures
+        return np.stack([frames.decode_jpeg(frames.encode_jpeg(picture, self.sampling.quality)) for picture in pictures])
+
+    def logits(self, features: NDArray[np.float16]) -> NDArray[np.float32]:
+        """Map one clip's features (T, D) to logits (K,)."""
+        torch.set_num_threads(machine.TRAINING_THREADS)
+        return training.predict(self.network, features[None], np.array([0]))[0]
+
+    def answer(self, features: NDArray[np.float16]) -> Prediction:
+        """Predict from one clip's features (T, D)."""
+        shares = calibration.softmax(self.logits(features)[None], self.temperature)[0]
+        return Prediction(self.class_names, shares, self.threshold)
+
+    def predict(self, path: Path) -> Prediction:
+        """Predict one clip.
+
+        Raises:
+            DataError, VideoError: see `sample`.
+        """
+        return self.answer(self.extractor(self.sample(path).frames))
+
+    def features_of_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, NDArray[np.float16] | ActionrecError]]:
+        """Yield each clip's features (T, D), or why there are none, in their order; decoding runs ahead of the network."""
+        for path, decoded in _ahead(self.sample, clips, machine.workers()):
+            try:
+                yield path, self.extractor(decoded().frames)
+            except (DataError, VideoError) as error:
+                yield path, error
+
+    def predict_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, Prediction | ActionrecError]]:
+        """Yield each clip's prediction, or why there is none, in their order."""
+        for path, features in self.features_of_all(clips):
+            yield path, features if isinstance(features, ActionrecError) else self.answer(features)
+
+
+def load(folder: Path, *, backbone_file: Path | None = None, device: str | None = None) -> Predictor:
+    """Make a bundle ready to predict.
+
+    Args:
+        backbone_file: the backbone's weights; without, they are looked for: see `read_backbone`.
+        device: as torch names it; without, `machine.device()`.
+
+    Raises:
+        DataError: there is no bundle there, or a damaged one.
+        WeightsError: model or backbone have not the weights that the bundle was made with.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such model. {_there_are(folder)}")
+    bundle = load_bundle(folder)
+    return Predictor(folder.name, bundle, read_backbone(folder, bundle, backbone_file), device or machine.device())
+
+
+def _there_are(folder: Path) -> str:
+    trained = sorted(one.name for one in folder.parent.glob("*") if (one / "model.json").is_file())
+    return f"There are {first_few(trained, 10)}." if trained else "Run `dvc repro` to train one, or name a bundle's folder."
+
+
+def find_bundle(name: str | None) -> Path:
+    """The folder of a bundle: a model's name, or a path; None: the model that the comparison puts first.
+
+    Raises:
+        DataError: nothing was named and nothing was compared.
+    """
+    if name is None:
+        if not paths.COMPARISON.is_file():
+            raise DataError(
+                f"{paths.COMPARISON} is missing, so no model is known to be the best. Run `dvc repro`, or name one: --model."
+            )
+        name = read_json(paths.COMPARISON)["best"]
+    return Path(name) if "/" in name or Path(name).is_dir() else paths.model_folder(name)
+
+
+def sampling(bundle: Bundle) -> Sampling:
+    """How a bundle's frames are sampled.
+
+    Raises:
+        DataError: the bundle does not say.
+    """
+    described = bundle.features.get("frames") or {}
+    try:
+        return Sampling(*(described[key] for key in ("count", "size", "format", "quality")))
+    except KeyError as error:
+        raise DataError(
+            f"the bundle does not say how frames are sampled: {error} is missing. Run `dvc repro` to make it again."
+        ) from None
+
+
+def temperature_and_threshold(bundle: Bundle) -> tuple[float, float]:
+    """A bundle's calibration; 1 and 0 where it has none."""
+    fitted = bundle.calibration or {}
+    return fitted.get("temperature", 1.0), fitted.get("threshold", 0.0)
+
+
+def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Backbone:
+    """Build a bundle's backbone, and make sure that its weights are those that the bundle was made with.
+
+    They are looked for in `file`; in the bundle's own folder; where their name says (torchvision's, or seeded); and where
+    params.yaml's features.weights says, if the file there has the same name.
+
+    Raises:
+        DataError: the bundle does not say what its features are made with.
+        WeightsError: they are not found, or are others.
+    """
+    about = bundle.features
+    try:
+        backbone, named, precision, wanted = (about[key] for key in ("backbone", "weights", "precision", "weights_sha256"))
+    except KeyError as error:
+        raise DataError(f"{folder} does not say what its features are made with: {error} is missing.") from None
+    settings = FeatureSettings(backbone, named, precision)
+    if file is not None:
+        settings = FeatureSettings(backbone, os.path.abspath(file), precision)  # noqa: PTH100
+    elif (folder / BACKBONE).is_file():
+        settings = FeatureSettings(backbone, str(folder / BACKBONE), precision)
+    elif settings.is_file:
+        settings = FeatureSettings(backbone, str(_named_in_params(folder, named)), precision)
+    built = backbones.create_backbone(settings)
+    if wanted is None and settings.is_file:
+        raise WeightsError(
+            f"{folder} does not tell the hash of its backbone's weights, so that {settings.weights} cannot be checked."
+        )
+    if wanted is not None and (got := weights.state_sha256(built.network)) != wanted:
+        raise WeightsError(
+            f"{folder} was trained on features of {backbone} with other weights than {settings.weights}: their SHA-256 is "
+            f"{wanted[:12]}…, not {got[:12]}…. Find those with --backbone, or train again: `dvc repro`."
+        )
+    return built
+
+
+def _named_in_params(folder: Path, name: str) -> Path:
+    try:
+        configured: Any = read_weights_setting()
+    except ActionrecError:
+        configured = ""
+    if Path(configured).name == name and Path(configured).is_file():
+        return Path(configured)
+    raise WeightsError(
+        f"{folder} was trained on features of a backbone whose weights are in a file called {name}, which is not here. "
+        f"Name it with --backbone, or put it at {folder / BACKBONE}."
+    )
+
+
+def read_weights_setting() -> str:
+    """features.weights as params.yaml has it."""
+    from actionrec import params  # here: a bundle is used without a project, too
+
+    return str(params.load().get("features", {}).get("weights", ""))
+
+
+def videos_in(wanted: Iterable[Path]) -> list[Path]:
+    """Files as they are named, and in place of a folder the videos at any depth in it, sorted.
+
+    Raises:
+        DataError: something is not there, or a folder has no videos.
+    """
+    found: list[Path] = []
+    for path in wanted:
+        if not path.is_dir():
+            if not path.exists():
+                raise DataError(f"{path}: no such file or folder.")
+            found.append(path)
+            continue
+        inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+        if not inside:
+            raise DataError(f"{path} has no videos (wanted {', '.join(SUFFIXES)}).")
+        found += inside
+    return found
+
+
+def _ahead(
+    work: Callable[[Path], SampledClip], clips: Sequence[Path], threads: int
+) -> Iterator[tuple[Path, Callable[[], SampledClip]]]:
+    """Yield each clip with what waits for its frames; a few more are decoded meanwhile."""
+    with ThreadPoolExecutor(threads) as pool:
+        begun: deque[tuple[Path, Future[SampledClip]]] = deque()
+        rest = iter(clips)
+        while True:
+            while len(begun) < _AHEAD * threads and (path := next(rest, None)) is not None:
+                begun.append((path, pool.submit(work, path)))
+            if not begun:
+                return
+            path, future = begun.popleft()
+            yield path, future.result

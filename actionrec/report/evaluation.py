@@ -1,0 +1,40 @@
+"""What `evaluate` prints."""
+
+from actionrec.evaluation import Evaluation
+from actionrec.report import percent, table
+from actionrec.report.wording import clean, span
+
+
+def text(found: Evaluation, what: str) -> str:
+    """A line, the metrics, and the classes.
+
+    Args:
+        what: the clips, in words.
+    """
+    summary = found.summary()
+    rows = [
+        ["top-1 %", f"{percent(summary['top1'])} ({span(found.interval)}: 95 %, from a bootstrap of {summary['sources']} sources)"],
+        ["top-5 %", percent(summary["top5"])],
+        ["mean class %", percent(summary["mean_class"])],
+        ["loss", f"{summary['loss']:.4f}"],
+        ["calibration error %", f"{percent(summary['ece'])}, {percent(summary['ece_calibrated'])} with the fitted temperature"],
+        ["answered %", _answered(found)],
+    ]
+    classes = [[clean(name), f"{clips:,}", percent(share)] for name, clips, share in found.per_class()]
+    return "\n\n".join(
+        [
+            f"{clean(found.model)} on {clean(what)}: {len(found.clips):,} clips"
+            + (f", {len(found.failed)} more could not be decoded" if found.failed else ""),
+            table(["metric", "value"], rows, "ll"),
+            table(["class", "clips", "right %"], classes, "lrr") + "\n",
+        ]
+    )
+
+
+def _answered(found: Evaluation) -> str:
+    summary = found.summary()
+    if not found.threshold:
+        return "100.0 (the bundle has no threshold)"
+    right = summary["top1_of_answered"]
+    told = f"; of these {percent(right)} % right" if right is not None else ""
+    return f"{percent(summary['answered'])} have a top probability of {found.threshold:.2f} or more{told}"

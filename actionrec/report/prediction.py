@@ -1,0 +1,174 @@
+"""What `predict` prints: for people, as JSON, as CSV."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from actionrec.bundle import Bundle
+from actionrec.inference import NONE, Prediction, Predictor
+from actionrec.timeline import Moment, Run, clock
+
+CLIP_HEADER = ("video", "rank", "label", "probability", "none_of_these")
+RUN_HEADER = ("video", "start_seconds", "end_seconds", "answer", "confidence", "windows")
+MOMENT_HEADER = ("start_seconds", "end_seconds", "answer", "confidence")
+
+_BAR = 24  # characters of a full bar
+
+
+def clip_text(video: str, found: Prediction, top: int, bundle: Bundle) -> str:
+    """The video, the answer, and bars of the most probable classes."""
+    why = ""
+    if found.none_of_these:
+        why = f" (the most probable class has {percent(found.confidence)}, and answers count from {percent(found.threshold)})"
+    width = max(len(_plain(label)) for label, _ in found.top(top))
+    bars = [f"  {_plain(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in found.top(top)]
+    note = "" if bundle.calibration else "  (never calibrated: no validation clips were there)\n"
+    return f"{_plain(video)}: {_plain(found.answer)}{why}\n" + "\n".join(bars) + f"\n{note}"
+
+
+def clip_json(video: str, model: str, found: Prediction, top: int) -> str:
+    return _line({"video": video, "model": model, **prediction_fields(found, top)})
+
+
+def prediction_fields(found: Prediction, top: int) -> dict[str, Any]:
+    """A prediction as JSON has it."""
+    return {
+        "answer": found.answer,
+        "none_of_these": found.none_of_these,
+        "label": found.label,
+        "confidence": found.confidence,
+        "threshold": found.threshold,
+        "top": [{"label": label, "probability": share} for label, share in found.top(top)],
+    }
+
+
+def clip_rows(video: str, found: Prediction, top: int) -> list[list[Any]]:
+    """Rows under CLIP_HEADER."""
+    none = str(found.none_of_these).lower()
+    return [[video, rank, label, f"{share:.6f}", none] for rank, (label, share) in enumerate(found.top(top), start=1)]
+
+
+def timeline_text(video: str, runs: Sequence[Run]) -> str:
+    """A line for each run."""
+    width = max(len(clock(run.end)) for run in runs)
+    lines = [
+        f"  {clock(run.start):>{width}} – {clock(run.end):>{width}}  {percent(run.confidence):>7}  {_plain(run.answer)}"
+        for run in runs
+    ]
+    return f"{_plain(video)}\n" + "\n".join(lines) + "\n"
+
+
+def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequence[Run], top: int) -> str:
+    return _line({"video": video, "model": model, **timeline_fields(found, runs, top)})
+
+
+def timeline_fields(found: Sequence[Moment], runs: Sequence[Run], top: int) -> dict[str, Any]:
+    """A timeline as JSON has it: the runs, and what they were merged from."""
+    return {
+        "runs": [
+            {
+                "start_seconds": round(run.start, 3),
+                "end_seconds": round(run.end, 3),
+                "answer": run.answer,
+                "none_of_these": run.answer == NONE,
+                "confidence": run.confidence,
+                "windows": run.windows,
+            }
+            for run in runs
+        ],
+        "windows": [
+            {"start_seconds": round(one.start, 3), "end_seconds": round(one.end, 3), **prediction_fields(one.prediction, top)}
+            for one in found
+        ],
+    }
+
+
+def run_rows(video: str, runs: Sequence[Run]) -> list[list[Any]]:
+    """Rows under RUN_HEADER."""
+    return [[video, f"{run.start:.3f}", f"{run.end:.3f}", run.answer, f"{run.confidence:.6f}", run.windows] for run in runs]
+
+
+def moment_text(moment: Moment, top: int) -> str:
+    """One line, the most probable class first."""
+    found = moment.prediction
+    shares = "  ".join(f"{_plain(label)} {percent(share)}" for label, share in found.top(top))
+    none = f"{NONE}: " if found.none_of_these else ""
+    return f"{clock(moment.end):>9}  {none}{shares}\n"
+
+
+def moment_json(moment: Moment, top: int) -> str:
+    times = {"start_seconds": round(moment.start, 3), "end_seconds": round(moment.end, 3)}
+    return _line({**times, **prediction_fields(moment.prediction, top)})
+
+
+def moment_row(moment: Moment) -> list[Any]:
+    """A row under MOMENT_HEADER."""
+    found = moment.prediction
+    return [f"{moment.start:.3f}", f"{moment.end:.3f}", found.answer, f"{found.confidence:.6f}"]
+
+
+def model_fields(predictor: Predictor) -> dict[str, Any]:
+    """What a bundle is, as JSON has it."""
+    bundle = predictor.bundle
+    return {
+        "model": predictor.name,
+        "architecture": bundle.architecture.model,
+        "arguments": bundle.architecture.arguments,
+        "class_names": list(predictor.class_names),
+        "backbone": bundle.features["backbone"],
+        "weights": bundle.features["weights"],
+        "frames": bundle.features["frames"],
+        "calibration": bundle.calibration,
+        "device": predictor.device,
+    }
+
+
+def model_json(predictor: Predictor) -> str:
+    return _line(model_fields(predictor))
+
+
+def model_text(predictor: Predictor) -> str:
+    """A bundle in a few lines."""
+    known = model_fields(predictor)
+    about = predictor.sampling
+    threshold = f"answers count from {percent(predictor.threshold)}" if predictor.threshold else "no threshold"
+    return (
+        f"{known['model']}: {known['architecture']}, ready on {known['device']}\n"
+        f"  frames     {about.count} a clip, {about.size} x {about.size}, {about.format}\n"
+        f"  backbone   {known['backbone']}, weights {known['weights']}, checked\n"
+        f"  confidence temperature {predictor.temperature:.3g}, {threshold}\n"
+        f"  classes    {len(known['class_names'])}: {', '.join(map(_plain, known['class_names']))}\n"
+    )
+
+
+def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
+    """RFC 4180 CSV, with "\\n" line ends."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()
+
+
+def percent(share: float) -> str:
+    """A share as a percentage that does not round up to certainty.
+
+    >>> percent(0.99999)
+    '>99.9 %'
+    """
+    return ">99.9 %" if 0.9995 <= share < 1 else f"{100 * share:.1f} %"
+
+
+def bar(share: float) -> str:
+    """A bar of eighths of characters."""
+    eighths = round(share * _BAR * 8)
+    return "█" * (eighths // 8) + ("" if eighths % 8 == 0 else " ▏▎▍▌▋▊▉"[eighths % 8])
+
+
+def _plain(text: str) -> str:
+    """Text on one line, of which nothing can upset a terminal."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"

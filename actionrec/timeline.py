@@ -1,0 +1,135 @@
+"""What happens when in a long video: windows of a few seconds, an answer for each, and runs of the same answer.
+
+Windows overlap where the stride is shorter than they are. Each answers for the time nearest to its middle, so that the runs cover
+the film from end to end, once.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrec.errors import DataError
+from actionrec.film import TimedFrame
+from actionrec.inference import Prediction, Predictor
+from actionrec.video import evenly_spaced
+
+MOST_FRAMES = 3000
+"""That a window may have: they are held in memory, 0.15 MB each at 224 x 224."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece of a film."""
+
+    start: float
+    """Seconds from the film's start."""
+    end: float
+    """Seconds, where its last frame ends or the film does."""
+    frames: NDArray[np.uint8]
+    """(T, size, size, 3), RGB, evenly spaced over it; repeated where it has fewer."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A window's answer."""
+
+    start: float
+    end: float
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stretch of a film with one answer."""
+
+    start: float
+    """Seconds from the film's start."""
+    end: float
+    answer: str
+    """A class, or "none of these"."""
+    confidence: float
+    """Mean of the top probability over its windows."""
+    windows: int
+
+
+def windows(film: Iterable[TimedFrame], count: int, seconds: float, stride: float) -> Iterator[Window]:
+    """Cut a film into windows of `count` frames, evenly spaced over `seconds`, one each `stride` seconds.
+
+    The last window ends with the film, however much it overlaps the one before. A film that is no longer than one window is one
+    window: the same frames as of a clip.
+
+    Args:
+        film: in order of time; no more of it is held than a window.
+
+    Raises:
+        DataError: a window would hold more than MOST_FRAMES frames.
+    """
+    if not (seconds > 0 and stride > 0):
+        raise DataError(f"window and stride must be above 0 seconds; got {seconds} and {stride}.")
+    held: list[TimedFrame] = []
+    start, step, ended = 0.0, 0.0, 0.0
+    for frame in film:
+        step = frame.seconds - held[-1].seconds if held else step
+        if frame.seconds >= start + seconds and held:
+            yield _cut(held, count, start, start + seconds)
+            ended = start + seconds
+            while frame.seconds >= start + seconds:
+                start += stride
+        held.append(frame)
+        oldest = frame.seconds + step - seconds  # what the last window may reach back to
+        held = [one for one in held if one.seconds >= min(start, oldest)] if held[0].seconds < min(start, oldest) else held
+        if len(held) > MOST_FRAMES:
+            raise DataError(f"a window of {seconds:g} s has more than {MOST_FRAMES} frames. Choose a shorter --window.")
+    if held:
+        end = held[-1].seconds + step
+        if end > ended + step / 2:
+            last = max(0.0, end - seconds)
+            # Half a frame of tolerance: times are rounded in files.
+            yield _cut([one for one in held if one.seconds >= last - step / 2], count, last, end)
+
+
+def _cut(held: Sequence[TimedFrame], count: int, start: float, end: float) -> Window:
+    inside = [one for one in held if start - 1e-6 <= one.seconds < end] or list(held[-1:])
+    chosen = evenly_spaced(len(inside), count)
+    return Window(start, end, np.stack([inside[place].picture for place in chosen]))
+
+
+def moments(predictor: Predictor, film: Iterable[TimedFrame], seconds: float, stride: float) -> Iterator[Moment]:
+    """Predict each window of a film."""
+    for window in windows(film, predictor.sampling.count, seconds, stride):
+        prediction = predictor.answer(predictor.extractor(predictor.stored(window.frames)))
+        yield Moment(window.start, window.end, prediction)
+
+
+def runs(found: Sequence[Moment]) -> list[Run]:
+    """Merge neighbours with the same answer; each window answers up to half-way to its neighbours' middles."""
+    merged: list[Run] = []
+    middles = [(one.start + one.end) / 2 for one in found]
+    for place, one in enumerate(found):
+        start = (middles[place - 1] + middles[place]) / 2 if place else one.start
+        end = (middles[place] + middles[place + 1]) / 2 if place + 1 < len(found) else one.end
+        answer, confidence = one.prediction.answer, one.prediction.confidence
+        if merged and merged[-1].answer == answer:
+            before = merged[-1]
+            share = (before.confidence * before.windows + confidence) / (before.windows + 1)
+            merged[-1] = Run(before.start, end, answer, share, before.windows + 1)
+        else:
+            merged.append(Run(start, end, answer, confidence, 1))
+    return merged
+
+
+def clock(seconds: float) -> str:
+    """A time in a film, to be read.
+
+    >>> clock(75.25)
+    '1:15.2'
+    >>> clock(3675.0)
+    '1:01:15.0'
+    """
+    tenths = int(seconds * 10 + 1e-6)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    shown = f"{rest // 10:02d}.{rest % 10}"
+    return f"{hours}:{minutes:02d}:{shown}" if hours else f"{minutes}:{shown}"
