@@ -6,6 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from actionrec import paths
+from actionrec.errors import DataError
+from actionrec.files import read_json
 from actionrec.trained import TrainedModel
 
 
@@ -92,3 +95,17 @@ class Setting:
         if self.weights == "random":
             parts.append("UNTRAINED backbone")
         return ", ".join(parts)
+
+
+def read_setting(model: TrainedModel) -> Setting:
+    """Read what the stages before training recorded; `model` is any of the compared ones.
+
+    Raises:
+        DataError: a record is missing or damaged, or lacks an entry.
+    """
+    split, extraction = read_json(paths.SPLIT_METRICS), read_json(paths.FRAME_METRICS)
+    try:
+        return Setting.of(model, split, extraction)
+    except KeyError as key:
+        where = f"{paths.SPLIT_METRICS}, {paths.FRAME_METRICS} and {paths.model_folder(model.name) / 'model.json'}"
+        raise DataError(f"{where}: none has {key}. Run `dvc repro` to make them again.") from None

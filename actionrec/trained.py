@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from actionrec import metrics
+from actionrec import metrics, paths
 from actionrec.errors import DataError
-from actionrec.predictions import Answers, Predictions
+from actionrec.files import read_json
+from actionrec.predictions import Answers, Predictions, read_predictions
 
 REMAKE = "Run `dvc repro` to train them again on the same data."
 # How far an accuracy may lie from the one computed here: nothing but the rounding of a printed number.
@@ -40,6 +41,43 @@ class TrainedModel:
     @property
     def val(self) -> Answers:
         return self.predictions.val
+
+
+def read_model(name: str) -> TrainedModel:
+    """Read what `train@<name>` left behind.
+
+    Raises:
+        DataError: a file is missing or damaged, or lacks an entry.
+    """
+    bundle_file, metrics_file = paths.model_folder(name) / "model.json", paths.model_metrics(name)
+    class_names, features, sampling = wanted(
+        read_json(bundle_file), ("class_names", "features", "frames"), bundle_file, remake(name)
+    )
+    keys = ("test_top1", "best_epoch", "epochs", "parameters", "flops", "train_clips", "health", "health_notes")
+    numbers = wanted(read_json(metrics_file), keys, metrics_file, remake(name))
+    answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
+    return TrainedModel(name, answers, tuple(class_names), features, sampling, *numbers)
+
+
+def remake(name: str) -> str:
+    """The next step where a model's files are not what they should be."""
+    return f"Run `dvc repro -f train@{name}` to make it again."
+
+
+def wanted(record: Mapping[str, Any], keys: Sequence[str], where: object, step: str) -> list[Any]:
+    """The values of `keys`, or an error that names all that are missing.
+
+    Args:
+        where: the record's file, for the message.
+        step: the next step, for the message.
+
+    Raises:
+        DataError: some are missing.
+    """
+    missing = [key for key in keys if key not in record]
+    if missing:
+        raise DataError(f"{where}: lacks {', '.join(missing)}. {step}")
+    return [record[key] for key in keys]
 
 
 def check_comparable(models: Sequence[TrainedModel]) -> None:

@@ -2,7 +2,6 @@
 
 import csv
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +17,8 @@ from actionrec.plots import confusion, curves, intervals, missed, order, overvie
 from actionrec.plots.curves import History
 from actionrec.predictions import Predictions, read_predictions
 from actionrec.report import Timing, markdown, tables
-from actionrec.setting import Setting
-from actionrec.trained import TrainedModel
+from actionrec.setting import Setting, read_setting
+from actionrec.trained import TrainedModel, read_model, remake, wanted
 
 BASELINE = "baseline"  # the stage that made their predictions
 
@@ -102,29 +101,6 @@ def draw(gathered: Gathered) -> None:
             draft.write_bytes(png)
 
 
-def remake(name: str) -> str:
-    return f"Run `dvc repro -f train@{name}` to make it again."
-
-
-def wanted(record: dict[str, Any], keys: tuple[str, ...], where: object, step: str) -> list[Any]:
-    """The values of `keys`, or an error that names all that are missing."""
-    missing = [key for key in keys if key not in record]
-    if missing:
-        raise DataError(f"{where}: lacks {', '.join(missing)}. {step}")
-    return [record[key] for key in keys]
-
-
-def read_model(name: str) -> TrainedModel:
-    bundle_file, metrics_file = paths.model_folder(name) / "model.json", paths.model_metrics(name)
-    class_names, features, sampling = wanted(
-        read_json(bundle_file), ("class_names", "features", "frames"), bundle_file, remake(name)
-    )
-    keys = ("test_top1", "best_epoch", "epochs", "parameters", "flops", "train_clips", "health", "health_notes")
-    numbers = wanted(read_json(metrics_file), keys, metrics_file, remake(name))
-    answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
-    return TrainedModel(name, answers, tuple(class_names), features, sampling, *numbers)
-
-
 def read_baselines(model: TrainedModel) -> tuple[dict[str, Predictions], dict[str, int]]:
     """Predictions and parameters of each baseline, made for the same clips as the models'."""
     step = f"Run `dvc repro -f {BASELINE}` to make it again."
@@ -165,15 +141,6 @@ def read_log(name: str, metric: str) -> tuple[float, ...]:
         raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: no column of numbers named {path.stem} ({error!r}). {remake(name)}") from None
-
-
-def read_setting(model: TrainedModel) -> Setting:
-    split, extraction = read_json(paths.SPLIT_METRICS), read_json(paths.FRAME_METRICS)
-    try:
-        return Setting.of(model, split, extraction)
-    except KeyError as key:
-        where = f"{paths.SPLIT_METRICS}, {paths.FRAME_METRICS} and {paths.model_folder(model.name) / 'model.json'}"
-        raise DataError(f"{where}: none has {key}. Run `dvc repro` to make them again.") from None
 
 
 if __name__ == "__main__":
