@@ -53,3 +53,12 @@ def model_timing(model: str) -> Path:
 def model_epochs(model: str) -> Path:
     """DVCLive's folder: one value an epoch."""
     return METRICS / model / "epochs"
+
+
+BEST = Path("data/best")
+"""The bundle of the model that the comparison puts first, and its card."""
+
+
+def model_card(model: str) -> Path:
+    """What a trained model is, and what it is worth, in words and numbers."""
+    return METRICS / "cards" / f"{model}.md"

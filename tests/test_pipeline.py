@@ -175,8 +175,8 @@ def leaves_that_matter(model: str, tmp_path: Path) -> set[str]:
 def test_stage_declares_the_parameters_that_it_reads(stage, tmp_path):
     declared = {param for dep in stage.params for param in dep.params}
     name = stage.name.removeprefix("train@")
-    if name in MODELS:
-        read = leaves_that_matter(name, tmp_path)
+    if name in MODELS or name == "package":
+        read = set().union(*(leaves_that_matter(model, tmp_path) for model in (MODELS if name == "package" else [name])))
         assert {leaf for leaf in read if not any(f"{leaf}.".startswith(f"{param}.") for param in declared)} == set()
         assert {param for param in declared if not any(f"{leaf}.".startswith(f"{param}.") for leaf in read)} <= {f"models.{name}"}
     elif name in ("baseline", "audit", "compare"):
@@ -190,7 +190,7 @@ def test_stage_declares_the_parameters_that_it_reads(stage, tmp_path):
 @pytest.mark.slow
 def test_repro_makes_all_that_the_contract_names(finished):
     project, printed = finished
-    assert ran(printed) == {"split", "extract_frames", "resnet_features", *TRAINS, *SIDE_STAGES, "compare"}
+    assert ran(printed) == {"split", "extract_frames", "resnet_features", *TRAINS, *SIDE_STAGES, "compare", "package"}
     files = {
         "data/clips.csv",
         "data/split.csv",
@@ -207,6 +207,8 @@ def test_repro_makes_all_that_the_contract_names(finished):
         "plots/model_comparison.png",
         "plots/all_models_grid.png",
         *(f"data/models/{name}/{file}" for name in MODELS for file in ("model.safetensors", "model.json")),
+        *(f"data/best/{file}" for file in ("model.safetensors", "model.json", "README.md")),
+        *(f"metrics/cards/{name}.md" for name in MODELS),
         *(f"data/predictions/{name}.npz" for name in MODELS),
         *(f"metrics/{name}/{file}.json" for name in MODELS for file in ("metrics", "timing")),
         *(f"plots/{name}_{picture}.png" for name in MODELS for picture in ("curves", "confusion")),
@@ -224,16 +226,16 @@ def test_repro_again_does_nothing(finished):
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        ({"seed": 1}, {"split", *TRAINS}),
+        ({"seed": 1}, {"split", *TRAINS, "package"}),
         ({"split.protocol": "random"}, {"split"}),
         ({"split.fold": 1}, {"split"}),
         ({"frames.count": 4}, {"extract_frames"}),
         ({"features.precision": "bf16"}, {"resnet_features"}),
-        ({"train.epochs": 3}, TRAINS),
-        ({"model.dropout": 0.1}, TRAINS),
-        ({"model.hidden_dim": 8}, RECURRENT),
-        ({"models.transformer.ff_dim": 16}, {"train@transformer"}),
-        ({"models.stacked_lstm.num_layers": 3}, {"train@stacked_lstm"}),
+        ({"train.epochs": 3}, {*TRAINS, "package"}),
+        ({"model.dropout": 0.1}, {*TRAINS, "package"}),
+        ({"model.hidden_dim": 8}, {*RECURRENT, "package"}),
+        ({"models.transformer.ff_dim": 16}, {"train@transformer", "package"}),
+        ({"models.stacked_lstm.num_layers": 3}, {"train@stacked_lstm", "package"}),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -252,7 +254,7 @@ def test_editing_one_models_file_retrains_that_model_alone(project):
 @pytest.mark.slow
 def test_an_experiment_with_another_width_retrains_the_models_that_have_one(project):
     printed = run("dvc", "exp", "run", "-S", "model.hidden_dim=8", cwd=project)
-    assert ran(printed) == {*RECURRENT, "compare"}
+    assert ran(printed) == {*RECURRENT, "compare", "package"}
     assert "model.hidden_dim" in run("dvc", "params", "diff", cwd=project)
     assert "metrics/compare.json" in run("dvc", "metrics", "diff", cwd=project)
 
@@ -279,10 +281,10 @@ def test_a_sweep_runs_from_the_queue_and_its_result_is_a_row_a_value(project):
 @pytest.mark.slow
 def test_a_new_split_decodes_nothing_and_a_forced_rerun_gives_the_same_bytes(project):
     edit_params(project, {"split.fold": 1})
-    assert ran(run("dvc", "repro", cwd=project)) == {"split", *TRAINS, *SIDE_STAGES, "compare"}
+    assert ran(run("dvc", "repro", cwd=project)) == {"split", *TRAINS, *SIDE_STAGES, "compare", "package"}
     before = (project / "dvc.lock").read_text()
     shutil.rmtree(project / ".work")  # or finished shards and trainings would be taken from there
-    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 13
+    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 14
     assert without_timings(project / "dvc.lock") == without_timings_of(before)
 
 
@@ -403,6 +405,30 @@ def test_clips_in_a_layout_of_ones_own_run_by_a_list_beside_them(project, tiny_c
     run("dvc", "repro", "extract_frames", cwd=project)
     summary = json.loads((project / "metrics/split.json").read_text())
     assert (summary["test_clips"], summary["clips_without_group"], summary["groups"]) == (3, 0, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subset", ["val", "test"])
+def test_a_trained_model_is_evaluated_to_the_last_digit_of_its_training(finished: tuple[Path, str], subset: str) -> None:
+    project = finished[0]
+    recorded = json.loads((project / "metrics/swin_transformer/metrics.json").read_text())
+    command = (sys.executable, "-m", "actionrec", "evaluate", "--model", "swin_transformer", "--subset", subset, "--json")
+    printed = run(*command, cwd=project)
+    found, _ = json.JSONDecoder().raw_decode(printed)
+    assert {key: found[key] for key in ("top1", "top5", "mean_class", "loss")} == {
+        key: recorded[f"{subset}_{key}"] for key in ("top1", "top5", "mean_class", "loss")
+    }
+    assert "another number" not in printed
+
+
+@pytest.mark.slow
+def test_the_best_model_predicts_a_clip(finished: tuple[Path, str]) -> None:
+    project = finished[0]
+    found = json.loads(
+        run(sys.executable, "-m", "actionrec", "predict", "data/raw/tiny/Dark/v_Dark_g01_c01.avi", "--json", cwd=project)
+    )
+    assert found["model"] == json.loads((project / "metrics/compare.json").read_text())["best"]
+    assert {one["label"] for one in found["top"]} == {"Bright", "Dark", "Striped"}
 
 
 def readme_commands() -> list[str]:

@@ -1,0 +1,100 @@
+"""Write a card for each model, and the best model's bundle with its card as data/best."""
+
+import shutil
+from typing import Any
+
+from actionrec import entry, paths
+from actionrec.analyses import ClassScore
+from actionrec.errors import DataError
+from actionrec.files import read_csv, read_json, whole_folder, write_text
+from actionrec.models import MODELS
+from actionrec.recipes import read_recipe
+from actionrec.report.card import Evidence, card
+from actionrec.report.tables import CLASS_HEADER
+from actionrec.setting import read_setting
+from actionrec.trained import SAME_ACCURACY, check_comparable, read_model, remake
+
+CARD = "README.md"
+AGAIN = "Run `dvc repro -f compare` to make it again."
+
+
+def main() -> None:
+    gathered = gather()
+    texts = {name: written(evidence) for name, evidence in gathered.items()}
+    for name, text in texts.items():
+        write_text(paths.model_card(name), text)
+    best = next(iter(gathered.values())).comparison["best"]
+    with whole_folder(paths.BEST) as draft:
+        for file in sorted(paths.model_folder(best).iterdir()):
+            shutil.copyfile(file, draft / file.name)
+        write_text(draft / CARD, texts[best])
+
+
+def gather() -> dict[str, Evidence]:
+    """Read what is known of each model, and make sure that it is from one run.
+
+    Raises:
+        DataError: a file is missing or damaged, or is not of the same run as another.
+        ParamsError: params.yaml has no recipe of a model.
+    """
+    models = [read_model(name) for name in MODELS]
+    check_comparable(models)
+    setting = read_setting(models[0])
+    comparison, audit = read_json(paths.COMPARISON), read_json(paths.AUDIT)
+    classes = read_classes()
+    found = {}
+    for model in models:
+        name = model.name
+        numbers = read_json(paths.model_metrics(name))
+        check_compared(name, numbers, comparison)
+        if name not in classes:
+            raise DataError(f"{paths.CLASS_SCORES} has no rows of {name}. {AGAIN}")
+        bundle = read_json(paths.model_folder(name) / "model.json")
+        found[name] = Evidence(model, setting, read_recipe(name), bundle, numbers, comparison, classes[name], audit)
+    return found
+
+
+def check_compared(name: str, numbers: dict[str, Any], comparison: dict[str, Any]) -> None:
+    """Make sure that a comparison was made with the model that is here.
+
+    Raises:
+        DataError: it was not.
+    """
+    try:
+        compared, own = comparison["models"][name]["top1"], numbers["test_top1_mean"]
+    except KeyError as error:
+        raise DataError(f"{paths.COMPARISON} or {paths.model_metrics(name)}: lacks {error}. Run `dvc repro`.") from None
+    if not abs(compared - own) <= SAME_ACCURACY:
+        raise DataError(
+            f"{paths.COMPARISON} has a top-1 of {compared:.6f} for {name}, but {paths.model_metrics(name)} says {own:.6f}; they "
+            f"are not from one run. {AGAIN}"
+        )
+
+
+def read_classes() -> dict[str, list[ClassScore]]:
+    """Model -> its classes' scores."""
+    found: dict[str, list[ClassScore]] = {}
+    for row in read_csv(paths.CLASS_SCORES, CLASS_HEADER):
+        try:
+            score = ClassScore(row["class"], int(row["test_clips"]), *(float(row[key]) for key in ("precision", "recall", "f1")))
+        except ValueError as error:
+            raise DataError(f"{paths.CLASS_SCORES}: {error}. {AGAIN}") from None
+        found.setdefault(row["model"], []).append(score)
+    return found
+
+
+def written(evidence: Evidence) -> str:
+    """A model's card.
+
+    Raises:
+        DataError: what is known of the model is not enough.
+    """
+    try:
+        return card(evidence)
+    except KeyError as error:
+        where = f"{paths.model_metrics(evidence.name)}, {paths.model_folder(evidence.name) / 'model.json'}, {paths.COMPARISON}"
+        raise DataError(f"{where} and {paths.AUDIT}: none has {error}. {remake(evidence.name)}") from None
+
+
+if __name__ == "__main__":
+    entry.run(main)

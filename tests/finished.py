@@ -1,0 +1,53 @@
+"""What a whole run leaves behind: files of fabricated numbers with small real bundles, or a real project after `dvc repro`."""
+
+import json
+import shutil
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import fabricate
+import numpy as np
+from bundles import FRAMES, tiny_bundle
+from test_pipeline import TINY, clone, commit, edit_params, flat, run
+
+from actionrec import paths, training_record
+from actionrec.bundle import load_bundle
+from actionrec.models import MODELS
+from actionrec.predictions import read_predictions
+from stages import compare
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+
+
+def fabricated(class_names, *, seeds=(0,), weights="IMAGENET1K_V1", epochs=6, **changes):
+    """Write what the stages up to `compare` leave, below the current folder: fabricated answers, and what follows from them."""
+    shutil.copy(PARAMS, paths.PARAMS)
+    fabricate.results(class_names, seeds=seeds, weights=weights, epochs=epochs, **changes)
+    for name in MODELS:
+        record = json.loads(paths.model_metrics(name).read_text())
+        result = read_predictions(paths.predictions(name), len(class_names), "")
+        fitted = training_record.calibrate(result)
+        folder = tiny_bundle(paths.model_folder(name), name, class_names=class_names, calibration=fitted, weights=weights)
+        network = load_bundle(folder).network
+        width = load_bundle(folder).architecture.feature_dim
+        rows = {"train": range(record["train_clips"]), "val": result.val.labels, "test": result.test.labels}
+        task = SimpleNamespace(features=SimpleNamespace(features=np.zeros((1, FRAMES["count"], width))), rows=rows)
+        fit = SimpleNamespace(best_epoch=record["best_epoch"], epochs=range(epochs))
+        chosen = SimpleNamespace(fit=fit, network=network, seed=seeds[0])
+        why, *notes = record["health_notes"]
+        verdict = SimpleNamespace(verdict=record["health"], why=why, notes=notes)
+        made = training_record.metrics_of(task, [chosen] * len(seeds), chosen, result, fitted, verdict)
+        fabricate.write(paths.model_metrics(name), made)
+    compare.write_numbers(compare.gather())
+
+
+@lru_cache
+def sample_project(folder):
+    """A Git and DVC project in `folder` after its first `dvc repro`: the drawn sample, small frames, small models."""
+    project = folder / "project"
+    clone(project)
+    edit_params(project, {**flat(TINY), "data.dataset": "sample"})
+    run("dvc", "repro", cwd=project)
+    commit(project)
+    return project
