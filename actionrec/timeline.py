@@ -69,9 +69,10 @@ def windows(film: Iterable[TimedFrame], count: int, seconds: float, stride: floa
     if not (seconds > 0 and stride > 0):
         raise DataError(f"window and stride must be above 0 seconds; got {seconds} and {stride}.")
     held: list[TimedFrame] = []
-    start, step, ended = 0.0, 0.0, 0.0
-    for frame in film:
-        step = frame.seconds - held[-1].seconds if held else step
+    start, step, ended = 0.0, 0.0, -1.0
+    for number, frame in enumerate(film):
+        if held:  # how long the latest frame is shown, if it is the last; a gap before it says little
+            step = min(frame.seconds - held[-1].seconds, frame.seconds / number)
         if frame.seconds >= start + seconds and held:
             yield _cut(held, count, start, start + seconds)
             ended = start + seconds

@@ -41,9 +41,12 @@ def source(backbone="resnet18"):
     return backbones.describe(settings, built), features.numpy().astype(np.float16)
 
 
-def tiny_bundle(folder, model="gru", *, backbone="resnet18", calibration=CALIBRATION, frames=FRAMES, class_names=CLASSES, **features):
+def tiny_bundle(
+    folder, model="gru", *, backbone="resnet18", calibration=CALIBRATION, frames=FRAMES, class_names=CLASSES, **features
+):
     """Write a bundle that is trained a little on the drawn clips, so that it tells them apart."""
     about, shown = source(backbone)
+    torch.set_num_threads(1)  # more only wait for each other
     with torch.random.fork_rng():
         torch.manual_seed(1)
         architecture = Architecture(model, SETTINGS[model], shown.shape[2], list(class_names))

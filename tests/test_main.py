@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from actionrec import study_checkpoint
-from actionrec.__main__ import RECURRENT
+from actionrec.commands.import_study import RECURRENT
 from actionrec.models import create_model
 
 ROOT = Path(__file__).parents[1]

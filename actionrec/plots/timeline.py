@@ -61,6 +61,6 @@ def _probabilities(
     axes.pcolormesh(edges, np.arange(len(names) + 1), shares.T, cmap="Blues", vmin=0, vmax=1)
     axes.set_yticks(np.arange(len(names)) + 0.5, names)
     axes.invert_yaxis()
-    axes.xaxis.set_major_locator(MaxNLocator(10))
+    axes.xaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: clock(max(0.0, value))))
     axes.set_xlabel("time")

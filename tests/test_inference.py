@@ -1,0 +1,212 @@
+"""From a file to an answer: the same frames and features as in training, and bundles that do not fit refused."""
+
+import json
+from dataclasses import replace
+
+import bundles
+import numpy as np
+import pytest
+from film import write_video
+from safetensors.torch import save_file
+
+from actionrec import backbones, calibration, frames, inference, paths, training
+from actionrec.backbones import FeatureSettings
+from actionrec.bundle import load_bundle
+from actionrec.errors import DataError, VideoError, WeightsError
+from actionrec.inference import NONE, Prediction
+from actionrec.video import sample_clip
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    return inference.load(bundles.tiny_bundle(tmp_path_factory.mktemp("models") / "gru"))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return bundles.clips(tmp_path_factory.mktemp("clips"))
+
+
+def prediction(*probabilities, threshold=0.0):
+    return Prediction(("a", "b", "c")[: len(probabilities)], np.array(probabilities), threshold)
+
+
+def test_clips_are_told_apart(predictor, clips):
+    assert [predictor.predict(path).label for path in clips] == [path.parent.name for path in clips]
+
+
+@pytest.mark.parametrize("form", ["raw", "jpeg"])
+def test_the_network_sees_what_the_frame_store_would_give_it(tmp_path, clips, form):
+    settings = frames.FrameSettings(count=8, size=64, format=form, quality=90, shards=1, max_failed=0)
+    folder = bundles.tiny_bundle(tmp_path / "gru", frames=settings.sampling())
+    with frames.FrameWriter(tmp_path / "shard.tar", settings) as writer:
+        writer.add("a.avi", "a", sample_clip(clips[0], 8, 64))
+    ((_, stored),) = frames.read_shard(tmp_path / "shard.tar")
+    assert np.array_equal(inference.load(folder).sample(clips[0]).frames, stored)
+
+
+def test_answers_are_the_models_logits_with_the_bundles_temperature(predictor, clips):
+    features = predictor.extractor(predictor.sample(clips[0]).frames)
+    logits = training.predict(predictor.bundle.network, features[None], np.array([0]))
+    expected = calibration.softmax(logits, bundles.CALIBRATION["temperature"])[0]
+    assert np.array_equal(predictor.predict(clips[0]).probabilities, expected)
+
+
+def test_many_clips_give_the_answers_of_each_alone_in_their_order(predictor, clips, tmp_path):
+    broken = tmp_path / "broken.avi"
+    broken.write_bytes(b"no video")
+    wanted = [*clips[:2], broken, *clips[2:]]
+    found = dict(predictor.predict_all(wanted))
+    assert list(found) == wanted
+    assert isinstance(found[broken], VideoError)
+    assert str(found[broken]).startswith(f"{broken}: not a video file")
+    for path in clips:
+        assert np.array_equal(found[path].probabilities, predictor.predict(path).probabilities)
+
+
+def test_classes_come_from_the_most_probable_to_the_least_and_ties_in_their_order():
+    found = prediction(0.3, 0.4, 0.3)
+    assert found.top(3) == [("b", 0.4), ("a", 0.3), ("c", 0.3)]
+    assert found.top(9) == found.top(3)
+    assert (found.label, found.confidence) == ("b", 0.4)
+
+
+def test_below_the_threshold_the_answer_is_none_of_these():
+    assert prediction(0.6, 0.4, threshold=0.6).answer == "a"
+    assert prediction(0.6, 0.4, threshold=0.61).answer == NONE
+    assert prediction(0.6, 0.4, threshold=0.61).label == "a"
+
+
+def test_a_bundle_without_calibration_always_answers(tmp_path, clips):
+    found = inference.load(bundles.tiny_bundle(tmp_path / "gru", calibration=None)).predict(clips[0])
+    assert found.threshold == 0
+    assert not found.none_of_these
+
+
+def test_files_that_are_not_there_and_folders_are_told(predictor, tmp_path):
+    with pytest.raises(DataError, match=r"nothing\.avi: no such file\."):
+        predictor.predict(tmp_path / "nothing.avi")
+    with pytest.raises(DataError, match="is a folder"):
+        predictor.predict(tmp_path)
+
+
+def describe(folder, change):
+    """Change model.json."""
+    file = folder / "model.json"
+    known = json.loads(file.read_text())
+    change(known)
+    file.write_text(json.dumps(known))
+    return folder
+
+
+def test_a_backbone_with_other_weights_is_refused(tmp_path):
+    folder = bundles.tiny_bundle(tmp_path / "gru", weights_sha256="ab" * 32)
+    with pytest.raises(WeightsError, match=r"other weights than random: their SHA-256 is abababababab…, not \w{12}…"):
+        inference.load(folder)
+
+
+def test_a_backbone_of_another_width_is_refused(tmp_path):
+    about, _ = bundles.source("resnet50")
+    folder = describe(bundles.tiny_bundle(tmp_path / "gru"), lambda known: known["features"].update(about))
+    with pytest.raises(WeightsError, match="resnet50 gives 2048 features a frame, but the model takes 512"):
+        inference.load(folder)
+
+
+def test_other_classes_than_the_weights_have_are_refused(tmp_path):
+    folder = describe(bundles.tiny_bundle(tmp_path / "gru"), lambda known: known["class_names"].append("Extra"))
+    with pytest.raises(WeightsError, match="does not fit"):
+        inference.load(folder)
+
+
+def test_weights_that_were_changed_are_refused(tmp_path):
+    folder = bundles.tiny_bundle(tmp_path / "gru")
+    contents = bytearray((folder / "model.safetensors").read_bytes())
+    contents[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(contents)
+    with pytest.raises(WeightsError, match="its SHA-256 differs"):
+        inference.load(folder)
+
+
+def test_a_bundle_that_does_not_say_how_frames_are_sampled_is_refused(tmp_path):
+    folder = describe(bundles.tiny_bundle(tmp_path / "gru"), lambda known: known["frames"].pop("size"))
+    with pytest.raises(DataError, match="'size' is missing"):
+        inference.load(folder)
+
+
+def test_no_bundle_there_names_those_that_are(tmp_path):
+    bundles.tiny_bundle(tmp_path / "gru")
+    with pytest.raises(DataError, match=r"lstm: no such model\. There are gru\."):
+        inference.load(tmp_path / "lstm")
+
+
+@pytest.fixture
+def file_bundle(tmp_path):
+    """A bundle whose backbone's weights are a file's, and that file."""
+    network = backbones.create_backbone(FeatureSettings("resnet18", "random", "fp32")).network
+    state = {name: tensor.contiguous() + 0.001 for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
+    file = tmp_path / "mine.safetensors"
+    save_file(state, file)
+    settings = FeatureSettings("resnet18", str(file), "fp32")
+    about = backbones.describe(settings, backbones.create_backbone(settings))
+    assert about["weights"] == "mine.safetensors"
+    return bundles.tiny_bundle(tmp_path / "models" / "gru", **about), file
+
+
+def test_a_file_of_weights_is_found_where_it_is_named(file_bundle, project):
+    folder, file = file_bundle
+    with pytest.raises(WeightsError, match=r"a file called mine\.safetensors, which is not here\. Name it with --backbone"):
+        inference.load(folder)
+    assert inference.load(folder, backbone_file=file).name == "gru"
+
+
+def test_a_file_of_weights_is_found_in_params(file_bundle, project):
+    folder, file = file_bundle
+    paths.PARAMS.write_text(f"features: {{weights: {file}}}\n")
+    assert inference.load(folder).name == "gru"
+
+
+def test_a_file_of_weights_is_found_in_the_bundle(file_bundle):
+    folder, file = file_bundle
+    file.rename(folder / inference.BACKBONE)
+    assert inference.load(folder).name == "gru"
+
+
+def test_a_named_file_with_other_weights_is_refused(file_bundle, tmp_path):
+    folder, _ = file_bundle
+    network = backbones.create_backbone(FeatureSettings("resnet18", "random", "fp32")).network
+    save_file(
+        {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}, tmp_path / "x.safetensors"
+    )
+    with pytest.raises(WeightsError, match="with other weights than"):
+        inference.load(folder, backbone_file=tmp_path / "x.safetensors")
+
+
+def test_the_best_model_is_the_comparisons(project):
+    with pytest.raises(DataError, match=r"metrics/compare\.json is missing"):
+        inference.find_bundle(None)
+    paths.COMPARISON.parent.mkdir()
+    paths.COMPARISON.write_text('{"best": "lstm"}')
+    assert inference.find_bundle(None) == paths.MODELS / "lstm"
+    assert inference.find_bundle("gru") == paths.MODELS / "gru"
+    assert str(inference.find_bundle("elsewhere/gru")) == "elsewhere/gru"
+
+
+def test_a_folder_stands_for_its_videos_and_a_file_for_itself(tmp_path):
+    for name in ("b/two.mp4", "a/one.AVI", "a/notes.txt"):
+        write_video(tmp_path / name, 2) if "txt" not in name else (tmp_path / name).write_text("no video")
+    odd = tmp_path / "a" / "notes.txt"
+    assert inference.videos_in([tmp_path]) == [tmp_path / "a" / "one.AVI", tmp_path / "b" / "two.mp4"]
+    assert inference.videos_in([odd]) == [odd]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty has no videos \(wanted \.avi"):
+        inference.videos_in([tmp_path / "empty"])
+    with pytest.raises(DataError, match=r"gone\.avi: no such file or folder"):
+        inference.videos_in([tmp_path / "gone.avi"])
+
+
+def test_a_study_checkpoint_has_no_hash_and_takes_no_other_file(tmp_path, file_bundle):
+    _, file = file_bundle
+    folder = bundles.tiny_bundle(tmp_path / "study", weights_sha256=None)
+    bundle = load_bundle(folder)
+    with pytest.raises(WeightsError, match="does not tell the hash"):
+        inference.read_backbone(folder, replace(bundle, features={**bundle.features, "weights_sha256": None}), file)

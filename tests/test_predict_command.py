@@ -1,0 +1,196 @@
+"""`predict` and `evaluate`, as a person runs them."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import bundles
+import pytest
+from film import write_video
+
+from actionrec import __main__ as command_line
+from actionrec import paths
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project with a trained model that is the best, and clips of its classes."""
+    folder = tmp_path_factory.mktemp("project")
+    bundles.tiny_bundle(folder / paths.MODELS / "gru")
+    (folder / "metrics").mkdir()
+    (folder / paths.COMPARISON).write_text('{"best": "gru"}')
+    bundles.clips(folder / "clips")
+    return folder
+
+
+@pytest.fixture
+def actionrec(made, monkeypatch, capsys, caplog):
+    """Run the command line in this process: its exit status, what it prints, and what it says on stderr."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        caplog.clear()
+        monkeypatch.chdir(made)
+        monkeypatch.setattr(sys, "argv", ["actionrec", *map(str, arguments)])
+        monkeypatch.setattr(sys.stdout, "reconfigure", lambda **_: None, raising=False)
+        try:
+            command_line.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err + "".join(f"{record.getMessage()}\n" for record in caplog.records)
+
+    caplog.set_level("INFO")
+    return run
+
+
+BRIGHT, STRIPED = "clips/Bright/v_Bright_g01_c01.avi", "clips/Striped/v_Striped_g02_c01.avi"
+
+
+def test_a_clip_is_answered_with_its_most_probable_classes(actionrec):
+    status, out, _ = actionrec("predict", BRIGHT, "--top", 2)
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[0] == f"{BRIGHT}: Bright"
+    assert len(lines) == 3
+    assert lines[1].split()[0] == "Bright"
+
+
+def test_json_is_an_object_a_video(actionrec):
+    status, out, _ = actionrec("predict", BRIGHT, STRIPED, "--json", "--top", 3)
+    assert status == 0
+    first, second = map(json.loads, out.splitlines())
+    assert (first["video"], first["model"], first["label"], first["answer"]) == (BRIGHT, "gru", "Bright", "Bright")
+    assert second["label"] == "Striped"
+    assert first["none_of_these"] is False
+    assert sum(one["probability"] for one in first["top"]) == pytest.approx(1)
+    assert first["confidence"] == first["top"][0]["probability"]
+
+
+def test_csv_has_a_row_a_class_and_a_folder_stands_for_its_videos(actionrec):
+    status, out, _ = actionrec("predict", "clips", "--csv", "--top", 1)
+    assert status == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["video"] for row in rows] == sorted(row["video"] for row in rows)
+    assert len(rows) == 6
+    assert all(row["label"] in row["video"] for row in rows)
+
+
+def test_a_broken_file_among_others_is_told_and_the_others_are_answered(actionrec, made):
+    (made / "broken.avi").write_bytes(b"no video")
+    status, out, err = actionrec("predict", BRIGHT, "broken.avi", STRIPED, "--json")
+    assert status == 2
+    assert [json.loads(line)["video"] for line in out.splitlines()] == [BRIGHT, STRIPED]
+    assert "broken.avi: not a video file that can be opened" in err
+    assert "1 of 3 videos could not be read" in err
+    assert "Traceback" not in err
+
+
+def test_nothing_but_the_model_is_asked_for_with_a_dash(actionrec):
+    status, out, _ = actionrec("predict", "-")
+    assert status == 0
+    assert "gru, ready on" in out
+    assert "Bright, Dark, Striped" in out
+    assert json.loads(actionrec("predict", "-", "--json")[1])["class_names"] == bundles.CLASSES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no video. Name files or folders"),
+        (["gone.avi"], "gone.avi: no such file or folder"),
+        ([BRIGHT, "--model", "vgg"], "data/models/vgg: no such model. There are gru."),
+        ([BRIGHT, "--stride", "1"], "--stride needs --window"),
+        ([BRIGHT, "--plot", "a.png"], "--plot draws a timeline"),
+        ([BRIGHT, "--explain", "gone/a.png"], "there is no folder gone"),
+        ([BRIGHT, STRIPED, "--explain", "a.png"], "--explain is about one video; got 2"),
+        ([BRIGHT, "--camera", "0"], "either videos or --camera"),
+        ([BRIGHT, "--window", "0"], "wanted seconds above 0; got '0'"),
+        ([BRIGHT, "--top", "none"], "wanted a whole number from 1; got 'none'"),
+        (["--camera", "no/such/file.avi"], "no/such/file.avi does not open"),
+    ],
+)
+def test_bad_input_is_one_clear_message_and_status_2(actionrec, arguments, message):
+    status, out, err = actionrec("predict", *arguments)
+    assert status == 2
+    assert message in err
+    assert out == ""
+    assert "Traceback" not in err
+
+
+@pytest.fixture(scope="module")
+def film(made):
+    """Two seconds of one class, then two of another."""
+    write_video(made / "film.avi", bundles.pictures(0, 7, 50) + bundles.pictures(2, 7, 50))
+    return "film.avi"
+
+
+def test_a_long_video_has_a_timeline(actionrec, film, made):
+    status, out, _ = actionrec("predict", film, "--window", 0.5, "--json", "--plot", "timeline.png")
+    assert status == 0
+    found = json.loads(out)
+    runs = found["runs"]
+    assert runs[0]["answer"] == "Bright"
+    assert len(runs) > 1
+    assert [run["start_seconds"] for run in runs] == [0, *(run["end_seconds"] for run in runs[:-1])]
+    assert len(found["windows"]) == sum(run["windows"] for run in found["runs"]) == 15
+    assert (made / "timeline.png").read_bytes().startswith(b"\x89PNG")
+    assert "0:00.0" in actionrec("predict", film, "--window", 0.5)[1]
+    rows = list(csv.DictReader(io.StringIO(actionrec("predict", film, "--window", 0.5, "--csv")[1])))
+    assert [row["answer"] for row in rows] == [run["answer"] for run in runs]
+
+
+def test_a_file_plays_as_the_camera(actionrec, film):
+    status, out, _ = actionrec("predict", "--camera", film, "--window", 0.5, "--stride", 0.5, "--json")
+    assert status == 0
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert answers[0]["label"] == "Bright"
+    assert answers[-1]["label"] == "Striped"
+    assert answers[-1]["end_seconds"] == pytest.approx(99 / 25, abs=0.01)
+
+
+def test_an_explanation_is_a_picture(actionrec, made):
+    status, _, err = actionrec("predict", BRIGHT, "--explain", "why.png")
+    assert status == 0
+    assert (made / "why.png").read_bytes().startswith(b"\x89PNG")
+    assert "why.png shows which frames mattered" in err
+
+
+def test_evaluate_on_a_folder(actionrec):
+    status, out, _ = actionrec("evaluate", "--data", "clips", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert (found["model"], found["clips"], found["top1"], found["of"]) == ("gru", 6, 1.0, "clips")
+    assert "6 clips" in actionrec("evaluate", "--model", "gru", "--data", "clips")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "vgg"], "data/models/vgg: no such model"),
+        (["--data", "gone"], "gone: no such folder"),
+        ([], "data/clips.csv is missing. Run `dvc repro` to make it."),
+        (["--subset", "best"], "invalid choice: 'best'"),
+    ],
+)
+def test_evaluate_refuses_bad_input(actionrec, arguments, message):
+    status, _, err = actionrec("evaluate", *arguments)
+    assert status == 2
+    assert message in err
+
+
+def test_the_command_line_is_up_before_torch_is():
+    """--help, and bad input that needs no model, load none of what takes seconds."""
+    code = (
+        "import sys\nfrom actionrec import __main__ as command_line\nsys.argv = ['actionrec', 'predict', '--help']\n"
+        "try:\n    command_line.main()\nexcept SystemExit:\n    pass\n"
+        "print({'torch', 'cv2', 'numpy', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
