@@ -1,5 +1,7 @@
 """Windows over a film, and runs of the same answer that cover it once."""
 
+from itertools import pairwise
+
 import bundles
 import numpy as np
 import pytest
@@ -41,7 +43,7 @@ def test_windows_begin_with_the_film_and_end_with_it(count, seconds, stride):
     assert found[-1].end == pytest.approx(count / 10)
     assert numbers(found[0])[0] == 0
     assert numbers(found[-1])[-1] == count - 1
-    assert all(one.start < later.start for one, later in zip(found, found[1:], strict=False))
+    assert all(one.start < later.start for one, later in pairwise(found))
 
 
 def test_a_film_no_longer_than_a_window_is_one_window_of_all_its_frames():
