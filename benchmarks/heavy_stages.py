@@ -2,9 +2,9 @@
 
     python -m benchmarks.heavy_stages [--clips 64] [--precision fp32]
 
-The clips are made as UCF-50's are: 200 frames of 320x240 at 25 fps, Xvid with long groups of pictures. The script does a few of them,
-as each costs it the same. Our stages do all, and a quarter of them: what the others cost is the rate that a data set of any size has,
-without the start of the processes, which a few clips would be mostly made of.
+The clips are made as UCF-50's are: 200 frames of 320x240 at 25 fps, Xvid with long groups of pictures. The script does an eighth of
+them, as each costs it the same. Our stages do all, and a quarter of them: what the others cost is the rate that a data set of any
+size has, without the start of the processes, which a few clips would be mostly made of.
 """
 
 import argparse
