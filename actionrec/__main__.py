@@ -1,15 +1,11 @@
 """The command line: `python -m actionrec <command>`."""
 
 import argparse
-import os
-
-# Read when torch starts: see stages/train.py.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from actionrec import entry
-from actionrec.commands import cross_validate, evaluate, import_study, inspect, leak_gap, predict, train_all
+from actionrec.commands import cross_validate, evaluate, export, import_study, inspect, leak_gap, predict, serve, train_all
 
-COMMANDS = (inspect, train_all, cross_validate, leak_gap, predict, evaluate, import_study)  # in the order of use
+COMMANDS = (inspect, train_all, cross_validate, leak_gap, predict, serve, evaluate, export, import_study)  # in the order of use
 
 
 def main() -> None:

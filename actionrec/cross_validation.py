@@ -6,7 +6,6 @@ depend on, so that an interrupted run goes on where it was, and one more fold co
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -151,8 +150,6 @@ def complete(runs: Sequence[Run], jobs: int) -> tuple[dict[str, list[Predictions
     Returns:
         Model -> its predictions, fold by fold, of the models that have all; and of the others model -> why it failed.
     """
-    # What torch reads when it starts, in the processes that are about to be: see stages/train.py.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     missing = [run for run in runs if result(run) is None]
     if len(missing) < len(runs):
         logger.info("%d of %d training runs are there from an earlier run", len(runs) - len(missing), len(runs))

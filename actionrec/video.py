@@ -12,10 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# FFmpeg's complaints about damaged files go straight to stderr, once a packet; what is wrong is told by VideoError instead.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

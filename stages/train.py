@@ -2,11 +2,7 @@
 
 import argparse
 import logging
-import os
 from dataclasses import asdict
-
-# Read when torch starts: threads that wait for each other awake make training ten times slower where anything else wants a core.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from dvclive.live import Live
 
