@@ -5,13 +5,16 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test lint requirements clean-work
+.PHONY: help repro app test lint requirements clean-work
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 repro: $(VENV)/.installed ## run what changed of the pipeline: dvc repro
 	dvc repro
+
+app: $(VENV)/.installed ## the web page with the trained models, on this machine alone; ARGS="--port 8502" and the like
+	python -m actionrec serve $(ARGS)
 
 test: lint ## check style and types, then run all tests
 	pytest

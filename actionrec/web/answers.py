@@ -1,0 +1,137 @@
+"""What the server tells of a video, step after step: each is short, so that the steps of several people's videos can take turns."""
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrec import explanation, film, frames, timeline, video
+from actionrec.errors import DataError, VideoError
+from actionrec.film import TimedFrame
+from actionrec.inference import Predictor
+from actionrec.plots import explanation as explanation_plots
+from actionrec.plots import timeline as timeline_plots
+from actionrec.report.prediction import prediction_fields, timeline_fields
+from actionrec.web.requests import Limits, Wish
+
+_SHOWN = 8  # frames of a clip
+_MOST_RUNS = 60  # of a timeline that get a picture each
+_SIDE, _QUALITY = 160, 85  # of those pictures: pixels, and JPEG's
+
+Step = dict[str, Any]
+"""`doing`: a phrase for people, with `seconds` and `of_seconds` of a film; in the end `result`: the answer."""
+
+
+def steps(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limits) -> Iterator[Step]:
+    """Predict a video; the last step has the answer, with the same fields as `predict --json`.
+
+    Args:
+        name: of the video, for people; its path is never told.
+
+    Raises:
+        DataError, VideoError: as the command line has them.
+        RequestError: it is too long.
+    """
+    with _naming(path, name):
+        yield {"doing": "Reading the file"}
+        seconds = _length(path)
+        if seconds > limits.seconds:
+            raise limits.too_long(name)
+        told = {"video": name, "model": predictor.name}
+        work = _timeline if wish.window else _clip
+        for step in work(predictor, path, name, wish, limits):
+            yield {"result": told | step["result"]} if "result" in step else step | {"of_seconds": seconds}
+
+
+def _clip(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limits) -> Iterator[Step]:
+    yield {"doing": "Decoding"}
+    clip = predictor.sample(path)
+    if wish.explain:
+        yield {"doing": "Finding out which frames mattered, and where in them"}
+        found = explanation.explain(predictor, clip)
+        prediction = found.prediction
+    else:
+        yield {"doing": f"Looking at {len(clip.frames)} frames"}
+        prediction = predictor.answer(predictor.extractor(clip.frames))
+    result = prediction_fields(prediction, wish.top)
+    if wish.explain:
+        result["explanation"] = {
+            "label": found.label,
+            "frames": list(found.indices),
+            "importance": found.importance.tolist(),
+            "attention": None if found.attention is None else found.attention.tolist(),
+        }
+    if wish.pictures:
+        result["pictures"] = {"seconds": _length(path), "frames": _strip(clip)}
+        if wish.explain:
+            drawn = explanation_plots.film_strip(found, clip.frames, f"{name}: {prediction.answer}")
+            result["pictures"]["explanation"] = _data_url("png", drawn)
+    yield {"result": result}
+
+
+def _timeline(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limits) -> Iterator[Step]:
+    assert wish.window
+    kept: dict[int, tuple[float, str]] = {}  # a frame a second
+
+    def watched() -> Iterator[TimedFrame]:
+        for frame in film.frames(path, predictor.sampling.size):
+            if frame.seconds > limits.seconds:  # whatever the header claimed
+                raise limits.too_long(name)
+            if wish.pictures and int(frame.seconds) not in kept:
+                kept[int(frame.seconds)] = frame.seconds, _jpeg(frame.picture)
+            yield frame
+
+    found = []
+    yield {"doing": "Watching", "seconds": 0.0}
+    for moment in timeline.moments(predictor, watched(), wish.window, wish.stride or wish.window / 2):
+        found.append(moment)
+        yield {"doing": "Watching", "seconds": moment.end}
+    runs = timeline.runs(found)
+    result = timeline_fields(found, runs, wish.top)
+    if wish.pictures:
+        middles = [(run.start + run.end) / 2 for run in runs[:_MOST_RUNS]]
+        nearest = [min(kept.values(), key=lambda one, middle=middle: abs(one[0] - middle)) for middle in middles]  # type: ignore[misc]
+        result["pictures"] = {
+            "seconds": runs[-1].end,
+            "frames": [{"seconds": round(seconds, 3), "url": url} for seconds, url in nearest],
+            "timeline": _data_url("png", timeline_plots.timeline(found, runs, name)),
+        }
+    yield {"result": result}
+
+
+def _strip(clip: video.SampledClip) -> list[dict[str, Any]]:
+    """Some of a clip's sampled frames, evenly spaced: which each is, and a small JPEG."""
+    chosen = sorted(set(video.evenly_spaced(len(clip.frames), _SHOWN)))
+    return [{"frame": clip.indices[place], "url": _jpeg(clip.frames[place])} for place in chosen]
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> str:
+    small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    return _data_url("jpeg", frames.encode_jpeg(np.asarray(small, dtype=np.uint8), _QUALITY))
+
+
+def _data_url(kind: str, contents: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(contents).decode()}"
+
+
+def _length(path: Path) -> float:
+    """Seconds of a video as its header has it; 0 where it does not tell."""
+    header = video.read_header(path)
+    return header.frames / header.frames_per_second if header.frames_per_second else 0.0
+
+
+@contextmanager
+def _naming(path: Path, name: str) -> Iterator[None]:
+    """Have errors name the video as its sender does, where the command line would name its path."""
+    try:
+        yield
+    except VideoError as error:
+        said = str(error)
+        raise VideoError(said.replace(str(path), name) if str(path) in said else f"{name}: {said}.") from None
+    except DataError as error:
+        raise DataError(str(error).replace(str(path), name)) from None

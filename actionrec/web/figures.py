@@ -1,0 +1,86 @@
+"""What the project's comparison measured, where there is one: for the choice of a model, and for the page of results."""
+
+from pathlib import Path
+from typing import Any
+
+from actionrec import paths
+from actionrec.errors import DataError
+from actionrec.files import read_json
+
+TITLES = {
+    "accuracy_intervals": "Top-1 with intervals",
+    "accuracy_against_cost": "Accuracy against cost",
+    "model_comparison": "The models side by side",
+    "order_of_frames": "Does the order of frames matter?",
+    "reliability": "Can confidence be believed?",
+    "missed_by_all": "Clips that all models miss",
+    "all_models_grid": "Training of all models",
+}
+"""Pictures of the comparison, in the order in which they are shown; others come after them by name."""
+
+_COMPARED = ("rank", "top1", "top1_low", "top1_high", "mean_class", "parameters", "tied_with_best")
+_TIMED = ("latency_ms", "memory_mb", "train_seconds", "device")
+
+
+def of_model(name: str) -> dict[str, Any]:
+    """One model's figures; those that nobody measured are left out."""
+    compared = _read(paths.COMPARISON).get("models", {}).get(name, {})
+    timed = _read(paths.model_timing(name)) if compared else {}
+    return {key: compared[key] for key in _COMPARED if key in compared} | {key: timed[key] for key in _TIMED if key in timed}
+
+
+def ranks() -> dict[str, int]:
+    """The models' places in the comparison, from 1; the deployed choice is the first."""
+    return {name: one["rank"] for name, one in _read(paths.COMPARISON).get("models", {}).items()}
+
+
+def comparison() -> dict[str, Any]:
+    """Setting, models in order of rank, pictures and texts of the comparison; no models where there was none."""
+    known = _read(paths.COMPARISON)
+    setting = {key: known[key] for key in ("dataset", "protocol", "fold", "folds", "backbone", "weights", "classes", "test_clips")
+               if key in known}  # fmt: skip
+    models = sorted(known.get("models", {}), key=lambda name: known["models"][name]["rank"])
+    return {
+        "setting": setting,
+        "advice": {key: value for key, value in known.get("advice", {}).items() if isinstance(value, str)},
+        "models": [{"model": name, **of_model(name)} for name in models],
+        "pictures": [
+            {"title": title(name), "url": f"/plots/{name}.png", "model": next(iter([m for m in models if name in _of(m)]), None)}
+            for name in (pictures() if models else {})
+        ],
+        "files": [f"/metrics/{path.name}" for path in texts().values()] if models else [],
+    }
+
+
+def pictures() -> dict[str, Path]:
+    """The comparison's pictures by name, in the order in which they are shown."""
+    found = {path.stem: path for path in sorted(paths.PLOTS.glob("*.png"))}
+    return {name: found[name] for name in (*TITLES, *found) if name in found}
+
+
+def texts() -> dict[str, Path]:
+    """The comparison's files that can be had, by name."""
+    return {path.name: path for path in (paths.REPORT, paths.RESULTS_CSV, paths.COMPARISON) if path.is_file()}
+
+
+def title(picture: str) -> str:
+    """What a picture shows, by its name.
+
+    >>> title("stacked_lstm_confusion")
+    'stacked_lstm: confusion'
+    """
+    model, _, what = picture.rpartition("_")
+    return TITLES.get(picture, f"{model}: {what}" if model else what)
+
+
+def _of(model: str) -> tuple[str, ...]:
+    return f"{model}_confusion", f"{model}_curves"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file of figures; nothing where it is missing or damaged: a model predicts without them."""
+    try:
+        found = read_json(path)
+    except DataError:
+        return {}
+    return found if isinstance(found, dict) else {}

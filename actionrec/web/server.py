@@ -1,0 +1,79 @@
+"""Runs the web server until Ctrl-C."""
+
+import logging
+import socket
+import webbrowser
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import uvicorn
+
+from actionrec.errors import DataError
+from actionrec.web.app import create_app
+from actionrec.web.requests import Limits
+from actionrec.web.samples import Sample
+from actionrec.web.shelf import Shelf
+
+logger = logging.getLogger(__name__)
+
+LOCAL = ("localhost", "127.0.0.1", "[::1]")
+_SECONDS_TO_END = 3  # that requests have when the server ends
+
+
+def serve(
+    folders: Sequence[Path],
+    samples: Sequence[Sample],
+    *,
+    host: str,
+    port: int,
+    limits: Limits,
+    framed_by: str = "'self'",
+    show: bool = False,
+) -> None:
+    """Serve models; the first one is loaded before anybody is let in.
+
+    Args:
+        folders: of bundles.
+        host: an address of this machine; only this machine's own programs reach 127.0.0.1.
+        show: open the page in a browser.
+
+    Raises:
+        DataError: the port is in use, or no such host.
+        RequestError: no model can be served.
+    """
+    shelf = Shelf(folders)
+    with listen(host, port) as door:
+        shelf.prepare()
+        hosts = {*LOCAL, host} if host in LOCAL or host.startswith("127.") else {"*"}
+        app = create_app(shelf, samples, limits, hosts=sorted(hosts), framed_by=framed_by)
+        config = uvicorn.Config(
+            app, log_level="warning", server_header=False, access_log=False, timeout_graceful_shutdown=_SECONDS_TO_END
+        )
+        address = f"http://{f'[{host}]' if ':' in host else host}:{door.getsockname()[1]}"
+        logger.info("%s shows the page; Ctrl-C ends it", address)
+        if show:
+            webbrowser.open(address)  # which waits, as the port is open, until the server takes it
+        with suppress(KeyboardInterrupt):  # the usual end
+            uvicorn.Server(config).run(sockets=[door])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open a port; 0 takes any that is free.
+
+    Raises:
+        DataError: it is in use, or not allowed, or no such host.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror:
+        raise DataError(f"--host {host}: no such host. 127.0.0.1 is this machine alone, 0.0.0.0 all its networks.") from None
+    door = socket.socket(family, socket.SOCK_STREAM)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        door.bind(address)
+        door.listen()
+    except OSError as error:
+        door.close()
+        raise DataError(f"port {port} of {host} cannot be used ({error.strerror}). Choose another: --port.") from None
+    return door

@@ -1,0 +1,112 @@
+// What a model says of a video: the answer, bars, frames, explanation, timeline, and the file to keep.
+
+import { byId, clock, element, percent } from "./page.js";
+import { timeline } from "./timeline.js";
+
+const LONG = 20; // seconds, above which one answer says little
+
+export class Answer {
+  constructor({ explain, timeline: askTimeline }) {
+    this.explain = explain;
+    this.askTimeline = askTimeline;
+    this.place = byId("answer");
+    this.idle = [...this.place.childNodes];
+    this.player = null;
+  }
+
+  clear() {
+    this.place.classList.remove("stale");
+    this.place.replaceChildren(...(this.player ? [] : this.idle));
+  }
+
+  /** What is shown is of an earlier question. */
+  wait() {
+    this.place.classList.add("stale");
+  }
+
+  /** Prepare the player for a file or sample; browsers that cannot play it show the frames alone. */
+  play({ file, sample }) {
+    if (this.url) URL.revokeObjectURL(this.url);
+    this.url = file ? URL.createObjectURL(file) : null;
+    const player = element("video", { controls: true, muted: true, playsInline: true, preload: "metadata", hidden: true, className: "player" });
+    player.addEventListener("loadeddata", () => { player.hidden = !player.videoWidth; });
+    player.addEventListener("error", () => { player.hidden = true; });
+    player.src = this.url ?? `samples/${sample}/video`;
+    this.player = player;
+    this.clear();
+  }
+
+  show(result, seconds, about) {
+    this.place.classList.remove("stale");
+    const parts = result.runs ? this.film(result) : this.clip(result, about);
+    this.place.replaceChildren(...parts, this.foot(result, seconds, about));
+  }
+
+  clip(result, about) {
+    const { pictures = {} } = result;
+    return [
+      element("div", { className: "card" }, ...headline(result), bars(result), calibrated(about), this.player),
+      pictures.seconds > LONG ? this.longHint(pictures.seconds) : null,
+      pictures.frames ? strip(pictures.frames, `${pictures.frames.length} of the frames that the model saw`) : null,
+      this.why(result),
+    ].filter(Boolean);
+  }
+
+  film(result) {
+    const seek = (at) => { if (!this.player.hidden) { this.player.currentTime = at; this.player.scrollIntoView({ block: "nearest" }); } };
+    return timeline(result, this.player, seek);
+  }
+
+  longHint(seconds) {
+    const button = element("button", { type: "button", textContent: "Show a timeline" });
+    button.addEventListener("click", this.askTimeline);
+    return element("div", { className: "card hint" }, element("p", { textContent: `This video takes ${clock(seconds)}. One answer for all of it may say little.` }), button);
+  }
+
+  why(result) {
+    const told = result.pictures?.explanation;
+    if (told) {
+      const words = `The frames that mattered most to “${result.explanation.label}”, where in them, and by how much the answer's log-probability falls without each frame.`;
+      return element("figure", { className: "card" }, element("h2", { textContent: "Why" }), element("img", { className: "plot", src: told, alt: words }), element("figcaption", { className: "small", textContent: words }));
+    }
+    const button = element("button", { type: "button", id: "explain", textContent: "Explain this answer" });
+    button.addEventListener("click", this.explain);
+    return element("div", { className: "card hint" }, element("p", { textContent: "Which frames mattered, and where in them? That takes a few seconds." }), button);
+  }
+
+  foot(result, seconds, about) {
+    const { pictures, ...kept } = result;
+    const url = URL.createObjectURL(new Blob([`${JSON.stringify(kept, null, 2)}\n`], { type: "application/json" }));
+    const link = element("a", { href: url, download: `${result.video}.json`, textContent: "Download as JSON", id: "download" });
+    const words = `${result.model}${about.backbone ? ` on ${about.backbone}` : ""}, answered in ${seconds.toFixed(1)} s`;
+    return element("p", { className: "foot small" }, element("span", { id: "elapsed", textContent: words }), link);
+  }
+}
+
+function headline(result) {
+  const words = [element("p", { className: "small over", textContent: result.video }), element("p", { className: "big", id: "label", textContent: result.answer })];
+  if (result.none_of_these) {
+    words.push(element("p", { textContent: `The most probable class, ${result.label}, has ${percent(result.confidence)}. Answers of this model count from ${percent(result.threshold)}, which 19 of 20 of its right answers on validation clips reach.` }));
+  }
+  return words;
+}
+
+function bars(result) {
+  const rows = result.top.map(({ label, probability }, place) => {
+    const fill = element("i", { style: { width: `${100 * probability}%` } });
+    const mark = result.threshold > 0 ? element("b", { style: { left: `${100 * result.threshold}%` }, title: `answers count from ${percent(result.threshold)}` }) : null;
+    return element("li", { className: place === 0 && !result.none_of_these ? "first" : "" }, element("span", { className: "label", textContent: label }), element("span", { className: "share", textContent: percent(probability) }), element("span", { className: "track", ariaHidden: "true" }, fill, mark));
+  });
+  return element("ol", { className: "bars" }, ...rows);
+}
+
+function calibrated(about) {
+  if (about.calibrated === undefined) return null;
+  const text = about.calibrated ? "Probabilities are calibrated on validation clips. The mark is where answers begin to count." : "Probabilities were never calibrated: no validation clips were there.";
+  return element("p", { className: "small", textContent: text });
+}
+
+export function strip(frames, words) {
+  const pictures = frames.map((one) => element("figure", {}, element("img", { src: one.url, alt: "" }), element("figcaption", { textContent: one.frame === undefined ? clock(one.seconds) : one.frame })));
+  return element("section", { className: "card" }, element("h2", { textContent: "Frames" }), element("div", { className: "strip", tabIndex: 0, role: "group", ariaLabel: words }, ...pictures), element("p", { className: "small", textContent: `${words}, by their numbers.` }));
+}

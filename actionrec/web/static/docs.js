@@ -1,0 +1,39 @@
+// The page of the API, from its own description.
+
+import { ask, byId, element, showLinks } from "./page.js";
+
+const example = `curl -F video=@clip.mp4 -F top=3 ${new URL("predict", location.href)}`;
+
+function fieldsOf(operation, schemas) {
+  const form = operation.requestBody?.content["multipart/form-data"]?.schema;
+  if (!form) return (operation.parameters ?? []).map((one) => [one.name, one.schema, one.description]);
+  const schema = schemas[(form.$ref ?? form.allOf[0].$ref).split("/").at(-1)];
+  return Object.entries(schema.properties).map(([name, one]) => [name, one, one.description]);
+}
+
+function kind(schema) {
+  const kinds = (schema.anyOf ?? [schema]).map((one) => (one.contentMediaType || one.format === "binary" ? "file" : one.type)).filter((one) => one !== "null");
+  return `${kinds.join(" or ")}${schema.default === undefined || schema.default === null ? "" : `, ${schema.default} by default`}`;
+}
+
+function section(method, address, operation, schemas) {
+  const fields = fieldsOf(operation, schemas);
+  const refusals = Object.entries(operation.responses).filter(([status, one]) => status !== "200" && one.description !== "Validation Error");
+  const list = (rows) => element("dl", {}, ...rows.flatMap(([name, note, text]) => [element("dt", {}, element("code", { textContent: name }), note ? ` ${note}` : ""), element("dd", { textContent: text ?? "" })]));
+  return element("section", { className: "card" },
+    element("h2", {}, element("code", { textContent: `${method.toUpperCase()} ${address}` })),
+    element("p", { textContent: operation.summary }),
+    ...(operation.description ?? "").split("\n\n").filter(Boolean).map((text) => element("p", { className: "small", textContent: text.replaceAll("`", "") })),
+    fields.length ? list(fields.map(([name, schema, text]) => [name, kind(schema), text])) : null,
+    refusals.length ? element("h3", { textContent: "Refusals" }) : null,
+    refusals.length ? list(refusals.map(([status, one]) => [status, "", one.description])) : null);
+}
+
+function show({ paths, components }) {
+  const sections = Object.entries(paths).flatMap(([address, methods]) => Object.entries(methods).map(([method, operation]) => section(method, address, operation, components?.schemas ?? {})));
+  byId("paths").replaceChildren(...sections);
+}
+
+byId("example").textContent = example;
+ask("openapi.json").then(show).catch((error) => { byId("paths").textContent = error.message; });
+showLinks().catch(() => {});

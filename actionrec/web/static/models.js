@@ -1,0 +1,84 @@
+// The choice of a model, its accuracy and cost beside it.
+
+import { ask, byId, element, millions } from "./page.js";
+
+export class Models {
+  constructor(changed) {
+    this.changed = changed;
+    this.known = [];
+    this.chosen = "";
+  }
+
+  async load() {
+    const told = await ask("models");
+    this.known = told.models;
+    this.setting = told.setting;
+    this.chosen ||= this.known[0].model;
+    this.draw();
+    return told;
+  }
+
+  /** Ask again: a model may have been refused meanwhile. */
+  async refresh() {
+    const before = JSON.stringify(this.known);
+    const told = await ask("models").catch(() => null);
+    if (told && JSON.stringify(told.models) !== before) {
+      this.known = told.models;
+      this.draw();
+    }
+  }
+
+  about(name) {
+    return this.known.find((one) => one.model === name) ?? {};
+  }
+
+  draw() {
+    byId("models").hidden = false;
+    const focused = document.activeElement?.name === "model";
+    byId("choice").replaceChildren(this.known.length === 1 ? this.single(this.known[0]) : this.list());
+    if (focused) byId("choice").querySelector(":checked")?.focus();
+    byId("about").textContent = this.notes();
+  }
+
+  single(one) {
+    const figures = [one.top1 === undefined ? null : accuracy(one), one.parameters && `${millions(one.parameters)} parameters`];
+    return element("p", { className: "single" }, element("strong", { textContent: one.model }), ` ${figures.filter(Boolean).join(" · ")}`);
+  }
+
+  list() {
+    const compared = this.known.some((one) => one.top1 !== undefined);
+    const head = element("div", { className: "row head", ariaHidden: "true" }, element("span", { textContent: "" }), ...(compared ? ["top-1", "params", "latency"] : ["params"]).map((text) => element("span", { textContent: text })));
+    return element("div", { className: `choice ${compared ? "" : "bare"}` }, head, ...this.known.map((one) => this.row(one, compared)));
+  }
+
+  row(one, compared) {
+    const input = element("input", { type: "radio", name: "model", value: one.model, checked: one.model === this.chosen });
+    input.addEventListener("change", () => { this.chosen = one.model; this.draw(); this.changed(); });
+    const cell = (text, label) => element("span", { className: "figure", title: label, textContent: text });
+    const figures = compared
+      ? [one.top1 === undefined ? cell("–", "not compared") : element("span", { className: "figure", title: "top-1 on test clips, with its 95 % interval" }, `${(100 * one.top1).toFixed(0)} %`, element("small", { textContent: ` ${interval(one)}` }))]
+      : [];
+    figures.push(cell(one.parameters ? millions(one.parameters) : "–", "parameters"));
+    if (compared) figures.push(cell(one.latency_ms === undefined ? "–" : `${one.latency_ms.toFixed(1)} ms`, "for a clip, from features on"));
+    const name = element("span", { className: "name" }, input, element("span", {}, ...breakable(one.model)));
+    const row = element("label", { className: "row" }, name, ...figures);
+    if (one.error) row.append(element("small", { className: "refused", textContent: `Refused: ${one.error}` }));
+    return row;
+  }
+
+  notes() {
+    const one = this.about(this.chosen);
+    const notes = [];
+    if (one.top1 !== undefined && this.setting.test_clips) {
+      notes.push(`Top-1 on ${this.setting.test_clips} test clips of ${this.setting.dataset}, with its 95 % interval; latency of the model alone, on one core: the ${one.backbone} before it takes longer, and the same for all.`);
+    }
+    if (this.known.length > 1 && this.known.every((two) => two.tied_with_best)) notes.push("The test cannot tell these models apart: a tie.");
+    if (one.untrained_backbone) notes.push("The backbone is untrained: it follows drawn shapes, and knows nothing of real footage.");
+    return notes.join(" ");
+  }
+}
+
+/** A name that may go on in another line after each underscore. */
+const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, element("wbr")]);
+const interval = (one) => `${(100 * one.top1_low).toFixed(0)}–${(100 * one.top1_high).toFixed(0)}`;
+const accuracy = (one) => `top-1 ${(100 * one.top1).toFixed(1)} % (${interval(one)})`;

@@ -1,0 +1,55 @@
+// The page of results: the comparison's table, its advice, and its pictures.
+
+import { ask, byId, element, millions } from "./page.js";
+
+const ADVICE = { most_accurate: "Most accurate", cheapest_tied: "Cheapest of those tied with it", smallest: "Smallest", balanced: "Balanced" };
+const number = (value, digits, unit = "") => (value === undefined ? "–" : `${value.toFixed(digits)}${unit}`);
+
+const COLUMNS = [
+  ["#", (one) => one.rank],
+  ["model", (one) => one.model],
+  ["top-1 %", (one) => number(100 * one.top1, 1)],
+  ["95 % interval", (one) => `${number(100 * one.top1_low, 1)}–${number(100 * one.top1_high, 1)}`],
+  ["mean class %", (one) => number(100 * one.mean_class, 1)],
+  ["parameters", (one) => millions(one.parameters)],
+  ["latency", (one) => number(one.latency_ms, 1, " ms")],
+  ["memory", (one) => number(one.memory_mb, 0, " MB")],
+  ["training", (one) => number(one.train_seconds, 0, " s")],
+];
+
+function table(models) {
+  const row = (one) => element("tr", {}, ...COLUMNS.map(([title, cell], place) => element(place === 1 ? "th" : "td", place === 1 ? { scope: "row", textContent: cell(one) } : { textContent: cell(one) })));
+  const head = element("tr", {}, ...COLUMNS.map(([title], place) => element("th", { scope: "col", textContent: title, className: place === 1 ? "left" : "" })));
+  return element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Table of the models" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...models.map(row))));
+}
+
+function advice(told, models) {
+  const lines = Object.entries(ADVICE).filter(([key]) => told[key]).map(([key, words]) => element("li", {}, `${words}: `, element("strong", { textContent: told[key] })));
+  const tied = models.length > 1 && models.every((one) => one.tied_with_best);
+  return element("div", { className: "card" }, element("h2", { textContent: "Which one to deploy" }), tied ? element("p", { textContent: "A tie: the test cannot tell these models apart. Their order may be chance." }) : null, element("ul", {}, ...lines));
+}
+
+const figure = ({ url, title }) => element("figure", { className: "card" }, element("a", { href: url.slice(1) }, element("img", { className: "plot", src: url.slice(1), alt: title, loading: "lazy" })), element("figcaption", { textContent: title }));
+
+function show(told) {
+  const { setting, models } = told;
+  if (!models.length) {
+    byId("setting").textContent = "Nothing was compared here. `dvc repro` trains and compares the models.";
+    return;
+  }
+  const untrained = setting.weights === "random" ? " The backbone is untrained: these numbers show that the pipeline works, and nothing about real footage." : "";
+  byId("setting").textContent = `${setting.dataset}, ${setting.protocol} split, ${setting.folds ? `fold ${setting.fold} of ${setting.folds}, ` : ""}${setting.test_clips} test clips, ${setting.classes} classes; features of ${setting.backbone} (${setting.weights}).${untrained}`;
+  const common = told.pictures.filter((one) => !one.model);
+  const own = models.map(({ model }) => [model, told.pictures.filter((one) => one.model === model)]).filter(([, pictures]) => pictures.length);
+  const files = told.files.map((address) => element("a", { href: address.slice(1), textContent: address.split("/").at(-1) }));
+  byId("results").replaceChildren(
+    table(models),
+    element("p", { className: "small", textContent: "95 % interval: from a bootstrap of whole source videos. Latency, memory: of the model alone for one clip, from features on, on one core." }),
+    advice(told.advice, models),
+    element("div", { className: "gallery" }, ...common.map(figure)),
+    ...own.map(([model, pictures]) => element("details", {}, element("summary", { textContent: model }), element("div", { className: "gallery" }, ...pictures.map(figure)))),
+    element("p", { className: "foot" }, element("span", { textContent: "More in" }), ...files),
+  );
+}
+
+ask("comparison").then(show).catch((error) => { byId("setting").textContent = error.message; });

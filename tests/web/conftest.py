@@ -1,0 +1,66 @@
+"""Small models on a shelf, and clips to ask about."""
+
+import tempfile
+
+import bundles
+import film
+import pytest
+from fastapi.testclient import TestClient
+
+from actionrec import inference
+from actionrec.web import app, samples
+from actionrec.web.requests import Limits
+from actionrec.web.shelf import Shelf
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """Two bundles, gru and simple_rnn, which share a backbone."""
+    folder = tmp_path_factory.mktemp("models")
+    return [bundles.tiny_bundle(folder / name, name) for name in ("gru", "simple_rnn")]
+
+
+@pytest.fixture(scope="session")
+def shelf(models):
+    return Shelf(models)
+
+
+@pytest.fixture(scope="session")
+def predictors(models):
+    """The same models as the command line loads them, by name."""
+    return {folder.name: inference.load(folder) for folder in models}
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    """A clip of each class, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("clips")
+    bundles.clips(folder, count=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def long_film(tmp_path_factory):
+    """Eight seconds: of each class two, and of the first two more."""
+    shown = [picture for number in (0, 1, 2, 0) for picture in bundles.pictures(number, 1, 50)]
+    return film.write_video(tmp_path_factory.mktemp("film") / "long.avi", shown)
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """Where uploads go."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def make_app(shelf, clips, temporary):
+    return lambda **limits: app.create_app(shelf, samples.of_folder(clips), Limits(**limits))
+
+
+@pytest.fixture
+def client(make_app):
+    with TestClient(make_app()) as client:
+        yield client

@@ -1,0 +1,360 @@
+"""The HTTP API: the command line's answers and messages, limits, and nothing left behind."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import bundles
+import film as films
+import httpx
+import pytest
+
+from actionrec import film, timeline
+from actionrec.report import prediction as texts
+from actionrec.web import app as web_app
+from actionrec.web import samples
+from actionrec.web.requests import Limits
+from actionrec.web.shelf import Shelf
+
+LINES = {"accept": web_app.LINES}
+
+
+def send(client, path, *, name=None, headers=None, **fields):
+    with path.open("rb") as stream:
+        return client.post("/predict", files={"video": (name or path.name, stream)}, data=fields, headers=headers)
+
+
+def files_in(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_clip_gets_the_command_lines_json(client, clips, predictors):
+    for path in sorted(clips.glob("*/*.avi")):
+        for name, predictor in predictors.items():
+            found = predictor.predict(path)
+            told = send(client, path, model=name, top=2)
+            assert told.status_code == 200
+            assert told.json() == json.loads(texts.clip_json(path.name, name, found, 2))
+            assert told.json()["label"] == path.parent.name
+
+
+def test_a_timeline_gets_the_command_lines_json(client, long_film, predictors):
+    predictor = predictors["gru"]
+    found = list(timeline.moments(predictor, film.frames(long_film, predictor.sampling.size), 2.0, 1.0))
+    told = send(client, long_film, window=2)
+    assert told.json() == json.loads(texts.timeline_json(long_film.name, "gru", found, timeline.runs(found), 5))
+
+
+def test_pictures_and_explanation_come_when_asked_for(client, clips, long_film):
+    clip = next(clips.glob("Dark/*"))
+    told = send(client, clip, pictures=True, explain=True).json()
+    assert [one["url"][:23] for one in told["pictures"]["frames"]] == ["data:image/jpeg;base64,"] * 8
+    assert told["pictures"]["explanation"].startswith("data:image/png;base64,")
+    assert told["pictures"]["seconds"] == pytest.approx(12 / 25)
+    assert len(told["explanation"]["importance"]) == len(told["explanation"]["frames"]) == bundles.FRAMES["count"]
+
+    told = send(client, long_film, pictures=True, window=2).json()
+    assert len(told["pictures"]["frames"]) == len(told["runs"])
+    for run, picture in zip(told["runs"], told["pictures"]["frames"], strict=True):
+        assert run["start_seconds"] <= picture["seconds"] <= run["end_seconds"]
+    assert told["pictures"]["timeline"].startswith("data:image/png;base64,")
+
+
+def test_steps_come_as_lines_and_the_last_is_the_answer(client, long_film):
+    plain = send(client, long_film, window=2).json()
+    told = send(client, long_film, window=2, headers=LINES)
+    steps = [json.loads(line) for line in told.text.splitlines()]
+    assert steps[-1] == {"result": plain}
+    watched = [step["seconds"] for step in steps if "seconds" in step]
+    assert watched == sorted(watched)
+    assert watched[-1] == pytest.approx(8.0)
+
+
+def test_samples_are_predicted_without_an_upload(client):
+    known = client.get("/samples").json()
+    assert [one["label"] for one in known] == bundles.CLASSES
+    assert client.post("/predict", data={"sample": 1}).json()["label"] == "Dark"
+    picture = client.get(known[0]["thumbnail"])
+    assert picture.headers["content-type"] == "image/jpeg"
+    assert picture.content.startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("empty.avi", "empty.avi: the file is empty."),
+        ("noise.mp4", "noise.mp4: not a video file that can be opened, or no video stream in it."),
+    ],
+)
+@pytest.mark.parametrize("fields", [{}, {"window": 2}])
+def test_a_broken_file_is_named_as_its_sender_does(client, tmp_path, predictors, name, message, fields):
+    path = tmp_path / name
+    path.write_bytes(b"" if name.startswith("empty") else b"no video at all" * 100)
+    told = send(client, path, **fields)
+    assert (told.status_code, told.json()) == (422, {"error": message})
+    assert json.loads(send(client, path, headers=LINES, **fields).text.splitlines()[-1]) == {"error": message}
+    with pytest.raises(Exception, match=re.escape(message)) as refused:  # the command line's, but for the folder
+        predictors["gru"].predict(path)
+    assert str(refused.value) == f"{tmp_path}/{message}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "message"),
+    [
+        ({"model": "nix"}, 404, "nix: no such model. There are gru, simple_rnn."),
+        ({"top": 0}, 400, "top: Input should be greater than or equal to 1, got '0'."),
+        ({"top": "many"}, 400, "top: Input should be a valid integer"),
+        ({"window": "inf"}, 400, "window: Input should be a finite number"),
+        ({"window": -1}, 400, "window: Input should be greater than 0"),
+        ({"stride": 1}, 400, "stride needs window"),
+        ({"window": 1, "explain": True}, 400, "explain is about a whole clip, not about a timeline."),
+        ({"sample": 0}, 400, "send a file as video, or a sample's number as sample; got both."),
+    ],
+)
+def test_wrong_fields_are_refused(client, clips, fields, status, message):
+    told = send(client, next(clips.glob("Dark/*")), **fields)
+    assert told.status_code == status
+    assert told.json()["error"].startswith(message)
+
+
+def test_what_is_not_there_is_not_found(client):
+    assert client.post("/predict", data={"sample": 3}).status_code == 404
+    assert client.post("/predict", data={"sample": -1}).status_code == 404
+    for address in ("/samples/3.jpg", "/samples/3/video", "/plots/nix.png", "/metrics/nix.json", "/nix", "/static/nix.js"):
+        told = client.get(address)
+        assert (told.status_code, list(told.json())) == (404, ["error"]), address
+    assert client.get("/predict").status_code == 405
+
+
+def test_other_files_are_refused_by_name(client, tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    told = send(client, tmp_path / "notes.txt")
+    assert told.status_code == 415
+    assert told.json()["error"].startswith("notes.txt: not a video's name (wanted .avi, ")
+
+
+def test_a_senders_name_never_touches_the_disk(client, clips, temporary):
+    clip = next(clips.glob("Dark/*"))
+    for name, shown in [
+        ("../../../etc/passwd.avi", "passwd.avi"),
+        ("C:\\Videos\\a.avi", "a.avi"),
+        ("n" * 300 + ".avi", None),
+        ("日本語.avi", "日本語.avi"),
+        ("no suffix", "no suffix"),
+    ]:
+        told = send(client, clip, name=name)
+        assert told.status_code == 200, told.text
+        assert shown in (told.json()["video"], None)
+        assert len(told.json()["video"]) <= 120
+    assert files_in(temporary) == []
+
+
+def test_uploads_that_are_too_large_are_refused(make_app, clips, temporary):
+    clip = next(clips.glob("Bright/*"))
+    limit = clip.stat().st_size / 1e6 / 4
+    with web_app_client(make_app(megabytes=limit)) as client:
+        told = send(client, clip)
+        assert told.status_code == 413
+        assert told.json()["error"].startswith(f"the upload is larger than {limit:g} MB.")
+        request = client.build_request("POST", "/predict", files={"video": clip.read_bytes()})
+        body = request.read()
+        told = client.post(
+            "/predict", content=iter([body[:100], body[100:]]), headers={"content-type": request.headers["content-type"]}
+        )
+        assert told.status_code == 413  # without a length that was told before
+    assert files_in(temporary) == []
+
+
+def test_videos_that_are_too_long_are_refused_whatever_their_header_says(make_app, long_film, tmp_path):
+    with web_app_client(make_app(minutes=0.1)) as client:
+        assert send(client, long_film).status_code == 413
+        lying = tmp_path / "lying.avi"
+        contents = bytearray(long_film.read_bytes())
+        start = contents.index(b"avih") + 8 + 16  # the count of frames, in the header and in the stream's own
+        contents[start : start + 4] = (10).to_bytes(4, "little")
+        stream = contents.index(b"strh") + 8 + 32
+        contents[stream : stream + 4] = (10).to_bytes(4, "little")
+        lying.write_bytes(contents)
+        told = send(client, lying, window=2)
+        assert told.status_code == 413
+        assert told.json()["error"].startswith("lying.avi is longer than 0.1 minutes.")
+
+
+def test_uploads_are_deleted_whatever_comes_of_them(client, clips, long_film, tmp_path, temporary):
+    (tmp_path / "broken.avi").write_bytes(b"x" * 5000)
+    for path, fields in [
+        (next(clips.glob("Dark/*")), {}),
+        (long_film, {"window": 2}),
+        (tmp_path / "broken.avi", {}),
+        (long_film, {"model": "nix"}),
+    ]:
+        for headers in (None, LINES):
+            send(client, path, headers=headers, **fields)
+            assert files_in(temporary) == []
+
+
+@pytest.mark.parametrize("headers", [{}, LINES])
+def test_a_visitor_who_leaves_leaves_nothing_behind(make_app, long_film, temporary, headers):
+    app = make_app(waiting=1)
+    request = httpx.Request(
+        "POST", "http://testserver/predict", headers=headers, data={"window": "0.5", "stride": "0.1"},
+        files={"video": ("long.avi", long_film.read_bytes())},
+    )  # fmt: skip
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "POST",
+        "path": "/predict", "raw_path": b"/predict", "query_string": b"", "root_path": "", "scheme": "http",
+        "headers": [(name.lower(), value) for name, value in request.headers.raw], "client": ("127.0.0.1", 1),
+        "server": ("testserver", 80),
+    }  # fmt: skip
+    answered = []
+
+    async def visit():
+        body = request.read()
+        messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive():
+            if messages:
+                return messages.pop()
+            while not files_in(temporary):  # leaves when the work has begun
+                await asyncio.sleep(0.001)
+            return {"type": "http.disconnect"}
+
+        async def note(message):
+            answered.append(message)
+
+        await app(scope, receive, note)
+        await asyncio.sleep(0.1)
+        # There is room again.
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            return await client.post("/predict", data={"sample": "0"})
+
+    assert asyncio.run(visit()).status_code == 200
+    assert b"result" not in b"".join(message.get("body", b"") for message in answered)
+    assert files_in(temporary) == []
+
+
+def test_two_people_take_turns(make_app, clips, long_film):
+    app, ended = make_app(), []
+
+    async def ask(client, path, **fields):
+        told = await client.post("/predict", data=fields, files={"video": (path.name, path.read_bytes())})
+        ended.append(path.name)
+        return told.json()
+
+    async def both():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver", timeout=60) as client:
+            film = asyncio.create_task(ask(client, long_film, window="1", stride="0.1"))
+            await asyncio.sleep(0.3)
+            short = [asyncio.create_task(ask(client, path)) for path in sorted(clips.glob("*/*.avi"))]
+            return [*await asyncio.gather(*short), await film]
+
+    *short, film = asyncio.run(both())
+    assert [one["label"] for one in short] == bundles.CLASSES
+    assert len(film["windows"]) > 50
+    assert ended[-1] == long_film.name  # who came later with a clip need not wait for the film's end
+
+
+def test_more_than_may_wait_are_turned_away(make_app, clips):
+    app = make_app(waiting=2)
+
+    async def many():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver", timeout=60) as client:
+            return await asyncio.gather(*(client.post("/predict", data={"sample": "0"}) for _ in range(4)))
+
+    told = asyncio.run(many())
+    assert sorted(one.status_code for one in told) == [200, 200, 503, 503]
+    refused = next(one for one in told if one.status_code == 503)
+    assert refused.json() == {"error": "2 requests are at work or waiting already. Try again in a minute."}
+
+
+def test_pages_fetch_nothing_from_elsewhere(client):
+    for address in ("/", "/results", "/docs", "/predict"):
+        told = client.get(address)
+        policy = told.headers["content-security-policy"]
+        assert policy.startswith("default-src 'self'; ")
+        assert "unsafe" not in policy
+        assert told.headers["x-content-type-options"] == "nosniff"
+    for path in web_app.STATIC.iterdir():
+        text = path.read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
+        used = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("//"))
+        assert not re.search(r"https?://|//[a-z]", used), path.name
+
+
+def test_other_hosts_names_are_refused(shelf):
+    with web_app_client(web_app.create_app(shelf, [], Limits(), hosts=["localhost", "[::1]"])) as client:
+        assert client.get("/models", headers={"host": "localhost:8501"}).status_code == 200
+        assert client.get("/models", headers={"host": "[::1]:8501"}).status_code == 200
+        told = client.get("/models", headers={"host": "evil.example:8501"})
+        assert told.status_code == 400
+        assert told.json() == {"error": "this server is not evil.example; it answers to localhost, [::1]."}
+
+
+def test_the_api_describes_itself(client):
+    known = client.get("/openapi.json").json()
+    assert {"/predict", "/models", "/samples", "/comparison"} <= set(known["paths"])
+    schema = known["paths"]["/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    fields = known["components"]["schemas"][schema["$ref"].split("/")[-1]]["properties"]
+    assert set(fields) == {"video", "sample", "model", "top", "window", "stride", "explain", "pictures"}
+
+
+def test_a_defect_is_told_without_its_insides(make_app, monkeypatch):
+    monkeypatch.setattr(web_app.answers, "steps", lambda *_: 1 / 0)
+    with web_app_client(make_app(), raise_server_exceptions=False) as client:
+        told = client.post("/predict", data={"sample": 0})
+        assert (told.status_code, told.json()) == (500, {"error": "the server has a defect; its log says more."})
+        told = client.post("/predict", data={"sample": 0}, headers=LINES)
+        assert json.loads(told.text) == {"error": "the server has a defect; its log says more."}
+
+
+def test_without_a_comparison_there_are_no_results(client, project):
+    assert client.get("/comparison").json()["models"] == []
+    assert "top1" not in client.get("/models").json()["models"][0]
+
+
+def test_the_comparison_stands_beside_the_models(project, temporary):
+    bundles.tiny_bundle(Path("data/models/gru"))
+    compared = {
+        "rank": 1,
+        "top1": 0.75,
+        "top1_low": 0.5,
+        "top1_high": 0.9,
+        "mean_class": 0.7,
+        "parameters": 9,
+        "tied_with_best": True,
+    }
+    Path("metrics/gru").mkdir(parents=True)
+    Path("metrics/compare.json").write_text(json.dumps({"dataset": "mine", "models": {"gru": compared}, "advice": {"avoid": {}}}))
+    Path("metrics/gru/timing.json").write_text(json.dumps({"latency_ms": 4.2}))
+    Path("metrics/report.md").write_text("# Report")
+    Path("plots").mkdir()
+    for name in ("gru_curves", "reliability", "accuracy_intervals"):
+        Path(f"plots/{name}.png").write_bytes(b"\x89PNG")
+    app = web_app.create_app(Shelf([Path("data/models/gru")]), samples.of_project(), Limits())
+    with web_app_client(app) as client:
+        (model,) = client.get("/models").json()["models"]
+        assert (model["top1"], model["latency_ms"]) == (0.75, 4.2)
+        told = client.get("/comparison").json()
+        assert [(one["title"], one["model"]) for one in told["pictures"]] == [
+            ("Top-1 with intervals", None),
+            ("Can confidence be believed?", None),
+            ("gru: curves", "gru"),
+        ]
+        for address in [one["url"] for one in told["pictures"]] + told["files"]:
+            assert client.get(address).status_code == 200
+
+
+def test_samples_are_clips_that_no_model_was_trained_on(project):
+    for name in ("a.avi", "b.avi", "c.avi"):
+        films.write_video(Path("data/raw/mine/Jump") / name, 3)
+    Path("params.yaml").write_text("data: {dataset: mine}\n")
+    assert [one.path.name for one in samples.of_project()] == ["a.avi"]
+    Path("data/split.csv").write_text("clip,subset\nJump/a.avi,train\nJump/b.avi,val\nJump/c.avi,test\n")
+    assert [one.path.name for one in samples.of_project()] == ["c.avi"]
+
+
+def web_app_client(app, **options):
+    from fastapi.testclient import TestClient
+
+    return TestClient(app, **options)
