@@ -5,7 +5,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help repro app test lint requirements clean-work
+.PHONY: help repro app test lint requirements clean-work notebook
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -50,3 +50,8 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import ensurepip' || \
 	  { echo "error: $(PYTHON) cannot make environments; on Debian: apt install python3-venv"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
+
+notebook: $(VENV)/.installed-dev ## run docs/walkthrough.ipynb anew, on what `dvc repro` made, and keep its outputs
+	@python -c 'import nbformat; from nbclient import NotebookClient; file = "docs/walkthrough.ipynb"; \
+	  book = nbformat.read(file, 4); client = NotebookClient(book, record_timing=False, resources={"metadata": {"path": "docs"}}); \
+	  client.execute(); book.metadata.language_info = {"name": "python"}; nbformat.write(book, file)'
