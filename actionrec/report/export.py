@@ -1,0 +1,103 @@
+"""What `export` prints, and writes beside an 8-bit model."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from actionrec.onnx_export import TOLERANCE, Check
+from actionrec.onnx_int8 import Cost
+from actionrec.report import percent, table
+from actionrec.report.wording import clean
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file, and how its answers compare with torch's."""
+
+    path: Path
+    input: str
+    """Name, shape and type."""
+    bytes: int
+    sha256: str
+    check: Check
+
+
+@dataclass(frozen=True)
+class Export:
+    """What `export` did."""
+
+    model: str
+    checked_on: str
+    written: Sequence[Written]
+    predict: Check
+    """Of the exported graph, in torch, with what `predict` says, whose features have the precision of the bundle's."""
+    precision: str
+    """Of those."""
+
+
+def text(found: Export) -> str:
+    """A line, the files, and how far `predict` is from them."""
+    rows = [
+        [clean(one.path.name), f"{one.bytes / 1e6:.1f}", one.input, f"{one.check.difference:.1e}", _same(one.check)]
+        for one in found.written
+    ]
+    return "\n\n".join(
+        [
+            f"{clean(found.model)} as ONNX, checked against torch on {found.checked_on} (allowed difference: {TOLERANCE:g})",
+            table(["file", "MB", "input", "largest difference", "same top-1"], rows, "lrlrl"),
+            f"`predict` computes features in {found.precision}, and differs by up to {found.predict.difference:.1e}; "
+            f"the same top-1 for {_same(found.predict)}.\n",
+        ]
+    )
+
+
+def _same(check: Check) -> str:
+    return f"{check.same} of {check.clips}"
+
+
+def as_json(found: Export, cost: Cost | None) -> str:
+    """The same for programs, with what 8 bits cost."""
+    written = [{**asdict(one), "path": str(one.path)} for one in found.written]
+    told = {**asdict(found), "written": written, "int8": cost and asdict(cost)}
+    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+
+
+def cost_text(found: Cost) -> str:
+    """What 8 bits cost and gain."""
+    rows = [
+        ["fp32", percent(found.top1), f"{1000 * found.seconds:.0f}"],
+        ["int8", percent(found.top1_int8), f"{1000 * found.seconds_int8:.0f}"],
+    ]
+    return "\n\n".join(
+        [
+            f"In 8 bits, calibrated on {found.calibrated:,} training clips; on {found.clips:,} test clips:",
+            table(["backbone", "top-1 %", "ms a clip"], rows, "lrr"),
+            f"The same top-1 for {found.same:,} of {found.clips:,}; a probability differs by {found.difference:.3f} at most; "
+            f"{found.seconds / found.seconds_int8:.2f} times as fast here.\n",
+        ]
+    )
+
+
+def accuracy(found: Cost) -> dict[str, Any]:
+    """What does not change from run to run."""
+    return {
+        "calibrated_on": found.calibrated,
+        "test_clips": found.clips,
+        "top1_fp32": found.top1,
+        "top1_int8": found.top1_int8,
+        "same_top1": found.same,
+        "largest_difference": found.difference,
+    }
+
+
+def timing(found: Cost, device: str) -> dict[str, Any]:
+    """What does."""
+    return {
+        "device": device,
+        "test_clips": found.clips,
+        "ms_fp32": 1000 * found.seconds,
+        "ms_int8": 1000 * found.seconds_int8,
+        "times_faster": found.seconds / found.seconds_int8,
+    }
