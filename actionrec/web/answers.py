@@ -1,7 +1,7 @@
 """What the server tells of a video, step after step: each is short, so that the steps of several people's videos can take turns."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from actionrec.inference import Predictor
 from actionrec.plots import explanation as explanation_plots
 from actionrec.plots import timeline as timeline_plots
 from actionrec.report.prediction import prediction_fields, timeline_fields
-from actionrec.web.requests import Limits, Wish
+from actionrec.web.requests import Limits, RequestError, Wish
 
 _SHOWN = 8  # frames of a clip
+_MOST_WINDOWS = 2000  # of a film, each as much work as a clip
 _MOST_RUNS = 60  # of a timeline that get a picture each
 _SIDE, _QUALITY = 160, 85  # of those pictures: pixels, and JPEG's
 
@@ -27,18 +28,19 @@ Step = dict[str, Any]
 """`doing`: a phrase for people, with `seconds` and `of_seconds` of a film; in the end `result`: the answer."""
 
 
-def steps(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limits) -> Iterator[Step]:
+def steps(find: Callable[[], Predictor], path: Path, name: str, wish: Wish, limits: Limits) -> Iterator[Step]:
     """Predict a video; the last step has the answer, with the same fields as `predict --json`.
 
     Args:
+        find: returns the model, which may have to be loaded.
         name: of the video, for people; its path is never told.
 
     Raises:
         DataError, VideoError: as the command line has them.
-        RequestError: it is too long.
+        RequestError: it is too long, or the model is refused.
     """
+    predictor = find()
     with _naming(path, name):
-        yield {"doing": "Reading the file"}
         seconds = _length(path)
         if seconds > limits.seconds:
             raise limits.too_long(name)
@@ -76,6 +78,9 @@ def _clip(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limit
 
 def _timeline(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limits) -> Iterator[Step]:
     assert wish.window
+    stride = wish.stride or wish.window / 2
+    if _length(path) > _MOST_WINDOWS * stride:
+        raise _too_many_windows(stride)
     kept: dict[int, tuple[float, str]] = {}  # a frame a second
 
     def watched() -> Iterator[TimedFrame]:
@@ -88,8 +93,10 @@ def _timeline(predictor: Predictor, path: Path, name: str, wish: Wish, limits: L
 
     found = []
     yield {"doing": "Watching", "seconds": 0.0}
-    for moment in timeline.moments(predictor, watched(), wish.window, wish.stride or wish.window / 2):
+    for moment in timeline.moments(predictor, watched(), wish.window, stride):
         found.append(moment)
+        if len(found) > _MOST_WINDOWS:  # whatever the header claimed
+            raise _too_many_windows(stride)
         yield {"doing": "Watching", "seconds": moment.end}
     runs = timeline.runs(found)
     result = timeline_fields(found, runs, wish.top)
@@ -102,6 +109,12 @@ def _timeline(predictor: Predictor, path: Path, name: str, wish: Wish, limits: L
             "timeline": _data_url("png", timeline_plots.timeline(found, runs, name)),
         }
     yield {"result": result}
+
+
+def _too_many_windows(stride: float) -> RequestError:
+    return RequestError(
+        400, f"a stride of {stride:g} s makes more than {_MOST_WINDOWS:,} windows of this video. Choose a longer one."
+    )
 
 
 def _strip(clip: video.SampledClip) -> list[dict[str, Any]]:

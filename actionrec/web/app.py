@@ -88,7 +88,7 @@ def create_app(
             raise RequestError(400, f"send a file as video, or a sample's number as sample; got {'both' if video else 'neither'}.")
         name, suffix = _name_and_suffix(video.filename or "video") if video else ("", "")
 
-        async def work() -> AsyncGenerator[answers.Step, None]:
+        async def told_steps() -> AsyncGenerator[answers.Step, None]:
             draft = None
             try:
                 if video:
@@ -98,18 +98,20 @@ def create_app(
                 else:
                     path = _sample(samples, sample or 0).path
                     shown = path.name
-                predictor = await turns.run(shelf.predictor, model)
-                async with aclosing(turns.each(answers.steps(predictor, path, shown, wish, limits))) as steps:
+                work = answers.steps(lambda: shelf.predictor(model), path, shown, wish, limits)
+                async with aclosing(turns.each(work)) as steps:
                     async for step in steps:
                         yield step
+                        if "result" in step:
+                            return  # rather than wait for another turn, to hear that there is no more
             finally:
                 if draft:
                     draft.unlink(missing_ok=True)
 
         if LINES in request.headers.get("accept", ""):
-            return StreamingResponse(_lines(work()), media_type=LINES)
+            return StreamingResponse(_lines(told_steps()), media_type=LINES)
         told: answers.Step = {}
-        async with aclosing(work()) as steps:
+        async with aclosing(told_steps()) as steps:
             async for told in steps:
                 if "result" not in told and await request.is_disconnected():
                     return Response(status_code=_LEFT)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -55,6 +56,7 @@ def of_folder(folder: Path, known: Mapping[str, str] | None = None) -> list[Samp
     return [found[place] for place in sorted(set(video.evenly_spaced(len(found), MOST)))] if len(found) > MOST else found
 
 
+@lru_cache(MOST)
 def thumbnail(path: Path) -> bytes:
     """A clip's middle frame as a small JPEG.
 

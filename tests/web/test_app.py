@@ -118,6 +118,12 @@ def test_wrong_fields_are_refused(client, clips, fields, status, message):
     assert told.json()["error"].startswith(message)
 
 
+def test_work_without_end_is_refused_before_it_begins(client, long_film):
+    told = send(client, long_film, window=1, stride=0.001)
+    assert told.status_code == 400
+    assert told.json()["error"].startswith("a stride of 0.001 s makes more than 2,000 windows of this video.")
+
+
 def test_what_is_not_there_is_not_found(client):
     assert client.post("/predict", data={"sample": 3}).status_code == 404
     assert client.post("/predict", data={"sample": -1}).status_code == 404

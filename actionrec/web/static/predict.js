@@ -10,11 +10,12 @@ const LONG = 20; // seconds; of a longer video the page asks for a timeline
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 let limits = { megabytes: 200, minutes: 10 };
+let byHand = false; // whether the visitor decided about the timeline
 let chosen = null; // { file } or { sample }, each with a name
 let request = null; // that is on its way
 
 const models = new Models(() => chosen && predict());
-const answer = new Answer({ explain: () => predict({ explain: true }), timeline: () => { byId("timeline").checked = true; predict(); } });
+const answer = new Answer({ explain: () => predict({ explain: true }), timeline: () => { byId("timeline").checked = true; byHand = true; predict(); } });
 
 function say(text, { share = null, cancel = true } = {}) {
   const status = byId("status");
@@ -47,6 +48,7 @@ function fail(message) {
 function stop() {
   request?.abort();
   request = null;
+  byId("answer").classList.remove("stale");
   byId("status").replaceChildren(element("p", { textContent: "Cancelled." }));
 }
 
@@ -69,7 +71,7 @@ async function chooseFile(file) {
     fail(`${file.name} has ${Math.ceil(file.size / 1e6)} MB; this server takes ${limits.megabytes} MB. Cut a piece out of it.`);
     return;
   }
-  byId("timeline").checked = (await secondsOf(file)) > LONG;
+  if (!byHand) byId("timeline").checked = (await secondsOf(file)) > LONG;
   choose({ file, name: file.name });
 }
 
@@ -133,6 +135,7 @@ function listen() {
     drop.classList.remove("over");
     chooseFile(event.dataTransfer.files[0]);
   });
+  byId("timeline").addEventListener("change", () => { byHand = true; });
   for (const id of ["timeline", "window"]) byId(id).addEventListener("change", () => chosen && predict());
 }
 
@@ -143,7 +146,7 @@ async function showSamples() {
     const picture = element("img", { src: one.thumbnail.slice(1), alt: "", loading: "lazy" });
     const button = element("button", { type: "button", data: { sample: one.sample }, title: one.video }, picture, element("span", { textContent: one.label }));
     button.setAttribute("aria-pressed", "false");
-    button.addEventListener("click", () => { byId("timeline").checked = false; choose({ sample: one.sample, name: one.video }); });
+    button.addEventListener("click", () => { if (!byHand) byId("timeline").checked = false; choose({ sample: one.sample, name: one.video }); });
     return button;
   }));
 }
