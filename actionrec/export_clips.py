@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from actionrec import paths
 from actionrec.clips import Clip, read_clips
 from actionrec.errors import DataError, first_few
-from actionrec.files import read_json
+from actionrec.files import read_csv, read_json
 from actionrec.frame_lookup import read_frames
-from actionrec.frames import DESCRIPTION
+from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER
 from actionrec.inference import Predictor
 from actionrec.splits import read_split
 
@@ -56,7 +56,7 @@ def to_check(predictor: Predictor, videos: Sequence[Path]) -> Shown:
 
 def why_not_stored(predictor: Predictor) -> str | None:
     """Why the project's stored frames are of no use to a bundle; None where they are."""
-    for path in (paths.CLIPS, paths.SPLIT, paths.FRAMES / DESCRIPTION):
+    for path in (paths.CLIPS, paths.SPLIT, paths.FRAMES / LEDGER, paths.FRAMES / DESCRIPTION):
         if not path.is_file():
             return f"{path} is missing"
     stored, wanted = read_json(paths.FRAMES / DESCRIPTION), predictor.bundle.features["frames"]
@@ -66,9 +66,10 @@ def why_not_stored(predictor: Predictor) -> str | None:
 
 
 def stored_clips(subset: str) -> list[Clip]:
-    """The project's clips of one subset, sorted by id; some may have no frames, as they could not be decoded."""
+    """The project's clips of one subset that could be decoded, sorted by id."""
     split = read_split(paths.SPLIT)
-    return [clip for clip in read_clips(paths.CLIPS) if split.get(clip.id) == subset]
+    decoded = {row["clip"] for row in read_csv(paths.FRAMES / LEDGER, LEDGER_HEADER) if not row["error"]}
+    return [clip for clip in read_clips(paths.CLIPS) if split.get(clip.id) == subset and clip.id in decoded]
 
 
 def labelled_clips(predictor: Predictor, subset: str, limit: int | None) -> list[Clip]:
@@ -84,7 +85,7 @@ def labelled_clips(predictor: Predictor, subset: str, limit: int | None) -> list
         )
     clips = stored_clips(subset)
     if not clips:
-        raise DataError(f"--int8 needs {subset} clips, and {paths.SPLIT} has none.")
+        raise DataError(f"--int8 needs {subset} clips, and {paths.SPLIT} has none that could be decoded.")
     if strange := sorted({clip.label for clip in clips} - set(predictor.class_names)):
         raise DataError(
             f"{paths.CLIPS} has classes that {predictor.name} does not know: {first_few(strange)}. "

@@ -1,0 +1,29 @@
+"""A project with clips, a split and stored frames, for what exporting reads of one."""
+
+from bundles import FRAMES, clips
+
+from actionrec import video
+from actionrec.clips import find_clips, write_clips
+from actionrec.files import write_csv, write_json
+from actionrec.frames import LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
+from actionrec.shards import shard_name, shard_of
+
+
+def project_of(folder, frames=FRAMES, shards=4):
+    """Write data/raw/mine, data/clips.csv, data/split.csv and data/frames: of each class, group 1 tests and the others train."""
+    clips(folder / "data/raw/mine", count=3)
+    found = find_clips(folder / "data/raw/mine")
+    write_clips(folder / "data/clips.csv", found)
+    subsets = [(clip.id, "test" if clip.group == "g01" else "train") for clip in found]
+    write_csv(folder / "data/split.csv", ("clip", "subset"), subsets)
+    settings = FrameSettings(**frames, shards=shards, max_failed=0.0)
+    (folder / "data/frames").mkdir()
+    for number in range(shards):
+        with FrameWriter(folder / "data/frames" / f"{shard_name(number)}.tar", settings) as writer:
+            for clip in found:
+                if shard_of(clip.id, shards) == number:
+                    path = folder / "data/raw/mine" / clip.id
+                    writer.add(clip.id, clip.label, video.sample_clip(path, settings.count, settings.size))
+    ledger = [(clip.id, settings.count, settings.count, settings.count, 0, "opencv", "") for clip in found]
+    write_csv(folder / "data/frames" / LEDGER, LEDGER_HEADER, ledger)
+    write_json(folder / "data/frames/frames.json", settings.sampling())
