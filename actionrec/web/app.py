@@ -2,6 +2,7 @@
 
 import json
 import logging
+import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -92,7 +93,7 @@ def create_app(
             draft = None
             try:
                 if video:
-                    draft = Path(tempfile.mkstemp(suffix, dir=uploads.name)[1])
+                    draft = Path(uploads.name, f"{secrets.token_hex(8)}{suffix}")
                     await _save(video, draft)
                     path, shown = draft, name
                 else:

@@ -198,6 +198,9 @@ def test_uploads_are_deleted_whatever_comes_of_them(client, clips, long_film, tm
         for headers in (None, LINES):
             send(client, path, headers=headers, **fields)
             assert files_in(temporary) == []
+    # A file that is deleted while it is open still takes its room.
+    held = [str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    assert [name for name in held if str(temporary) in name] == []
 
 
 @pytest.mark.parametrize("headers", [{}, LINES])
