@@ -176,7 +176,7 @@ def _use(evidence: Evidence) -> str:
         "```",
         "```python\n"
         "from pathlib import Path\n"
-        "from actionrec import inference\n"
+        "from actionrec import inference\n\n"
         f'print(inference.load(Path("{folder}")).predict(Path("clip.mp4")).top(3))\n'
         "```",
         "The bundle is `model.safetensors` and `model.json`; nothing in it is run as code. "
