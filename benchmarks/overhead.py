@@ -1,5 +1,5 @@
 """What DVC and Python take before any work: `dvc status` and a `dvc repro` that has nothing to do, at UCF-50's size, and the
-start of a stage's script.
+start of a stage's script and of the command line.
 
     python -m benchmarks.overhead
 """
@@ -14,6 +14,9 @@ from benchmarks import pairs
 
 CLASSES, CLIPS = 50, 6681
 
+# What commands load when they begin: `predict` and `evaluate`, `serve`, `export`.
+COMMANDS = ("actionrec.inference", "actionrec.web.app", "actionrec.onnx_export")
+
 
 def main() -> None:
     print(f"{pairs.describe_machine()}\n")
@@ -23,16 +26,19 @@ def main() -> None:
 
 
 def starts() -> None:
-    """Seconds to import torch, and to start each stage's script as far as its --help or its first line."""
+    """Seconds to import torch, to start each stage's script as far as its --help or its first line, and to start commands."""
     environment = {**os.environ, "PYTHONPATH": str(pairs.ROOT)}
 
     def imports(module: str) -> None:
         subprocess.run([sys.executable, "-c", f"import {module}"], env=environment, check=True)
 
     stages = sorted(f"stages.{path.stem}" for path in (pairs.ROOT / "stages").glob("[a-z]*.py"))
-    seconds = pairs.interleaved({module: lambda module=module: imports(module) for module in ("torch", *stages)})
+    seconds = pairs.interleaved({module: lambda module=module: imports(module) for module in ("torch", *stages, *COMMANDS)})
     for module, taken in seconds.items():
         print(f"import {module:24} {taken:6.2f} s {taken - seconds['torch']:+6.2f} s")
+    help_text = [sys.executable, "-m", "actionrec", "--help"]
+    ways = {"actionrec --help": lambda: subprocess.run(help_text, env=environment, check=True, capture_output=True)}
+    print(f"{'actionrec --help':31} {pairs.interleaved(ways)['actionrec --help']:6.2f} s")
 
 
 def dvc(folder: Path) -> None:

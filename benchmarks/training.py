@@ -85,15 +85,21 @@ def epoch_of_ours(name: str, clips: int, device: str, precision: str) -> Callabl
 
 
 def epoch_of_the_study(name: str, clips: int, device: str) -> Callable[[], object]:
-    recipe = read_recipe(name)
-    with torchs_layers():
-        model = create_model(name, recipe.arguments, feature_dim=FEATURE_DIM, class_count=CLASSES).to(device)
     stored, numbers = stand_in(clips)
     data = TensorDataset(torch.from_numpy(stored.astype(np.float32)), torch.from_numpy(numbers))
-    held_out = TensorDataset(*data[: clips // 5])
+    return loop_of_the_study(name, data, TensorDataset(*data[: clips // 5]), device)
+
+
+def loop_of_the_study(name: str, data: TensorDataset, held_out: TensorDataset, device: str) -> Callable[[], float]:
+    """What trains one epoch more at each call, and returns top-1 on the held-out clips."""
+    recipe = read_recipe(name)
+    torch.manual_seed(0)
+    with torchs_layers():
+        model = create_model(name, recipe.arguments, feature_dim=FEATURE_DIM, class_count=CLASSES).to(device)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5)
 
-    def epoch() -> None:
+    def epoch() -> float:
+        right = 0
         with torchs_layers():
             model.train()
             for features, labels in DataLoader(data, batch_size=16, shuffle=True):
@@ -105,7 +111,8 @@ def epoch_of_the_study(name: str, clips: int, device: str) -> Callable[[], objec
             model.eval()
             with torch.no_grad():
                 for features, labels in DataLoader(held_out, batch_size=16):
-                    (model(features.to(device)).argmax(dim=1) == labels.to(device)).sum().item()
+                    right += (model(features.to(device)).argmax(dim=1) == labels.to(device)).sum().item()
+        return right / len(held_out)
 
     return epoch
 
