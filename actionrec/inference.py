@@ -191,7 +191,7 @@ def load(folder: Path, *, backbone_file: Path | None = None, device: str | None 
     if not folder.is_dir():
         raise DataError(f"{folder}: no such model. {_there_are(folder)}")
     bundle = load_bundle(folder)
-    return Predictor(folder.name, bundle, read_backbone(folder, bundle, backbone_file), device or machine.device())
+    return Predictor(folder.resolve().name, bundle, read_backbone(folder, bundle, backbone_file), device or machine.device())
 
 
 def _there_are(folder: Path) -> str:
@@ -251,7 +251,10 @@ def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Bac
     except KeyError as error:
         raise DataError(f"{folder} does not say what its features are made with: {error} is missing.") from None
     settings = FeatureSettings(backbone, named, precision)
-    if file is not None:
+    if named == backbones.RANDOM:  # drawn from a seed, and scaled where a file's are not
+        if file is not None:
+            raise WeightsError(f"{folder} was trained on random weights, which come from a seed. Do without --backbone.")
+    elif file is not None:
         settings = FeatureSettings(backbone, os.path.abspath(file), precision)  # noqa: PTH100
     elif (folder / BACKBONE).is_file():
         settings = FeatureSettings(backbone, str(folder / BACKBONE), precision)

@@ -4,6 +4,7 @@ Windows overlap where the stride is shorter than they are. Each answers for the 
 the film from end to end, once.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -76,8 +77,7 @@ def windows(film: Iterable[TimedFrame], count: int, seconds: float, stride: floa
         if frame.seconds >= start + seconds and held:
             yield _cut(held, count, start, start + seconds)
             ended = start + seconds
-            while frame.seconds >= start + seconds:
-                start += stride
+            start += stride * (math.floor((frame.seconds - seconds - start) / stride) + 1)  # the first that is not over yet
         held.append(frame)
         oldest = frame.seconds + step - seconds  # what the last window may reach back to
         held = [one for one in held if one.seconds >= min(start, oldest)] if held[0].seconds < min(start, oldest) else held

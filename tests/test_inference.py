@@ -181,6 +181,20 @@ def test_a_named_file_with_other_weights_is_refused(file_bundle, tmp_path):
         inference.load(folder, backbone_file=tmp_path / "x.safetensors")
 
 
+def test_random_weights_come_from_their_seed_alone(tmp_path, file_bundle):
+    _, file = file_bundle
+    folder = bundles.tiny_bundle(tmp_path / "seeded")
+    with pytest.raises(WeightsError, match="random weights, which come from a seed"):
+        inference.load(folder, backbone_file=file)
+    file.rename(folder / inference.BACKBONE)  # what lies there is of no use
+    assert inference.load(folder).backbone.gain == 1
+
+
+def test_a_bundle_has_its_folders_name_however_it_is_reached(tmp_path, monkeypatch):
+    monkeypatch.chdir(bundles.tiny_bundle(tmp_path / "gru"))
+    assert inference.load(inference.find_bundle(".")).name == "gru"
+
+
 def test_the_best_model_is_the_comparisons(project):
     with pytest.raises(DataError, match=r"metrics/compare\.json is missing"):
         inference.find_bundle(None)

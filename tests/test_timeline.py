@@ -68,6 +68,13 @@ def test_frames_that_come_at_uneven_times_are_taken_by_their_times():
     assert (numbers(found[2]), found[2].end) == ([5, 5], pytest.approx(4.8))  # it is shown as long as frames are on average
 
 
+@pytest.mark.parametrize("stride", [1e-18, 1e-3, 1e18])
+def test_a_stride_of_any_length_comes_to_an_end(stride):
+    found = list(windows(numbered(30), 2, 1.0, stride))
+    assert len(found) <= 31
+    assert found[-1].end == pytest.approx(3.0)
+
+
 def test_a_window_that_memory_would_not_hold_is_refused():
     with pytest.raises(DataError, match="more than 3000 frames"):
         list(windows(numbered(4000), 2, 1000.0, 1.0))
