@@ -1,8 +1,9 @@
 """A trained model as a folder that says all that is needed to use it: model.safetensors and model.json."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -10,6 +11,7 @@ from actionrec.classifier import Classifier
 from actionrec.errors import DataError, WeightsError
 from actionrec.files import read_json, sha256_of, whole_folder, write_json
 from actionrec.models import create_model, parameter_count
+from actionrec.params import section, typed_fields
 from actionrec.tensors import load_tensors, save_tensors
 from actionrec.weights import load_state
 
@@ -47,6 +49,76 @@ class Bundle:
     calibration: dict[str, float] | None = None
     """`temperature`, which logits are divided by before softmax, and `threshold`, the top probability below which an answer is
     "none of these"; both fitted on validation clips. None where there were none, or nobody fitted them."""
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """What model.json must say of frames; see actionrec.frames.FrameSettings."""
+
+    count: int
+    size: int
+    format: Literal["jpeg", "raw"]
+    quality: int
+
+    def __post_init__(self) -> None:
+        if min(self.count, self.size, self.quality) < 1:
+            raise ValueError(f"count, size and quality must be at least 1; got {self.count}, {self.size} and {self.quality}")
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    temperature: float
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if not (self.temperature > 0 and 0 <= self.threshold <= 1):
+            got = f"{self.temperature} and {self.threshold}"
+            raise ValueError(f"wanted a temperature above 0 and a threshold from 0 to 1; got {got}")
+
+
+@dataclass(frozen=True)
+class _Features:
+    """Of what a bundle says of features, that which is used."""
+
+    backbone: str
+    weights: str
+    weights_sha256: str | None
+    precision: Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class _Description:
+    model: str
+    feature_dim: int
+    class_names: Sequence[str]
+    sha256: str
+    frames: _Frames
+
+
+def _check(description: Any, where: Path) -> None:
+    """Make sure that a model.json says what it must, in the right types.
+
+    Raises:
+        DataError: with all that is wrong.
+    """
+    problems: list[str] = []
+    if not isinstance(description, dict):
+        raise DataError(f"{where} describes no model: wanted keys and values. Run `dvc repro` to make it again.")
+    said = typed_fields(_Description, description, "", problems)
+    if isinstance(features := section(description, "features", "", problems), dict):
+        typed_fields(_Features, features, "features.", problems)
+    if description.get("calibration") is not None and (fitted := section(description, "calibration", "", problems)) is not None:
+        values = typed_fields(_Calibration, fitted, "calibration.", problems)
+        if len(values) == 2:
+            try:
+                _Calibration(**values)
+            except ValueError as error:
+                problems.append(f"calibration: {error}")
+    names = said.get("class_names", ())
+    if len(set(names)) < len(names):
+        problems.append("class_names has a name more than once")
+    if problems:
+        raise DataError(f"{where} describes no model: {'; '.join(problems)}. Run `dvc repro` to make it again.")
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -89,11 +161,12 @@ def load_bundle(folder: Path) -> Bundle:
         WeightsError: the weights are not those that the description was written for.
     """
     description = read_json(folder / DESCRIPTION)
+    _check(description, folder / DESCRIPTION)
     try:
         digest, features = description["sha256"], {**description["features"], "frames": description["frames"]}
         architecture = Architecture(*(description[key] for key in ("model", "arguments", "feature_dim", "class_names")))
         network = architecture.create()
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:  # RuntimeError: torch has no room for it
         raise DataError(f"{folder / DESCRIPTION} describes no model ({error!r}). Run `dvc repro` to make it again.") from None
     if not (folder / WEIGHTS).is_file():
         raise DataError(f"{folder / WEIGHTS} is missing. Run `dvc repro` to make it.")

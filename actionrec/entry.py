@@ -11,8 +11,11 @@ from actionrec.errors import ActionrecError
 BAD_INPUT = 2
 INTERRUPTED = 130
 
-# What the machine refuses, and a person can mend: disk full, quota, file too large, read-only, no permission, file gone.
-MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}
+# What the machine refuses, and a person can mend.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PERMISSION = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_SUCH_FILE = {errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG}
+MENDABLE = _NO_ROOM | _NO_PERMISSION | _NO_SUCH_FILE
 
 
 def run(main: Callable[[], None], *, ends_with_parent: bool = True) -> None:

@@ -119,6 +119,7 @@ def of_folder(
             "Rename those folders as the model's classes, or take them out."
         )
     features: list[NDArray[np.float16]] = []
+    logits: list[NDArray[np.float32]] = []
     failed: dict[str, str] = {}
     done: list[Clip] = []
     shown = predictor.features_of_all([folder / clip.id for clip in found])
@@ -128,7 +129,12 @@ def of_folder(
         else:
             features.append(made)
             done.append(clip)
+            if len(features) == training.EVALUATION_BATCH:  # as training cuts clips up, and no more in memory
+                logits.append(predict(predictor.bundle, np.stack(features), np.arange(len(features))))
+                features.clear()
         advance(1)
+    if features:
+        logits.append(predict(predictor.bundle, np.stack(features), np.arange(len(features))))
     if len(failed) > max_failed * len(found) or not done:
         listed = "\n".join(f"  {why}" for why in list(failed.values())[:LISTED])
         more = f"\n  and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
@@ -139,11 +145,11 @@ def of_folder(
     place = {name: number for number, name in enumerate(known)}
     sources = [(clip.label, clip.group) for clip in done]
     number = {source: at for at, source in enumerate(sorted(set(sources)))}
-    logits = predict(predictor.bundle, np.stack(features), np.arange(len(done)))
     labels = np.array([place[clip.label] for clip in done], dtype=np.int64)
     units = np.array([number[source] for source in sources], dtype=np.int64)
     ids = [clip.id for clip in done]
-    return Evaluation(predictor.name, ids, known, labels, units, logits, predictor.temperature, predictor.threshold, failed)
+    answers, temperature, threshold = np.concatenate(logits), predictor.temperature, predictor.threshold
+    return Evaluation(predictor.name, ids, known, labels, units, answers, temperature, threshold, failed)
 
 
 def predict(bundle: Bundle, features: Any, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -64,9 +64,14 @@ def explain(predictor: Predictor, clip: SampledClip, label: str | None = None) -
 
 
 def hide(network: Classifier, features: NDArray[np.float16], frames: Sequence[int]) -> NDArray[np.float16]:
-    """Hide some frames of a clip (T, D) from its model: their features become the mean over the training clips."""
+    """Hide some frames of a clip (T, D) from its model: their features become the mean over the training clips.
+
+    A model that takes features as they are, as the study's do, does not know that mean; there it is the clip's own.
+    """
+    mean = network.standardise.mean
+    neutral = mean.cpu().numpy() if mean.any() else features.astype(np.float32).mean(axis=0)
     hidden = features.copy()
-    hidden[list(frames)] = network.standardise.mean.cpu().numpy().astype(np.float16)
+    hidden[list(frames)] = neutral.astype(np.float16)
     return hidden
 
 

@@ -86,12 +86,12 @@ def read_json(path: Path) -> Any:
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write RFC 4180 CSV in UTF-8, with "\\n" line ends."""
     with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(_Rows(stream), lineterminator="\r\n")
+        writer = csv.writer(Rows(stream), lineterminator="\r\n")
         writer.writerow(header)
         writer.writerows(rows)
 
 
-class _Rows:
+class Rows:
     """Until Python 3.13, csv quotes a "\\r" in a field only if its own line end has one: it gets "\\r\\n", written as "\\n"."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from actionrec import interlaced, video
 from actionrec.errors import DataError, VideoError
 
+MOST_FRAMES = 3000
+"""That are held in memory at once, 0.15 MB each at 224 x 224."""
+
 _USUAL_RATE = 25.0  # frames a second, where nothing is known
 
 
@@ -27,7 +30,10 @@ class TimedFrame:
 
 
 def frames(path: Path, size: int) -> Iterator[TimedFrame]:
-    """Decode a file from its start to its end; only one frame is held. The frames are those that `video.sample_clip` samples from.
+    """Decode a file from its start to its end; only one frame is held.
+
+    The frames are those that `video.sample_clip` samples from, but where a file is damaged or odd: what OpenCV gives up there (the
+    rest of a file after an error, AV1) is read on.
 
     Raises:
         VideoError: the file does not open as video, or holds no frame that can be decoded.
@@ -63,10 +69,15 @@ class Camera:
         Raises:
             DataError: it does not open.
         """
-        self._live = source.isdecimal()
-        self._capture = cv2.VideoCapture(int(source)) if self._live else cv2.VideoCapture(source)
+        numbered = source.isdecimal()
+        self._live = numbered or not Path(source).is_file()
+        what = f"camera {source}" if numbered else source
+        try:
+            source.encode()  # OpenCV crashes on what is no UTF-8
+            self._capture = cv2.VideoCapture(int(source)) if numbered else cv2.VideoCapture(source)
+        except (UnicodeEncodeError, cv2.error):
+            raise DataError(f"{what!a} is no camera's number, file or address that OpenCV takes.") from None
         if not self._capture.isOpened():
-            what = f"camera {source}" if self._live else source
             raise DataError(
                 f"{what} does not open. Check that it is there and no other program uses it, or name another with --camera."
             )
@@ -88,16 +99,22 @@ class Camera:
         self._capture.release()
 
     def wait(self, until: float) -> tuple[list[TimedFrame], bool]:
-        """Wait for a frame at `until` seconds or later, or for the end; return the frames kept, and whether more will come."""
+        """Wait for a frame at `until` seconds or later, or for the end; return the frames kept, and whether more will come.
+
+        Raises:
+            DataError: more than MOST_FRAMES came in the time for which they are kept.
+        """
         with self._news:
             self._news.wait_for(lambda: self._ended or bool(self._frames and self._frames[-1].seconds >= until))
+            if len(self._frames) > MOST_FRAMES:
+                raise DataError(f"the last {self._keep:g} s have more than {MOST_FRAMES} frames. Choose a shorter --window.")
             return list(self._frames), not self._ended
 
     def _read(self) -> None:
         start = time.monotonic()
         number = 0
         try:
-            while not self._ended:
+            while not self._ended and len(self._frames) <= MOST_FRAMES:
                 got, picture = self._capture.read()
                 if not got:
                     return

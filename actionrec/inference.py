@@ -21,7 +21,7 @@ from actionrec import backbones, calibration, extractors, frames, machine, paths
 from actionrec.backbones import Backbone, FeatureSettings
 from actionrec.bundle import Bundle, load_bundle
 from actionrec.clips import SUFFIXES
-from actionrec.errors import ActionrecError, DataError, VideoError, WeightsError, first_few
+from actionrec.errors import ActionrecError, DataError, ParamsError, VideoError, WeightsError, first_few
 from actionrec.extractors import Extractor
 from actionrec.files import read_json
 from actionrec.video import SampledClip
@@ -102,9 +102,13 @@ class Predictor:
         self.network = bundle.network.to(device).eval()
         self.class_names = bundle.architecture.class_names
         self.temperature, self.threshold = temperature_and_threshold(bundle)
-        with torch.inference_mode():
-            size = self.sampling.size
-            width = backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
+        size = self.sampling.size
+        try:
+            with torch.inference_mode():
+                width = backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).split("\n", 1)[0]
+            raise WeightsError(f"{name}: {bundle.features['backbone']} takes no frames of {size} x {size} ({reason}).") from None
         if width != bundle.architecture.feature_dim:
             raise WeightsError(
                 f"{name}: {bundle.features['backbone']} gives {width} features a frame, but the model takes "
@@ -126,16 +130,11 @@ class Predictor:
             DataError: no such file.
             VideoError: it cannot be decoded.
         """
-        if not path.exists():
-            raise DataError(f"{path}: no such file.")
-        if path.is_dir():
-            raise DataError(f"{path} is a folder; wanted a video file.")
+        check_file(path)
         try:
             clip = video.sample_clip(path, self.sampling.count, self.sampling.size)
         except VideoError as error:
             raise VideoError(f"{path}: {error}.") from None
-        except UnicodeEncodeError:
-            raise DataError(f"{str(path)!a}: the path is not valid UTF-8. Rename the file.") from None
         clip.frames[:] = self.stored(clip.frames)
         return clip
 
@@ -147,8 +146,12 @@ class Predictor:
 
     def logits(self, features: NDArray[np.float16]) -> NDArray[np.float32]:
         """Map one clip's features (T, D) to logits (K,)."""
+        before = torch.get_num_threads()
         torch.set_num_threads(machine.TRAINING_THREADS)
-        return training.predict(self.network, features[None], np.array([0]))[0]
+        try:
+            return training.predict(self.network, features[None], np.array([0]))[0]
+        finally:
+            torch.set_num_threads(before)
 
     def answer(self, features: NDArray[np.float16]) -> Prediction:
         """Predict from one clip's features (T, D)."""
@@ -210,23 +213,29 @@ def find_bundle(name: str | None) -> Path:
             raise DataError(
                 f"{paths.COMPARISON} is missing, so no model is known to be the best. Run `dvc repro`, or name one: --model."
             )
-        name = read_json(paths.COMPARISON)["best"]
+        compared = read_json(paths.COMPARISON)
+        name = compared.get("best") if isinstance(compared, dict) else None
+        if not isinstance(name, str):
+            raise DataError(f"{paths.COMPARISON} does not say which model is the best. Run `dvc repro -f compare`.")
     return Path(name) if "/" in name or Path(name).is_dir() else paths.model_folder(name)
 
 
-def sampling(bundle: Bundle) -> Sampling:
-    """How a bundle's frames are sampled.
+def check_file(path: Path) -> None:
+    """Make sure that something is a file: reading from a pipe would wait, for ever perhaps.
 
     Raises:
-        DataError: the bundle does not say.
+        DataError: it is not, or is not there.
     """
-    described = bundle.features.get("frames") or {}
-    try:
-        return Sampling(*(described[key] for key in ("count", "size", "format", "quality")))
-    except KeyError as error:
-        raise DataError(
-            f"the bundle does not say how frames are sampled: {error} is missing. Run `dvc repro` to make it again."
-        ) from None
+    if not path.exists():
+        raise DataError(f"{path}: no such file.")
+    if not path.is_file():
+        raise DataError(f"{path} is {'a folder' if path.is_dir() else 'no plain file'}; wanted a video file.")
+
+
+def sampling(bundle: Bundle) -> Sampling:
+    """How a bundle's frames are sampled."""
+    described = bundle.features["frames"]
+    return Sampling(*(described[key] for key in ("count", "size", "format", "quality")))
 
 
 def temperature_and_threshold(bundle: Bundle) -> tuple[float, float]:
@@ -242,14 +251,11 @@ def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Bac
     params.yaml's features.weights says, if the file there has the same name.
 
     Raises:
-        DataError: the bundle does not say what its features are made with.
+        DataError: torchvision has no such backbone.
         WeightsError: they are not found, or are others.
     """
     about = bundle.features
-    try:
-        backbone, named, precision, wanted = (about[key] for key in ("backbone", "weights", "precision", "weights_sha256"))
-    except KeyError as error:
-        raise DataError(f"{folder} does not say what its features are made with: {error} is missing.") from None
+    backbone, named, precision, wanted = (about[key] for key in ("backbone", "weights", "precision", "weights_sha256"))
     settings = FeatureSettings(backbone, named, precision)
     if named == backbones.RANDOM:  # drawn from a seed, and scaled where a file's are not
         if file is not None:
@@ -260,7 +266,10 @@ def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Bac
         settings = FeatureSettings(backbone, str(folder / BACKBONE), precision)
     elif settings.is_file:
         settings = FeatureSettings(backbone, str(_named_in_params(folder, named)), precision)
-    built = backbones.create_backbone(settings)
+    try:
+        built = backbones.create_backbone(settings)
+    except ParamsError:  # which tells of params.yaml, that has no part in this
+        raise DataError(f"{folder} wants the backbone {backbone!r}, which this torchvision does not have as one.") from None
     if wanted is None and settings.is_file:
         raise WeightsError(
             f"{folder} does not tell the hash of its backbone's weights, so that {settings.weights} cannot be checked."
@@ -282,7 +291,8 @@ def _named_in_params(folder: Path, name: str) -> Path:
         return Path(configured)
     raise WeightsError(
         f"{folder} was trained on features of a backbone whose weights are in a file called {name}, which is not here. "
-        f"Name it with --backbone, or put it at {folder / BACKBONE}."
+        "Name it with --backbone, or in params.yaml as features.weights. In a copy of the bundle it may also lie as "
+        f"{BACKBONE}."
     )
 
 
@@ -306,11 +316,27 @@ def videos_in(wanted: Iterable[Path]) -> list[Path]:
                 raise DataError(f"{path}: no such file or folder.")
             found.append(path)
             continue
-        inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+        inside = sorted(_inside(path, set()))
         if not inside:
             raise DataError(f"{path} has no videos (wanted {', '.join(SUFFIXES)}).")
         found += inside
     return found
+
+
+def _inside(folder: Path, above: set[Path]) -> Iterator[Path]:
+    """Videos at any depth, links followed and hidden ones left out, as `clips.find_clips` does.
+
+    Args:
+        above: real folders on the way here, which a link may lead back to.
+    """
+    real = folder.resolve()
+    for entry in folder.iterdir() if real not in above else ():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _inside(entry, {*above, real})
+        elif entry.suffix.lower() in SUFFIXES and entry.is_file():
+            yield entry
 
 
 def _ahead(

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.errors import DataError
-from actionrec.film import TimedFrame
+from actionrec.film import MOST_FRAMES, TimedFrame
 from actionrec.inference import Prediction, Predictor
 from actionrec.video import evenly_spaced
 
-MOST_FRAMES = 3000
-"""That a window may have: they are held in memory, 0.15 MB each at 224 x 224."""
+_ONLY_FRAME = 0.04  # seconds for which the frame of a film that has no other is taken to be shown
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,14 @@ def windows(film: Iterable[TimedFrame], count: int, seconds: float, stride: floa
     if not (seconds > 0 and stride > 0):
         raise DataError(f"window and stride must be above 0 seconds; got {seconds} and {stride}.")
     held: list[TimedFrame] = []
-    start, step, ended = 0.0, 0.0, -1.0
+    start, step, ended = 0.0, _ONLY_FRAME, -1.0
     for number, frame in enumerate(film):
         if held:  # how long the latest frame is shown, if it is the last; a gap before it says little
             step = min(frame.seconds - held[-1].seconds, frame.seconds / number)
         if frame.seconds >= start + seconds and held:
             yield _cut(held, count, start, start + seconds)
             ended = start + seconds
-            start += stride * (math.floor((frame.seconds - seconds - start) / stride) + 1)  # the first that is not over yet
+            start += stride * max(1, math.floor((frame.seconds - seconds - start) / stride) + 1)  # the first that is not over
         held.append(frame)
         oldest = frame.seconds + step - seconds  # what the last window may reach back to
         held = [one for one in held if one.seconds >= min(start, oldest)] if held[0].seconds < min(start, oldest) else held

@@ -24,7 +24,7 @@ from actionrec.features import Features
 
 logger = logging.getLogger(__name__)
 
-_EVALUATION_BATCH = 64
+EVALUATION_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -310,7 +310,7 @@ def predict(
     """
     model.eval()
     device = next(model.parameters()).device
-    groups = [rows[start : start + _EVALUATION_BATCH] for start in range(0, len(rows), _EVALUATION_BATCH)]
+    groups = [rows[start : start + EVALUATION_BATCH] for start in range(0, len(rows), EVALUATION_BATCH)]
     with torch.inference_mode():
         shown = zip(batches(features, groups, str(device)), groups, strict=True)
         answers = [model(change(batch, group) if change else batch).float() for batch, group in shown]

@@ -262,8 +262,12 @@ def _open(path: Path) -> Iterator[cv2.VideoCapture]:
     """Yield an open capture, and release it.
 
     Raises:
-        VideoError: the file is empty, or holds no video that FFmpeg can open.
+        VideoError: the file is empty, or holds no video that FFmpeg can open, or OpenCV cannot be told its name.
     """
+    try:
+        os.path.abspath(path).encode()  # noqa: PTH100
+    except UnicodeEncodeError:  # OpenCV crashes on it
+        raise VideoError("the path is not valid UTF-8; rename the file or folder") from None
     if path.stat().st_size == 0:
         raise VideoError("the file is empty")
     # An absolute path, since FFmpeg takes `a:b.avi` for a protocol. One thread: a process a core is faster than codec threads,

@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 
 from actionrec import calibration, explanation, inference, training
-from actionrec.dropout import Dropout
 from actionrec.models import MODELS
 from actionrec.models.swin_transformer import WindowAttention
 from actionrec.models.transformer import sinusoidal_positions
@@ -61,6 +60,15 @@ def test_a_frame_that_looks_as_the_mean_of_all_matters_not(tmp_path, clip):
     features = predictor.extractor(predictor.sample(clip).frames)
     features = explanation.hide(predictor.network, features, [3])
     assert explanation.occlusion(predictor, features, 0)[3] == pytest.approx(0, abs=1e-6)
+
+
+def test_without_a_standardiser_the_clips_own_mean_stands_in_for_what_is_hidden(tmp_path, clip):
+    predictor = load(tmp_path, "gru")
+    predictor.network.standardise.mean.zero_()
+    features = predictor.extractor(predictor.sample(clip).frames)
+    hidden = explanation.hide(predictor.network, features, [2])
+    np.testing.assert_allclose(hidden[2], features.astype(np.float32).mean(axis=0), rtol=1e-3, atol=1e-3)
+    assert np.array_equal(hidden[3], features[3])
 
 
 def test_another_class_can_be_asked_for(tmp_path, clip):
@@ -132,7 +140,6 @@ def test_a_transformers_attention_is_rolled_out_over_its_layers(tmp_path, clip):
             flow = (0.5 * weights[0] + 0.5 * torch.eye(8)) @ flow
             states = layer(states)
     np.testing.assert_allclose(explanation.attention(predictor.network, features), flow.mean(dim=0).numpy(), atol=1e-5)
-    assert not any(isinstance(module, Dropout) and module.training for module in model.modules())
 
 
 def test_the_strip_shows_the_frame_of_each_part_that_mattered_most():

@@ -65,8 +65,31 @@ def test_who_looks_late_misses_frames_and_no_memory_is_filled(tmp_path):
     assert len(seen) <= 7
 
 
+def test_a_stream_goes_by_the_clock_whatever_rate_it_claims(tmp_path, host):
+    """Served at once, as a stream that is ahead: its frames have the times at which they came, not those that it claims."""
+    path = write_video(tmp_path / "a.avi", 50, frames_per_second=1)
+    host.files["a.avi"] = path.read_bytes()
+    with film.Camera(f"{host.url}/a.avi", 32, 100.0) as camera:
+        seen, more = camera.wait(100)
+    assert not more
+    assert len(seen) == 50
+    assert seen[-1].seconds < 20
+
+
+def test_a_camera_keeps_no_more_than_memory_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(film, "MOST_FRAMES", 10)
+    with (
+        film.Camera(str(write_video(tmp_path / "a.avi", 60, frames_per_second=100)), 32, 100.0) as camera,
+        pytest.raises(DataError, match="more than 10 frames"),
+    ):
+        camera.wait(100)
+
+
 def test_a_camera_that_is_not_there_is_told():
     with pytest.raises(DataError, match="camera 99 does not open"):
         film.Camera("99", 32, 1.0)
     with pytest.raises(DataError, match=r"gone\.avi does not open"):
         film.Camera("gone.avi", 32, 1.0)
+    for odd in ("9" * 20, "bad\udcff.avi"):
+        with pytest.raises(DataError, match="is no camera's number, file or address"):
+            film.Camera(odd, 32, 1.0)

@@ -1,11 +1,14 @@
 """From a file to an answer: the same frames and features as in training, and bundles that do not fit refused."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
 
 import bundles
 import numpy as np
 import pytest
+import torch
 from film import write_video
 from safetensors.torch import save_file
 
@@ -83,6 +86,26 @@ def test_a_bundle_without_calibration_always_answers(tmp_path, clips):
     assert not found.none_of_these
 
 
+def test_a_name_that_is_no_utf8_is_told_and_ends_no_other_clip(predictor, clips, tmp_path):
+    odd = tmp_path / os.fsdecode(b"bad\xff.avi")
+    shutil.copy(clips[0], odd)
+    found = dict(predictor.predict_all([odd, clips[1]]))
+    assert "the path is not valid UTF-8; rename the file" in str(found[odd])
+    assert found[clips[1]].label == "Bright"
+
+
+def test_a_pipe_is_not_waited_for(predictor, tmp_path):
+    os.mkfifo(tmp_path / "pipe.avi")
+    with pytest.raises(DataError, match=r"pipe\.avi is no plain file"):
+        predictor.predict(tmp_path / "pipe.avi")
+
+
+def test_predicting_leaves_torchs_threads_as_they_were(predictor, clips):
+    torch.set_num_threads(1)
+    predictor.predict(clips[0])
+    assert torch.get_num_threads() == 1
+
+
 def test_files_that_are_not_there_and_folders_are_told(predictor, tmp_path):
     with pytest.raises(DataError, match=r"nothing\.avi: no such file\."):
         predictor.predict(tmp_path / "nothing.avi")
@@ -127,9 +150,34 @@ def test_weights_that_were_changed_are_refused(tmp_path):
         inference.load(folder)
 
 
-def test_a_bundle_that_does_not_say_how_frames_are_sampled_is_refused(tmp_path):
-    folder = describe(bundles.tiny_bundle(tmp_path / "gru"), lambda known: known["frames"].pop("size"))
-    with pytest.raises(DataError, match="'size' is missing"):
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("frames.size", 0, "count, size and quality must be at least 1; got 8, 0 and 95"),
+        ("frames.size", "64", "frames.size must be a whole number; got '64'"),
+        ("frames.format", "png", "frames.format must be one of jpeg, raw; got 'png'"),
+        ("frames", [], r"frames must hold keys and values; got \[\]"),
+        ("frames", {"count": 8, "format": "raw", "quality": 95}, "frames.size is missing"),
+        ("features.precision", "fp16", "features.precision must be one of fp32, bf16; got 'fp16'"),
+        ("features.weights_sha256", 5, "features.weights_sha256 must be text or null; got 5"),
+        ("features.backbone", "nope", "wants the backbone 'nope', which this torchvision does not have"),
+        ("calibration.temperature", 0, "wanted a temperature above 0 and a threshold from 0 to 1; got 0.0 and 0.2"),
+        ("calibration", [1], r"calibration must hold keys and values; got \[1\]"),
+        ("class_names", [1, 2, 3], "class_names must be a list, each item text"),
+        ("class_names", ["a", "a", "b"], "class_names has a name more than once"),
+        ("arguments.hidden_dim", 10**12, "describes no model"),
+        ("model", "vgg", "describes no model"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(tmp_path, key, value, message):
+    def change(known):
+        *sections, last = key.split(".")
+        for section in sections:
+            known = known[section]
+        known[last] = value
+
+    folder = describe(bundles.tiny_bundle(tmp_path / "gru"), change)
+    with pytest.raises((DataError, WeightsError), match=message):
         inference.load(folder)
 
 
@@ -205,6 +253,23 @@ def test_the_best_model_is_the_comparisons(project):
     assert str(inference.find_bundle("elsewhere/gru")) == "elsewhere/gru"
 
 
+def test_a_comparison_that_names_no_best_model_is_told(project):
+    paths.COMPARISON.parent.mkdir()
+    for damaged in ("{}", "[]"):
+        paths.COMPARISON.write_text(damaged)
+        with pytest.raises(DataError, match="does not say which model is the best"):
+            inference.find_bundle(None)
+
+
+def test_linked_folders_are_followed_and_hidden_files_are_not_seen(tmp_path):
+    write_video(tmp_path / "real" / "one.avi", 2)
+    write_video(tmp_path / "real" / "._one.avi", 2)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "mine" / "back").symlink_to(tmp_path / "mine")
+    assert inference.videos_in([tmp_path / "mine"]) == [tmp_path / "mine" / "linked" / "one.avi"]
+
+
 def test_a_folder_stands_for_its_videos_and_a_file_for_itself(tmp_path):
     for name in ("b/two.mp4", "a/one.AVI", "a/notes.txt"):
         write_video(tmp_path / name, 2) if "txt" not in name else (tmp_path / name).write_text("no video")
@@ -220,7 +285,8 @@ def test_a_folder_stands_for_its_videos_and_a_file_for_itself(tmp_path):
 
 def test_a_study_checkpoint_has_no_hash_and_takes_no_other_file(tmp_path, file_bundle):
     _, file = file_bundle
-    folder = bundles.tiny_bundle(tmp_path / "study", weights_sha256=None)
+    folder = bundles.tiny_bundle(tmp_path / "study")
     bundle = load_bundle(folder)
+    about = {**bundle.features, "weights": "IMAGENET1K_V1", "weights_sha256": None}
     with pytest.raises(WeightsError, match="does not tell the hash"):
-        inference.read_backbone(folder, replace(bundle, features={**bundle.features, "weights_sha256": None}), file)
+        inference.read_backbone(folder, replace(bundle, features=about), file)

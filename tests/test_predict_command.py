@@ -1,10 +1,15 @@
 """`predict` and `evaluate`, as a person runs them."""
 
+import contextlib
 import csv
 import io
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import bundles
@@ -114,6 +119,11 @@ def test_nothing_but_the_model_is_asked_for_with_a_dash(actionrec):
         ([BRIGHT, "--window", "0"], "wanted seconds above 0; got '0'"),
         ([BRIGHT, "--top", "none"], "wanted a whole number from 1; got 'none'"),
         (["--camera", "no/such/file.avi"], "no/such/file.avi does not open"),
+        (["--camera", BRIGHT, "--plot", "a.png"], "--plot draws a timeline, and needs a video"),
+        (["-", "--explain", "a.png"], "--explain needs a video"),
+        ([""], "a video's name is empty"),
+        ([BRIGHT, "--explain", "clips"], "clips is a folder; wanted a picture's name"),
+        (["n" * 300], "File name too long"),
     ],
 )
 def test_bad_input_is_one_clear_message_and_status_2(actionrec, arguments, message):
@@ -177,12 +187,56 @@ def test_evaluate_on_a_folder(actionrec):
         (["--data", "gone"], "gone: no such folder"),
         ([], "data/clips.csv is missing. Run `dvc repro` to make it."),
         (["--subset", "best"], "invalid choice: 'best'"),
+        (["--data", "clips", "--group", "("], "'(' is no regular expression"),
+        (["--data", "clips", "--max-failed", "nan"], "wanted a share from 0 to 1; got 'nan'"),
     ],
 )
 def test_evaluate_refuses_bad_input(actionrec, arguments, message):
     status, _, err = actionrec("evaluate", *arguments)
     assert status == 2
     assert message in err
+
+
+def test_a_camera_without_a_frame_is_told(actionrec, shared):
+    status, out, err = actionrec("predict", "--camera", shared / "data" / "broken" / "header_without_frames.mp4")
+    assert (status, out) == (2, "")
+    assert "header_without_frames.mp4" in err
+
+
+def test_a_film_of_one_frame_has_a_timeline(actionrec, made):
+    write_video(made / "one.avi", bundles.pictures(0, 7, 1))
+    status, out, err = actionrec("predict", "one.avi", "--window", 1, "--json", "--plot", "one.png")
+    assert status == 0
+    (run,) = json.loads(out)["runs"]
+    assert run["end_seconds"] == 0.04
+    assert "Warning" not in err
+
+
+def test_who_reads_no_further_ends_the_command(made, film):
+    command = f"{sys.executable} -m actionrec predict --camera {film} --window 0.2 --stride 0.2 | head -1"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    start = time.monotonic()
+    done = subprocess.run(command, shell=True, cwd=made, env=environment, text=True, capture_output=True, check=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - start < 60
+
+
+def test_an_answer_is_not_written_onto_the_progress_bar(made):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(made)
+        os.environ["PYTHONPATH"] = str(ROOT)
+        os.execv(sys.executable, [sys.executable, "-m", "actionrec", "predict", "clips", "--csv", "--top", "1"])
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of the terminal
+        while part := os.read(terminal, 1 << 16):
+            shown += part
+    os.waitpid(pid, 0)
+    lines = re.split(r"[\r\n]+", shown.decode())
+    answers = [re.sub(r"\x1b\[\w+", "", line).strip() for line in lines if ".avi" in line]
+    assert len(answers) == 6
+    assert all(line.startswith("clips/") for line in answers), answers
 
 
 def test_the_command_line_is_up_before_torch_is():

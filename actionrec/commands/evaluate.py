@@ -5,7 +5,7 @@ import json
 import logging
 from pathlib import Path
 
-from actionrec.commands.terminal import Commands, add, say
+from actionrec.commands.terminal import Commands, add, pattern, say, share
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +19,8 @@ def register(commands: Commands) -> None:
     where = command.add_mutually_exclusive_group()
     where.add_argument("--subset", choices=SUBSETS, default="test", help="of the project's clips (default: test)")
     where.add_argument("--data", type=Path, metavar="FOLDER", help="other clips, one folder a class, decoded here and now")
-    command.add_argument("--group", metavar="PATTERN", help="a regular expression for the group in a clip's id, as data.group")
-    command.add_argument("--max-failed", type=float, default=0.02, help="share of --data's clips that may fail to decode (0.02)")
+    command.add_argument("--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group, as data.group")
+    command.add_argument("--max-failed", type=share, default=0.02, metavar="SHARE", help="of --data's clips, that may fail (0.02)")
     command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, where they are not found")
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
     command.set_defaults(run=run)

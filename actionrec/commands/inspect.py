@@ -4,11 +4,10 @@ import argparse
 import json
 import logging
 import os
-import re
 from dataclasses import asdict
 from pathlib import Path
 
-from actionrec.commands.terminal import Commands, add, make_writable, say
+from actionrec.commands.terminal import Commands, add, make_writable, pattern, say
 from actionrec.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -18,7 +17,7 @@ def register(commands: Commands) -> None:
     command = add(commands, "inspect", "tell what a data set holds, and what is wrong with it, before training")
     command.add_argument("folder", type=Path, help="the data set, such as data/raw/sample: one folder a class")
     command.add_argument("--decode", action="store_true", help="read each clip to its end, not its header alone")
-    command.add_argument("--group", metavar="PATTERN", help="a regular expression for the group in a clip's id, as data.group")
+    command.add_argument("--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group, as data.group")
     command.add_argument("--json", action="store_true", help="print the summary as JSON, not as tables")
     command.add_argument("--output", type=Path, help="folder for report, page of plots and table (default: .work/inspect/<name>)")
     command.set_defaults(run=run)
@@ -32,10 +31,6 @@ def run(arguments: argparse.Namespace) -> None:
         str(folder).encode()
     except UnicodeEncodeError:  # OpenCV crashes on it
         raise DataError(f"{str(folder)!a}: the path is not valid UTF-8. Rename the folder, or link to it.") from None
-    try:
-        re.compile(arguments.group or "")
-    except re.error as error:
-        raise DataError(f"--group {arguments.group!r} is no regular expression: {error}.") from None
     found = clips.find_clips(arguments.folder, arguments.group)
     name = folder.name or "root"
     output = arguments.output or paths.WORK / "inspect" / name

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actionrec.commands.terminal import Commands, add, positive, say
+from actionrec.commands.terminal import Commands, add, complain, positive, say
 
 if TYPE_CHECKING:
     from actionrec.inference import Predictor
@@ -21,7 +21,7 @@ NOTHING = "-"
 def register(commands: Commands) -> None:
     more = "Several files, or folders, at once; - for none: it checks the model and says what it is."
     command = add(commands, "predict", "say what happens in videos, with a trained model", more)
-    command.add_argument("video", type=Path, nargs="*", metavar="VIDEO", help="a file that OpenCV reads, a folder of them, or -")
+    command.add_argument("video", nargs="*", metavar="VIDEO", help="a file that OpenCV reads, a folder of them, or -")
     command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
     command.add_argument("--top", type=positive, default=5, metavar="K", help="classes to tell (default: 5)")
     form = command.add_mutually_exclusive_group()
@@ -50,7 +50,7 @@ def seconds(text: str) -> float:
 def run(arguments: argparse.Namespace) -> None:
     from actionrec.errors import DataError
 
-    named = [path for path in arguments.video if str(path) != NOTHING]
+    named = [Path(name) for name in arguments.video if name != NOTHING]
     check(arguments, named)
     from actionrec import inference
 
@@ -76,17 +76,23 @@ def check(arguments: argparse.Namespace, named: list[Path]) -> None:
 
     if not arguments.video and arguments.camera is None:
         raise DataError("no video. Name files or folders, or - for none, or a camera with --camera.")
+    if "" in arguments.video:
+        raise DataError("a video's name is empty. Name a file or folder, such as . for this one.")
     if named and arguments.camera is not None:
         raise DataError("either videos or --camera, not both.")
     if arguments.stride and not arguments.window and arguments.camera is None:
         raise DataError("--stride needs --window: an answer for each window of so many seconds.")
-    if arguments.plot and not arguments.window:
-        raise DataError("--plot draws a timeline, and needs --window.")
+    if arguments.plot and not (arguments.window and named):
+        raise DataError("--plot draws a timeline, and needs a video and --window.")
+    if arguments.explain and not named and arguments.camera is None:
+        raise DataError("--explain needs a video.")
     if arguments.explain and (arguments.window or arguments.camera is not None):
         raise DataError("--explain is about a whole clip, not about a timeline. Cut the piece out of the film, and explain that.")
     for picture in (arguments.plot, arguments.explain):
         if picture and not picture.parent.is_dir():
             raise DataError(f"{picture}: there is no folder {picture.parent}.")
+        if picture and picture.is_dir():
+            raise DataError(f"{picture} is a folder; wanted a picture's name, such as {picture / 'picture.png'}.")
     if arguments.model is None:
         return
     if not arguments.model.strip():
@@ -107,7 +113,7 @@ def tell_clips(arguments: argparse.Namespace, predictor: "Predictor", videos: li
             advance(1)
             if isinstance(found, ActionrecError):
                 failed.append(found)
-                logger.error("error: %s", found)
+                complain(found)
             elif arguments.json:
                 say(texts.clip_json(str(path), predictor.name, found, arguments.top))
             elif arguments.csv:
@@ -132,7 +138,7 @@ def explain(arguments: argparse.Namespace, predictor: "Predictor", path: Path) -
 
 def tell_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:
     """A timeline for each video."""
-    from actionrec import files, film, timeline
+    from actionrec import files, film, inference, timeline
     from actionrec.errors import ActionrecError, DataError, VideoError
     from actionrec.plots import timeline as plots
     from actionrec.progress import progress
@@ -144,18 +150,16 @@ def tell_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos
     failed: list[ActionrecError] = []
     for path in videos:
         try:
+            inference.check_file(path)
             with progress(f"Watching {path.name}", None, "window") as advance:
                 found = []
                 for moment in timeline.moments(predictor, film.frames(path, predictor.sampling.size), arguments.window, stride):
                     found.append(moment)
                     advance(1)
-        except VideoError as error:
-            failed.append(VideoError(f"{path}: {error}."))
-            logger.error("error: %s", failed[-1])
-            continue
-        except DataError as error:
-            failed.append(error)
-            logger.error("error: %s", error)
+        except (VideoError, DataError) as error:
+            said = str(error).removeprefix(f"{path}: ").removesuffix(".")
+            failed.append(type(error)(f"{path}: {said}."))
+            complain(failed[-1])
             continue
         runs = timeline.runs(found)
         if arguments.json:
@@ -188,6 +192,7 @@ def watch(arguments: argparse.Namespace, predictor: "Predictor") -> None:
 def live(predictor: "Predictor", source: str, window: float, stride: float | None) -> Iterator["Moment"]:
     """A prediction for the last `window` seconds, each `stride` seconds (without: a quarter of the window), if it keeps up."""
     from actionrec import film, timeline
+    from actionrec.errors import VideoError
 
     stride = stride or window / 4
     due = window
@@ -208,6 +213,8 @@ def live(predictor: "Predictor", source: str, window: float, stride: float | Non
             prediction = predictor.answer(predictor.extractor(predictor.stored(cut.frames)))
             yield timeline.Moment(seen[0].seconds, newest, prediction)
             due = max(due + stride, newest)
+    if told < 0:
+        raise VideoError(f"{source} gave no frame that can be decoded.")
 
 
 def describe(arguments: argparse.Namespace, predictor: "Predictor") -> None:

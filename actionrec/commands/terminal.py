@@ -2,7 +2,10 @@
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,6 +32,32 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """A share from 0 to 1, as an argument."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"wanted a share from 0 to 1; got {text!r}")
+    return value
+
+
+def pattern(text: str) -> str:
+    """A regular expression, as an argument."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
+
+
+def check_model(name: str | None) -> None:
+    """Refuse an empty name, which a shell makes of a variable that is not set."""
+    if name is not None and not name.strip():
+        raise DataError("--model is empty. Name a model, such as gru, or a bundle's folder.")
+
+
 def make_writable(folder: Path) -> None:
     """Make a folder where there is none, before the work whose results it is for."""
     try:
@@ -43,7 +72,24 @@ def say(text: str) -> None:
     """Print a command's result, whatever the terminal's encoding; a reader such as `head` may leave before the end."""
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        with _beside_bars():
+            sys.stdout.write(text)
+            sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        raise SystemExit(0) from None  # nobody reads the rest
+
+
+def complain(error: Exception) -> None:
+    """Tell of an error that does not end the command."""
+    with _beside_bars():
+        sys.stderr.write(f"error: {error}\n")
+
+
+@contextmanager
+def _beside_bars() -> Iterator[None]:
+    """Clear progress bars from the terminal while something else is written to it."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        yield

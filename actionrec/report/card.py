@@ -189,8 +189,8 @@ def _backbone_file(weights: str, backbone: str) -> str:
         return "The backbone's random weights come from a fixed seed."
     if is_file(weights):
         return (
-            f"The backbone's weights, {clean(weights)}, are a file of their own: name it with `--backbone`, or lay it into the "
-            "bundle's folder as `backbone.safetensors`. Others are refused, by their hash."
+            f"The backbone's weights, {clean(weights)}, are a file of their own: name it with `--backbone`, or lay it into a copy "
+            "of the bundle's folder as `backbone.safetensors`. Others are refused, by their hash."
         )
     return f"torchvision's {clean(weights)} of {clean(backbone)} is downloaded at the first use, and checked by its hash."
 

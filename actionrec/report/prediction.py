@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from actionrec.bundle import Bundle
+from actionrec.files import Rows
 from actionrec.inference import NONE, Prediction, Predictor
 from actionrec.timeline import Moment, Run, clock
 
@@ -146,7 +147,7 @@ def model_text(predictor: Predictor) -> str:
 def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
     """RFC 4180 CSV, with "\\n" line ends."""
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(rows)
+    csv.writer(Rows(stream), lineterminator="\r\n").writerows(rows)
     return stream.getvalue()
 
 
