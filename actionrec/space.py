@@ -51,7 +51,7 @@ def main() -> None:
         sorted(Path("bundle").iterdir()),
         samples.of_folder(Path("samples")),
         host=os.environ.get("HOST", "127.0.0.1"),
-        port=int(os.environ.get("PORT", "{port}")),
+        port=server.port_of(os.environ.get("PORT", "{port}"), "PORT"),
         limits=Limits(),
         framed_by="'self' https://huggingface.co",
     )

@@ -3,10 +3,7 @@
 import argparse
 from pathlib import Path
 
-from actionrec.commands.terminal import Commands, add, positive
-from actionrec.errors import DataError
-
-_MOST_PORT = 65535
+from actionrec.commands.terminal import Commands, add, check_model, positive
 
 
 def register(commands: Commands) -> None:
@@ -16,7 +13,7 @@ def register(commands: Commands) -> None:
         "--model", action="append", metavar="M", help="a name, or a bundle's folder; several may be given (default: all)"
     )
     command.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0: all networks (default: 127.0.0.1)")
-    command.add_argument("--port", type=int, default=8501, help="0 takes a free one (default: 8501)")
+    command.add_argument("--port", default="8501", help="0 takes a free one (default: 8501)")
     command.add_argument("--max-mb", type=positive, default=200, metavar="N", help="size of an upload (default: 200)")
     command.add_argument("--max-minutes", type=positive, default=10, metavar="N", help="length of a video (default: 10)")
     command.add_argument("--open", action="store_true", help="open the page in a browser")
@@ -24,13 +21,14 @@ def register(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if not 0 <= arguments.port <= _MOST_PORT:
-        raise DataError(f"--port must be from 0 to {_MOST_PORT}; got {arguments.port}.")
+    for name in arguments.model or ():
+        check_model(name)
 
     from actionrec import inference
     from actionrec.web import samples, server, shelf
     from actionrec.web.requests import Limits
 
+    port = server.port_of(arguments.port, "--port")
     folders: list[Path] = [inference.find_bundle(name) for name in arguments.model] if arguments.model else shelf.trained()
     limits = Limits(megabytes=arguments.max_mb, minutes=arguments.max_minutes)
-    server.serve(folders, samples.of_project(), host=arguments.host, port=arguments.port, limits=limits, show=arguments.open)
+    server.serve(folders, samples.of_project(), host=arguments.host, port=port, limits=limits, show=arguments.open)

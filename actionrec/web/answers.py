@@ -17,6 +17,7 @@ from actionrec.inference import Predictor
 from actionrec.plots import explanation as explanation_plots
 from actionrec.plots import timeline as timeline_plots
 from actionrec.report.prediction import prediction_fields, timeline_fields
+from actionrec.web import bounds
 from actionrec.web.requests import Limits, RequestError, Wish
 
 _SHOWN = 8  # frames of a clip
@@ -37,13 +38,12 @@ def steps(find: Callable[[], Predictor], path: Path, name: str, wish: Wish, limi
 
     Raises:
         DataError, VideoError: as the command line has them.
-        RequestError: it is too long, or the model is refused.
+        RequestError: it is too long or too large, or a window of it, or the model is refused.
     """
     predictor = find()
     with _naming(path, name):
+        bounds.check(path, name, limits)
         seconds = _length(path)
-        if seconds > limits.seconds:
-            raise limits.too_long(name)
         told = {"video": name, "model": predictor.name}
         work = _timeline if wish.window else _clip
         for step in work(predictor, path, name, wish, limits):
@@ -93,11 +93,14 @@ def _timeline(predictor: Predictor, path: Path, name: str, wish: Wish, limits: L
 
     found = []
     yield {"doing": "Watching", "seconds": 0.0}
-    for moment in timeline.moments(predictor, watched(), wish.window, stride):
-        found.append(moment)
-        if len(found) > _MOST_WINDOWS:  # whatever the header claimed
-            raise _too_many_windows(stride)
-        yield {"doing": "Watching", "seconds": moment.end}
+    try:
+        for moment in timeline.moments(predictor, watched(), wish.window, stride):
+            found.append(moment)
+            if len(found) > _MOST_WINDOWS:  # whatever the header claimed
+                raise _too_many_windows(stride)
+            yield {"doing": "Watching", "seconds": moment.end}
+    except DataError as error:  # a window with more frames than are held in memory
+        raise RequestError(400, str(error).replace("--window", "window")) from None
     runs = timeline.runs(found)
     result = timeline_fields(found, runs, wish.top)
     if wish.pictures:

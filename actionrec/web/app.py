@@ -2,11 +2,9 @@
 
 import json
 import logging
-import secrets
 import shutil
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -14,17 +12,19 @@ from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from actionrec.clips import SUFFIXES
 from actionrec.errors import ActionrecError, DataError, VideoError
 from actionrec.web import answers, figures
 from actionrec.web import samples as sample_clips
-from actionrec.web.door import Door
-from actionrec.web.requests import Limits, RequestError, Wish
+from actionrec.web.door import DEFECT, Door
+from actionrec.web.requests import LONGEST_WINDOW, SHORTEST_STRIDE, Limits, RequestError, Wish
 from actionrec.web.samples import Sample
 from actionrec.web.shelf import Shelf
 from actionrec.web.turns import Turns
+from actionrec.web.uploads import Uploads
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ STATIC = Path(__file__).parent / "static"
 LINES = "application/x-ndjson"
 """For those who accept it, `POST /predict` answers a line of JSON a step, the last of which has the result."""
 
+_TOO_SLOW = 408
 _LEFT = 499  # the status that nginx logs for a client that is gone
-_DEFECT = "the server has a defect; its log says more."
 _NAME_LENGTH = 120  # characters of a file's name that are kept
 
 
@@ -46,15 +46,17 @@ def create_app(
         samples: clips to try.
         hosts: names that requests may be addressed to, against pages elsewhere that call this machine by a name of theirs.
         framed_by: who may show the page in a frame, as Content-Security-Policy has it.
+
+    Returns:
+        The server; `state.turns.end()` has it tell all who wait that it ends.
     """
-    turns = Turns(limits)
-    uploads = tempfile.TemporaryDirectory(prefix="actionrec-")
+    turns, uploads = Turns(limits), Uploads()
 
     @asynccontextmanager
     async def whole_life(app: FastAPI) -> AsyncIterator[None]:
-        with uploads:
-            yield
-        turns.close()
+        yield
+        turns.end()
+        uploads.close()
 
     app = FastAPI(
         title="actionrec",
@@ -64,8 +66,9 @@ def create_app(
         redoc_url=None,
         lifespan=whole_life,
     )
+    app.state.turns = turns
     app.add_middleware(Door, turns=turns, limits=limits, hosts=tuple(hosts), framed_by=framed_by)
-    _tell_errors(app, limits)
+    _tell_errors(app)
 
     @app.post("/predict", summary="Predict a video", responses=_refusals())
     async def predict(
@@ -74,8 +77,13 @@ def create_app(
         sample: Annotated[int | None, Form(description="A sample's number, in place of a file.")] = None,
         model: Annotated[str | None, Form(description="A name from /models; without, the first of them.")] = None,
         top: Annotated[int, Form(ge=1, description="Classes to tell.")] = 5,
-        window: Annotated[float | None, Form(gt=0, allow_inf_nan=False, description="Seconds: a timeline.")] = None,
-        stride: Annotated[float | None, Form(gt=0, allow_inf_nan=False, description="Seconds; without, half a window.")] = None,
+        window: Annotated[
+            float | None,
+            Form(ge=2 * SHORTEST_STRIDE, le=LONGEST_WINDOW, allow_inf_nan=False, description="Seconds: a timeline."),
+        ] = None,
+        stride: Annotated[
+            float | None, Form(ge=SHORTEST_STRIDE, allow_inf_nan=False, description="Seconds; without, half a window.")
+        ] = None,
         explain: Annotated[bool, Form(description="Also tell which frames mattered.")] = False,
         pictures: Annotated[bool, Form(description="Also send frames and plots, as data URLs.")] = False,
     ) -> Response:
@@ -90,10 +98,8 @@ def create_app(
         name, suffix = _name_and_suffix(video.filename or "video") if video else ("", "")
 
         async def told_steps() -> AsyncGenerator[answers.Step, None]:
-            draft = None
-            try:
-                if video:
-                    draft = Path(uploads.name, f"{secrets.token_hex(8)}{suffix}")
+            with uploads.draft(suffix) if video else nullcontext() as draft:
+                if video and draft:
                     await _save(video, draft)
                     path, shown = draft, name
                 else:
@@ -105,9 +111,6 @@ def create_app(
                         yield step
                         if "result" in step:
                             return  # rather than wait for another turn, to hear that there is no more
-            finally:
-                if draft:
-                    draft.unlink(missing_ok=True)
 
         if LINES in request.headers.get("accept", ""):
             return StreamingResponse(_lines(told_steps()), media_type=LINES)
@@ -162,8 +165,8 @@ def create_app(
     return app
 
 
-def _tell_errors(app: FastAPI, limits: Limits) -> None:
-    """Answer all errors as {"error": "..."}."""
+def _tell_errors(app: FastAPI) -> None:
+    """Answer all errors as {"error": "..."}; the door does so for defects."""
 
     @app.exception_handler(ActionrecError)
     async def known(request: Request, error: Exception) -> Response:
@@ -177,24 +180,19 @@ def _tell_errors(app: FastAPI, limits: Limits) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        if status == 413:
-            return _error(413, str(limits.too_large()))
         detail = str(getattr(error, "detail", error))
         return _error(status, f"{request.url.path}: {detail}.")
-
-    @app.exception_handler(Exception)
-    async def defect(request: Request, error: Exception) -> Response:
-        return _error(500, _DEFECT)  # and Starlette raises it again, for the log
 
 
 def _status(error: Exception) -> int:
     if isinstance(error, RequestError):
-        return error.status
+        return error.status_code
     return 422 if isinstance(error, (VideoError, DataError)) else 500
 
 
 def _error(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": message}, status)
+    # Who sends slowly is not waited for.
+    return JSONResponse({"error": message}, status, {"connection": "close"} if status == _TOO_SLOW else None)
 
 
 def _refusals() -> dict[int | str, dict[str, Any]]:
@@ -202,12 +200,14 @@ def _refusals() -> dict[int | str, dict[str, Any]]:
     schema = {"application/json": {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}}
     why = {
         400: "A field is wrong.",
+        403: "A page elsewhere asks.",
         404: "No such model or sample.",
-        413: "The file is too large or the video too long.",
+        408: "The upload is too slow.",
+        413: "The file or its pictures are too large, or the video is too long.",
         415: "The file's name is not a video's.",
         422: "The file cannot be decoded.",
         500: "The model's files do not fit each other.",
-        503: "Too many are waiting.",
+        503: "Too many are waiting, or the server ends.",
     }
     return {status: {"description": text, "content": schema} for status, text in why.items()}
 
@@ -222,7 +222,7 @@ async def _lines(work: AsyncGenerator[answers.Step, None]) -> AsyncIterator[str]
         yield json.dumps({"error": str(error)}, ensure_ascii=False) + "\n"
     except Exception:
         logger.exception("a request failed")
-        yield json.dumps({"error": _DEFECT}) + "\n"
+        yield json.dumps({"error": DEFECT}) + "\n"
 
 
 def _name_and_suffix(sent: str) -> tuple[str, str]:
@@ -241,18 +241,21 @@ def _name_and_suffix(sent: str) -> tuple[str, str]:
 
 
 async def _save(video: UploadFile, path: Path) -> None:
-    from starlette.concurrency import run_in_threadpool
+    """Write an upload to a file, and let go of what it was received into, which takes as much room."""
 
     def copy() -> None:
         with path.open("wb") as target:
             shutil.copyfileobj(video.file, target, 1 << 20)
 
     await run_in_threadpool(copy)
+    await video.close()
 
 
 def _sample(samples: Sequence[Sample], place: int) -> Sample:
     if not 0 <= place < len(samples):
         raise RequestError(404, f"sample {place}: there is none; there are {len(samples)}, from 0.")
+    if not samples[place].path.is_file():
+        raise RequestError(404, f"sample {place}: {samples[place].path.name} is no longer there.")
     return samples[place]
 
 

@@ -2,19 +2,29 @@
 
 from dataclasses import dataclass
 
+from starlette.exceptions import HTTPException
+
 from actionrec.errors import ActionrecError
 
+LONGEST_WINDOW = 60.0
+"""Seconds; its frames are held in memory."""
 
-class RequestError(ActionrecError):
-    """A request that is refused.
+SHORTEST_STRIDE = 0.01
+"""Seconds, a fraction of what any film's frame takes; a window is at least two of them, since its half is the usual stride."""
+
+
+class RequestError(ActionrecError, HTTPException):
+    """A request that is refused. It is an HTTPException, too: FastAPI takes any other that breaks off an upload for a damaged form.
 
     Args:
-        status: of HTTP.
+        status_code: of HTTP.
     """
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+    def __init__(self, status_code: int, message: str) -> None:
+        HTTPException.__init__(self, status_code, message)
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 @dataclass(frozen=True)
@@ -25,8 +35,18 @@ class Limits:
     """Of an upload."""
     minutes: float = 10.0
     """Of a video."""
+    pixels: int = 8192 * 4096
+    """Of a picture: 8K video has fewer."""
+    frames_per_second: int = 240
+    """Of a video as long as may be; a shorter one may have more."""
     waiting: int = 8
     """Requests at work or in the queue; further ones are turned away."""
+    sending: int = 32
+    """Uploads on their way at the same time."""
+    silence: float = 30.0
+    """Seconds that a sender may pause, and has to begin."""
+    bytes_per_second: float = 10_000
+    """What he must send on average after that."""
 
     @property
     def bytes(self) -> int:
@@ -36,14 +56,31 @@ class Limits:
     def seconds(self) -> float:
         return 60 * self.minutes
 
+    @property
+    def frames(self) -> int:
+        return int(self.seconds * self.frames_per_second)
+
     def too_large(self) -> RequestError:
         return RequestError(413, f"the upload is larger than {self.megabytes:g} MB. Cut a piece out of it, or start with --max-mb.")
 
     def too_long(self, name: str) -> RequestError:
         return RequestError(413, f"{name} is longer than {self.minutes:g} minutes. Cut a piece out, or start with --max-minutes.")
 
+    def too_many_frames(self, name: str) -> RequestError:
+        return RequestError(413, f"{name} has more than {self.frames:,} frames. Cut a piece out, or start with --max-minutes.")
+
+    def too_wide(self, name: str) -> RequestError:
+        most = f"{self.pixels / 1e6:.0f} million pixels"
+        return RequestError(413, f"{name} has pictures of more than {most}, or none that can be read. Scale it down.")
+
+    def too_slow(self) -> RequestError:
+        return RequestError(408, "the upload stood still, or was too slow. Try again, or send a smaller file.")
+
     def too_busy(self) -> RequestError:
         return RequestError(503, f"{self.waiting} requests are at work or waiting already. Try again in a minute.")
+
+    def too_many_uploads(self) -> RequestError:
+        return RequestError(503, f"{self.sending} uploads are on their way already. Try again in a minute.")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Runs the web server until Ctrl-C."""
 
+import ipaddress
 import logging
 import socket
 import webbrowser
@@ -14,11 +15,25 @@ from actionrec.web.app import create_app
 from actionrec.web.requests import Limits
 from actionrec.web.samples import Sample
 from actionrec.web.shelf import Shelf
+from actionrec.web.turns import Turns
 
 logger = logging.getLogger(__name__)
 
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _SECONDS_TO_END = 3  # that requests have when the server ends
+_MOST_PORT = 65535
+
+
+class Server(uvicorn.Server):
+    """Tells those who wait that it ends, rather than let them wait until it breaks off."""
+
+    def __init__(self, config: uvicorn.Config, turns: Turns) -> None:
+        super().__init__(config)
+        self._turns = turns
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._turns.end()
+        await super().shutdown(sockets)
 
 
 def serve(
@@ -45,17 +60,36 @@ def serve(
     shelf = Shelf(folders)
     with listen(host, port) as door:
         shelf.prepare()
-        hosts = {*LOCAL, host} if host in LOCAL or host.startswith("127.") else {"*"}
+        address, number = door.getsockname()[:2]
+        hosts = {*LOCAL, _in_url(host).lower()} if ipaddress.ip_address(address).is_loopback else {"*"}
         app = create_app(shelf, samples, limits, hosts=sorted(hosts), framed_by=framed_by)
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, access_log=False, timeout_graceful_shutdown=_SECONDS_TO_END
         )
-        address = f"http://{f'[{host}]' if ':' in host else host}:{door.getsockname()[1]}"
-        logger.info("%s shows the page; Ctrl-C ends it", address)
+        page = f"http://{_in_url(host)}:{number}"
+        logger.info("%s shows the page; Ctrl-C ends it", page)
         if show:
-            webbrowser.open(address)  # which waits, as the port is open, until the server takes it
+            webbrowser.open(page)  # which waits, as the port is open, until the server takes it
         with suppress(KeyboardInterrupt):  # the usual end
-            uvicorn.Server(config).run(sockets=[door])
+            Server(config, app.state.turns).run(sockets=[door])
+
+
+def port_of(text: str, name: str) -> int:
+    """Read a port's number.
+
+    Args:
+        name: of the setting that has it.
+
+    Raises:
+        DataError: it is none.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(_MOST_PORT)) and int(text) <= _MOST_PORT):
+        raise DataError(f"{name} must be a whole number from 0 to {_MOST_PORT}; got {text!r}.")
+    return int(text)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -66,7 +100,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # the latter of a name with an empty part, or a long one
         raise DataError(f"--host {host}: no such host. 127.0.0.1 is this machine alone, 0.0.0.0 all its networks.") from None
     door = socket.socket(family, socket.SOCK_STREAM)
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

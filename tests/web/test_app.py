@@ -3,12 +3,17 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import bundles
+import cv2
 import film as films
 import httpx
+import numpy as np
 import pytest
+from served import ROOT
 
 from actionrec import film, timeline
 from actionrec.report import prediction as texts
@@ -106,7 +111,10 @@ def test_a_broken_file_is_named_as_its_sender_does(client, tmp_path, predictors,
         ({"top": 0}, 400, "top: Input should be greater than or equal to 1, got '0'."),
         ({"top": "many"}, 400, "top: Input should be a valid integer"),
         ({"window": "inf"}, 400, "window: Input should be a finite number"),
-        ({"window": -1}, 400, "window: Input should be greater than 0"),
+        ({"window": -1}, 400, "window: Input should be greater than or equal to 0.02"),
+        ({"window": 1e-18}, 400, "window: Input should be greater than or equal to 0.02"),
+        ({"window": 61}, 400, "window: Input should be less than or equal to 60"),
+        ({"window": 1, "stride": 1e-18}, 400, "stride: Input should be greater than or equal to 0.01"),
         ({"stride": 1}, 400, "stride needs window"),
         ({"window": 1, "explain": True}, 400, "explain is about a whole clip, not about a timeline."),
         ({"sample": 0}, 400, "send a file as video, or a sample's number as sample; got both."),
@@ -118,10 +126,19 @@ def test_wrong_fields_are_refused(client, clips, fields, status, message):
     assert told.json()["error"].startswith(message)
 
 
-def test_work_without_end_is_refused_before_it_begins(client, long_film):
-    told = send(client, long_film, window=1, stride=0.001)
+def test_work_without_end_is_refused_before_it_begins(client, long_film, monkeypatch):
+    monkeypatch.setattr(web_app.answers, "_MOST_WINDOWS", 100)
+    told = send(client, long_film, window=1, stride=0.01)
     assert told.status_code == 400
-    assert told.json()["error"].startswith("a stride of 0.001 s makes more than 2,000 windows of this video.")
+    assert told.json()["error"].startswith("a stride of 0.01 s makes more than 100 windows of this video.")
+
+
+def test_a_window_with_more_frames_than_are_held_is_refused(client, long_film, monkeypatch):
+    monkeypatch.setattr(timeline, "MOST_FRAMES", 50)
+    told = send(client, long_film, window=4)
+    assert (told.status_code, told.json()) == (
+        400, {"error": "a window of 4 s has more than 50 frames. Choose a shorter window."},
+    )  # fmt: skip
 
 
 def test_what_is_not_there_is_not_found(client):
@@ -131,6 +148,18 @@ def test_what_is_not_there_is_not_found(client):
         told = client.get(address)
         assert (told.status_code, list(told.json())) == (404, ["error"]), address
     assert client.get("/predict").status_code == 405
+
+
+def test_a_sample_that_is_gone_is_not_found(shelf, temporary, tmp_path):
+    (clip, *_) = bundles.clips(tmp_path, count=1)
+    with web_app_client(web_app.create_app(shelf, samples.of_folder(tmp_path), Limits())) as client:
+        assert client.get("/samples/0/video").status_code == 200
+        clip.unlink()
+        message = {"error": f"sample 0: {clip.name} is no longer there."}
+        for told in (
+            client.get("/samples/0/video"), client.get("/samples/0.jpg"), client.post("/predict", data={"sample": 0}),
+        ):  # fmt: skip
+            assert (told.status_code, told.json()) == (404, message)
 
 
 def test_other_files_are_refused_by_name(client, tmp_path):
@@ -182,9 +211,67 @@ def test_videos_that_are_too_long_are_refused_whatever_their_header_says(make_ap
         stream = contents.index(b"strh") + 8 + 32
         contents[stream : stream + 4] = (10).to_bytes(4, "little")
         lying.write_bytes(contents)
-        told = send(client, lying, window=2)
-        assert told.status_code == 413
-        assert told.json()["error"].startswith("lying.avi is longer than 0.1 minutes.")
+        for fields in ({"window": 2}, {}, {"explain": True}):
+            told = send(client, lying, **fields)
+            assert told.status_code == 413
+            assert told.json()["error"].startswith("lying.avi is longer than 0.1 minutes.")
+
+
+def test_a_length_that_no_header_tells_is_counted(make_app, long_film, tmp_path):
+    """As browsers record them: a stream of WebM or of MPEG-4 that does not say how long it is."""
+    import av
+
+    path = tmp_path / "live.mkv"
+    with av.open(str(long_film)) as source, av.open(str(path), "w", format="matroska", options={"live": "1"}) as target:
+        copied = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = copied
+                target.mux(packet)
+    with web_app_client(make_app(minutes=0.1)) as client:
+        for fields in ({}, {"window": 2}):
+            assert send(client, path, **fields).json()["error"].startswith("live.mkv is longer than 0.1 minutes.")
+    with web_app_client(make_app(minutes=0.2)) as client:
+        assert send(client, path).status_code == 200
+        assert len(send(client, path, window=1, stride=1).json()["windows"]) == 8
+
+
+def test_many_frames_in_a_short_time_are_refused(make_app, tmp_path):
+    fast = films.write_video(tmp_path / "fast.avi", 300, frames_per_second=1000)
+    with web_app_client(make_app(minutes=1, frames_per_second=4)) as client:
+        told = send(client, fast)
+        assert (told.status_code, told.json()["error"][:32]) == (413, "fast.avi has more than 240 frame")
+
+
+def test_large_pictures_are_refused_before_they_are_decoded(make_app, clips, tmp_path):
+    wide = films.write_video(tmp_path / "wide.avi", [np.zeros((2000, 1100, 3), np.uint8)] * 2)
+    still = tmp_path / "still.mp4"
+    still.write_bytes(cv2.imencode(".png", np.zeros((2000, 1100, 3), np.uint8))[1].tobytes())
+    with web_app_client(make_app(pixels=2_000_000)) as client:
+        assert send(client, next(clips.glob("Dark/*"))).status_code == 200
+        for path in (wide, still):
+            for fields in ({}, {"window": 2}):
+                told = send(client, path, **fields)
+                assert told.status_code == 413
+                message = f"{path.name} has pictures of more than 2 million pixels, or none that can be read. Scale it down."
+                assert told.json() == {"error": message}
+    with web_app_client(make_app()) as client:
+        assert [send(client, path).status_code for path in (wide, still)] == [200, 200]
+
+
+def test_a_huge_picture_takes_no_memory(make_app, tmp_path):
+    """12,000 x 12,000 pixels in 400 kB, which take 0.4 GB once decoded."""
+    path = tmp_path / "big.mp4"
+    path.write_bytes(cv2.imencode(".png", np.zeros((12_000, 12_000), np.uint8))[1].tobytes())
+    script = (
+        "import resource, sys; from pathlib import Path; "
+        "from actionrec.web import bounds; from actionrec.web.requests import Limits, RequestError; import av\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: bounds.check(Path(sys.argv[1]), 'big.mp4', Limits())\n"
+        "except RequestError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    printed = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert int(printed) < 50_000  # kB
 
 
 def test_uploads_are_deleted_whatever_comes_of_them(client, clips, long_film, tmp_path, temporary):
@@ -198,9 +285,28 @@ def test_uploads_are_deleted_whatever_comes_of_them(client, clips, long_film, tm
         for headers in (None, LINES):
             send(client, path, headers=headers, **fields)
             assert files_in(temporary) == []
-    # A file that is deleted while it is open still takes its room.
-    held = [str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
-    assert [name for name in held if str(temporary) in name] == []
+    assert held_below(temporary) == []
+
+
+def held_below(folder):
+    """Files that are open: one that is deleted meanwhile still takes its room."""
+    held = [one.readlink() for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    return [path for path in held if folder in path.parents and not path.is_dir()]
+
+
+def test_an_upload_takes_its_room_once(client, long_film, temporary, tmp_path, monkeypatch):
+    large = tmp_path / "large.avi"
+    large.write_bytes(long_film.read_bytes() + bytes(2_000_000))  # more than is kept in memory
+    held = []
+    steps = web_app.answers.steps
+
+    def watched(find, path, *rest):
+        held.append((path.stat().st_size, held_below(temporary)))
+        return steps(find, path, *rest)
+
+    monkeypatch.setattr(web_app.answers, "steps", watched)
+    assert send(client, large, window=4).status_code == 200
+    assert held == [(large.stat().st_size, [])]
 
 
 @pytest.mark.parametrize("headers", [{}, LINES])
@@ -300,6 +406,13 @@ def test_other_hosts_names_are_refused(shelf):
         assert told.json() == {"error": "this server is not evil.example; it answers to localhost, [::1]."}
 
 
+def test_pages_elsewhere_cannot_have_it_work(client):
+    for site, status in (("cross-site", 403), ("same-origin", 200), ("none", 200)):
+        told = client.post("/predict", data={"sample": 1}, headers={"sec-fetch-site": site})
+        assert told.status_code == status, site
+    assert client.get("/", headers={"sec-fetch-site": "cross-site"}).status_code == 200  # a link
+
+
 def test_the_api_describes_itself(client):
     known = client.get("/openapi.json").json()
     assert {"/predict", "/models", "/samples", "/comparison"} <= set(known["paths"])
@@ -313,6 +426,7 @@ def test_a_defect_is_told_without_its_insides(make_app, monkeypatch):
     with web_app_client(make_app(), raise_server_exceptions=False) as client:
         told = client.post("/predict", data={"sample": 0})
         assert (told.status_code, told.json()) == (500, {"error": "the server has a defect; its log says more."})
+        assert told.headers["content-security-policy"].startswith("default-src 'self'; ")
         told = client.post("/predict", data={"sample": 0}, headers=LINES)
         assert json.loads(told.text) == {"error": "the server has a defect; its log says more."}
 

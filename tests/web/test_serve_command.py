@@ -1,13 +1,19 @@
 """`serve`, as a person runs it."""
 
+import json
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 from served import ROOT, serving
+
+from actionrec.errors import DataError
+from actionrec.web import server
 
 
 def refused(*arguments):
@@ -19,8 +25,26 @@ def refused(*arguments):
     return done.stderr
 
 
-def test_a_port_that_cannot_be_is_refused():
-    assert refused("--port", 70000) == "error: --port must be from 0 to 65535; got 70000.\n"
+@pytest.mark.parametrize("port", ["70000", "abc", "-1", "9" * 5000, "²"])
+def test_a_port_that_cannot_be_is_refused(port):
+    with pytest.raises(DataError) as caught:
+        server.port_of(port, "PORT")
+    assert str(caught.value) == f"PORT must be a whole number from 0 to 65535; got {port!r}."
+
+
+def test_ports_from_the_first_to_the_last_are_taken():
+    assert [server.port_of(text, "PORT") for text in ("0", "8501", "65535")] == [0, 8501, 65535]
+    assert refused("--port", 70000) == "error: --port must be a whole number from 0 to 65535; got '70000'.\n"
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "x" * 70])
+def test_a_host_that_cannot_be_is_refused(host):
+    with pytest.raises(DataError, match=rf"^--host {host}: no such host\. "):
+        server.listen(host, 0)
+
+
+def test_an_empty_model_is_refused():
+    assert refused("--model", "") == "error: --model is empty. Name a model, such as gru, or a bundle's folder.\n"
 
 
 @pytest.mark.slow
@@ -40,6 +64,41 @@ def test_only_this_machine_reaches_it(models, clips):
 
         said = refused("--model", models[0], "--port", port)
         assert said == f"error: port {port} of 127.0.0.1 cannot be used (Address already in use). Choose another: --port.\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", ["::1", "localhost", "127.0.0.2"])
+def test_on_this_machine_alone_it_answers_to_this_machines_names(models, host):
+    try:
+        server.listen(host, 0).close()
+    except DataError:
+        pytest.skip(f"this machine has no {host}")
+    with serving("--model", models[0], "--host", host) as address:
+        assert httpx.get(f"{address}/models").status_code == 200
+        assert httpx.get(f"{address}/models", headers={"host": "localhost"}).status_code == 200
+        assert httpx.get(f"{address}/models", headers={"host": "evil.example"}).status_code == 400
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("headers", [{}, {"accept": "application/x-ndjson"}])
+def test_ctrl_c_in_the_midst_of_a_film_ends_it_at_once_and_says_so(models, long_film, headers):
+    told = []
+
+    def send(address):
+        with long_film.open("rb") as stream:
+            files, fields = {"video": stream}, {"window": 0.5, "stride": 0.01}
+            told.append(httpx.post(f"{address}/predict", files=files, data=fields, headers=headers, timeout=60))
+
+    with serving("--model", models[0]) as address:  # which looks for tracebacks
+        visitor = threading.Thread(target=send, args=[address])
+        visitor.start()
+        time.sleep(1)
+        assert visitor.is_alive()
+        start = time.monotonic()
+    assert time.monotonic() - start < 3
+    visitor.join()
+    assert told[0].status_code == (200 if headers else 503)
+    assert json.loads(told[0].text.splitlines()[-1]) == {"error": "the server is ending. Try again when it is back."}
 
 
 @pytest.mark.slow
