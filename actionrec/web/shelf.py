@@ -124,5 +124,5 @@ class Shelf:
             }
         except (ActionrecError, KeyError, TypeError):
             about = {}
-        compared = figures.of_model(name) if folder == paths.model_folder(name) else {}
+        compared = figures.of_model(name) if folder.resolve() == paths.model_folder(name).resolve() else {}
         return {"model": name, **about, **compared, "error": self._refused.get(name)}

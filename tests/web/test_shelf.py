@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import bundles
 import numpy as np
@@ -71,7 +72,7 @@ def test_a_bundle_that_does_not_fit_is_refused_and_the_others_are_served(models,
     shelf = Shelf([bad, models[1]])
     with pytest.raises(RequestError, match=message.replace("(", r"\(")) as refused:
         shelf.predictor("bad")
-    assert refused.value.status == 500
+    assert refused.value.status_code == 500
     assert "Traceback" not in str(refused.value)
     assert {one["model"]: one["error"] for one in shelf.describe()} == {"bad": str(refused.value), "simple_rnn": None}
 
@@ -117,3 +118,15 @@ def test_trained_models_come_with_the_best_first(project):
     (project / "metrics").mkdir()
     (project / "metrics/compare.json").write_text(json.dumps({"models": {"b": {"rank": 2}, "c": {"rank": 1}}}))
     assert [folder.name for folder in shelves.trained()] == ["c", "b", "a"]
+
+
+def test_a_projects_model_has_its_figures_however_it_is_reached(project):
+    bundles.tiny_bundle(project / "data/models/gru")
+    (project / "metrics").mkdir()
+    (project / "metrics/compare.json").write_text(json.dumps({"models": {"gru": {"rank": 1, "top1": 0.75}}}))
+    (project / "link").symlink_to(project / "data/models/gru")
+    for path in ("data/models/gru", project / "data/models/gru", "./data/../data/models/gru", "link"):
+        (model,) = Shelf([Path(path)]).describe()
+        assert (model["model"], model["top1"]) == ("gru", 0.75), path
+    other = shutil.copytree(project / "data/models/gru", project / "elsewhere/gru")
+    assert "top1" not in Shelf([other]).describe()[0]
