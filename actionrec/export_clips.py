@@ -19,10 +19,14 @@ from actionrec.frame_lookup import read_frames
 from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER
 from actionrec.inference import Predictor
 from actionrec.splits import read_split
+from actionrec.video import evenly_spaced
 
 CHECKED = 4
 """Clips that an export is checked on, unless videos are named."""
 
+_MOST_VIDEOS = (
+    32  # of those that are named, as all that are checked on are in memory, once as they are and once as models take them
+)
 _AT_ONCE = 32  # clips of which the frames are in memory: 5 MB each at 32 x 224 x 224
 
 
@@ -36,17 +40,18 @@ class Shown:
 
 
 def to_check(predictor: Predictor, videos: Sequence[Path]) -> Shown:
-    """Videos where some are named, else some test clips of the project, else noise.
+    """Videos where some are named, and of many some that are evenly spaced; else some test clips of the project, else noise.
 
     Raises:
         DataError, VideoError: a video cannot be read.
     """
     if videos:
+        chosen = [videos[place] for place in evenly_spaced(len(videos), _MOST_VIDEOS)] if len(videos) > _MOST_VIDEOS else videos
         named = f"{len(videos)} video{'s' if len(videos) > 1 else ''}"
-        return Shown([predictor.sample(path).frames for path in videos], named)
+        what = named if chosen is videos else f"{len(chosen)} of {named}, evenly spaced"
+        return Shown([predictor.sample(path).frames for path in chosen], what)
     if why_not_stored(predictor) is None:
-        chosen = spread(stored_clips("test"), CHECKED)
-        found = [frames for _, frames in stored_frames(chosen)]
+        found = [frames for _, frames in stored_frames(spread(stored_clips("test"), CHECKED))]
         if found:
             return Shown(found, f"{len(found)} test clip{'s' if len(found) > 1 else ''}")
     random, sampling = np.random.default_rng(0), predictor.sampling

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from onnxruntime import quantization  # type: ignore[import-untyped]
 from onnxruntime.quantization import shape_inference  # type: ignore[import-untyped]
 
-from actionrec import metrics, onnx_export, onnx_graph
+from actionrec import metrics, onnx_export, onnx_graph, paths
+from actionrec.errors import DataError
 from actionrec.onnx_graph import FRAMES, Pieces
 
 QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool")
@@ -65,8 +67,14 @@ def quantise(pieces: Pieces, clips: Iterable[NDArray[np.uint8]]) -> tuple[onnx.M
 
     Returns:
         The graph, and how many clips there were.
+
+    Raises:
+        DataError: there were none.
     """
-    shown = _Calibration(clips)
+    some = iter(clips)
+    if (first := next(some, None)) is None:
+        raise _none("calibrate")
+    shown = _Calibration(chain([first], some))
     with tempfile.TemporaryDirectory() as name:
         plain, prepared, made = (Path(name) / file for file in ("plain.onnx", "prepared.onnx", "int8.onnx"))
         onnx.save(pieces.frames_graph, plain)
@@ -92,8 +100,11 @@ def measure(int8: Path, whole: Path, clips: Iterable[tuple[NDArray[np.uint8], in
     """Run an 8-bit model and the one in fp32 on labelled clips, in turns.
 
     Args:
-        clips: frames (T, H, W, 3), and the place of the true class; at least one.
+        clips: frames (T, H, W, 3), and the place of the true class.
         calibrated: see Cost.
+
+    Raises:
+        DataError: there were none.
     """
     models = [onnx_export.session(path) for path in (whole, int8)]
     seconds: list[list[float]] = [[], []]
@@ -109,7 +120,16 @@ def measure(int8: Path, whole: Path, clips: Iterable[tuple[NDArray[np.uint8], in
             told.append(onnx_export.run(model, frames)[0])
             taken.append(time.perf_counter() - start)
         labels.append(label)
+    if not labels:
+        raise _none("measure")
     found = onnx_export.compare(answers[1], answers[0])
     top1, top1_int8 = (metrics.top_k(np.stack(told), np.array(labels), 1) for told in answers)
     plain, fast = (statistics.median(taken) for taken in seconds)
     return Cost(calibrated, found.clips, top1, top1_int8, found.same, found.difference, plain, fast)
+
+
+def _none(what: str) -> DataError:
+    return DataError(
+        f"there is no clip to {what} on: {paths.FRAMES} has lost the files with their frames. "
+        "Run `dvc repro extract_frames` to make them again."
+    )

@@ -34,6 +34,15 @@ def test_videos_are_sampled_as_predict_does(predictor, project):
     assert np.array_equal(shown.frames[2], predictor.sample(paths[2]).frames)
 
 
+def test_of_many_videos_some_from_first_to_last_are_taken(predictor, project, monkeypatch):
+    monkeypatch.setattr(export_clips, "_MOST_VIDEOS", 3)
+    paths = clips(project / "videos", count=2)
+    shown = export_clips.to_check(predictor, paths)
+    assert shown.what == "3 of 6 videos, evenly spaced"
+    for place, frames in zip((0, 2, 5), shown.frames, strict=True):
+        assert np.array_equal(frames, predictor.sample(paths[place]).frames)
+
+
 def test_in_a_project_it_is_test_clips_of_different_classes(predictor, project):
     project_of(project)
     shown = export_clips.to_check(predictor, [])

@@ -16,6 +16,7 @@ from exported import project_of
 from actionrec import backbones
 from actionrec.backbones import FeatureSettings
 from actionrec.files import read_json, sha256_of
+from actionrec.shards import shard_name, shard_of
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "docs" / "onnx_example.py"
@@ -178,9 +179,12 @@ def test_8_bits_are_the_same_bytes_again(in_8_bits):
         (["--int8"], "from data/frames: data/clips.csv is missing."),
         (["--int8", "--only", "head"], "--int8 is about the backbone, which --only head leaves out."),
         (["--space", "demo", "--int8"], "--space goes with --model and --backbone alone."),
+        (["--space", "demo", "--calibrate", "3"], "--calibrate and --measure are about --int8, which is not asked for."),
+        (["--measure", "3"], "--calibrate and --measure are about --int8, which is not asked for."),
+        (["--model", " "], "--model is empty. Name a model, such as gru, or a bundle's folder."),
         (["--check", "nothing.avi"], "nothing.avi: no such file or folder."),
         (["--output", "gru/model.json"], "gru/model.json: no folder can be made there"),
-        (["--backbone", "nothing.safetensors"], "nothing.safetensors"),
+        (["--backbone", "nothing.safetensors"], "Do without --backbone."),
     ],
 )
 def test_bad_input_is_one_clear_message(arguments, message, done):
@@ -191,6 +195,38 @@ def test_bad_input_is_one_clear_message(arguments, message, done):
     assert message in printed.stderr
     assert "Traceback" not in printed.stderr
     assert printed.stdout == ""
+
+
+def test_the_current_folder_has_a_name(done, tmp_path):
+    _, folder = done
+    printed = export("--model", ".", "--only", "head", "--output", tmp_path / "here", cwd=folder / "gru")
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout.startswith("gru as ONNX, ")
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["gru-head.onnx"]
+
+    printed = export("--model", ".", "--space", tmp_path / "demo", cwd=folder / "gru")
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stderr == f"written to {tmp_path}/demo; python app.py in it shows the page\n"
+    assert (tmp_path / "demo/bundle/gru/model.json").is_file()
+    assert "# Action recognition (gru)\n" in (tmp_path / "demo/README.md").read_text()
+
+
+@pytest.mark.parametrize("lost", ["train", "test"])
+def test_8_bits_without_frames_is_bad_input(in_8_bits, tmp_path, lost):
+    """The list of the frames is there, and the frames are not."""
+    _, folder = in_8_bits
+    project = shutil.copytree(folder, tmp_path / "project", ignore=shutil.ignore_patterns(".work"))
+    clips = [line.split(",") for line in (project / "data/split.csv").read_text().splitlines()[1:]]
+    for clip in (name for name, subset in clips if subset == lost):
+        (project / "data/frames" / f"{shard_name(shard_of(clip, 4))}.tar").unlink(missing_ok=True)
+    left = [name for name, subset in clips if subset != lost
+            and (project / "data/frames" / f"{shard_name(shard_of(name, 4))}.tar").exists()]  # fmt: skip
+    what = "calibrate" if lost == "train" or not left else "measure"
+    printed = export("--model", "gru", "--int8", cwd=project)
+    assert printed.returncode == 2
+    message = f"error: there is no clip to {what} on: data/frames has lost the files with their frames. Run `dvc repro"
+    assert message in printed.stderr
+    assert "Traceback" not in printed.stderr
 
 
 def test_a_model_that_is_not_there_is_bad_input(tmp_path):

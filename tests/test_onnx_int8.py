@@ -5,6 +5,7 @@ from bundles import clips as draw
 from bundles import tiny_bundle
 
 from actionrec import inference, onnx_export, onnx_graph, onnx_int8
+from actionrec.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +76,11 @@ def test_a_model_beside_itself_costs_nothing(made):
     _, clips, whole, _ = made
     found = onnx_int8.measure(whole, whole, [(clip, 0) for clip in clips], calibrated=0)
     assert (found.difference, found.same, found.top1) == (0, 4, found.top1_int8)
+
+
+def test_without_clips_nothing_is_calibrated_or_measured(made):
+    pieces, _, whole, int8 = made
+    with pytest.raises(DataError, match=r"^there is no clip to calibrate on: data/frames has lost"):
+        onnx_int8.quantise(pieces, iter(()))
+    with pytest.raises(DataError, match=r"^there is no clip to measure on: data/frames has lost"):
+        onnx_int8.measure(int8, whole, iter(()), calibrated=4)
