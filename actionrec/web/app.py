@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from actionrec.clips import SUFFIXES
 from actionrec.errors import ActionrecError, DataError, VideoError
-from actionrec.web import answers, figures
+from actionrec.web import answers, figures, schema
 from actionrec.web import samples as sample_clips
 from actionrec.web.door import DEFECT, Door
 from actionrec.web.requests import LONGEST_WINDOW, SHORTEST_STRIDE, Limits, RequestError, Wish
@@ -70,7 +70,12 @@ def create_app(
     app.add_middleware(Door, turns=turns, limits=limits, hosts=tuple(hosts), framed_by=framed_by)
     _tell_errors(app)
 
-    @app.post("/predict", summary="Predict a video", responses=_refusals())
+    @app.post(
+        "/predict",
+        summary="Predict a video",
+        response_model=schema.ClipAnswer | schema.TimelineAnswer,
+        responses={200: {"description": "The answer.", "content": {LINES: {"schema": schema.lines()}}}, **schema.refusals()},
+    )
     async def predict(
         request: Request,
         video: Annotated[UploadFile | None, File(description="The file; or name a sample.")] = None,
@@ -137,11 +142,13 @@ def create_app(
             for place, one in enumerate(samples)
         ]
 
-    @app.get("/samples/{place}.jpg", summary="A sample's middle frame", response_class=Response)
+    one_sample: dict[str, Any] = {"responses": {"4XX": schema.refusals(400)[400], **schema.refusals(404)}}
+
+    @app.get("/samples/{place}.jpg", summary="A sample's middle frame", response_class=Response, **one_sample)
     def thumbnail(place: int) -> Response:
         return Response(sample_clips.thumbnail(_sample(samples, place).path), media_type="image/jpeg")
 
-    @app.get("/samples/{place}/video", summary="A sample's file", response_class=FileResponse)
+    @app.get("/samples/{place}/video", summary="A sample's file", response_class=FileResponse, **one_sample)
     def sample_file(place: int) -> FileResponse:
         return FileResponse(_sample(samples, place).path)
 
@@ -193,23 +200,6 @@ def _status(error: Exception) -> int:
 def _error(status: int, message: str) -> JSONResponse:
     # Who sends slowly is not waited for.
     return JSONResponse({"error": message}, status, {"connection": "close"} if status == _TOO_SLOW else None)
-
-
-def _refusals() -> dict[int | str, dict[str, Any]]:
-    """The statuses of refusals, for the description of the API."""
-    schema = {"application/json": {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}}
-    why = {
-        400: "A field is wrong.",
-        403: "A page elsewhere asks.",
-        404: "No such model or sample.",
-        408: "The upload is too slow.",
-        413: "The file or its pictures are too large, or the video is too long.",
-        415: "The file's name is not a video's.",
-        422: "The file cannot be decoded.",
-        500: "The model's files do not fit each other.",
-        503: "Too many are waiting, or the server ends.",
-    }
-    return {status: {"description": text, "content": schema} for status, text in why.items()}
 
 
 async def _lines(work: AsyncGenerator[answers.Step, None]) -> AsyncIterator[str]:

@@ -11,6 +11,7 @@ import bundles
 import cv2
 import film as films
 import httpx
+import jsonschema
 import numpy as np
 import pytest
 from served import ROOT
@@ -419,6 +420,27 @@ def test_the_api_describes_itself(client):
     schema = known["paths"]["/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     fields = known["components"]["schemas"][schema["$ref"].split("/")[-1]]["properties"]
     assert set(fields) == {"video", "sample", "model", "top", "window", "stride", "explain", "pictures"}
+
+
+def test_the_description_fits_what_is_answered(client, clips, long_film):
+    known = client.get("/openapi.json").json()
+    assert "HTTPValidationError" not in known["components"]["schemas"]
+    assert client.get("/samples/x.jpg").status_code == 400
+    told = known["paths"]["/predict"]["post"]["responses"]["200"]["content"]
+    for one in known["components"]["schemas"].values():
+        one["additionalProperties"] = False
+
+    def check(kind, answer):
+        shape = {**told[kind]["schema"], "components": known["components"]}
+        jsonschema.Draft202012Validator(shape).validate(answer)
+
+    clip = next(clips.glob("Dark/*"))
+    for path, fields in [(clip, {}), (clip, {"pictures": True, "explain": True}), (long_film, {"window": 2, "pictures": True})]:
+        check("application/json", send(client, path, **fields).json())
+        for line in send(client, path, headers=LINES, **fields).text.splitlines():
+            check(web_app.LINES, json.loads(line))
+    with pytest.raises(jsonschema.ValidationError):
+        check("application/json", {"video": "a.avi", "model": "gru"})
 
 
 def test_a_defect_is_told_without_its_insides(make_app, monkeypatch):
