@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -12,6 +12,14 @@ from actionrec.inference import NONE
 from actionrec.plots.canvas import GREY, drawing, png
 from actionrec.report import shorten
 from actionrec.timeline import Moment, Run, clock
+
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which people with any colour vision can tell apart, with a darker
+# yellow, for white paper; then half as strong. The web page has the same, and draws the same answers in them.
+COLOURS = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c7a00",
+    "#80b9d9", "#f3cf80", "#80cfb9", "#e6bcd3", "#eaaf80", "#abdaf4", "#c6bd80",
+)  # fmt: skip
+NONE_COLOUR = "#9aa0a6"
 
 _CLASSES = 8  # that have a row of their own, the most probable ones
 _LABEL_WIDTH = 0.011  # of the picture, a character's; runs that are narrower than their name go without it
@@ -29,17 +37,17 @@ def timeline(found: Sequence[Moment], runs: Sequence[Run], title: str) -> bytes:
     names = found[0].prediction.class_names
     rows = np.argsort(-shares.max(axis=0), kind="stable")[:_CLASSES]
     answers = [name for name in dict.fromkeys(run.answer for run in runs) if name != NONE]
-    colours = {name: colormaps["tab10" if len(answers) <= 10 else "tab20"](place % 20) for place, name in enumerate(answers)}
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(answers)}
     start, end = runs[0].start, runs[-1].end
     with drawing():
         figure = Figure(figsize=(11, 1.9 + 0.32 * len(rows)), layout="constrained")
         figure.suptitle(shorten(title, 90), fontsize=13)
         band, table = figure.subplots(2, 1, sharex=True, height_ratios=[1, max(2, 0.55 * len(rows))])
         for run in runs:
-            colour = colours.get(run.answer, "#dddddd")
+            colour = colours.get(run.answer, NONE_COLOUR)
             band.axvspan(run.start, run.end, color=colour, linewidth=0)
             if len(run.answer) * _LABEL_WIDTH * (end - start) < run.end - run.start:
-                dark = sum(colour[:3]) < 1.7 if not isinstance(colour, str) else False
+                dark = sum(to_rgb(colour)) < 1.4
                 middle = (run.start + run.end) / 2
                 text = {"ha": "center", "va": "center", "fontsize": 9, "color": "white" if dark else "black"}
                 band.text(middle, 0.5, run.answer, clip_on=True, **text)

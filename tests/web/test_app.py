@@ -17,6 +17,7 @@ import pytest
 from served import ROOT
 
 from actionrec import film, timeline
+from actionrec.plots import timeline as plots
 from actionrec.report import prediction as texts
 from actionrec.web import app as web_app
 from actionrec.web import samples
@@ -396,6 +397,14 @@ def test_pages_fetch_nothing_from_elsewhere(client):
         text = path.read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
         used = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("//"))
         assert not re.search(r"https?://|//[a-z]", used), path.name
+
+
+def test_a_class_has_one_colour_in_the_band_and_in_the_plot():
+    text = (web_app.STATIC / "timeline.js").read_text()
+    told = re.search(r"const COLOURS = (\[.*?\]);.*const NONE = (\S+);", text, re.DOTALL)
+    assert re.findall(r"#\w{6}", told[1]) == list(plots.COLOURS)
+    assert json.loads(told[2]) == plots.NONE_COLOUR
+    assert len(set(plots.COLOURS)) == len(plots.COLOURS)
 
 
 def test_other_hosts_names_are_refused(shelf):

@@ -92,6 +92,16 @@ def test_a_sample_is_predicted_and_the_answer_can_be_kept(visit, address):
         assert kept.value.suggested_filename == f"{told['video']}.json"
 
 
+def opened(page, link):
+    """The width, in pixels, of the picture that a link opens."""
+    with page.context.expect_page() as found:
+        page.get_by_role("link", name=link).click()
+    found.value.wait_for_load_state()
+    width = found.value.locator("img").evaluate("(one) => one.naturalWidth")
+    found.value.close()
+    return width
+
+
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
 def test_an_upload_is_predicted_and_explained_and_another_model_asked(visit, clips, viewport):
     with visit(viewport=viewport) as page:
@@ -103,6 +113,8 @@ def test_an_upload_is_predicted_and_explained_and_another_model_asked(visit, cli
         page.get_by_role("button", name="Explain this answer").click()
         expect(page.locator("img.plot")).to_be_visible(timeout=30_000)
         assert page.locator("img.plot").evaluate("(one) => one.naturalWidth") > 500
+        assert page.evaluate("() => document.activeElement.id") == "why"  # a keyboard goes on from here
+        assert opened(page, "Open at full size") == page.locator("img.plot").evaluate("(one) => one.naturalWidth")
 
         page.get_by_label("simple_rnn").check()
         expect(page.locator("#elapsed")).to_contain_text("simple_rnn on resnet18")
@@ -156,6 +168,46 @@ def test_a_long_video_gets_a_timeline(visit, long_film, viewport):
         assert {"Dark", "Striped"} <= set(answers)
         assert page.locator(".band span").count() == len(answers) == page.locator(".runs img").count()
         assert page.locator("img.plot").evaluate("(one) => one.naturalWidth") > 500
+        assert opened(page, "Open at full size") > 500
+
+
+NEVER_LOADED = """() => {
+  const known = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, "src");
+  const set = function (url) { if (!String(url).startsWith("blob:")) known.set.call(this, url); };
+  Object.defineProperty(HTMLMediaElement.prototype, "src", { ...known, set });
+}"""
+
+
+def test_a_file_that_takes_long_to_open_does_not_replace_a_later_choice(visit, clips):
+    with visit() as page:
+        page.evaluate(NEVER_LOADED)  # the page asks the browser how long a file is, and gives up after 3 s
+        page.locator("#file").set_input_files(path := next(clips.glob("Bright/*")))
+        expect(page.get_by_role("status")).to_contain_text(f"Opening {path.name}")
+        page.get_by_role("button", name="Dark").click()
+        expect(page.locator("#label")).to_have_text("Dark")
+        page.wait_for_timeout(3500)
+        expect(page.locator("#label")).to_have_text("Dark")
+        assert page.get_by_role("button", name="Dark").get_attribute("aria-pressed") == "true"
+
+        page.locator("#file").set_input_files(path)
+        page.get_by_role("button", name="Cancel").click()
+        page.wait_for_timeout(3500)
+        expect(page.get_by_role("status")).to_have_text("Cancelled.")
+        page.locator("#file").set_input_files(path)
+        expect(page.locator("#label")).to_have_text("Bright")
+
+
+def test_models_are_read_aloud_with_what_their_figures_are(visit):
+    with visit() as page:
+        name = "gru top-1 75 % 50–90 parameters 0.1 M latency –"
+        expect(page.get_by_role("radio", name=name, exact=True)).to_be_visible()
+
+
+def test_files_are_offered_that_the_server_takes_and_no_others(visit, address):
+    suffixes = httpx.get(f"{address}/models").json()["limits"]["suffixes"]
+    with visit() as page:
+        expect(page.locator("#choice input").first).to_be_visible()
+        assert page.locator("#file").get_attribute("accept").split(",") == suffixes
 
 
 def test_long_work_can_be_cancelled(visit, long_film):
@@ -215,7 +267,7 @@ def test_the_results_have_table_and_pictures(visit, viewport):
 def test_the_api_is_described(visit):
     with visit("/docs", PHONE) as page:
         expect(page.get_by_role("heading", name="POST /predict")).to_be_visible()
-        expect(page.locator("#paths")).to_contain_text("Too many are waiting.")
+        expect(page.locator("#paths")).to_contain_text("Too many are waiting, or the server ends.")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

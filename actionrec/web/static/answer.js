@@ -1,6 +1,7 @@
 // What a model says of a video: the answer, bars, frames, explanation, timeline, and the file to keep.
 
 import { byId, clock, element, percent } from "./page.js";
+import { forget, plot } from "./plot.js";
 import { timeline } from "./timeline.js";
 
 const LONG = 20; // seconds, above which one answer says little
@@ -38,6 +39,7 @@ export class Answer {
 
   show(result, seconds, about) {
     this.place.classList.remove("stale");
+    forget();
     const parts = result.runs ? this.film(result) : this.clip(result, about);
     this.place.replaceChildren(...parts, this.foot(result, seconds, about));
   }
@@ -67,7 +69,7 @@ export class Answer {
     const told = result.pictures?.explanation;
     if (told) {
       const words = `The frames that mattered most to “${result.explanation.label}”, where in them, and by how much the answer's log-probability falls without each frame.`;
-      return element("figure", { className: "card" }, element("h2", { textContent: "Why" }), element("img", { className: "plot", src: told, alt: words }), element("figcaption", { className: "small", textContent: words }));
+      return plot(told, "Why", words, { id: "why", tabIndex: -1 });
     }
     const button = element("button", { type: "button", id: "explain", textContent: "Explain this answer" });
     button.addEventListener("click", this.explain);

@@ -1,6 +1,6 @@
 // The choice of a model, its accuracy and cost beside it.
 
-import { ask, byId, element, millions } from "./page.js";
+import { aloud, ask, byId, element, millions } from "./page.js";
 
 export class Models {
   constructor(changed) {
@@ -54,12 +54,12 @@ export class Models {
   row(one, compared) {
     const input = element("input", { type: "radio", name: "model", value: one.model, checked: one.model === this.chosen });
     input.addEventListener("change", () => { this.chosen = one.model; this.draw(); this.changed(); });
-    const cell = (text, label) => element("span", { className: "figure", title: label, textContent: text });
+    const cell = (words, label, ...text) => element("span", { className: "figure", title: label }, aloud(` ${words} `), ...text);
     const figures = compared
-      ? [one.top1 === undefined ? cell("–", "not compared") : element("span", { className: "figure", title: "top-1 on test clips, with its 95 % interval" }, `${(100 * one.top1).toFixed(0)} %`, element("small", { textContent: ` ${interval(one)}` }))]
+      ? [one.top1 === undefined ? cell("top-1", "not compared", "–") : cell("top-1", "top-1 on test clips, with its 95 % interval", `${(100 * one.top1).toFixed(0)} %`, element("small", { textContent: ` ${interval(one)}` }))]
       : [];
-    figures.push(cell(one.parameters ? millions(one.parameters) : "–", "parameters"));
-    if (compared) figures.push(cell(one.latency_ms === undefined ? "–" : `${one.latency_ms.toFixed(1)} ms`, "for a clip, from features on"));
+    figures.push(cell("parameters", "parameters", one.parameters ? millions(one.parameters) : "–"));
+    if (compared) figures.push(cell("latency", "for a clip, from features on", one.latency_ms === undefined ? "–" : `${one.latency_ms.toFixed(1)} ms`));
     const name = element("span", { className: "name" }, input, element("span", {}, ...breakable(one.model)));
     const row = element("label", { className: "row" }, name, ...figures);
     if (one.error) row.append(element("small", { className: "refused", textContent: `Refused: ${one.error}` }));

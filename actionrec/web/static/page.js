@@ -30,6 +30,9 @@ export function clock(seconds) {
 /** A count of parameters: 3939336 -> 3.9 M. */
 export const millions = (count) => `${(count / 1e6).toFixed(1)} M`;
 
+/** Words for those who do not see where something stands. */
+export const aloud = (text) => element("span", { className: "aloud", textContent: text });
+
 /** Ask for JSON; fails with the server's own message. */
 export async function ask(address) {
   const answered = await fetch(address);

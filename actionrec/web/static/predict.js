@@ -13,6 +13,8 @@ let limits = { megabytes: 200, minutes: 10 };
 let byHand = false; // whether the visitor decided about the timeline
 let chosen = null; // { file } or { sample }, each with a name
 let request = null; // that is on its way
+let asked = null; // seconds of a window, in the latest request; null: for one answer
+let turn = 0; // counts choices: a file that took long to open must not replace a later one
 
 const models = new Models(() => chosen && predict());
 const answer = new Answer({ explain: () => predict({ explain: true }), timeline: () => { byId("timeline").checked = true; byHand = true; predict(); } });
@@ -46,6 +48,7 @@ function fail(message) {
 }
 
 function stop() {
+  turn += 1;
   request?.abort();
   request = null;
   byId("answer").classList.remove("stale");
@@ -53,6 +56,7 @@ function stop() {
 }
 
 function choose(what) {
+  turn += 1;
   chosen = what;
   for (const button of document.querySelectorAll(".thumbs button")) {
     button.setAttribute("aria-pressed", String(Number(button.dataset.sample) === what.sample));
@@ -71,7 +75,16 @@ async function chooseFile(file) {
     fail(`${file.name} has ${Math.ceil(file.size / 1e6)} MB; this server takes ${limits.megabytes} MB. Cut a piece out of it.`);
     return;
   }
-  if (!byHand) byId("timeline").checked = (await secondsOf(file)) > LONG;
+  if (!byHand) {
+    turn += 1;
+    const mine = turn;
+    request?.abort();
+    byId("error").hidden = true;
+    say(`Opening ${file.name}`);
+    const seconds = await secondsOf(file);
+    if (mine !== turn) return;
+    byId("timeline").checked = seconds > LONG;
+  }
   choose({ file, name: file.name });
 }
 
@@ -88,6 +101,8 @@ function secondsOf(file) {
   });
 }
 
+const windowSeconds = () => (byId("timeline").checked ? byId("window").value || "4" : null);
+
 function predict({ explain = false } = {}) {
   request?.abort();
   byId("error").hidden = true;
@@ -97,7 +112,10 @@ function predict({ explain = false } = {}) {
   fields.append("model", models.chosen);
   fields.append("pictures", "true");
   if (explain) fields.append("explain", "true");
-  else if (byId("timeline").checked) fields.append("window", byId("window").value || "4");
+  else {
+    asked = windowSeconds();
+    if (asked) fields.append("window", asked);
+  }
   if (!explain) answer.wait();
   say(chosen.file ? "Sending" : "Waiting for the model", { share: chosen.file ? 0 : null });
   bringUp("status");
@@ -107,7 +125,9 @@ function predict({ explain = false } = {}) {
     working: (step) => say(phrase(step), { share: step.seconds && step.of_seconds ? Math.min(1, step.seconds / step.of_seconds) : null }),
     told: (result) => {
       byId("status").hidden = true;
+      const focused = byId("answer").contains(document.activeElement); // on a button that goes now
       answer.show(result, (performance.now() - start) / 1000, models.about(result.model));
+      if (focused) byId(explain ? "why" : "answer").focus({ preventScroll: true });
       if (!explain) bringUp("answer");
       models.refresh();
     },
@@ -136,7 +156,8 @@ function listen() {
     chooseFile(event.dataTransfer.files[0]);
   });
   byId("timeline").addEventListener("change", () => { byHand = true; });
-  for (const id of ["timeline", "window"]) byId(id).addEventListener("change", () => chosen && predict());
+  // A number that was sent already is told as a change once it loses the focus.
+  for (const id of ["timeline", "window"]) byId(id).addEventListener("change", () => chosen && windowSeconds() !== asked && predict());
 }
 
 async function showSamples() {
@@ -156,6 +177,7 @@ async function start() {
   try {
     const known = await models.load();
     limits = known.limits;
+    byId("file").accept = limits.suffixes.join();
     byId("limits").textContent = `MP4, AVI, MOV, MKV, WebM or MPEG, up to ${limits.megabytes} MB and ${limits.minutes} minutes`;
     await Promise.all([showSamples(), showLinks()]);
   } catch (error) {

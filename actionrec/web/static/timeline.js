@@ -1,9 +1,13 @@
 // What happens when: runs of one answer as coloured bands and a list, and the plot of all classes.
 
 import { clock, element, percent } from "./page.js";
+import { plot } from "./plot.js";
 
-// Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which people with any colour vision can tell apart.
-const COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c7a00"];
+// The colours of actionrec/plots/timeline.py, in which the server draws the plot below.
+const COLOURS = [
+  "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c7a00",
+  "#80b9d9", "#f3cf80", "#80cfb9", "#e6bcd3", "#eaaf80", "#abdaf4", "#c6bd80",
+];
 const NONE = "#9aa0a6";
 
 export function timeline(result, player, seek) {
@@ -37,7 +41,7 @@ export function timeline(result, player, seek) {
   ];
   if (pictures.timeline) {
     const words = "The answers as a band, and below it each class's probability over time.";
-    parts.push(element("figure", { className: "card" }, element("h2", { textContent: "All classes" }), element("img", { className: "plot", src: pictures.timeline, alt: words }), element("figcaption", { className: "small", textContent: words })));
+    parts.push(plot(pictures.timeline, "All classes", words));
   }
   return parts;
 }
