@@ -51,6 +51,13 @@ def test_the_folder_has_what_it_needs_and_the_same_bytes_each_time(drawn, bundle
     assert b"/home/" not in b"".join(text for name, text in one.items() if name.endswith((".py", ".txt", ".md")))
 
 
+def test_a_port_that_is_none_is_told(drawn, bundle):
+    space.write_space(Path("one"), bundle)
+    environment = {**os.environ, "PORT": "abc"}
+    done = subprocess.run([sys.executable, "app.py"], cwd="one", env=environment, text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: PORT must be a whole number from 0 to 65535; got 'abc'.\n")
+
+
 def test_other_peoples_clips_are_not_given_away(project, bundle):
     bundles.clips(project / "data/raw/ucf50", count=1)
     (project / "params.yaml").write_text("data: {dataset: ucf50}\n")
