@@ -17,7 +17,7 @@ app: $(VENV)/.installed ## the web page with the trained models, on this machine
 	python -m actionrec serve $(ARGS)
 
 test: lint ## check style and types, then run all tests
-	pytest
+	pytest --numprocesses logical --maxprocesses 4 --dist loadfile  # what took minutes to make, the tests of a file share
 
 lint: $(VENV)/.installed-dev
 	ruff check .

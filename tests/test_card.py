@@ -205,7 +205,7 @@ def test_an_official_split_and_weights_from_a_file_are_named(evidence):
     assert rows(text)["split"] == ["official, list 2, seed 0"]
     assert "The data set's own lists say" in text
     assert "CC BY 4.0" in text
-    assert "name it with `--backbone`, or lay it into the bundle's folder as `backbone.safetensors`" in text
+    assert "name it with `--backbone`, or lay it into a copy of the bundle's folder as `backbone.safetensors`" in text
 
 
 def test_leaks_and_gaps_of_the_split_are_limits(evidence):
