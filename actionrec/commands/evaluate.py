@@ -5,7 +5,7 @@ import json
 import logging
 from pathlib import Path
 
-from actionrec.commands.terminal import Commands, add, pattern, say, share
+from actionrec.commands.terminal import Commands, add, check_model, pattern, say, share
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     from actionrec.progress import progress
     from actionrec.report import evaluation as texts
 
+    check_model(arguments.model)
     folder = inference.find_bundle(arguments.model)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such model.")

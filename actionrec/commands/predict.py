@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actionrec.commands.terminal import Commands, add, complain, positive, say
+from actionrec.commands.terminal import Commands, add, check_model, complain, positive, say
 
 if TYPE_CHECKING:
     from actionrec.inference import Predictor
@@ -93,10 +93,7 @@ def check(arguments: argparse.Namespace, named: list[Path]) -> None:
             raise DataError(f"{picture}: there is no folder {picture.parent}.")
         if picture and picture.is_dir():
             raise DataError(f"{picture} is a folder; wanted a picture's name, such as {picture / 'picture.png'}.")
-    if arguments.model is None:
-        return
-    if not arguments.model.strip():
-        raise DataError("--model is empty. Name a model, such as gru, or a bundle's folder.")
+    check_model(arguments.model)
 
 
 def tell_clips(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:
