@@ -52,13 +52,16 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class _Frames:
-    """What model.json must say of frames; see actionrec.frames.FrameSettings."""
+class Sampling:
+    """How a bundle's frames are sampled from a clip and stored; see actionrec.frames.FrameSettings."""
 
     count: int
+    """T."""
     size: int
+    """Width and height, pixels."""
     format: Literal["jpeg", "raw"]
     quality: int
+    """Of JPEG."""
 
     def __post_init__(self) -> None:
         if min(self.count, self.size, self.quality) < 1:
@@ -92,7 +95,7 @@ class _Description:
     feature_dim: int
     class_names: Sequence[str]
     sha256: str
-    frames: _Frames
+    frames: Sampling
 
 
 def _check(description: Any, where: Path) -> None:

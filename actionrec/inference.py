@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from actionrec import backbones, calibration, extractors, frames, machine, paths, training, video, weights
 from actionrec.backbones import Backbone, FeatureSettings
-from actionrec.bundle import Bundle, load_bundle
+from actionrec.bundle import Bundle, Sampling, load_bundle
 from actionrec.clips import SUFFIXES
 from actionrec.errors import ActionrecError, DataError, ParamsError, VideoError, WeightsError, first_few
 from actionrec.extractors import Extractor
@@ -33,20 +33,6 @@ BACKBONE = "backbone.safetensors"
 """The backbone's weights, in a bundle that carries them along."""
 
 _AHEAD = 2  # clips that each decoding thread is ahead of the network
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a bundle's frames are sampled from a clip and stored."""
-
-    count: int
-    """T."""
-    size: int
-    """Width and height, pixels."""
-    format: str
-    """`jpeg` or `raw`."""
-    quality: int
-    """Of JPEG."""
 
 
 @dataclass(frozen=True)
@@ -234,8 +220,7 @@ def check_file(path: Path) -> None:
 
 def sampling(bundle: Bundle) -> Sampling:
     """How a bundle's frames are sampled."""
-    described = bundle.features["frames"]
-    return Sampling(*(described[key] for key in ("count", "size", "format", "quality")))
+    return Sampling(**bundle.features["frames"])
 
 
 def temperature_and_threshold(bundle: Bundle) -> tuple[float, float]:

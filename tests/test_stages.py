@@ -410,3 +410,14 @@ def test_real_odd_files_among_real_clips(mine, shared, caplog):
     features = read_features(paths.FEATURES)
     assert features.clips == sorted(set(ledger) - failed)
     assert features.features.shape[1:] == (32, 512)
+
+
+@pytest.mark.parametrize("stage", ["extract_frames", "resnet_features", "compare"])
+def test_libraries_complain_of_a_broken_clip_nowhere_but_in_the_message(stage, tmp_path):
+    (tmp_path / "noise.mp4").write_bytes(bytes(range(256)) * 16)
+    read = "try:\n    video.read_header(Path(sys.argv[1]))\nexcept Exception as error:\n    print(error)"
+    code = f"import sys\nimport stages.{stage}\nfrom pathlib import Path\nfrom actionrec import video\n{read}"
+    command = [sys.executable, "-c", code, str(tmp_path / "noise.mp4")]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
+    assert done.stdout.startswith("not a video file")
+    assert done.stderr == ""
