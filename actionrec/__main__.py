@@ -14,7 +14,7 @@ def main() -> None:
     for command in COMMANDS:
         command.register(commands)
     arguments = parser.parse_args()
-    entry.run(lambda: arguments.run(arguments), ends_with_parent=False)
+    entry.run(lambda: arguments.run(arguments), ends_with_dvc=False)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import rarfile
 
-from actionrec import machine
+from actionrec import lifetime
 from actionrec.download import MEGABYTE, require_space
 from actionrec.errors import DataError, first_few
 from actionrec.progress import progress
@@ -222,7 +223,7 @@ def _run(tool: str, archive: Path, folder: Path, *, largest: int, total: int) ->
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=machine.die_with_parent,  # a killed stage leaves no tool writing
+                preexec_fn=partial(lifetime.end_with_parent, os.getpid()),  # a killed stage leaves no tool writing
             )
             try:
                 if sys.platform == "linux":

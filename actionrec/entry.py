@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable
 
-from actionrec import machine
+from actionrec import lifetime
 from actionrec.errors import ActionrecError
 
 BAD_INPUT = 2
@@ -18,15 +18,15 @@ _NO_SUCH_FILE = {errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG}
 MENDABLE = _NO_ROOM | _NO_PERMISSION | _NO_SUCH_FILE
 
 
-def run(main: Callable[[], None], *, ends_with_parent: bool = True) -> None:
+def run(main: Callable[[], None], *, ends_with_dvc: bool = True) -> None:
     """Run `main`; leave with status 2 and a message on stderr where a person can mend what it raises, 130 on Ctrl-C.
 
     Args:
-        ends_with_parent: a stage, which DVC starts, ends with DVC; a command that a person starts may outlive the shell.
+        ends_with_dvc: a stage, which DVC starts, ends with DVC; a command that a person starts may outlive the shell.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    if ends_with_parent:
-        machine.die_with_parent()
+    if ends_with_dvc:
+        lifetime.end_with_dvc()
     try:
         main()
     except ActionrecError as error:
@@ -39,5 +39,5 @@ def run(main: Callable[[], None], *, ends_with_parent: bool = True) -> None:
         sys.stderr.write(f"error: {error.strerror}{where}. Mend that and run again; finished work is kept.\n")
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; `dvc repro` goes on from here\n" if ends_with_parent else "interrupted\n")
+        sys.stderr.write("interrupted; `dvc repro` goes on from here\n" if ends_with_dvc else "interrupted\n")
         sys.exit(INTERRUPTED)

@@ -1,9 +1,6 @@
 """Settings of the machine, from environment variables: they change speed, never a result, so they are no parameters."""
 
-import ctypes
 import os
-import signal
-import sys
 from functools import lru_cache
 
 from actionrec.errors import ActionrecError
@@ -109,10 +106,3 @@ def _cpuinfo(*names: str) -> str:
             return next(line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() in names)
     except (OSError, StopIteration):
         return ""
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, so that a killed `dvc repro` leaves nobody writing (Linux)."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

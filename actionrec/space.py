@@ -58,7 +58,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry.run(main, ends_with_parent=False)
+    entry.run(main, ends_with_dvc=False)
 '''
 
 _DOCKERFILE = """\

@@ -15,12 +15,13 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 
-from actionrec import machine, paths
+from actionrec import lifetime, machine, paths
 from actionrec.board import RUNNING, Board
 from actionrec.errors import ActionrecError, DataError, TrainingError
 from actionrec.files import write_text
@@ -204,12 +205,12 @@ def _start(command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
         stderr=output,
         env={**os.environ, "PATH": path},
         process_group=0,
-        preexec_fn=_in_child,  # no threads are running here that it could upset
+        preexec_fn=partial(_in_child, os.getpid()),  # no threads are running here that it could upset
     )
 
 
-def _in_child() -> None:
-    machine.die_with_parent()
+def _in_child(parent: int) -> None:
+    lifetime.end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it, and so would what it starts
 
 

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
 
-from actionrec import machine
+from actionrec import lifetime
 from actionrec.errors import ActionrecError
 
 Job = TypeVar("Job")
@@ -77,9 +77,7 @@ def _hire(work: Callable[[Any, Advance], None]) -> tuple[Connection, SpawnProces
 
 def _serve(connection: Connection, work: Callable[[Any, Advance], None], parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends this process
-    machine.die_with_parent()
-    if os.getppid() != parent:  # it ended before the kernel was told
-        os._exit(1)
+    lifetime.end_with_parent(parent)
     while True:
         job = connection.recv()
         try:

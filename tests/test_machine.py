@@ -1,8 +1,6 @@
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -94,41 +92,6 @@ def test_the_device_s_name_is_for_people(monkeypatch):
     monkeypatch.setattr(machine, "cores", lambda: 3)
     assert machine.device_name("cpu").startswith("cpu (")
     assert machine.device_name("cpu").endswith(", 3 cores)")
-
-
-PARENT = """
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
-print(child.pid, child.stdout.readline().strip(), flush=True)
-child.wait()
-"""
-BOUND = "from actionrec import machine; machine.die_with_parent(); print('ready', flush=True); import time; time.sleep(60)"
-
-
-def is_alive(process):
-    try:
-        with open(f"/proc/{process}/stat", encoding="ascii") as stream:  # noqa: PTH123
-            return stream.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
-@pytest.mark.parametrize(("code", "survives"), [(BOUND, False), (BOUND.replace("machine.die_with_parent(); ", ""), True)])
-def test_a_bound_process_dies_when_its_parent_is_killed(code, survives):
-    with subprocess.Popen([sys.executable, "-c", PARENT, code], stdout=subprocess.PIPE, text=True) as parent:
-        child, ready = parent.stdout.readline().split()
-        assert ready == "ready"
-        parent.kill()
-        parent.wait()
-        deadline = time.monotonic() + (0.3 if survives else 10)
-        while is_alive(child) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        try:
-            assert is_alive(child) is survives
-        finally:
-            if is_alive(child):
-                os.kill(int(child), signal.SIGKILL)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from actionrec import machine, store
+from actionrec import lifetime, store
 from actionrec.errors import ActionrecError, first_few
 from actionrec.store import Advance, Compute, Task
 
@@ -79,9 +79,7 @@ _process_of: Any = None
 def _start_worker(done_of: Any, process_of: Any, parent: int) -> None:
     global _done_of, _process_of
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the pool, with one message
-    machine.die_with_parent()
-    if os.getppid() != parent:  # it ended before the kernel was told
-        os._exit(1)
+    lifetime.end_with_parent(parent)
     _done_of, _process_of = done_of, process_of
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from actionrec import machine
+from actionrec import lifetime, machine
 from actionrec.errors import ActionrecError
 from actionrec.progress import progress
 
@@ -56,6 +56,4 @@ def _collect(results: Iterable[Result], advance: Callable[[int], None]) -> list[
 
 def _start_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the pool, with one message
-    machine.die_with_parent()
-    if os.getppid() != parent:  # it ended before the kernel was told
-        os._exit(1)
+    lifetime.end_with_parent(parent)

@@ -1,0 +1,71 @@
+"""Who ends with whom: a killed `dvc repro` leaves nobody writing (on Linux; elsewhere what it started runs to its end)."""
+
+import ctypes
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+from threading import Thread
+
+_STAGE = "DVC_STAGE"  # DVC sets it for a stage's command, not for itself
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends.
+
+    Args:
+        parent: process ID of the parent, which may have ended before the kernel was told.
+    """
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def end_with_dvc() -> None:
+    """Kill this process when the `dvc` that runs it as a stage ends; does nothing where none does.
+
+    DVC starts a stage in a shell, $SHELL or /bin/sh. Some, such as bash, become the stage; others, such as dash, which is
+    /bin/sh in Debian's containers, stay between the two, so that the end of DVC is not the end of the stage's parent.
+    """
+    if sys.platform != "linux" or _STAGE not in os.environ:
+        return
+    try:
+        dvc = _dvc()
+        ended = os.pidfd_open(dvc)
+        if os.getsid(dvc) != os.getsid(0):  # DVC had ended, and this is who adopts what others leave
+            _kill_this_process()
+    except ProcessLookupError:
+        _kill_this_process()
+    except OSError:  # a kernel before 5.3, or a sandbox, that does not tell
+        return
+    Thread(target=_wait_and_kill, args=(ended,), name="end-with-dvc", daemon=True).start()
+
+
+def _dvc() -> int:
+    """The nearest ancestor that is not of the stage, as the shell and its like are."""
+    own = f"{_STAGE}={os.environ[_STAGE]}".encode()
+    process = os.getppid()
+    while own in _read(process, "environ").split(b"\0"):
+        process = int(_read(process, "stat").rpartition(b")")[2].split()[1])
+    return process
+
+
+def _read(process: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{process}/{name}").read_bytes()
+    except PermissionError:  # another user's
+        return b""
+    except FileNotFoundError:
+        raise ProcessLookupError from None
+
+
+def _wait_and_kill(ended: int) -> None:
+    select.select([ended], [], [])
+    _kill_this_process()
+
+
+def _kill_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

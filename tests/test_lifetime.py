@@ -1,0 +1,116 @@
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="calls of Linux")
+
+READY = "print(os.getpid(), flush=True); import time; time.sleep(60)"
+CHILD = f"import os; from actionrec import lifetime; lifetime.end_with_parent(os.getppid()); {READY}"
+LATE = f"import os; from actionrec import lifetime; lifetime.end_with_parent(os.getppid() + 1); {READY}"
+STAGE = f"import os; from actionrec import lifetime; lifetime.end_with_dvc(); {READY}"
+UNBOUND = f"import os; {READY}"
+# As DVC runs a stage: through a shell, which gets a variable that DVC itself has not.
+DVC = """
+import os, subprocess, sys
+subprocess.run(sys.argv[1:], env={**os.environ, "DVC_STAGE": "train@gru"})
+"""
+# Becomes who adopts the processes that others leave behind, as an init does.
+ADOPTER = """
+import ctypes, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1)
+subprocess.run(sys.argv[1:], start_new_session=True)
+os.wait()
+"""
+PYTHON = [sys.executable, "-c"]
+
+
+def start(*command):
+    """A process that runs a command, which tells a process ID when it is ready."""
+    environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
+    return subprocess.Popen([*PYTHON, *command], stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def ends(number, seconds=10.0):
+    """Whether a process ends in time; one that does not is killed then."""
+    try:
+        process = psutil.Process(number)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+            time.sleep(0.02)
+        process.kill()
+    except psutil.NoSuchProcess:
+        return True
+    return False
+
+
+def has_ended_with_its_killed_parent(parent, seconds=10.0):
+    with parent:
+        number = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        return ends(number, seconds)
+
+
+@pytest.mark.parametrize(("code", "ended"), [(CHILD, True), (UNBOUND, False)])
+def test_a_child_ends_with_its_parent(code, ended):
+    parent = start("import subprocess, sys; subprocess.run(sys.argv[1:])", *PYTHON, code)
+    assert has_ended_with_its_killed_parent(parent, 10 if ended else 0.3) is ended
+
+
+def test_a_child_whose_parent_has_ended_before_it_was_bound_ends():
+    assert subprocess.run([*PYTHON, LATE], capture_output=True, timeout=60, check=False).returncode == 1
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "sh"])
+@pytest.mark.parametrize(
+    "wrapped", ["{python} -c '{code}'", "{python} -c '{code}'; true", "sh -c \"{python} -c '{code}'; true\" || true"]
+)
+@pytest.mark.parametrize(("code", "ended"), [(STAGE, True), (UNBOUND, False)])
+def test_a_stage_ends_with_dvc_whatever_shell_is_between(shell, wrapped, code, ended):
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    parent = start(DVC, shell, "-c", wrapped.format(python=sys.executable, code=code))
+    assert has_ended_with_its_killed_parent(parent, 10 if ended else 0.3) is ended
+
+
+def test_a_stage_whose_dvc_ended_before_it_looked_ends():
+    late = f"import os, time; print(os.getpid(), flush=True); time.sleep(1); from actionrec import lifetime; {STAGE}"
+    adopter = start(ADOPTER, *PYTHON, DVC, "sh", "-c", f"{sys.executable} -c '{late}'; true")
+    with adopter:
+        number = int(adopter.stdout.readline())
+        dvc = psutil.Process(number).parent().parent()
+        assert "DVC_STAGE" not in dvc.environ()
+        dvc.kill()
+        assert ends(number)
+        assert adopter.stdout.readline() == ""  # it never came to say that it was ready
+
+
+def test_what_a_person_starts_outlives_its_parent():
+    parent = start("import subprocess, sys; subprocess.run(sys.argv[1:])", *PYTHON, STAGE)
+    assert not has_ended_with_its_killed_parent(parent, 0.3)
+
+
+def test_an_undisturbed_stage_ends_as_it_would():
+    code = "from actionrec import lifetime; lifetime.end_with_dvc(); print(7)"
+    process = start(DVC, "sh", "-c", f"{sys.executable} -c '{code}'; exit $?")
+    with process:
+        assert process.stdout.read() == "7\n"
+        assert process.wait() == 0
+
+
+def test_a_kernel_that_does_not_tell_stops_no_stage():
+    code = (
+        "import errno, os; from actionrec import lifetime\n"
+        "def refuse(process): raise OSError(errno.ENOSYS, 'not there')\n"
+        "os.pidfd_open = refuse; lifetime.end_with_dvc(); print(7)"
+    )
+    environment = {**os.environ, "DVC_STAGE": "split"}
+    done = subprocess.run([*PYTHON, code], capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
