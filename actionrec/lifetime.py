@@ -32,22 +32,25 @@ def end_with_dvc() -> None:
     """
     if sys.platform != "linux" or _STAGE not in os.environ:
         return
+    parent = os.getppid()
+    end_with_parent(parent)
     try:
-        dvc = _dvc()
-        ended = os.pidfd_open(dvc)
+        dvc = _dvc(parent)
         if os.getsid(dvc) != os.getsid(0):  # DVC had ended, and this is who adopts what others leave
             _kill_this_process()
+        if dvc == parent:
+            return
+        ended = os.pidfd_open(dvc)
     except ProcessLookupError:
         _kill_this_process()
-    except OSError:  # a kernel before 5.3, or a sandbox, that does not tell
+    except (OSError, AttributeError):  # a kernel before 5.3, a sandbox, or a Python built without it
         return
     Thread(target=_wait_and_kill, args=(ended,), name="end-with-dvc", daemon=True).start()
 
 
-def _dvc() -> int:
-    """The nearest ancestor that is not of the stage, as the shell and its like are."""
+def _dvc(process: int) -> int:
+    """The nearest of a process and its ancestors that is not of the stage, as the shell and its like are."""
     own = f"{_STAGE}={os.environ[_STAGE]}".encode()
-    process = os.getppid()
     while own in _read(process, "environ").split(b"\0"):
         process = int(_read(process, "stat").rpartition(b")")[2].split()[1])
     return process

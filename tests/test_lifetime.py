@@ -3,10 +3,12 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
+ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="calls of Linux")
 
 READY = "print(os.getpid(), flush=True); import time; time.sleep(60)"
@@ -105,12 +107,14 @@ def test_an_undisturbed_stage_ends_as_it_would():
         assert process.wait() == 0
 
 
-def test_a_kernel_that_does_not_tell_stops_no_stage():
-    code = (
-        "import errno, os; from actionrec import lifetime\n"
-        "def refuse(process): raise OSError(errno.ENOSYS, 'not there')\n"
-        "os.pidfd_open = refuse; lifetime.end_with_dvc(); print(7)"
-    )
-    environment = {**os.environ, "DVC_STAGE": "split"}
-    done = subprocess.run([*PYTHON, code], capture_output=True, text=True, timeout=60, check=False, env=environment)
-    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
+@pytest.mark.parametrize(
+    "refuse", ["def refuse(process): raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))", ""], ids=["kernel", "python"]
+)
+def test_a_kernel_or_a_python_that_does_not_tell_stops_no_stage_which_ends_with_its_parent(tmp_path, refuse):
+    without = "os.pidfd_open = refuse" if refuse else "del os.pidfd_open"
+    file = tmp_path / "stage.py"
+    file.write_text(f"import errno, os\nfrom actionrec import lifetime\n{refuse}\n{without}\nlifetime.end_with_dvc()\n{READY}")
+    start_both = "import subprocess, sys; subprocess.run(sys.argv[1:])"  # stands for the shell, and is killed
+    environment = {**os.environ, "DVC_STAGE": "split", "PYTHONPATH": str(ROOT)}
+    shell = subprocess.Popen([*PYTHON, start_both, sys.executable, file], stdout=subprocess.PIPE, text=True, env=environment)
+    assert has_ended_with_its_killed_parent(shell)

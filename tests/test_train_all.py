@@ -16,6 +16,7 @@ import psutil
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
+from test_lifetime import ends
 
 from actionrec import machine, train_all
 
@@ -76,7 +77,8 @@ def settle(settings: dict[str, dict[str, object]]) -> None:
 def begin(*arguments: object) -> subprocess.Popen[str]:
     """Start train-all as a person would who has not activated the environment."""
     command = [sys.executable, "-m", "actionrec", "train-all", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": os.defpath}
+    # In the shell that DVC takes where a person has none, as in a container: Debian's stays between DVC and its stage.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": os.defpath, "SHELL": "/bin/sh"}
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -104,18 +106,6 @@ def wait_for(path: Path) -> str:
             return text
         time.sleep(0.1)
     raise AssertionError(f"{path} did not come")
-
-
-def ends(process_id: int) -> bool:
-    for _ in range(100):
-        try:
-            os.kill(process_id, 0)
-        except ProcessLookupError:
-            return True
-        if "\nState:\tZ" in Path(f"/proc/{process_id}/status").read_text():  # killed; nobody has asked for its status yet
-            return True
-        time.sleep(0.1)
-    return False
 
 
 @pytest.mark.slow
