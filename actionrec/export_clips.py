@@ -18,8 +18,8 @@ from actionrec.files import read_csv, read_json
 from actionrec.frame_lookup import read_frames
 from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER
 from actionrec.inference import Predictor
+from actionrec.sampling import evenly_spaced
 from actionrec.splits import read_split
-from actionrec.video import evenly_spaced
 
 CHECKED = 4
 """Clips that an export is checked on, unless videos are named."""

@@ -15,18 +15,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.errors import DataError, VideoError
-from actionrec.video import SampledClip
+
+if TYPE_CHECKING:
+    from actionrec.sampling import SampledClip
 
 DESCRIPTION = "frames.json"
 LEDGER = "ledger.csv"
-LEDGER_HEADER = ("clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "error")
+LEDGER_HEADER = ("clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "warning", "error")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class FrameWriter:
     def __exit__(self, *error: object) -> None:
         self.tar.close()
 
-    def add(self, clip_id: str, label: str, clip: SampledClip) -> None:
+    def add(self, clip_id: str, label: str, clip: "SampledClip") -> None:
         key = hashlib.sha256(clip_id.encode()).hexdigest()[:16]
         about = {"clip": clip_id, "label": label, "frame_indices": clip.indices, "decoded_frames": clip.decoded_frames}
         self._member(f"{key}.json", json.dumps(about, ensure_ascii=False).encode())

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from actionrec.clips import SUFFIXES
 from actionrec.errors import ActionrecError, DataError, ParamsError, VideoError, WeightsError, first_few
 from actionrec.extractors import Extractor
 from actionrec.files import read_json
-from actionrec.video import SampledClip
+from actionrec.sampling import SampledClip
 
 NONE = "none of these"
 """The answer below the threshold of confidence."""
@@ -36,6 +36,17 @@ _AHEAD = 2  # clips that each decoding thread is ahead of the network
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How much of a clip's file could be read."""
+
+    frames_read: int
+    padded: int
+    """Frames that the model saw twice, because the clip has fewer than it wants."""
+    warning: str
+    """What is damaged; empty where nothing is known to be."""
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a model says of one clip."""
 
@@ -44,6 +55,8 @@ class Prediction:
     """(K,), calibrated where the bundle is."""
     threshold: float
     """The top probability below which the answer is "none of these"; 0 where the bundle has none."""
+    reading: Reading | None = None
+    """Of the clip's file; None where there is none, as for a window of a long video."""
 
     @property
     def order(self) -> list[int]:
@@ -118,7 +131,7 @@ class Predictor:
         """
         check_file(path)
         try:
-            clip = video.sample_clip(path, self.sampling.count, self.sampling.size)
+            clip = video.sample_clip_safely(path, self.sampling.count, self.sampling.size)
         except VideoError as error:
             raise VideoError(f"{path}: {error}.") from None
         clip.frames[:] = self.stored(clip.frames)
@@ -150,20 +163,27 @@ class Predictor:
         Raises:
             DataError, VideoError: see `sample`.
         """
-        return self.answer(self.extractor(self.sample(path).frames))
+        clip = self.sample(path)
+        return replace(self.answer(self.extractor(clip.frames)), reading=reading(clip))
 
-    def features_of_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, NDArray[np.float16] | ActionrecError]]:
+    def features_of_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, tuple[NDArray[np.float16], Reading] | ActionrecError]]:
         """Yield each clip's features (T, D), or why there are none, in their order; decoding runs ahead of the network."""
         for path, decoded in _ahead(self.sample, clips, machine.workers()):
             try:
-                yield path, self.extractor(decoded().frames)
+                clip = decoded()
+                yield path, (self.extractor(clip.frames), reading(clip))
             except (DataError, VideoError) as error:
                 yield path, error
 
     def predict_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, Prediction | ActionrecError]]:
         """Yield each clip's prediction, or why there is none, in their order."""
-        for path, features in self.features_of_all(clips):
-            yield path, features if isinstance(features, ActionrecError) else self.answer(features)
+        for path, found in self.features_of_all(clips):
+            yield path, found if isinstance(found, ActionrecError) else replace(self.answer(found[0]), reading=found[1])
+
+
+def reading(clip: SampledClip) -> Reading:
+    """How much of a clip's file could be read."""
+    return Reading(clip.decoded_frames, clip.padded, clip.warning)
 
 
 def load(folder: Path, *, backbone_file: Path | None = None, device: str | None = None) -> Predictor:

@@ -4,11 +4,12 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from actionrec.bundle import Bundle
 from actionrec.files import Rows
-from actionrec.inference import NONE, Prediction, Predictor
+from actionrec.inference import NONE, Prediction, Predictor, Reading
 from actionrec.timeline import Moment, Run, clock
 
 CLIP_HEADER = ("video", "rank", "label", "probability", "none_of_these")
@@ -26,7 +27,15 @@ def clip_text(video: str, found: Prediction, top: int, bundle: Bundle) -> str:
     width = max(len(_plain(label)) for label, _ in found.top(top))
     bars = [f"  {_plain(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in found.top(top)]
     note = "" if bundle.calibration else "  (never calibrated: no validation clips were there)\n"
-    return f"{_plain(video)}: {_plain(found.answer)}{why}\n" + "\n".join(bars) + f"\n{note}"
+    return f"{_plain(video)}: {_plain(found.answer)}{why}\n" + "\n".join(bars) + f"\n{note}{_reading_note(found.reading)}"
+
+
+def _reading_note(reading: Reading | None) -> str:
+    """What a person should know about the file: damage, and too few frames."""
+    if reading is None or not (reading.warning or reading.padded):
+        return ""
+    padded = f"only {reading.frames_read} frames; {reading.padded} of the sampled ones are repeats" if reading.padded else ""
+    return f"  ({'; '.join(filter(None, (reading.warning, padded)))})\n"
 
 
 def clip_json(video: str, model: str, found: Prediction, top: int) -> str:
@@ -42,6 +51,7 @@ def prediction_fields(found: Prediction, top: int) -> dict[str, Any]:
         "confidence": found.confidence,
         "threshold": found.threshold,
         "top": [{"label": label, "probability": share} for label, share in found.top(top)],
+        **(asdict(found.reading) if found.reading else {}),
     }
 
 
@@ -51,23 +61,26 @@ def clip_rows(video: str, found: Prediction, top: int) -> list[list[Any]]:
     return [[video, rank, label, f"{share:.6f}", none] for rank, (label, share) in enumerate(found.top(top), start=1)]
 
 
-def timeline_text(video: str, runs: Sequence[Run]) -> str:
-    """A line for each run."""
+def timeline_text(video: str, runs: Sequence[Run], warning: str = "") -> str:
+    """A line for each run, and what is damaged in the file."""
     width = max(len(clock(run.end)) for run in runs)
     lines = [
         f"  {clock(run.start):>{width}} – {clock(run.end):>{width}}  {percent(run.confidence):>7}  {_plain(run.answer)}"
         for run in runs
     ]
+    lines += [f"  ({warning})"] if warning else []
     return f"{_plain(video)}\n" + "\n".join(lines) + "\n"
 
 
-def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequence[Run], top: int) -> str:
-    return _line({"video": video, "model": model, **timeline_fields(found, runs, top)})
+def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequence[Run], top: int, reading: Reading) -> str:
+    return _line({"video": video, "model": model, **timeline_fields(found, runs, top, reading)})
 
 
-def timeline_fields(found: Sequence[Moment], runs: Sequence[Run], top: int) -> dict[str, Any]:
-    """A timeline as JSON has it: the runs, and what they were merged from."""
+def timeline_fields(found: Sequence[Moment], runs: Sequence[Run], top: int, reading: Reading) -> dict[str, Any]:
+    """A timeline as JSON has it: how much of the file was read, the runs, and what they were merged from."""
     return {
+        "frames_read": reading.frames_read,
+        "warning": reading.warning,
         "runs": [
             {
                 "start_seconds": round(run.start, 3),
