@@ -95,7 +95,7 @@ def extract(job: Job, draft: Path, advance: Advance) -> None:
     with FrameWriter(draft / "frames.tar", job.settings) as writer:
         for clip in job.clips:
             try:
-                sampled = video.sample_clip(job.folder / clip.id, job.settings.count, job.settings.size)
+                sampled = video.sample_clip(job.folder / clip.id, job.settings.count, job.settings.resolution)
             except VideoError as error:
                 rows.append([clip.id, error.header_frames, error.decoded_frames, 0, 0, video.DECODER, str(error)])
             else:

@@ -150,7 +150,8 @@ def tell_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos
             inference.check_file(path)
             with progress(f"Watching {path.name}", None, "window") as advance:
                 found = []
-                for moment in timeline.moments(predictor, film.frames(path, predictor.sampling.size), arguments.window, stride):
+                pictures = film.frames(path, predictor.sampling.resolution)
+                for moment in timeline.moments(predictor, pictures, arguments.window, stride):
                     found.append(moment)
                     advance(1)
         except (VideoError, DataError) as error:
@@ -194,7 +195,7 @@ def live(predictor: "Predictor", source: str, window: float, stride: float | Non
     stride = stride or window / 4
     due = window
     predictor.extractor  # noqa: B018 - prepared before the first frame comes
-    with film.Camera(source, predictor.sampling.size, window) as camera:
+    with film.Camera(source, predictor.sampling.resolution, window) as camera:
         logger.info("watching %s; Ctrl-C ends it", f"camera {source}" if source.isdecimal() else source)
         more = True
         told = -1.0
