@@ -37,7 +37,7 @@ class FrameSettings:
 
     count: int
     """Frames a clip (T), evenly spaced over it."""
-    size: int
+    resolution: int
     """Width and height, pixels."""
     format: Literal["jpeg", "raw"]
     quality: int
@@ -48,7 +48,7 @@ class FrameSettings:
     """Share of clips that may fail to decode before the stage does."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (("count", 1, 4096), ("size", 8, 4096), ("quality", 1, 100), ("shards", 1, 10_000)):
+        for name, low, high in (("count", 1, 4096), ("resolution", 8, 4096), ("quality", 1, 100), ("shards", 1, 10_000)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be from {low} to {high}; got {getattr(self, name)}")
         if not 0 <= self.max_failed <= 1:

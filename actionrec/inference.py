@@ -101,7 +101,7 @@ class Predictor:
         self.network = bundle.network.to(device).eval()
         self.class_names = bundle.architecture.class_names
         self.temperature, self.threshold = temperature_and_threshold(bundle)
-        size = self.sampling.size
+        size = self.sampling.resolution
         try:
             with torch.inference_mode():
                 width = backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
@@ -117,7 +117,7 @@ class Predictor:
     @cached_property
     def extractor(self) -> Extractor:
         """The backbone, the fastest way that this machine has; on all its cores."""
-        precision, size = self.bundle.features["precision"], self.sampling.size
+        precision, size = self.bundle.features["precision"], self.sampling.resolution
         return extractors.create_extractor(
             self.backbone, precision=precision, size=size, device=self.device, threads=machine.workers()
         )
@@ -131,7 +131,7 @@ class Predictor:
         """
         check_file(path)
         try:
-            clip = video.sample_clip_safely(path, self.sampling.count, self.sampling.size)
+            clip = video.sample_clip_safely(path, self.sampling.count, self.sampling.resolution)
         except VideoError as error:
             raise VideoError(f"{path}: {error}.") from None
         clip.frames[:] = self.stored(clip.frames)

@@ -106,7 +106,7 @@ def extract(job: Job, draft: Path, advance: Advance) -> None:
             path = job.folder / clip.id
             with unchanged(path, clip.sha256):
                 try:
-                    sampled = video.sample_clip_safely(path, job.settings.count, job.settings.size)
+                    sampled = video.sample_clip_safely(path, job.settings.count, job.settings.resolution)
                 except VideoError as error:
                     rows.append([clip.id, error.header_frames, error.decoded_frames, 0, 0, DECODER, "", str(error)])
                 else:

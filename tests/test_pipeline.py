@@ -29,7 +29,7 @@ RECURRENT = TRAINS - {"train@transformer", "train@swin_transformer"}
 # Small enough for a run in a minute; nothing here is about accuracy.
 TINY = {
     "data": {"dataset": "tiny"},
-    "frames": {"count": 6, "size": 64, "shards": 4},
+    "frames": {"count": 6, "resolution": 64, "shards": 4},
     "features": {"backbone": "resnet18", "precision": "fp32"},
     "train": {"epochs": 2},
     "model": {"hidden_dim": 16},

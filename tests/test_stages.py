@@ -16,7 +16,7 @@ import safetensors
 from film import ODD_NAMES, numbered_picture, write_video
 from ruamel.yaml import YAML
 
-from actionrec import paths, video
+from actionrec import files, paths, video
 from actionrec.errors import DataError, VideoError
 from actionrec.features import read_features
 from actionrec.frames import read_shard
@@ -27,7 +27,7 @@ PARAMS = {
     "seed": 0,
     "data": {"dataset": "mine", "group": None},
     "split": {"protocol": "group", "folds": 3, "fold": 0, "validation": 0.2},
-    "frames": {"count": 4, "size": 64, "format": "jpeg", "quality": 95, "shards": 8, "max_failed": 0.02},
+    "frames": {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95, "shards": 8, "max_failed": 0.02},
     "features": {"backbone": "resnet18", "weights": "random", "precision": "fp32"},
 }
 LEDGER_HEADER = ["clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "error"]
@@ -156,8 +156,17 @@ def test_frames_and_features_have_the_contract_s_form(mine):
                 assert features.dtype == "float16"
             metadata = stream.metadata()
         assert {"backbone", "weights", "weights_sha256", "precision", "preprocessing", "frames"} <= set(metadata)
-        assert json.loads(metadata["frames"]) == {"count": 4, "size": 64, "format": "jpeg", "quality": 95}
+        assert json.loads(metadata["frames"]) == {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95}
     assert sorted(found) == sorted(ledger)
+
+
+def test_frames_from_before_the_resolution_was_renamed_become_features(mine):
+    split.main()
+    extract_frames.main()
+    description = paths.FRAMES / "frames.json"
+    files.write_json(description, {"count": 4, "size": 64, "format": "jpeg", "quality": 95})
+    resnet_features.main()
+    assert read_features(paths.FEATURES).source["frames"] == {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95}
 
 
 def in_memory():

@@ -107,7 +107,7 @@ def test_runs_merge_neighbours_and_cover_the_film_once():
 def test_a_film_of_one_window_is_answered_as_the_clip_is(tmp_path):
     predictor = inference.load(bundles.tiny_bundle(tmp_path / "gru"))
     path = bundles.clips(tmp_path / "clips", 1)[0]
-    (found,) = timeline.moments(predictor, film.frames(path, predictor.sampling.size), 60.0, 30.0)
+    (found,) = timeline.moments(predictor, film.frames(path, predictor.sampling.resolution), 60.0, 30.0)
     assert np.array_equal(found.prediction.probabilities, predictor.predict(path).probabilities)
 
 
@@ -123,7 +123,7 @@ def test_a_film_of_two_actions_has_two_runs(tmp_path):
 
 
 def film_frames(path, predictor):
-    return film.frames(path, predictor.sampling.size)
+    return film.frames(path, predictor.sampling.resolution)
 
 
 def test_times_are_read_by_people():

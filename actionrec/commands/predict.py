@@ -152,7 +152,7 @@ def tell_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos
             inference.check_file(path)
             with progress(f"Watching {path.name}", None, "window") as advance, open_video(path) as video:
                 found = []
-                frames = timed_frames(video, predictor.sampling.size)
+                frames = timed_frames(video, predictor.sampling.resolution)
                 for moment in timeline.moments(predictor, frames, arguments.window, stride):
                     found.append(moment)
                     advance(1)
@@ -204,7 +204,7 @@ def live(predictor: "Predictor", source: str, window: float, stride: float | Non
     stride = stride or window / 4
     due = window
     predictor.extractor  # noqa: B018 - prepared before the first frame comes
-    with Camera(source, predictor.sampling.size, window) as camera:
+    with Camera(source, predictor.sampling.resolution, window) as camera:
         logger.info("watching %s; Ctrl-C ends it", f"camera {source}" if source.isdecimal() else source)
         more = True
         told = -1.0

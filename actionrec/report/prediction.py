@@ -150,7 +150,7 @@ def model_text(predictor: Predictor) -> str:
     threshold = f"answers count from {percent(predictor.threshold)}" if predictor.threshold else "no threshold"
     return (
         f"{known['model']}: {known['architecture']}, ready on {known['device']}\n"
-        f"  frames     {about.count} a clip, {about.size} x {about.size}, {about.format}\n"
+        f"  frames     {about.count} a clip, {about.resolution} x {about.resolution}, {about.format}\n"
         f"  backbone   {known['backbone']}, weights {known['weights']}, checked\n"
         f"  confidence temperature {predictor.temperature:.3g}, {threshold}\n"
         f"  classes    {len(known['class_names'])}: {', '.join(map(_plain, known['class_names']))}\n"

@@ -87,7 +87,7 @@ def _timeline(predictor: Predictor, path: Path, name: str, wish: Wish, limits: L
     kept: dict[int, tuple[float, str]] = {}  # a frame a second
 
     def watched(video: Video) -> Iterator[TimedFrame]:
-        for frame in timed_frames(video, predictor.sampling.size):
+        for frame in timed_frames(video, predictor.sampling.resolution):
             if frame.seconds > limits.seconds:  # whatever the header claimed
                 raise limits.too_long(name)
             if wish.pictures and int(frame.seconds) not in kept:

@@ -48,7 +48,7 @@ def test_a_clip_gets_the_command_lines_json(client, clips, predictors):
 
 def test_a_timeline_gets_the_command_lines_json(client, long_film, predictors):
     predictor = predictors["gru"]
-    found = list(timeline.moments(predictor, film.frames(long_film, predictor.sampling.size), 2.0, 1.0))
+    found = list(timeline.moments(predictor, film.frames(long_film, predictor.sampling.resolution), 2.0, 1.0))
     told = send(client, long_film, window=2)
     assert told.json() == json.loads(texts.timeline_json(long_film.name, "gru", found, timeline.runs(found), 5))
 
