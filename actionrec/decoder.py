@@ -47,8 +47,9 @@ _STREAMS = 64  # streams of a file for which the largest picture is set while it
 _LONGEST = 10_000_000  # frames; a header that claims more (4 days at 25 frames a second) is taken for nonsense
 _MOST_ERRORS = 100  # of the demuxer, one after another; then the file has ended
 _SKIPPABLE = ("h264", "hevc")  # decoders that can skip frames to which no other frame refers
+_INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # containers that say where each frame begins; others leave it to a parser
 _TRANSFERS = {16: "PQ", 18: "HLG"}
-_REENCODE = "Re-encode it: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"
+_REENCODE = "Re-encode it: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"_MAKE_READABLE = "Make the file and its folders readable: chmod u+rX FILE"
 
 av.logging.set_libav_level(av.logging.PANIC)  # errors are raised and counted here
 
@@ -79,9 +80,9 @@ class Video:
         self._container, self._stream, self._decoder = container, stream, stream.codec_context
         self._decoder.thread_count, self._decoder.thread_type = 1, "NONE"
         self._decoder.options = {"max_pixels": str(MAX_PIXELS)}
-        self._reformatter = VideoReformatter()
         self._errors = self._damaged_packets = self._damaged_frames = 0
         self._encrypted = False
+        self._matrix: NDArray[np.int32] | None = None
 
     @property
     def damaged(self) -> int:
@@ -97,7 +98,8 @@ class Video:
     def times_for_skipping(self, packets: "Sequence[VideoPacket]") -> list[int]:
         """The time stamp of each frame, in order, where frames can be skipped and the others known by these; else empty."""
         times = [packet.pts for packet in packets]
-        if self._decoder.name not in _SKIPPABLE or None in times or len(set(times)) < len(times):
+        known = self._decoder.name in _SKIPPABLE and self._container.format.name in _INDEXED
+        if not known or None in times or len(set(times)) < len(times):
             return []
         return sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
 
@@ -142,9 +144,15 @@ class Video:
             self._errors += 1
             return
         for frame in frames:
+            if not self.frames_read:
+                self._matrix = _display_matrix(frame)
             self._damaged_frames += frame.is_corrupt
             self.frames_read += 1
             yield frame
+
+    def seconds(self, frame: "VideoFrame") -> float | None:
+        """The time stamp of a frame; None where it has none."""
+        return None if frame.pts is None or not self._stream.time_base else float(frame.pts * self._stream.time_base)
 
     def picture(self, frame: "VideoFrame") -> NDArray[np.uint8]:
         """Convert a frame to (H, W, 3), RGB, upright.
@@ -153,7 +161,8 @@ class Video:
             VideoError: FFmpeg cannot convert its colours.
         """
         try:
-            converted = self._reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1)
+            # A new reformatter each time: it keeps its last frame, and after damage a decoder may show what kept frames hold.
+            converted = VideoReformatter().reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1)
         except (FFmpegError, OSError, ValueError) as error:
             got = f"pixel format {frame.format.name}, colour matrix {int(frame.colorspace)}"
             raise VideoError(
@@ -161,18 +170,28 @@ class Video:
                 header_frames=self.header.frames,
             ) from None
         picture = np.asarray(converted.to_ndarray(), dtype=np.uint8)
-        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-        return picture if matrix is None else upright(picture, np.frombuffer(matrix, dtype=np.int32))
+        return picture if self._matrix is None else upright(picture, self._matrix)
 
     def no_frame(self) -> VideoError:
         """The error for a file none of whose frames could be decoded."""
         reason, step = "no frame can be decoded", _REENCODE
         if self._encrypted:
             reason, step = "the video is encrypted", "Export it without copy protection (DRM)"
+        elif not self.header.width * self.header.height:  # FFmpeg gives up where it sees a size over its limit
+            reason, step = f"the picture size is unknown, or over {MAX_PIXELS:,} pixels", _REENCODE
         elif not self.packets_read:
             reason, step = "the file has a header and no video data", "It may be cut off: copy or download it again"
         got = f"codec {self.header.codec}; the header claims {self.header.frames} frames, {self.packets_read} packets were read"
         return VideoError(f"{reason} ({got}). {step}", header_frames=self.header.frames)
+
+
+def _display_matrix(frame: "VideoFrame") -> NDArray[np.int32] | None:
+    """The display matrix (9,) of a frame, from a tiny copy: PyAV's side data would keep the frame's buffer from the decoder."""
+    try:
+        matrix: Any = VideoReformatter().reformat(frame, width=16, height=16).side_data.get("DISPLAYMATRIX")
+    except (FFmpegError, OSError, ValueError):  # colours that cannot be converted: `picture` raises the error
+        return None
+    return None if matrix is None else np.frombuffer(bytes(matrix), dtype=np.int32)
 
 
 def upright(picture: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
@@ -206,7 +225,10 @@ def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
         os.path.abspath(path).encode()  # noqa: PTH100
     except UnicodeEncodeError:
         raise VideoError("the path is not valid UTF-8. Rename the file or folder") from None
-    status = path.stat()
+    try:
+        status = path.stat()
+    except PermissionError:
+        raise VideoError(f"permission denied. {_MAKE_READABLE}") from None
     if not stat.S_ISREG(status.st_mode):  # a pipe would keep its reader waiting
         raise VideoError("not a regular file; expected a video file, got a folder, pipe or device")
     if not status.st_size:
@@ -214,7 +236,7 @@ def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
     try:
         container = _open(path, max_pixels)
     except PermissionError:
-        raise VideoError("permission denied. Make the file readable: chmod u+r FILE") from None
+        raise VideoError(f"permission denied. {_MAKE_READABLE}") from None
     except (FFmpegError, ValueError) as error:
         reason = f"not a video file that FFmpeg can open ({getattr(error, 'strerror', None) or error})"
         if _lacks_index(path):

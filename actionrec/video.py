@@ -112,7 +112,8 @@ def read_frame(path: Path, index: int) -> NDArray[np.uint8]:
         for number, frame in enumerate(video.frames()):
             if number == index:
                 return video.picture(frame)
-        read = video.frames_read
+        if not (read := video.frames_read):
+            raise video.no_frame()
     raise VideoError(f"frame {index} cannot be read; the file has {read} frames that can", decoded_frames=read)
 
 
@@ -127,7 +128,7 @@ def timed_frames(video: Video, resolution: int) -> Iterator[TimedFrame]:
     step = 1 / (video.header.frames_per_second or _USUAL_RATE)
     first = last = None
     for frame in video.frames():
-        own = frame.time
+        own = video.seconds(frame)
         if last is not None and (own is None or own <= last):
             own = last + step
         last = own if own is not None else 0.0
