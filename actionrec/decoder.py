@@ -49,7 +49,8 @@ _MOST_ERRORS = 100  # of the demuxer, one after another; then the file has ended
 _SKIPPABLE = ("h264", "hevc")  # decoders that can skip frames to which no other frame refers
 _INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # containers that say where each frame begins; others leave it to a parser
 _TRANSFERS = {16: "PQ", 18: "HLG"}
-_REENCODE = "Re-encode it: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"_MAKE_READABLE = "Make the file and its folders readable: chmod u+rX FILE"
+_REENCODE = "Re-encode it: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"
+_MAKE_READABLE = "Make the file and its folders readable: chmod u+rX FILE"
 
 av.logging.set_libav_level(av.logging.PANIC)  # errors are raised and counted here
 

@@ -108,8 +108,8 @@ def check(clip, folder, suffix, results):
             sampled = sample_clip(path, 8, 32)
             with open_video(path) as video:
                 shown = [one.picture for one in timed_frames(video, 32)]
-        except VideoError as error:
-            assert not read_all(path), f"{path.name}: PyAV reads it, but: {error}"
+        except VideoError:
+            assert not read_all(path), f"{path.name}: PyAV reads it"
             counts["refused"] += 1
             continue
         reference = [resize(picture, 32) for picture in everything(path)]
