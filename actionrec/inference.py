@@ -4,6 +4,7 @@ T frames, D features a frame, K classes. Frames go through the same store as in 
 backbone sees here went through JPEG as well.
 """
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,8 @@ from actionrec.errors import ActionrecError, DataError, ParamsError, VideoError,
 from actionrec.extractors import Extractor
 from actionrec.files import read_json
 from actionrec.sampling import SampledClip
+
+logger = logging.getLogger(__name__)
 
 NONE = "none of these"
 """The answer below the threshold of confidence."""
@@ -309,7 +312,7 @@ def read_weights_setting() -> str:
 
 
 def videos_in(wanted: Iterable[Path]) -> list[Path]:
-    """Files as they are named, and in place of a folder the videos at any depth in it, sorted.
+    """Files as they are named, and in place of a folder the videos at any depth in it, sorted; other files there are reported.
 
     Raises:
         DataError: something is not there, or a folder has no videos.
@@ -322,14 +325,18 @@ def videos_in(wanted: Iterable[Path]) -> list[Path]:
             found.append(path)
             continue
         inside = sorted(_inside(path, set()))
-        if not inside:
-            raise DataError(f"{path} has no videos (wanted {', '.join(SUFFIXES)}).")
-        found += inside
+        videos = [one for one in inside if one.suffix.lower() in SUFFIXES and one.is_file()]
+        skipped = [ascii(str(one))[1:-1] for one in inside if one not in set(videos)]
+        if not videos:
+            raise DataError(f"{path} has no videos; expected files named {', '.join(SUFFIXES)}.")
+        if skipped:
+            logger.warning("%s: skipped %d files that are not videos: %s", path, len(skipped), first_few(skipped))
+        found += videos
     return found
 
 
 def _inside(folder: Path, above: set[Path]) -> Iterator[Path]:
-    """Videos at any depth, links followed and hidden ones left out, as `clips.find_clips` does.
+    """Files at any depth, links followed and hidden ones left out, as `clips.find_clips` does.
 
     Args:
         above: real folders on the way here, which a link may lead back to.
@@ -340,7 +347,7 @@ def _inside(folder: Path, above: set[Path]) -> Iterator[Path]:
             continue
         if entry.is_dir():
             yield from _inside(entry, {*above, real})
-        elif entry.suffix.lower() in SUFFIXES and entry.is_file():
+        else:
             yield entry
 
 

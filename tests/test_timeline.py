@@ -79,7 +79,7 @@ def test_windows_without_a_frame_show_the_one_on_screen(seconds, stride, rate):
     assert found[-1].end == pytest.approx(8 / rate)
     for one in found:
         began = [place for place in range(8) if one.start - 0.51 / rate <= place / rate < one.end]
-        on_screen = max(place for place in range(8) if place / rate < one.end)
+        on_screen = max(place for place in range(8) if place / rate < one.end + 1e-6)
         assert set(numbers(one)) <= {*began, on_screen}
 
 

@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 from served import ROOT
 
-from actionrec import film, timeline
+from actionrec import timeline
+from actionrec.decoder import open_video
+from actionrec.inference import Reading
 from actionrec.plots import timeline as plots
 from actionrec.report import prediction as texts
+from actionrec.video import timed_frames
 from actionrec.web import app as web_app
 from actionrec.web import samples
 from actionrec.web.requests import Limits
@@ -48,9 +51,11 @@ def test_a_clip_gets_the_command_lines_json(client, clips, predictors):
 
 def test_a_timeline_gets_the_command_lines_json(client, long_film, predictors):
     predictor = predictors["gru"]
-    found = list(timeline.moments(predictor, film.frames(long_film, predictor.sampling.resolution), 2.0, 1.0))
+    with open_video(long_film) as video:
+        found = list(timeline.moments(predictor, timed_frames(video, predictor.sampling.resolution), 2.0, 1.0))
+        reading = Reading(video.frames_read, 0, "")
     told = send(client, long_film, window=2)
-    assert told.json() == json.loads(texts.timeline_json(long_film.name, "gru", found, timeline.runs(found), 5))
+    assert told.json() == json.loads(texts.timeline_json(long_film.name, "gru", found, timeline.runs(found), 5, reading))
 
 
 def test_pictures_and_explanation_come_when_asked_for(client, clips, long_film):
