@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from actionrec import calibration, inference, machine, metrics, paths, training
 from actionrec.bundle import Bundle
-from actionrec.clips import Clip
+from actionrec.clips import Clip, cluster_ids
 from actionrec.errors import ActionrecError, DataError, VideoError, first_few
 from actionrec.inference import Predictor
 from actionrec.splits import SUBSETS
@@ -32,7 +32,7 @@ class Evaluation:
     labels: NDArray[np.int64]
     """(n,), places in `class_names`."""
     units: NDArray[np.int64]
-    """(n,), a number for each source."""
+    """(n,), the number of each clip's cluster."""
     logits: NDArray[np.float32]
     """(n, K)."""
     temperature: float
@@ -143,10 +143,8 @@ def of_folder(
             "Mend or remove them, or allow more with --max-failed."
         )
     place = {name: number for number, name in enumerate(known)}
-    sources = [(clip.label, clip.group) for clip in done]
-    number = {source: at for at, source in enumerate(sorted(set(sources)))}
     labels = np.array([place[clip.label] for clip in done], dtype=np.int64)
-    units = np.array([number[source] for source in sources], dtype=np.int64)
+    units = cluster_ids(done)
     ids = [clip.id for clip in done]
     answers, temperature, threshold = np.concatenate(logits), predictor.temperature, predictor.threshold
     return Evaluation(predictor.name, ids, known, labels, units, answers, temperature, threshold, failed)

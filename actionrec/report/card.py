@@ -406,6 +406,7 @@ def _limits(evidence: Evidence) -> str:
             f"**The split leaks**: {percent(setting.sibling_share)} % of the test clips have a sibling from the same source video "
             "in training. Expect less on new videos."
         )
+    points += [f"**Look at the split**: {clean(note, 400)}" for note in setting.split_warnings]
     if setting.classes_without_test_clips:
         names = first_few([clean(name) for name in setting.classes_without_test_clips], 10)
         points.append(f"No test clips, so nothing is known about: {names}.")
