@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from actionrec import calibration, cost, health, machine, metrics
-from actionrec.health import Curves
+from actionrec.health import Curves, Kept
 from actionrec.models import parameter_count
 from actionrec.predictions import Answers, Predictions
 from actionrec.splits import SUBSETS
@@ -32,7 +32,8 @@ def judge(fit: Fit, task: Task, result: Predictions) -> health.Health:
     curves = Curves(*([getattr(epoch, column) for epoch in fit.epochs] + last for column in columns))
     held_out = result.val if task.held_out == "val" else result.test
     guessing = float(np.bincount(held_out.labels).max() / len(held_out.labels))
-    return health.verdict(curves, len(task.class_names), guessing, len(held_out.labels), held_out.logits.argmax(axis=1))
+    kept = Kept(held_out.logits.argmax(axis=1), metrics.hits(held_out.logits, held_out.labels, 1), held_out.units)
+    return health.verdict(curves, len(task.class_names), guessing, len(held_out.labels), kept)
 
 
 def metrics_of(

@@ -33,7 +33,7 @@ from actionrec.report.wording import (
     span,
 )
 from actionrec.setting import Setting
-from actionrec.statistics import SIGNIFICANCE, Interval
+from actionrec.statistics import Interval
 from actionrec.trained import TrainedModel
 
 RIGHTS = {
@@ -275,9 +275,10 @@ def _results(evidence: Evidence) -> str:
 def _against(evidence: Evidence) -> list[str]:
     """What the model is compared with guessing and with the others of its run."""
     name, standing, comparison = evidence.name, evidence.standing, evidence.comparison
-    guessing = f"always answering the most frequent class (p {p_value(standing['p_guessing'])})"
-    beats = standing["p_guessing"] < SIGNIFICANCE
-    points = [f"Better than {guessing}." if beats else f"**Not shown to be better than {guessing}.**"]
+    guessing = f"always answering the most frequent class, {percent(comparison['most_frequent_class'])} %"
+    how = f"p {p_value(standing['p_guessing'])}; the interval of top-1 starts at {percent(standing['top1_low'])} %"
+    beats = standing["beats_guessing"]
+    points = [f"Better than {guessing} ({how})." if beats else f"**Not shown to be better than {guessing}** ({how})."]
     pairs = [pair for pair in comparison["pairs"] if name in (pair["a"], pair["b"])]
     ties = [_other(pair, name) for pair in pairs if pair["verdict"] == "tie"]
     ahead = [_other(pair, name) for pair in pairs if pair["verdict"] == f"{name} is better"]
