@@ -37,6 +37,8 @@ class Evaluation:
     """(n, K)."""
     temperature: float
     threshold: float
+    calibrated: bool
+    """Whether the temperature was fitted."""
     failed: Mapping[str, str]
     """Clip -> why it could not be decoded; none of them is counted."""
 
@@ -94,7 +96,18 @@ def of_subset(name: str, bundle: Bundle, task: Task, subset: str) -> Evaluation:
     rows = rows[kept]
     ids = [task.features.clips[row] for row in rows]
     temperature, threshold = inference.temperature_and_threshold(bundle)
-    return Evaluation(name, ids, task.class_names, task.labels[rows], task.units[rows], logits[kept], temperature, threshold, {})
+    return Evaluation(
+        name,
+        ids,
+        task.class_names,
+        task.labels[rows],
+        task.units[rows],
+        logits[kept],
+        temperature,
+        threshold,
+        bundle.is_calibrated,
+        {},
+    )
 
 
 def of_folder(
@@ -147,7 +160,8 @@ def of_folder(
     units = cluster_ids(done)
     ids = [clip.id for clip in done]
     answers, temperature, threshold = np.concatenate(logits), predictor.temperature, predictor.threshold
-    return Evaluation(predictor.name, ids, known, labels, units, answers, temperature, threshold, failed)
+    calibrated = predictor.bundle.is_calibrated
+    return Evaluation(predictor.name, ids, known, labels, units, answers, temperature, threshold, calibrated, failed)
 
 
 def predict(bundle: Bundle, features: Any, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -16,13 +16,17 @@ from actionrec.trials import Trial
 
 
 def calibrate(result: Predictions) -> dict[str, float] | None:
-    """Fit temperature and threshold on validation clips, where there are any."""
+    """A bundle's calibration, from validation clips; None where there are none."""
     val = result.val
     if not len(val.labels):
         return None
     temperature = calibration.fit_temperature(val.logits, val.labels)
-    probabilities = calibration.softmax(val.logits, temperature)
-    return {"temperature": temperature, "threshold": calibration.confidence_threshold(probabilities, val.labels)}
+    probabilities = calibration.softmax(val.logits, temperature or 1.0)
+    return {
+        "temperature": temperature or 1.0,
+        "temperature_fitted": temperature is not None,
+        "threshold": calibration.confidence_threshold(probabilities, val.labels),
+    }
 
 
 def judge(fit: Fit, task: Task, result: Predictions) -> health.Health:

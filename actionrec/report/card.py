@@ -344,15 +344,34 @@ def _confidence(evidence: Evidence) -> str:
         return section(
             "Can its confidence be believed",
             "**Not calibrated**: there were no validation clips to fit a temperature on. Confidence and accuracy on the test clips "
-            f"differ by {errors_of[0]} points (ECE). No threshold was fitted: it always answers with one of its classes.",
+            f"differ by {errors_of[0]} points (ECE). No threshold was fitted: no answer is marked as unsure.",
+        )
+    if numbers["temperature_fitted"]:
+        temperature = (
+            f"Confidence and accuracy on the test clips differ by {errors_of[0]} points as trained and by {errors_of[1]} as it "
+            f"answers (ECE, 15 bins): logits are divided by a temperature of {numbers['temperature']:.3g}, fitted on "
+            f"{setting.val_clips:,} validation clips. Few clips make ECE too high."
+        )
+    else:
+        temperature = (
+            f"**Not calibrated**: all {setting.val_clips:,} validation clips are answered correctly, so no temperature could be "
+            f"fitted. Confidence and accuracy on the test clips differ by {errors_of[0]} points (ECE, 15 bins)."
+        )
+    if numbers["threshold"]:
+        threshold = (
+            f"Below a confidence of {percent(numbers['threshold'])} % an answer is marked as unsure: the clip may show none of the "
+            f"classes. {percent(calibration.KEPT)} % of the correct validation answers reach that; how many clips of other actions "
+            "it stops was not measured."
+        )
+    else:
+        threshold = (
+            f"No threshold was fitted, as that takes {calibration.FEWEST_ANSWERS} correct validation answers: no answer is marked "
+            "as unsure."
         )
     return section(
         "Can its confidence be believed",
-        f"Confidence and accuracy on the test clips differ by {errors_of[0]} points as trained and by {errors_of[1]} as it answers "
-        f"(ECE, 15 bins): logits are divided by a temperature of {numbers['temperature']:.3g}, fitted on {setting.val_clips:,} "
-        "validation clips. Few clips make ECE too high.",
-        f'Below a confidence of {percent(numbers["threshold"])} % the answer is "none of these". {percent(calibration.KEPT)} % of '
-        "the right validation answers reach that; how many clips of other actions it stops was not measured.",
+        temperature,
+        threshold,
     )
 
 
