@@ -1,6 +1,6 @@
 """A trained model as a folder that says all that is needed to use it: model.safetensors and model.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -48,8 +48,33 @@ class Bundle:
     features: dict[str, Any]
     """What its features are made with: backbone, weights and their hash, precision, preprocessing, sampling of frames."""
     calibration: dict[str, float] | None = None
-    """`temperature`, which logits are divided by before softmax, and `threshold`, the top probability below which an answer is
-    "none of these"; both fitted on validation clips. None where there were none, or nobody fitted them."""
+    """`temperature`, which logits are divided by before softmax; `temperature_fitted`, false where all validation answers were
+    correct, so that it stayed at 1; and `threshold`, the top probability below which an answer is unsure, 0 where there were too
+    few validation answers for one. None where there were no validation clips."""
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether a temperature was fitted."""
+        return is_calibrated(self.calibration)
+
+    @property
+    def calibration_note(self) -> str:
+        """How its probabilities were calibrated, in words."""
+        return calibration_note(self.calibration)
+
+
+def is_calibrated(calibration: Mapping[str, float] | None) -> bool:
+    """Whether a temperature was fitted. Bundles from before `temperature_fitted` was recorded have 1 where none was."""
+    known = calibration or {}
+    return bool(known.get("temperature_fitted", known.get("temperature", 1.0) != 1.0))
+
+
+def calibration_note(calibration: Mapping[str, float] | None) -> str:
+    """How a bundle's probabilities were calibrated, in words."""
+    if is_calibrated(calibration):
+        return "calibrated on validation clips"
+    why = "all validation clips were answered correctly" if calibration else "there were no validation clips"
+    return f"not calibrated: {why}"
 
 
 @dataclass(frozen=True)
@@ -114,6 +139,8 @@ def _check(description: Any, where: Path) -> None:
         typed_fields(_Features, features, "features.", problems)
     if description.get("calibration") is not None and (fitted := section(description, "calibration", "", problems)) is not None:
         values = typed_fields(_Calibration, fitted, "calibration.", problems)
+        if not isinstance(fitted.get("temperature_fitted", False), bool):
+            problems.append(f"calibration.temperature_fitted must be true or false; got {fitted['temperature_fitted']!r}")
         if len(values) == 2:
             try:
                 _Calibration(**values)

@@ -29,9 +29,6 @@ from actionrec.sampling import SampledClip
 
 logger = logging.getLogger(__name__)
 
-NONE = "none of these"
-"""The answer below the threshold of confidence."""
-
 BACKBONE = "backbone.safetensors"
 """The backbone's weights, in a bundle that carries them along."""
 
@@ -57,7 +54,7 @@ class Prediction:
     probabilities: NDArray[np.float64]
     """(K,), calibrated where the bundle is."""
     threshold: float
-    """The top probability below which the answer is "none of these"; 0 where the bundle has none."""
+    """The top probability below which the answer is unsure; 0 where the bundle has none."""
     reading: Reading | None = None
     """Of the clip's file; None where there is none, as for a window of a long video."""
 
@@ -78,16 +75,26 @@ class Prediction:
 
     @property
     def none_of_these(self) -> bool:
+        """Whether the answer is unsure: the video may show none of the classes."""
         return self.confidence < self.threshold
 
     @property
-    def answer(self) -> str:
-        """The most probable class, or "none of these"."""
-        return NONE if self.none_of_these else self.label
+    def headline(self) -> str:
+        """The answer for people: `Rise`, or, where it is unsure, `probably Rise, 67 %`."""
+        return headline(self.label, self.confidence, self.none_of_these)
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The `count` most probable classes and their probabilities."""
         return [(self.class_names[place], float(self.probabilities[place])) for place in self.order[:count]]
+
+
+def headline(label: str, confidence: float, unsure: bool) -> str:
+    """An answer for people.
+
+    >>> headline("Rise", 0.674, unsure=True), headline("Rise", 0.97, unsure=False)
+    ('probably Rise, 67 %', 'Rise')
+    """
+    return f"probably {label}, {'>99' if 0.995 <= confidence < 1 else f'{100 * confidence:.0f}'} %" if unsure else label
 
 
 class Predictor:

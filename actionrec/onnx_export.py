@@ -86,8 +86,9 @@ def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: s
         "model_sha256": weights_sha256,
         "class_names": list(predictor.class_names),
         "temperature": predictor.temperature,  # already in the graph
+        "calibration": predictor.bundle.calibration_note,
         "threshold": predictor.threshold,
-        "threshold_meaning": "a top probability below it means none of these",
+        "threshold_meaning": "an answer is unsure below this top probability; 0: no threshold",
         "precision": precision,
         "backbone": features["backbone"],
         "backbone_weights": features["weights"],

@@ -71,6 +71,25 @@ def test_model_json_says_all_that_is_needed_to_use_the_model(folder):
     }
 
 
+@pytest.mark.parametrize(
+    ("calibration", "fitted", "note"),
+    [
+        (None, False, "not calibrated: there were no validation clips"),
+        (
+            {"temperature": 1.0, "temperature_fitted": False, "threshold": 0.0},
+            False,
+            "not calibrated: all validation clips were answered correctly",
+        ),
+        ({"temperature": 1.0, "temperature_fitted": True, "threshold": 0.0}, True, "calibrated on validation clips"),
+        ({"temperature": 1.0, "threshold": 0.9}, False, "not calibrated: all validation clips were answered correctly"),
+        ({"temperature": 1.5, "threshold": 0.9}, True, "calibrated on validation clips"),
+    ],
+)
+def test_a_bundle_says_whether_its_temperature_was_fitted(calibration, fitted, note):
+    bundle = dataclasses.replace(fresh(), calibration=calibration)
+    assert (bundle.is_calibrated, bundle.calibration_note) == (fitted, note)
+
+
 def test_a_calibration_comes_back(tmp_path):
     fitted = {"temperature": 1.25, "threshold": 0.4}
     save_bundle(tmp_path / "gru", dataclasses.replace(fresh(), calibration=fitted))

@@ -16,7 +16,7 @@ from actionrec import backbones, calibration, frames, inference, paths, training
 from actionrec.backbones import FeatureSettings
 from actionrec.bundle import load_bundle
 from actionrec.errors import DataError, VideoError, WeightsError
-from actionrec.inference import NONE, Prediction
+from actionrec.inference import Prediction
 from actionrec.video import sample_clip
 
 
@@ -74,10 +74,11 @@ def test_classes_come_from_the_most_probable_to_the_least_and_ties_in_their_orde
     assert (found.label, found.confidence) == ("b", 0.4)
 
 
-def test_below_the_threshold_the_answer_is_none_of_these():
-    assert prediction(0.6, 0.4, threshold=0.6).answer == "a"
-    assert prediction(0.6, 0.4, threshold=0.61).answer == NONE
-    assert prediction(0.6, 0.4, threshold=0.61).label == "a"
+def test_below_the_threshold_the_headline_says_that_the_top_class_is_a_guess():
+    sure, unsure = prediction(0.6, 0.4, threshold=0.6), prediction(0.6, 0.4, threshold=0.61)
+    assert (sure.headline, sure.none_of_these, sure.label) == ("a", False, "a")
+    assert (unsure.headline, unsure.none_of_these, unsure.label) == ("probably a, 60 %", True, "a")
+    assert prediction(0.9999, 0.0001, threshold=1.0).headline == "probably a, >99 %"
 
 
 def test_a_bundle_without_calibration_always_answers(tmp_path, clips):

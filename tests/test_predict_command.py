@@ -67,6 +67,28 @@ def test_a_clip_is_answered_with_its_most_probable_classes(actionrec):
     assert lines[1].split()[0] == "Bright"
 
 
+def test_an_unsure_answer_has_the_probable_class_as_its_headline(actionrec, made):
+    bundles.tiny_bundle(made / "others/strict", calibration={"temperature": 3.0, "threshold": 0.9999})
+    (status, out, _), (_, line, _) = (actionrec("predict", BRIGHT, "--model", "others/strict", *more) for more in ([], ["--json"]))
+    assert status == 0
+    told = json.loads(line)
+    assert (told["headline"], told["answer"], told["none_of_these"]) == (
+        f"probably Bright, {100 * told['confidence']:.0f} %",
+        "Bright",
+        True,
+    )
+    assert out.splitlines()[0] == f"{BRIGHT}: {told['headline']} (unsure: below >99.9 %; perhaps none of the classes)"
+
+
+def test_an_answer_of_a_model_that_was_not_calibrated_says_so(actionrec, made):
+    unfitted = {"temperature": 1.0, "temperature_fitted": False, "threshold": 0.0}
+    bundles.tiny_bundle(made / "others/unfitted", calibration=unfitted)
+    _, out, _ = actionrec("predict", BRIGHT, "--model", "others/unfitted")
+    assert out.splitlines()[-1] == "  (not calibrated: all validation clips were answered correctly)"
+    _, out, _ = actionrec("predict", "-", "--model", "others/unfitted")
+    assert "temperature 1, not calibrated: all validation clips were answered correctly; no threshold" in out
+
+
 def test_json_is_an_object_a_video(actionrec):
     status, out, _ = actionrec("predict", BRIGHT, STRIPED, "--json", "--top", 3)
     assert status == 0

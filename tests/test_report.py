@@ -72,6 +72,10 @@ def test_results_carry_intervals_and_verdicts():
         ({"sibling_share": 0.953}, "**The split leaks**: 95.3 % of the test clips have a sibling"),
         ({"val_clips": 0}, "**The epoch was chosen on the test clips**"),
         ({"class_names": ("a", "b", "c", "d", "e")}, "With 5 classes, top-5 is 100 %"),
+        (
+            {"split_warnings": ["60 of 60 test clips come from one source (cam_0)."]},
+            "**Look at the split**: 60 of 60 test clips come",
+        ),
         ({"classes_without_test_clips": ("e*",)}, "No test clips, so nothing is known about: e\\*."),
         ({"duplicated_clips": 7}, "7 clips are byte for byte the same"),
     ],

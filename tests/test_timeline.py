@@ -10,7 +10,7 @@ from film import write_video
 from actionrec import inference, timeline
 from actionrec.decoder import open_video
 from actionrec.errors import DataError
-from actionrec.inference import NONE, Prediction
+from actionrec.inference import Prediction
 from actionrec.sampling import TimedFrame, evenly_spaced
 from actionrec.timeline import Moment, clock, runs, windows
 from actionrec.video import timed_frames
@@ -117,12 +117,19 @@ def test_runs_merge_neighbours_and_cover_the_film_once():
         moment(8, 12, 0.6, 0.4, threshold=0.7),
     ]
     made = runs(found)
-    assert [(run.start, run.end, run.answer, run.windows) for run in made] == [
-        (0, 5, "a", 2),
-        (5, 7, "b", 1),
-        (7, 12, NONE, 2),
+    assert [(run.start, run.end, run.headline, run.windows, run.none_of_these) for run in made] == [
+        (0, 5, "a", 2, False),
+        (5, 7, "b", 1, False),
+        (7, 12, "probably a, 57 %", 2, True),
     ]
-    assert made[0].confidence == pytest.approx(0.8)
+    assert [run.confidence for run in made] == pytest.approx([0.8, 0.8, 0.575])
+
+
+def test_unsure_neighbours_are_one_run_whatever_their_top_classes():
+    found = [moment(start, start + 1, share, 1 - share, threshold=0.9) for start, share in enumerate((0.6, 0.3, 0.7))]
+    (run,) = runs(found)
+    assert (run.start, run.end, run.answer, run.windows) == (0, 3, "a", 3)
+    assert run.headline == "probably a, 53 %"
 
 
 def test_a_film_of_one_window_is_answered_as_the_clip_is(tmp_path):

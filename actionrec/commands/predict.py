@@ -129,7 +129,7 @@ def explain(arguments: argparse.Namespace, predictor: "Predictor", path: Path) -
     clip = predictor.sample(path)
     found = explanation.explain(predictor, clip)
     with files.whole_file(arguments.explain) as draft:
-        draft.write_bytes(plots.film_strip(found, clip.frames, f"{path.name}: {found.prediction.answer}"))
+        draft.write_bytes(plots.film_strip(found, clip.frames, f"{path.name}: {found.prediction.headline}"))
     logger.info("%s shows which frames mattered, and where in them", arguments.explain)
 
 

@@ -74,7 +74,7 @@ def _clip(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limit
     if wish.pictures:
         result["pictures"] = {"seconds": _length(path), "frames": _strip(clip)}
         if wish.explain:
-            drawn = explanation_plots.film_strip(found, clip.frames, f"{name}: {prediction.answer}")
+            drawn = explanation_plots.film_strip(found, clip.frames, f"{name}: {prediction.headline}")
             result["pictures"]["explanation"] = _data_url("png", drawn)
     yield {"result": result}
 

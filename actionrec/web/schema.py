@@ -31,6 +31,7 @@ class Share:
 class Answer:
     """What a model says of some frames."""
 
+    headline: str
     answer: str
     none_of_these: bool
     label: str
@@ -53,6 +54,7 @@ class Run:
 
     start_seconds: float
     end_seconds: float
+    headline: str
     answer: str
     none_of_these: bool
     confidence: float
