@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from actionrec import avi, entry, files, frames, h264, interlaced, machine, params, paths, shards, video
+from actionrec import avi, checksums, entry, files, frames, h264, interlaced, machine, params, paths, shards, video
 from actionrec.clips import Clip, read_clips
 from actionrec.errors import VideoError
 from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
@@ -56,9 +56,10 @@ def main() -> None:
     }
     refuse_too_many(failed, len(ledger), settings.frames.max_failed)
     with files.whole_folder(paths.FRAMES) as draft:
-        shards.link_into(draft, {f"{name}.tar": folder / "frames.tar" for name, folder in made.items()})
+        sums = shards.link_into(draft, {f"{name}.tar": folder / "frames.tar" for name, folder in made.items()})
         files.write_csv(draft / LEDGER, LEDGER_HEADER, ([*row.values()] for row in ledger))
         files.write_json(draft / DESCRIPTION, settings.frames.sampling())
+        checksums.write(draft, sums)
     files.write_json(paths.FRAME_METRICS, counts)
     logger.info("%(clips)d clips: %(decoded)d decoded (%(padded)d padded), %(failed)d failed", counts)
 
