@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+REPAIR = "Run `python -m actionrec repair`."
+"""The next step where a file that a stage made is damaged; `dvc repro -f` would bring the damage back from DVC's cache."""
+
 
 class ActionrecError(Exception):
     """What is wrong, where, what was wanted, and the next step, in words for the person who runs the program."""

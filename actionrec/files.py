@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from actionrec.errors import DataError
+from actionrec.errors import REPAIR, DataError
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(_read_text(path))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not valid JSON ({error}). Run `dvc repro` to make it again.") from None
+        raise DataError(f"{path}: not valid JSON ({error}). {REPAIR}") from None
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -113,7 +113,7 @@ def read_csv(path: Path, header: Sequence[str]) -> list[dict[str, str]]:
         raise DataError(f"{path}: the header is '{got}', not '{','.join(header)}'. Run `dvc repro` to make it again.")
     read = list(rows)
     if any(None in row or None in row.values() for row in read):
-        raise DataError(f"{path} is damaged: a row has more or fewer than {len(header)} fields. Run `dvc repro` to make it again.")
+        raise DataError(f"{path} is damaged: a row has more or fewer than {len(header)} fields. {REPAIR}")
     return read
 
 
@@ -125,7 +125,7 @@ def _read_text(path: Path) -> str:
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is damaged: no valid UTF-8 ({error.reason}). Run `dvc repro` to make it again.") from None
+        raise DataError(f"{path} is damaged: no valid UTF-8 ({error.reason}). {REPAIR}") from None
 
 
 def sha256_of(path: Path) -> str:

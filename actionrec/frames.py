@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.errors import DataError, VideoError
+from actionrec.errors import REPAIR, DataError, VideoError
 
 if TYPE_CHECKING:
     from actionrec.sampling import SampledClip
@@ -170,7 +170,7 @@ def _open(path: Path) -> Iterator[tarfile.TarFile]:
         with tarfile.open(path, "r:") as tar:
             yield tar
     except (tarfile.TarError, ValueError, KeyError, TypeError, EOFError, VideoError) as error:
-        raise DataError(f"{path} is damaged ({error}). Make it again: `dvc repro -f extract_frames`.") from None
+        raise DataError(f"{path} is damaged ({error}). {REPAIR}") from None
 
 
 def encode_jpeg(frame: NDArray[np.uint8], quality: int) -> bytes:

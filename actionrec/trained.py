@@ -62,7 +62,7 @@ def read_model(name: str) -> TrainedModel:
 
 def remake(name: str) -> str:
     """The next step where a model's files are not what they should be."""
-    return f"Run `dvc repro -f train@{name}` to make it again."
+    return f"Run `dvc repro -f train@{name}` to make it again, or `python -m actionrec repair` if the file is damaged."
 
 
 def wanted(record: Mapping[str, Any], keys: Sequence[str], where: object, step: str) -> list[Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 
-from actionrec import decoder, entry, files, frames, machine, params, paths, sampling, shards, video
+from actionrec import checksums, decoder, entry, files, frames, machine, params, paths, sampling, shards, video
 from actionrec.clips import Clip, read_clips
 from actionrec.errors import DataError, VideoError
 from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
@@ -61,9 +61,10 @@ def main() -> None:
     }
     refuse_too_many(failed, len(ledger), settings.frames.max_failed)
     with files.whole_folder(paths.FRAMES) as draft:
-        shards.link_into(draft, {f"{name}.tar": folder / "frames.tar" for name, folder in made.items()})
+        sums = shards.link_into(draft, {f"{name}.tar": folder / "frames.tar" for name, folder in made.items()})
         files.write_csv(draft / LEDGER, LEDGER_HEADER, ([*row.values()] for row in ledger))
         files.write_json(draft / DESCRIPTION, settings.frames.sampling())
+        checksums.write(draft, sums)
     files.write_json(paths.FRAME_METRICS, counts)
     for folder in made.values():
         if any(row["error"].startswith(video.UNEXPECTED) for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)):

@@ -122,7 +122,7 @@ def test_json_refuses_what_is_no_json_and_writes_nothing(tmp_path, number):
 @pytest.mark.parametrize("contents", [b"", b'{"a": ', b"\xff\xfe", b'{"a": "\x80"}'])
 def test_damaged_json_is_told_with_its_path(tmp_path, contents):
     (tmp_path / "a.json").write_bytes(contents)
-    with pytest.raises(DataError, match=r"a\.json.*Run `dvc repro` to make it again\.$"):
+    with pytest.raises(DataError, match=r"a\.json.*Run `python -m actionrec repair`\.$"):
         read_json(tmp_path / "a.json")
 
 

@@ -143,7 +143,7 @@ def test_a_shard_cut_anywhere_is_told_as_damaged(tmp_path, settings):
     cuts = {0, 1, 100, end - 1, *range(512, end + 512, 512), *range(700, end, 1999)}  # between members too, as disks cut them
     for kept in sorted(cuts):
         path.write_bytes(contents[:kept])
-        with pytest.raises(DataError, match=r"shard\.tar is damaged \(.+\)\. Make it again: `dvc repro -f extract_frames`\.$"):
+        with pytest.raises(DataError, match=r"shard\.tar is damaged \(.+\)\. Run `python -m actionrec repair`\.$"):
             list(read_shard(path))
 
 
