@@ -1,6 +1,5 @@
 """What `predict` prints: for people, as JSON, as CSV."""
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -8,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from actionrec.bundle import Bundle
-from actionrec.files import Rows
+from actionrec.errors import printable
+from actionrec.files import write_rows_for_spreadsheets
 from actionrec.inference import Prediction, Predictor, Reading
 from actionrec.timeline import Moment, Run, clock
 
@@ -22,10 +22,10 @@ _BAR = 24  # characters of a full bar
 def clip_text(video: str, found: Prediction, top: int, bundle: Bundle) -> str:
     """The video, the answer, and bars of the most probable classes."""
     why = f" (unsure: below {percent(found.threshold)}; perhaps none of the classes)" if found.none_of_these else ""
-    width = max(len(_plain(label)) for label, _ in found.top(top))
-    bars = [f"  {_plain(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in found.top(top)]
+    width = max(len(printable(label)) for label, _ in found.top(top))
+    bars = [f"  {printable(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in found.top(top)]
     note = "" if bundle.is_calibrated else f"  ({bundle.calibration_note})\n"
-    return f"{_plain(video)}: {_plain(found.headline)}{why}\n" + "\n".join(bars) + f"\n{note}{_reading_note(found.reading)}"
+    return f"{printable(video)}: {printable(found.headline)}{why}\n" + "\n".join(bars) + f"\n{note}{_reading_note(found.reading)}"
 
 
 def _reading_note(reading: Reading | None) -> str:
@@ -64,11 +64,11 @@ def timeline_text(video: str, runs: Sequence[Run], warning: str = "") -> str:
     """A line for each run, and what is damaged in the file."""
     width = max(len(clock(run.end)) for run in runs)
     lines = [
-        f"  {clock(run.start):>{width}} – {clock(run.end):>{width}}  {percent(run.confidence):>7}  {_plain(run.headline)}"
+        f"  {clock(run.start):>{width}} – {clock(run.end):>{width}}  {percent(run.confidence):>7}  {printable(run.headline)}"
         for run in runs
     ]
     lines += [f"  ({warning})"] if warning else []
-    return f"{_plain(video)}\n" + "\n".join(lines) + "\n"
+    return f"{printable(video)}\n" + "\n".join(lines) + "\n"
 
 
 def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequence[Run], top: int, reading: Reading) -> str:
@@ -118,7 +118,7 @@ def run_rows(video: str, runs: Sequence[Run]) -> list[list[Any]]:
 def moment_text(moment: Moment, top: int) -> str:
     """One line, the most probable class first."""
     found = moment.prediction
-    shares = "  ".join(f"{_plain(label)} {percent(share)}" for label, share in found.top(top))
+    shares = "  ".join(f"{printable(label)} {percent(share)}" for label, share in found.top(top))
     none = "probably " if found.none_of_these else ""
     return f"{clock(moment.end):>9}  {none}{shares}\n"
 
@@ -165,14 +165,14 @@ def model_text(predictor: Predictor) -> str:
         f"  frames     {about.count} a clip, {about.resolution} x {about.resolution}, {about.format}\n"
         f"  backbone   {known['backbone']}, weights {known['weights']}, checked\n"
         f"  confidence temperature {predictor.temperature:.3g}, {predictor.bundle.calibration_note}; {threshold}\n"
-        f"  classes    {len(known['class_names'])}: {', '.join(map(_plain, known['class_names']))}\n"
+        f"  classes    {len(known['class_names'])}: {', '.join(map(printable, known['class_names']))}\n"
     )
 
 
 def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
-    """RFC 4180 CSV, with "\\n" line ends."""
+    """CSV for spreadsheets; programs read `--json`, which has every name as it is."""
     stream = io.StringIO()
-    csv.writer(Rows(stream), lineterminator="\r\n").writerows(rows)
+    write_rows_for_spreadsheets(stream, rows)
     return stream.getvalue()
 
 
@@ -193,11 +193,6 @@ def bar(share: float) -> str:
 
 def _truth(value: bool) -> str:
     return "true" if value else "false"
-
-
-def _plain(text: str) -> str:
-    """Text on one line, of which nothing can upset a terminal."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def _line(value: dict[str, Any]) -> str:
