@@ -19,7 +19,7 @@ from actionrec import backbones, extractors, machine
 from actionrec.backbones import FeatureSettings
 from actionrec.files import write_json
 from actionrec.frames import DESCRIPTION, FrameSettings, FrameWriter
-from actionrec.video import SampledClip
+from actionrec.sampling import SampledClip
 from benchmarks import pairs
 
 FRAMES = 32

@@ -9,7 +9,7 @@ import torch
 from actionrec import backbones
 from actionrec.backbones import FeatureSettings
 from actionrec.bundle import Architecture, Bundle, save_bundle
-from actionrec.video import evenly_spaced, resize
+from actionrec.sampling import evenly_spaced, resize
 
 CLASSES = ["Bright", "Dark", "Striped"]
 SETTINGS = {
@@ -32,7 +32,7 @@ def source(backbone="resnet18"):
     built = backbones.create_backbone(settings)
     drawn = np.stack(
         [
-            [resize(pictures(number, 1)[place], FRAMES["resolution"]) for place in evenly_spaced(12, FRAMES["count"])]
+            [resize(pictures(number, 1)[place][:, :, ::-1], FRAMES["resolution"]) for place in evenly_spaced(12, FRAMES["count"])]
             for number in range(len(CLASSES))
         ]
     )

@@ -10,7 +10,7 @@ from film import ODD_NAMES
 
 from actionrec.errors import DataError
 from actionrec.frames import FrameSettings, FrameWriter, count_clips, decode_jpeg, encode_jpeg, read_shard
-from actionrec.video import SampledClip
+from actionrec.sampling import SampledClip
 
 JPEG = FrameSettings(count=3, resolution=32, format="jpeg", quality=95, shards=4, max_failed=0.02)
 RAW = replace(JPEG, format="raw")
