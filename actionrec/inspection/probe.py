@@ -71,7 +71,7 @@ def _read_through(folder: Path, clip: Clip) -> Probe:
         return found
     try:
         # Tiny pictures: they only tell whether anything changes.
-        sampled = video.sample_clip(folder / clip.id, SAMPLED, resolution=8)
+        sampled = video.sample_clip_safely(folder / clip.id, SAMPLED, resolution=8)
     except VideoError as error:
         return Probe(clip, found.header, str(error), error.decoded_frames)
     still = sampled.unique_frames > 1 and bool((sampled.frames == sampled.frames[0]).all())

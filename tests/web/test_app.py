@@ -15,6 +15,7 @@ import jsonschema
 import numpy as np
 import pytest
 from served import ROOT
+from test_decoder import DECODABLE, UNDECODABLE
 
 from actionrec import timeline
 from actionrec.decoder import open_video
@@ -517,3 +518,16 @@ def web_app_client(app, **options):
     from fastapi.testclient import TestClient
 
     return TestClient(app, **options)
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_real_odd_files_get_an_answer_or_a_clear_refusal(client, shared, window):
+    broken = shared / "data" / "broken"
+    for name, (_, frames, warning) in DECODABLE.items():
+        told = send(client, broken / name, pictures=True, **({"window": window} if window else {}))
+        assert told.status_code == 200, (name, told.text)
+        assert (told.json()["frames_read"], told.json()["warning"]) == (frames, warning)
+    for name, reason in UNDECODABLE.items():
+        told = send(client, broken / name, **({"window": window} if window else {}))
+        assert told.status_code == 422, (name, told.text)
+        assert told.json()["error"] == f"{name}: {reason}."
