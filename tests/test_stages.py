@@ -436,6 +436,6 @@ def test_weights_are_checked_before_clips_are_decoded_and_leave_the_same_note(sh
         paths.WEIGHTS_CHECK.unlink()
     assert texts[0] == texts[1]
     set_params(features__weights=f"{shared}/weights/mobilenet_v2_imagenet.safetensors")
-    with pytest.raises(WeightsError, match="for resnet18 does not fit: .* set features.backbone to mobilenet_v2"):
+    with pytest.raises(WeightsError, match=r"for resnet18 does not fit: .* set features\.backbone to mobilenet_v2"):
         weights.main()
     assert not paths.WEIGHTS_CHECK.exists()
