@@ -126,10 +126,11 @@ def read_index(folder: Path) -> list[Row]:
     """
     path = folder / INDEX
     try:
-        table = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+        text = path.read_text(encoding="utf-8-sig")
+        table = csv.DictReader(io.StringIO(text), delimiter=_delimiter(text))
         columns, lines = list(table.fieldnames or []), list(table)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV in UTF-8 ({error}). Save it as such.") from None
+        raise DataError(f"{path} is not a CSV file in UTF-8 ({error}). Save it as one.") from None
     if not {"clip", "label"} <= set(columns):
         raise DataError(f"{path}: wanted the columns clip,label and perhaps group,subset; got {','.join(columns)}.")
     rows, problems, seen = [], [], set()
@@ -151,11 +152,17 @@ def read_index(folder: Path) -> list[Row]:
         seen.add(clip)
         rows.append(Row(clip, cell["label"], cell["group"], cell["subset"]))
     if problems:
-        raise DataError(f"{path} has {len(problems)} flaws: {first_few(problems, 10)}. Mend it.")
+        raise DataError(f"{path} has {len(problems)} flaws: {first_few(problems, 10)}. Fix them and rerun.")
     classes = sorted({row.label for row in rows})
     if len(classes) < 2:
         raise DataError(f"{path}: wanted clips of at least two classes; got {first_few(classes) or 'none'}.")
     return rows
+
+
+def _delimiter(text: str) -> str:
+    """What separates a table's columns: a comma, or, as some spreadsheets write, a tab or a semicolon."""
+    header = text.partition("\n")[0]
+    return max(",\t;", key=header.count)  # of equals the first
 
 
 def _walk(folder: Path) -> list[Row]:

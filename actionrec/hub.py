@@ -36,6 +36,7 @@ def weights_file(backbone: str, name: str) -> Path:
     came = not path.is_file()
     if came:
         logger.info("downloading %s to %s", url, path)
+        path.parent.mkdir(parents=True, exist_ok=True)  # also for whoever has to put the file there by hand
         try:
             require_connection(url, weights_cache.PATIENCE_SECONDS)  # minutes of attempts without a network help nobody
             download(url, path)

@@ -1,18 +1,20 @@
-"""Lists that say which clips are for training and which for testing: a data set's own, or a person's.
+"""Official splits: lists that say which clips are for training and which for testing, a data set's own or a person's.
 
 Three forms are known, below the data set's folder or in a folder there:
 
 - UCF-101's: `trainlist01.txt` (`Class/clip.avi 1`) and `testlist01.txt` (`Class/clip.avi`), 01 to 03;
-- HMDB-51's: `<class>_test_split1.txt` (`clip.avi 1`: 1 train, 2 test, 0 neither), a file a class, 1 to 3;
+- HMDB-51's: `<class>_test_split1.txt` (`clip.avi 1`: 1 train, 2 test, 0 neither), a file a class, 1 to 3; in both, blanks or
+  tabs stand before the number;
 - a column `subset` (train, val, test, or empty) in `clips.csv` beside the clips, which counts as list 1.
 """
 
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from actionrec.clips import INDEX, read_index
+from actionrec.clips import INDEX, SUFFIXES, read_index
 from actionrec.errors import DataError, first_few
 
 logger = logging.getLogger(__name__)
@@ -25,7 +27,8 @@ _HMDB_SUBSETS = {"1": "train", "2": "test", "0": ""}
 def read_lists(folder: Path, number: int, clip_ids: Iterable[str]) -> dict[str, str]:
     """Read list `number` of the data set in `folder`: clip id -> train, val or test. Clips for neither are left out.
 
-    Names are matched whatever their case, since copies of UCF-101 differ in it. Listed clips that are not there are reported.
+    Names are matched whatever their case, since copies of UCF-101 differ in it, and else without their suffix, since clips are
+    often encoded again, as .mp4 in place of the list's .avi. Listed clips that are not there are reported.
 
     Raises:
         DataError: no such list, a damaged one, a clip on both sides, or nothing that fits the clips.
@@ -44,7 +47,7 @@ def read_lists(folder: Path, number: int, clip_ids: Iterable[str]) -> dict[str, 
         logger.warning("%s clips of official list %d are not there: %s", f"{len(absent):,}", number, first_few(absent))
     empty = sorted({"train", "test"} - set(subsets.values()))
     if empty:
-        others = f", and not there are {first_few(absent)}" if absent else ""
+        others = f"; missing: {first_few(absent)}" if absent else ""
         raise DataError(
             f"official list {number} of {folder} leaves no clips for {' and '.join(empty)}: it names {len(subsets)} of the "
             f"{len(clip_ids)} clips that are there{others}. Is a list missing?"
@@ -89,18 +92,19 @@ def _entries(folder: Path, number: int) -> dict[str, str]:
         for line_number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
             if not line.strip():
                 continue
-            clip, _, mark = line.strip().rpartition(" ")
+            clip, *last = line.strip().rsplit(None, 1)
+            mark = "".join(last)
             if ucf:
                 # A test list has no class numbers; a training list has one behind each name.
-                clip, subset = (clip.strip() if mark.isdecimal() and clip else line.strip()), ucf[1].lower()
+                clip, subset = (clip if mark.isdecimal() else line.strip()), ucf[1].lower()
             else:
-                clip, subset = f"{match[1]}/{clip.strip()}", _HMDB_SUBSETS.get(mark, "?")
+                clip, subset = f"{match[1]}/{clip}", _HMDB_SUBSETS.get(mark, "?")
             if subset == "?" or "/" not in clip:
                 form = "<Class>/<clip>" if ucf else "<clip> <0, 1 or 2>"
                 raise DataError(f"{path}, line {line_number}: wanted `{form}`, got {line.strip()!r}. Fetch the lists again.")
             if entries.setdefault(clip, subset) != subset:
                 raise DataError(
-                    f"{path}, line {line_number}: {clip} is listed for {entries[clip] or 'nothing'} too. Mend the lists."
+                    f"{path}, line {line_number}: {clip} is listed for {entries[clip] or 'nothing'} too. Fix the lists."
                 )
     return entries
 
@@ -108,15 +112,28 @@ def _entries(folder: Path, number: int) -> dict[str, str]:
 def _match(entries: Mapping[str, str], clip_ids: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Subsets of the clips that are there, and the listed clips that are not, sorted."""
     exact = set(clip_ids)
-    by_folded = {clip.casefold(): clip for clip in clip_ids}
+    by_folded, by_stem = {clip.casefold(): clip for clip in clip_ids}, defaultdict(list)
+    for clip in clip_ids:
+        by_stem[_stem(clip)].append(clip)
     subsets, absent = {}, []
     for listed, subset in entries.items():
-        clip = listed if listed in exact else by_folded.get(listed.casefold())
-        if clip is None:
-            absent.append(listed)
+        if listed in exact:
+            found = [listed]
+        elif folded := by_folded.get(listed.casefold()):
+            found = [folded]
         else:
+            found = by_stem.get(_stem(listed), [])
+        if not found:
+            absent.append(listed)
+        for clip in found:
             subsets[clip] = subset
     return subsets, sorted(absent)
+
+
+def _stem(clip: str) -> str:
+    """A clip's id without the suffix of a video, whatever its case."""
+    path = PurePosixPath(clip.casefold())
+    return str(path.with_suffix("") if path.suffix in SUFFIXES else path)
 
 
 def _numbers(numbers: Sequence[int]) -> str:

@@ -144,10 +144,11 @@ def _settings(kind: type, document: Mapping[str, Any], prefix: str, problems: li
 def typed(hint: Any, value: Any, key: str, problems: list[str]) -> Any:
     """Check a value against a type hint (int, float, str, bool, Literal, Sequence, unions with None).
 
-    A whole number is taken where a float is wanted; a boolean never counts as a number.
+    A whole number is taken where a float is wanted, and 16.0 as 16 where a whole number is: DVC takes the two for the same value,
+    and would not rerun a stage to have it refused. A boolean never counts as a number.
     """
     if _fits(hint, value):
-        return float(value) if hint is float else tuple(value) if isinstance(value, list) else value
+        return _converted(hint, value)
     problems.append(f"{key} must be {_in_words(hint)}; got {value!r}")
     return None
 
@@ -163,8 +164,19 @@ def _fits(hint: Any, value: Any) -> bool:
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        return whole and not isinstance(value, bool)
     return isinstance(value, hint)
+
+
+def _converted(hint: Any, value: Any) -> Any:
+    """A value that fits a type hint, in its type."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, UnionType):
+        return _converted(next(choice for choice in arguments if _fits(choice, value)), value)
+    if origin in (Sequence, tuple, list):
+        return tuple(_converted(arguments[0], item) for item in value)
+    return hint(value) if hint in (int, float) else value
 
 
 def _in_words(hint: Any) -> str:

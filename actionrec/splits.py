@@ -94,13 +94,16 @@ def _divisible(labels: NDArray[np.str_], units: NDArray[np.int64], pool: NDArray
 def _refuse_too_many_parts(parts: int, available: int, what: str) -> None:
     if available >= parts:
         return
-    if available:
+    if available > 1:
         problem = (
             f"wanted {parts} parts of the clips, but they can be divided into no more than {available} without tearing apart what "
             "belongs together (a group; under split.protocol=random, a clip)"
         )
     else:
-        problem = f"no clips can be set apart for {what}: the clips of each class belong together (to one group), and train it"
+        problem = (
+            f"no clips can be set apart for {what}: each class must keep a group (under split.protocol=random, a clip) for "
+            f"training, which leaves {available or 'none'} to divide"
+        )
     raise DataError(
         f"{problem}. Lower split.folds in params.yaml, set split.validation to 0, add clips from other sources, or check the "
         "groups in data/clips.csv (data.group)."

@@ -38,8 +38,9 @@ def require_weights(settings: FeatureSettings) -> None:
 
 
 def _may_be_cached(backbone: str) -> bool:
-    """Whether a file's name begins with the backbone's, as torchvision's do but for their punctuation."""
-    return any(_letters(path.stem).startswith(_letters(backbone)) for path in folder().glob("*.pth"))
+    """Whether a file's name begins like the backbone's: torchvision's do, but for punctuation and x1 in place of x1_0."""
+    start = _letters(backbone).rstrip("0")
+    return any(_letters(path.stem).startswith(start) for path in folder().glob("*.pth"))
 
 
 def _letters(name: str) -> str:

@@ -43,7 +43,8 @@ def main() -> None:
             len(clips),
         )
     if summary["classes_without_test_clips"]:
-        logger.warning("no test clips of: %s", ", ".join(summary["classes_without_test_clips"]))
+        names = ", ".join(summary["classes_without_test_clips"])
+        logger.warning("no test clips of: %s (too few groups; fewer split.folds may help)", names)
     for note in summary["warnings"]:
         logger.warning("%s", note)
     write_clips(paths.CLIPS, clips)

@@ -164,6 +164,27 @@ def test_another_networks_file_is_refused(stored):
     )
 
 
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "regnet_y_400mf", "vgg11_bn", "densenet121"])
+@pytest.mark.parametrize("classes", [1000, 7])
+def test_weights_of_another_backbone_are_recognised(name, classes):
+    state = torchvision.models.get_model(name, weights=None, num_classes=classes).state_dict()
+    assert backbones.backbone_of(state) == name
+
+
+def test_weights_of_another_backbone_name_the_parameter_to_change(tmp_path):
+    torch.save(torchvision.models.get_model("mobilenet_v2", weights=None, num_classes=3).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(WeightsError) as caught:
+        create_backbone(settings(SMALL, tmp_path / "a.pth"))
+    assert str(caught.value).endswith(
+        "These are weights of mobilenet_v2: set features.backbone to mobilenet_v2, or features.weights to a file of "
+        "shufflenet_v2_x0_5."
+    )
+
+
+def test_weights_of_no_known_backbone_are_of_none():
+    assert backbones.backbone_of({"weight": torch.zeros(3)}) is None
+
+
 def test_a_file_with_a_wrong_shape_is_refused(stored, tmp_path):
     state = {**torch.load(stored["a.pth"]), "conv1.0.weight": torch.zeros(24, 1, 3, 3)}
     torch.save(state, tmp_path / "wrong.pth")

@@ -222,6 +222,15 @@ def test_a_list_may_come_from_a_spreadsheet(tmp_path):
     assert [(clip.id, clip.label) for clip in find_clips(tmp_path)] == [("a, b.mp4", "Jump"), ("c.mp4", "Run")]
 
 
+@pytest.mark.parametrize("delimiter", ["\t", ";"])
+def test_a_list_may_have_tabs_or_semicolons_between_its_columns(tmp_path, delimiter):
+    make(tmp_path, "a, b.mp4", "c.mp4")
+    lines = [("clip", "label", "group"), ("a, b.mp4", "Jump", "anna"), ("c.mp4", "Run", "ben")]
+    index(tmp_path, "".join(delimiter.join(line) + "\n" for line in lines))
+    found = [(clip.id, clip.label, clip.group) for clip in find_clips(tmp_path)]
+    assert found == [("a, b.mp4", "Jump", "anna"), ("c.mp4", "Run", "ben")]
+
+
 def test_all_flaws_of_a_list_are_told_at_once(tmp_path):
     make(tmp_path, "a.mp4", "b.mp4", "c.mp4")
     lines = ["a.mp4,Jump,", "a.mp4,Run,", "gone.mp4,Run,", "../a.mp4,Run,", "/etc/x,Run,", "b.mp4,,", ",Run,", "c.mp4,Run,dev"]
@@ -231,7 +240,7 @@ def test_all_flaws_of_a_list_are_told_at_once(tmp_path):
     assert str(error.value) == (
         f"{tmp_path}/clips.csv has 7 flaws: line 3: 'a.mp4' comes twice, line 4: 'gone.mp4' is not there, "
         f"line 5: '../a.mp4' must be a path below {tmp_path}, line 6: '/etc/x' must be a path below {tmp_path}, "
-        "line 7: no label, line 8: no clip, line 9: subset must be train, val, test or empty; got 'dev'. Mend it."
+        "line 7: no label, line 8: no clip, line 9: subset must be train, val, test or empty; got 'dev'. Fix them and rerun."
     )
 
 

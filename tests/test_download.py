@@ -12,7 +12,7 @@ import trustme
 from host import Host
 
 from actionrec import download as module
-from actionrec.download import DownloadError, download, require_space
+from actionrec.download import DownloadError, download, require_connection, require_space
 
 CONTENTS = bytes(range(256)) * 4096  # 1 MiB
 SCRIPT = "from pathlib import Path; from actionrec.download import download; download({url!r}, Path({target!r}))"
@@ -241,3 +241,24 @@ def test_a_bundle_that_is_not_there_is_named(secure_host, target, monkeypatch):
 def test_a_host_without_tls_is_not_blamed_for_its_certificate(host, target):
     with pytest.raises(DownloadError, match="no secure connection"):
         download(f"{host.url.replace('http:', 'https:')}/big.rar", target)
+
+
+def test_a_host_that_takes_connections_is_not_asked_for_anything(host):
+    require_connection(f"{host.url}/a", 5)
+    assert host.asked == []
+
+
+def test_a_name_that_is_never_looked_up_is_given_up_in_time(monkeypatch):
+    monkeypatch.setattr(module.socket, "create_connection", lambda *_: time.sleep(5))
+    start = time.monotonic()
+    with pytest.raises(
+        DownloadError, match=r"^https://host\.invalid/a cannot be downloaded: no connection \(no answer from host\.inv"
+    ):
+        require_connection("https://host.invalid/a", 0.2)
+    assert time.monotonic() - start < 2
+
+
+def test_behind_a_proxy_it_is_the_proxy_that_must_answer(host, monkeypatch):
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setenv("https_proxy", host.url)
+    require_connection("https://host.invalid/a", 5)

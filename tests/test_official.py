@@ -58,6 +58,27 @@ def test_names_with_blanks_and_numbers_keep_them(tmp_path):
     assert read_lists(tmp_path, 1, clips) == {"Jump/a 1 b 2.avi": "train", "Jump/c 3.avi": "test"}
 
 
+def test_lists_may_have_tabs_in_place_of_blanks(tmp_path):
+    write(tmp_path, trainlist01__txt="Jump/a b.avi\t1\n", testlist01__txt="Jump/c.avi\t\n")
+    assert read_lists(tmp_path, 1, ["Jump/a b.avi", "Jump/c.avi"]) == {"Jump/a b.avi": "train", "Jump/c.avi": "test"}
+    write(tmp_path / "hmdb", Jump_test_split1__txt="a b.avi\t1\nc.avi \t 2\n")
+    assert read_lists(tmp_path / "hmdb", 1, ["Jump/a b.avi", "Jump/c.avi"]) == {"Jump/a b.avi": "train", "Jump/c.avi": "test"}
+
+
+def test_lists_that_name_avi_files_fit_copies_in_another_container(ucf, caplog):
+    """The list's own file comes first; of copies without it, all are on the list's side."""
+    copies = [*(clip.replace(".avi", ".mp4") for clip in CLIPS), CLIPS[3], "Run/v_run_g01_c01.MKV"]
+    assert read_lists(ucf, 1, copies) == {
+        "Jump/v_Jump_g01_c01.mp4": "train",
+        "Jump/v_Jump_g02_c01.mp4": "test",
+        "Run/v_run_g01_c01.mp4": "train",
+        "Run/v_run_g01_c01.MKV": "train",
+        "Run/v_run_g02_c01.avi": "test",
+    }
+    assert caplog.messages == []
+    assert differences(ucf, copies) == ([], ["Run/v_run_g02_c01.mp4"])
+
+
 def test_hmdb51_s_lists_leave_out_what_is_marked_0(hmdb):
     write(hmdb / "testTrainMulti_7030_splits", Run_test_split1__txt="v_run_g01_c01.avi 2\nv_run_g02_c01.avi 0\n")
     assert read_lists(hmdb, 1, CLIPS) == {CLIPS[0]: "train", CLIPS[1]: "test", CLIPS[2]: "test"}
@@ -99,7 +120,7 @@ def test_no_list_at_all_is_refused(tmp_path):
 
 def test_a_list_of_other_clips_is_refused(ucf):
     message = refusal(ucf, clips=["Sit/a.avi"])
-    assert "leaves no clips for test and train: it names 0 of the 1 clips that are there, and not there are Jump" in message
+    assert "leaves no clips for test and train: it names 0 of the 1 clips that are there; missing: Jump" in message
 
 
 def test_half_a_pair_of_lists_is_refused(ucf):

@@ -79,6 +79,13 @@ def test_numbers_as_dvc_and_people_write_them(read, text, value):
     assert isinstance(share, float)
 
 
+def test_whole_numbers_with_a_point_are_the_same_to_this_reader_as_to_dvc(read):
+    """DVC finds 16.0 and 16 equal, and reruns nothing: both must mean the same, and be of the same type."""
+    pointed, plain = (read(count=count, limit=count, sizes=f"[{count}]").frames for count in ("16.0", "16"))
+    assert pointed == plain
+    assert [type(value) for value in (pointed.count, pointed.limit, *pointed.sizes)] == [int, int, int]
+
+
 def test_what_dvc_writes_for_a_small_number_is_a_number(read, project):
     """`dvc exp run -S` writes through ruamel's round-trip dumper."""
     from ruamel.yaml import YAML
@@ -94,7 +101,8 @@ def test_what_dvc_writes_for_a_small_number_is_a_number(read, project):
     ("changes", "message"),
     [
         ({"count": "true"}, "frames.count must be a whole number; got True"),
-        ({"count": "4.0"}, "frames.count must be a whole number; got 4.0"),
+        ({"count": "4.5"}, "frames.count must be a whole number; got 4.5"),
+        ({"count": ".inf"}, "frames.count must be a whole number; got inf"),
         ({"count": "four"}, "frames.count must be a whole number; got 'four'"),
         ({"share": "false"}, "frames.share must be a number; got False"),
         ({"share": "'1e-05'"}, "frames.share must be a number; got '1e-05'"),

@@ -394,8 +394,10 @@ def test_where_each_class_is_one_group_the_message_says_so():
     clips = [clip(label, group, number) for group, label in enumerate("ABC") for number in range(5)]
     with pytest.raises(DataError) as error:
         divide(clips, settings(), seed=0)
-    assert str(error.value).startswith(
-        "no clips can be set apart for testing: the clips of each class belong together (to one group)"
+    assert str(error.value) == (
+        "no clips can be set apart for testing: each class must keep a group (under split.protocol=random, a clip) for training, "
+        "which leaves none to divide. Lower split.folds in params.yaml, set split.validation to 0, add clips from other sources, or "
+        "check the groups in data/clips.csv (data.group)."
     )
 
 

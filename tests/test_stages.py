@@ -19,10 +19,10 @@ from test_decoder import DECODABLE, UNDECODABLE
 
 from actionrec import files, paths, video
 from actionrec.clips import SUFFIXES
-from actionrec.errors import DataError, VideoError
+from actionrec.errors import DataError, VideoError, WeightsError
 from actionrec.features import read_features
 from actionrec.frames import read_shard
-from stages import extract_frames, resnet_features, split
+from stages import extract_frames, resnet_features, split, weights
 
 ROOT = Path(__file__).parents[1]
 PARAMS = {
@@ -484,3 +484,21 @@ def test_libraries_complain_of_a_broken_clip_nowhere_but_in_the_message(stage, t
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
     assert done.stdout.startswith("not a video file")
     assert done.stderr == ""
+
+
+@pytest.mark.usefixtures("project")
+def test_weights_are_checked_before_clips_are_decoded_and_leave_the_same_note(shared):
+    texts = []
+    for changes in (
+        {},
+        {"features__backbone": "mobilenet_v2", "features__weights": f"{shared}/weights/mobilenet_v2_imagenet.safetensors"},
+    ):
+        set_params(**changes)
+        weights.main()
+        texts.append(paths.WEIGHTS_CHECK.read_bytes())
+        paths.WEIGHTS_CHECK.unlink()
+    assert texts[0] == texts[1]
+    set_params(features__weights=f"{shared}/weights/mobilenet_v2_imagenet.safetensors")
+    with pytest.raises(WeightsError, match=r"for resnet18 does not fit: .* set features\.backbone to mobilenet_v2"):
+        weights.main()
+    assert not paths.WEIGHTS_CHECK.exists()
