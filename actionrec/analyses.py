@@ -68,8 +68,8 @@ class Calibration:
     """How far one model's confidence is from its accuracy, on test clips."""
 
     model: str
-    temperature: float
-    """Fitted on validation clips; 1 where there are none."""
+    temperature: float | None
+    """Fitted on validation clips; None where there are none, or all are answered correctly."""
     error: float
     """Expected calibration error, 15 bins."""
     calibrated_error: float
@@ -188,8 +188,8 @@ def calibrations(models: Mapping[str, Predictions]) -> list[Calibration]:
     """Expected calibration error on test clips, before and after a temperature that validation clips give."""
     rows = []
     for name, one in models.items():
-        temperature = calibration.fit_temperature(one.val.logits, one.val.labels) if len(one.val.labels) else 1.0
-        before, after = calibration.softmax(one.test.logits), calibration.softmax(one.test.logits, temperature)
+        temperature = calibration.fit_temperature(one.val.logits, one.val.labels) if len(one.val.labels) else None
+        before, after = calibration.softmax(one.test.logits), calibration.softmax(one.test.logits, temperature or 1.0)
         labels = one.test.labels
         rows.append(
             Calibration(

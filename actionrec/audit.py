@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from actionrec.clips import Clip
+from actionrec.clips import Clip, cluster_ids
 from actionrec.features import Features, FeatureSet
 from actionrec.splits import duplicates
 
@@ -41,7 +41,7 @@ class NearestTraining:
     train: str
     similarity: float  # cosine, -1 to 1, rounded to 6 digits
     same_class: bool
-    sibling: bool  # same class and group
+    sibling: bool  # of the same cluster
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Audit:
 
     train_clips: int
     test_clips: int
-    siblings: int  # test clips with a training clip of the same class and group
+    siblings: int  # test clips with a training clip of the same cluster
     sibling_share: float
     copied: int  # test clips with the same bytes as a training clip
     copied_share: float
@@ -87,9 +87,9 @@ def audit(clips: Sequence[Clip], subsets: Mapping[str, str], features: FeatureSe
     test = [clip for clip in clips if subsets[clip.id] == "test"]
     if not train or not test:
         raise ValueError(f"an audit needs training and test clips; got {len(train)} and {len(test)}")
-    sources = {(clip.label, clip.group) for clip in train}
+    clusters = {clip.cluster for clip in train}
     contents = {clip.sha256 for clip in train}
-    siblings = sum((clip.label, clip.group) in sources for clip in test)
+    siblings = sum(clip.cluster in clusters for clip in test)
     copied = sum(clip.sha256 in contents for clip in test)
     copies = [Copies(tuple(clip.id for clip in same), tuple(subsets[clip.id] for clip in same)) for same in duplicates(clips)]
     return Audit(
@@ -131,9 +131,9 @@ def near_duplicates(train: Sequence[Clip], test: Sequence[Clip], features: Featu
         similar = asked[start : start + _BATCH] @ known.T
         for clip, nearest, value in zip(test[start:], similar.argmax(axis=1), similar.max(axis=1), strict=False):
             other = train[nearest]
-            same_class = clip.label == other.label
             similarity = round(float(value), 6)
-            found.append(NearestTraining(clip.id, other.id, similarity, same_class, same_class and clip.group == other.group))
+            same_class, sibling = clip.label == other.label, clip.cluster == other.cluster
+            found.append(NearestTraining(clip.id, other.id, similarity, same_class, sibling))
     found.sort(key=lambda pair: (-pair.similarity, pair.test))
     flagged = [pair for pair in found if pair.similarity > limit]
     return NearDuplicates(
@@ -152,7 +152,7 @@ def threshold(
 ) -> tuple[float, int]:
     """Find the similarity above which a test clip and a training clip are called near-duplicates, and from how many pairs.
 
-    Unrelated clips are those of one class and different groups: as similar as different videos get. Their similarities, as
+    Unrelated clips are those of one class and different clusters: as similar as different videos get. Their similarities, as
     atanh (Fisher's z), are taken for normal, with the median as the mean and 1.4826 median absolute deviations as the standard
     deviation: undiscovered copies among them (4 % of the pairs, where five siblings in a class of 130 have no group in their
     names) then hardly raise the threshold that is to find them. A high percentile of the pairs would be a copy's similarity as
@@ -167,9 +167,10 @@ def threshold(
         asked: (test clips, D) likewise.
     """
     gathered: list[NDArray[np.float64]] = []
+    ids = cluster_ids([*train, *test])
     for label in sorted({clip.label for clip in test} & {clip.label for clip in train}):
         ours, theirs = (_evenly([row for row, clip in enumerate(side) if clip.label == label]) for side in (test, train))
-        apart = np.array([test[row].group for row in ours])[:, None] != np.array([train[row].group for row in theirs])[None, :]
+        apart = ids[len(train) + np.array(ours)][:, None] != ids[np.array(theirs)][None, :]
         gathered.append((asked[ours] @ known[theirs].T)[apart].astype(np.float64))
     similar = np.concatenate(gathered) if gathered else np.empty(0)
     if len(similar) < FEWEST_PAIRS:
@@ -177,8 +178,8 @@ def threshold(
     spread = np.arctanh(np.clip(similar, -1 + 1e-7, 1 - 1e-7))
     middle = float(np.median(spread))
     deviation = 1.4826 * float(np.median(np.abs(spread - middle)))
-    classes, sources = Counter(clip.label for clip in train), Counter((clip.label, clip.group) for clip in train)
-    compared = max(1.0, sum(classes[clip.label] - sources[clip.label, clip.group] for clip in test) / len(test))
+    classes, siblings = Counter(clip.label for clip in train), Counter((clip.label, clip.cluster) for clip in train)
+    compared = max(1.0, sum(classes[clip.label] - siblings[clip.label, clip.cluster] for clip in test) / len(test))
     return max(LOWEST_THRESHOLD, float(np.tanh(middle + scipy.stats.norm.isf(FALSE_ALARMS / compared) * deviation))), len(similar)
 
 

@@ -2,17 +2,18 @@
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
 from actionrec import hub, weights
-from actionrec.errors import ParamsError
+from actionrec.errors import ParamsError, WeightsError
+from actionrec.feature_settings import RANDOM as RANDOM
+from actionrec.feature_settings import FeatureSettings as FeatureSettings
 
 # Of ImageNet's pictures, as nearly all of torchvision's weights expect them: red, green, blue, on a scale from 0 to 1.
 MEAN = (0.485, 0.456, 0.406)
@@ -26,29 +27,9 @@ _RENAMED = (
     (re.compile(r"\.mlp\.linear_2\."), ".mlp.3."),
 )
 
-RANDOM = "random"
+_LIKELY = 15  # networks that are compared with weights that do not fit
+
 _RANDOM_SEED = 0  # not params' `seed`: another split or another training run needs no new features
-
-
-@dataclass(frozen=True)
-class FeatureSettings:
-    """Section `features`."""
-
-    backbone: str
-    """A classification model of torchvision, such as resnet50 or mobilenet_v2."""
-    weights: str
-    """`random` (seeded), a name of torchvision's such as IMAGENET1K_V1, or a path to a .safetensors or .pth state dict."""
-    precision: Literal["fp32", "bf16"]
-    """Of the network's arithmetic. bf16 is several times faster where the processor has it, and changes features by 0.008."""
-
-    def __post_init__(self) -> None:
-        if not self.weights:
-            raise ValueError("weights must be random, a name of torchvision's, or a path; got nothing")
-
-    @property
-    def is_file(self) -> bool:
-        """Whether `weights` is a path, not a name."""
-        return "/" in self.weights or self.weights.endswith((".safetensors", ".pth", ".pt"))
 
 
 class Backbone(nn.Module):
@@ -95,23 +76,65 @@ def create_backbone(settings: FeatureSettings) -> Backbone:
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
-        # GoogLeNet and Inception warn about their own slow initialisation, bring heads for training unless told otherwise, and
-        # with their published weights turn ImageNet's normalisation into the one that those were trained with.
-        inception = {"aux_logits": False, "init_weights": True, "transform_input": True}
-        options = inception if settings.backbone in ("googlenet", "inception_v3") else {}
-        network = torchvision.models.get_model(settings.backbone, weights=None, **options)
-    last = _last_linear(network, settings.backbone)
-    network.set_submodule(last, nn.Identity())
+        network, last = _without_last_layer(settings.backbone)
     if settings.weights != RANDOM:
         file = Path(settings.weights) if settings.is_file else hub.weights_file(settings.backbone, settings.weights)
         state = weights.read_file(file)
-        unused = (f"{last}.", "aux1.", "aux2.", "AuxLogits.")
-        kept = {_current_name(name): tensor for name, tensor in state.items() if not name.startswith(unused)}
-        weights.load_state(network, kept, f"features.weights {settings.weights!r} for {settings.backbone}")
+        try:
+            weights.load_state(network, _kept(state, last), f"features.weights {settings.weights!r} for {settings.backbone}")
+        except WeightsError as error:
+            other = backbone_of(state)
+            if other is None or other == settings.backbone:
+                raise
+            raise WeightsError(
+                f"{error} These are weights of {other}: set features.backbone to {other}, or features.weights to a file of "
+                f"{settings.backbone}."
+            ) from None
     backbone = Backbone(network, *_normalisation(settings.backbone)).eval().requires_grad_(False)
     if settings.weights == RANDOM:
         backbone.gain = _gain(backbone)
     return backbone
+
+
+def backbone_of(state: Mapping[str, Tensor]) -> str | None:
+    """The model of torchvision that a state dict belongs to, whatever its last layer; None where none of the likely ones fits.
+
+    Those are the ones with the most similar numbers of parameters, as the last layer may have been made for other classes.
+    """
+    size = sum(tensor.numel() for tensor in state.values())
+    published = {
+        name: next(iter(torchvision.models.get_model_weights(name))).meta["num_params"]
+        for name in torchvision.models.list_models(module=torchvision.models)
+    }
+    for name in sorted(published, key=lambda name: abs(published[name] - size))[:_LIKELY]:
+        try:
+            with torch.device("meta"):  # names and shapes, without numbers
+                network, last = _without_last_layer(name)
+        except NotImplementedError:  # RegNet computes its widths with tensors
+            network, last = _without_last_layer(name)
+        except ParamsError:
+            continue
+        if weights.misfits(network, _kept(state, last)) == []:
+            return name
+    return None
+
+
+def _without_last_layer(backbone: str) -> tuple[nn.Module, str]:
+    """Build a network that gives features, and tell the name of the layer that was taken off."""
+    # GoogLeNet and Inception warn about their own slow initialisation, bring heads for training unless told otherwise, and
+    # with their published weights turn ImageNet's normalisation into the one that those were trained with.
+    inception = {"aux_logits": False, "init_weights": True, "transform_input": True}
+    options = inception if backbone in ("googlenet", "inception_v3") else {}
+    network = torchvision.models.get_model(backbone, weights=None, **options)
+    last = _last_linear(network, backbone)
+    network.set_submodule(last, nn.Identity())
+    return network, last
+
+
+def _kept(state: Mapping[str, Tensor], last: str) -> dict[str, Tensor]:
+    """What features need of a state dict, under today's names."""
+    unused = (f"{last}.", "aux1.", "aux2.", "AuxLogits.")
+    return {_current_name(name): tensor for name, tensor in state.items() if not name.startswith(unused)}
 
 
 def _gain(backbone: Backbone) -> float:

@@ -1,6 +1,6 @@
 """A trained model as a folder that says all that is needed to use it: model.safetensors and model.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,7 @@ import torch
 
 from actionrec.classifier import Classifier
 from actionrec.errors import DataError, WeightsError
+from actionrec.features import current_frames
 from actionrec.files import read_json, sha256_of, whole_folder, write_json
 from actionrec.models import create_model, parameter_count
 from actionrec.params import section, typed_fields
@@ -47,8 +48,33 @@ class Bundle:
     features: dict[str, Any]
     """What its features are made with: backbone, weights and their hash, precision, preprocessing, sampling of frames."""
     calibration: dict[str, float] | None = None
-    """`temperature`, which logits are divided by before softmax, and `threshold`, the top probability below which an answer is
-    "none of these"; both fitted on validation clips. None where there were none, or nobody fitted them."""
+    """`temperature`, which logits are divided by before softmax; `temperature_fitted`, false where all validation answers were
+    correct, so that it stayed at 1; and `threshold`, the top probability below which an answer is unsure, 0 where there were too
+    few validation answers for one. None where there were no validation clips."""
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether a temperature was fitted."""
+        return is_calibrated(self.calibration)
+
+    @property
+    def calibration_note(self) -> str:
+        """How its probabilities were calibrated, in words."""
+        return calibration_note(self.calibration)
+
+
+def is_calibrated(calibration: Mapping[str, float] | None) -> bool:
+    """Whether a temperature was fitted. Bundles from before `temperature_fitted` was recorded have 1 where none was."""
+    known = calibration or {}
+    return bool(known.get("temperature_fitted", known.get("temperature", 1.0) != 1.0))
+
+
+def calibration_note(calibration: Mapping[str, float] | None) -> str:
+    """How a bundle's probabilities were calibrated, in words."""
+    if is_calibrated(calibration):
+        return "calibrated on validation clips"
+    why = "all validation clips were answered correctly" if calibration else "there were no validation clips"
+    return f"not calibrated: {why}"
 
 
 @dataclass(frozen=True)
@@ -57,15 +83,16 @@ class Sampling:
 
     count: int
     """T."""
-    size: int
+    resolution: int
     """Width and height, pixels."""
     format: Literal["jpeg", "raw"]
     quality: int
     """Of JPEG."""
 
     def __post_init__(self) -> None:
-        if min(self.count, self.size, self.quality) < 1:
-            raise ValueError(f"count, size and quality must be at least 1; got {self.count}, {self.size} and {self.quality}")
+        if min(self.count, self.resolution, self.quality) < 1:
+            got = f"{self.count}, {self.resolution} and {self.quality}"
+            raise ValueError(f"count, resolution and quality must be at least 1; got {got}")
 
 
 @dataclass(frozen=True)
@@ -112,6 +139,8 @@ def _check(description: Any, where: Path) -> None:
         typed_fields(_Features, features, "features.", problems)
     if description.get("calibration") is not None and (fitted := section(description, "calibration", "", problems)) is not None:
         values = typed_fields(_Calibration, fitted, "calibration.", problems)
+        if not isinstance(fitted.get("temperature_fitted", False), bool):
+            problems.append(f"calibration.temperature_fitted must be true or false; got {fitted['temperature_fitted']!r}")
         if len(values) == 2:
             try:
                 _Calibration(**values)
@@ -164,6 +193,8 @@ def load_bundle(folder: Path) -> Bundle:
         WeightsError: the weights are not those that the description was written for.
     """
     description = read_json(folder / DESCRIPTION)
+    if isinstance(description, dict) and "frames" in description:
+        description["frames"] = current_frames(description["frames"])
     _check(description, folder / DESCRIPTION)
     try:
         digest, features = description["sha256"], {**description["features"], "frames": description["frames"]}

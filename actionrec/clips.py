@@ -1,20 +1,23 @@
-"""What there is: the clips of a data set, from a folder with one folder a class, or from a list beside the clips.
+"""Find and describe the clips of a data set: from a folder with one folder a class, or from a list beside the clips.
 
 A clip is one video file; its id is its path below the data set's folder, with `/`. Its class is the folder's name. Its group is
-the source video or person that it was cut from, told by its name: `_g<number>_c` as in UCF-50 and UCF-101, what stands before
-the class as in HMDB-51, or a regular expression of one's own; a clip whose name tells none is a group of its own.
+the source video or person that it was cut from, read from its name: `_g<number>_c` as in UCF-50 and UCF-101, the text before
+the class as in HMDB-51, or a regular expression of one's own. A clip whose name has no group is a group of its own.
 
-Where the folder has a `clips.csv` (`clip,label[,group][,subset]`), that says which clips there are, in whatever folders.
+Where the folder has a `clips.csv` (`clip,label[,group][,subset]`), that file lists the clips, in whatever folders.
 """
 
 import csv
 import io
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from actionrec import machine
 from actionrec.errors import DataError, first_few
@@ -22,7 +25,23 @@ from actionrec.files import read_csv, sha256_of, write_csv
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v")
+SUFFIXES = (
+    ".avi",
+    ".mp4",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".mpg",
+    ".mpeg",
+    ".m4v",
+    ".wmv",
+    ".flv",
+    ".3gp",
+    ".ts",
+    ".mts",
+    ".m2ts",
+    ".ogv",
+)
 HEADER = ("clip", "label", "group", "bytes", "sha256")
 
 INDEX = "clips.csv"
@@ -46,6 +65,15 @@ class Clip:
     """`g07` for UCF's `_g07_c`; the clip's id where the name has no group."""
     bytes: int
     sha256: str
+
+    @property
+    def cluster(self) -> tuple[str, str]:
+        """The source video or person: clips of one cluster are siblings, and are right or wrong together.
+
+        UCF's group numbers start anew in each class, so there it is the class and the group. Every other group (HMDB-51's,
+        data.group's, clips.csv's) is a video or a person by itself, in whatever classes it has clips.
+        """
+        return (self.label if _is_ucf(self.group, self.id) else "", self.group)
 
 
 @dataclass(frozen=True)
@@ -80,7 +108,14 @@ def find_clips(folder: Path, group_pattern: str | None = None) -> list[Clip]:
         )
     rows = read_index(folder) if (folder / INDEX).is_file() else _walk(folder)
     with ThreadPoolExecutor(machine.workers()) as pool:
-        return sorted(pool.map(lambda row: _read(row, folder, group_pattern), rows), key=lambda clip: clip.id)
+        clips = list(pool.map(lambda row: _read(row, folder, group_pattern), rows))
+    given = {clip.group for clip, row in zip(clips, rows, strict=True) if row.group or group_pattern is not None}
+    return sorted((_across_classes(clip, given) for clip in clips), key=lambda clip: clip.id)
+
+
+def _across_classes(clip: Clip, given: Collection[str]) -> Clip:
+    """The clip; a group that was given and reads like the one in a UCF name (`g07`) gets another text, as it spans classes."""
+    return replace(clip, group=f"{clip.group} (all classes)") if clip.group in given and _is_ucf(clip.group, clip.id) else clip
 
 
 def read_index(folder: Path) -> list[Row]:
@@ -207,6 +242,19 @@ def group_of(clip_id: str, label: str = "", pattern: str | None = None) -> str:
     if match := _HMDB.fullmatch(name):
         return match[1].removesuffix(f"_{label}")
     return clip_id
+
+
+def _is_ucf(group: str, clip_id: str) -> bool:
+    """Tell whether a group is the number in the clip's own UCF name."""
+    match = _UCF.search(clip_id.rsplit("/", 1)[-1])
+    return match is not None and re.fullmatch(f"g0*{int(match[1])}", group) is not None
+
+
+def cluster_ids(clips: Sequence[Clip]) -> NDArray[np.int64]:
+    """Number the clips by their cluster: (n,), from 0, in the clusters' sorted order."""
+    clusters = [clip.cluster for clip in clips]
+    number = {cluster: place for place, cluster in enumerate(sorted(set(clusters)))}
+    return np.array([number[cluster] for cluster in clusters], dtype=np.int64)
 
 
 def class_names(clips: Iterable[Clip]) -> list[str]:

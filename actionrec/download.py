@@ -9,7 +9,9 @@ import json
 import logging
 import os
 import shutil
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +107,30 @@ def download(url: str, target: Path, *, factor: float = 1.0) -> None:
         os.fsync(stream.fileno())
         part.replace(target)
         _note(part).unlink(missing_ok=True)
+
+
+def require_connection(url: str, seconds: float) -> None:
+    """Raise a DownloadError where the host of `url`, or the proxy on the way to it, does not take a connection in time.
+
+    The name is looked up in a thread of its own, since a look-up knows no time limit.
+    """
+    via = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)) or url
+    address = urllib3.util.parse_url(via)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    reasons: list[str] = [f"no answer from {address.host} within {seconds:g} s"]
+
+    def connect() -> None:
+        try:
+            socket.create_connection((str(address.host).strip("[]"), port), seconds).close()
+            reasons.clear()
+        except OSError as error:
+            reasons[:] = [f"{address.host}: {error.strerror or error}"]
+
+    attempt = threading.Thread(target=connect, daemon=True)
+    attempt.start()
+    attempt.join(seconds)
+    for reason in reasons[:1]:
+        raise DownloadError(f"{url} cannot be downloaded: no connection ({reason}).")
 
 
 def require_space(folder: Path, wanted_bytes: int, what: str) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from actionrec import calibration, inference, machine, metrics, paths, training
 from actionrec.bundle import Bundle
-from actionrec.clips import Clip
+from actionrec.clips import Clip, cluster_ids
 from actionrec.errors import ActionrecError, DataError, VideoError, first_few
 from actionrec.inference import Predictor
 from actionrec.splits import SUBSETS
@@ -32,11 +32,13 @@ class Evaluation:
     labels: NDArray[np.int64]
     """(n,), places in `class_names`."""
     units: NDArray[np.int64]
-    """(n,), a number for each source."""
+    """(n,), the number of each clip's cluster."""
     logits: NDArray[np.float32]
     """(n, K)."""
     temperature: float
     threshold: float
+    calibrated: bool
+    """Whether the temperature was fitted."""
     failed: Mapping[str, str]
     """Clip -> why it could not be decoded; none of them is counted."""
 
@@ -94,7 +96,18 @@ def of_subset(name: str, bundle: Bundle, task: Task, subset: str) -> Evaluation:
     rows = rows[kept]
     ids = [task.features.clips[row] for row in rows]
     temperature, threshold = inference.temperature_and_threshold(bundle)
-    return Evaluation(name, ids, task.class_names, task.labels[rows], task.units[rows], logits[kept], temperature, threshold, {})
+    return Evaluation(
+        name,
+        ids,
+        task.class_names,
+        task.labels[rows],
+        task.units[rows],
+        logits[kept],
+        temperature,
+        threshold,
+        bundle.is_calibrated,
+        {},
+    )
 
 
 def of_folder(
@@ -127,7 +140,7 @@ def of_folder(
         if isinstance(made, ActionrecError):
             failed[clip.id] = str(made)
         else:
-            features.append(made)
+            features.append(made[0])
             done.append(clip)
             if len(features) == training.EVALUATION_BATCH:  # as training cuts clips up, and no more in memory
                 logits.append(predict(predictor.bundle, np.stack(features), np.arange(len(features))))
@@ -143,13 +156,12 @@ def of_folder(
             "Mend or remove them, or allow more with --max-failed."
         )
     place = {name: number for number, name in enumerate(known)}
-    sources = [(clip.label, clip.group) for clip in done]
-    number = {source: at for at, source in enumerate(sorted(set(sources)))}
     labels = np.array([place[clip.label] for clip in done], dtype=np.int64)
-    units = np.array([number[source] for source in sources], dtype=np.int64)
+    units = cluster_ids(done)
     ids = [clip.id for clip in done]
     answers, temperature, threshold = np.concatenate(logits), predictor.temperature, predictor.threshold
-    return Evaluation(predictor.name, ids, known, labels, units, answers, temperature, threshold, failed)
+    calibrated = predictor.bundle.is_calibrated
+    return Evaluation(predictor.name, ids, known, labels, units, answers, temperature, threshold, calibrated, failed)
 
 
 def predict(bundle: Bundle, features: Any, rows: NDArray[np.int64]) -> NDArray[np.float32]:

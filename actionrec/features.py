@@ -120,7 +120,20 @@ def read_features(folder: Path) -> FeatureSet:
         found |= tensors
     clips = sorted(found)
     source = {key: _value(text) for key, text in first.items()}
+    if "frames" in source:
+        source["frames"] = current_frames(source["frames"])
     return FeatureSet(clips, StoredFeatures([found[clip] for clip in clips], sums), source)
+
+
+def current_frames(frames: Any) -> Any:
+    """A description of frames with the current keys: `resolution` was called `size`, a key that DVC's run cache ignores.
+
+    >>> current_frames({"count": 32, "size": 224})
+    {'count': 32, 'resolution': 224}
+    """
+    if not isinstance(frames, dict) or "resolution" in frames:
+        return frames
+    return {"resolution" if key == "size" else key: value for key, value in frames.items()}
 
 
 def _value(text: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.statistics import SIGNIFICANCE, better_than
+from actionrec.statistics import SIGNIFICANCE, better_than, cluster_interval
 
 Verdict = Literal["diverged", "at chance", "overfitted", "still improving", "learned"]
 Values = Sequence[float] | NDArray[np.float64]
@@ -60,18 +60,26 @@ class Health:
     notes: tuple[str, ...]  # what else the curves show
 
 
-def verdict(
-    curves: Curves, class_count: int, guessing: float, held_out_clips: int, answers: NDArray[np.int64] | None = None
-) -> Health:
+@dataclass(frozen=True)
+class Kept:
+    """What the kept epoch's model says of n held-out clips."""
+
+    answers: NDArray[np.int64]  # (n,) classes
+    right: NDArray[np.bool_]  # (n,)
+    units: NDArray[np.int64]  # (n,) the number of each clip's cluster
+
+
+def verdict(curves: Curves, class_count: int, guessing: float, held_out_clips: int, kept: Kept | None = None) -> Health:
     """Judge a training run; the first of these that holds is the verdict.
 
     1. diverged: a loss or gradient norm that is no number; or the training loss ends above 2 ln K; or above ln K, having been
        below 0.9 ln K.
     2. at chance: nothing was learned, not even of the training clips: their loss ends above 0.98 ln K, or nearly all held-out
-       clips get the same answer; and the best held-out top-1 is not significantly better than guessing (one-sided exact binomial,
-       multiplied by the number of epochs, as it is the best of so many).
+       clips get the same answer; and the best held-out top-1 is not shown to be better than guessing: by the one-sided exact
+       binomial test, multiplied by the number of epochs, as it is the best of so many; or by the low end of its interval over
+       whole clusters, as siblings are right or wrong together.
     3. overfitted: the held-out loss ends (median of the last 3 epochs) at least 15 % and 0.1 nats above its lowest, while the
-       training loss has fallen since; or the training clips were learned, and not even the best held-out top-1 is significantly
+       training loss has fallen since; or the training clips were learned, and not even the best held-out top-1 is shown to be
        better than guessing. The epoch that is kept may well be good; the notes say where it lies.
     4. still improving: the epoch that is kept is among the last quarter (at least 3) and the held-out loss falls over them, by a
        straight line, by at least 5 % and 0.01 nats; unless every held-out clip is right already. Needs 4 epochs.
@@ -81,27 +89,28 @@ def verdict(
         class_count: K, at least 2.
         guessing: share of the held-out clips that are right if all get the same, most frequent class.
         held_out_clips: those that held_out_top1 was measured on.
-        answers: (held-out clips,) the class that the kept model gives each of them, if known.
+        kept: what the kept model says of each of them, if known; without, clips are taken as independent.
 
     Raises:
         ValueError: fewer than 2 classes, or no held-out clip.
     """
     if class_count < 2 or held_out_clips < 1:
         raise ValueError(f"wanted at least 2 classes and 1 held-out clip; got {class_count} and {held_out_clips}")
+    answers = None if kept is None else kept.answers
     notes = _notes(curves, class_count, guessing, answers)
     checks: tuple[tuple[Verdict, str | None], ...] = (
         ("diverged", _diverged(curves, class_count)),
-        ("at chance", _at_chance(curves, class_count, guessing, held_out_clips, answers)),
-        ("overfitted", _overfitted(curves) or _by_heart(curves, guessing, held_out_clips)),
+        ("at chance", _at_chance(curves, class_count, guessing, held_out_clips, kept)),
+        ("overfitted", _overfitted(curves) or _by_heart(curves, guessing, held_out_clips, kept)),
         ("still improving", _still_improving(curves)),
     )
     for name, why in checks:
         if why:
             return Health(name, why, notes)
     best = curves.best_epoch
-    kept = f"best held-out top-1 {_percent(curves.held_out_top1[best - 1])}, in epoch {best} of {_epochs(curves)}"
+    result = f"best held-out top-1 {_percent(curves.held_out_top1[best - 1])}, in epoch {best} of {_epochs(curves)}"
     return Health(
-        "learned", f"{kept} (guessing: {_percent(guessing)}); the training loss ends at {curves.train_loss[-1]:.3g}", notes
+        "learned", f"{result} (guessing: {_percent(guessing)}); the training loss ends at {curves.train_loss[-1]:.3g}", notes
     )
 
 
@@ -122,35 +131,51 @@ def _diverged(curves: Curves, class_count: int) -> str | None:
     return None
 
 
-def _at_chance(curves: Curves, class_count: int, guessing: float, clips: int, answers: NDArray[np.int64] | None) -> str | None:
+def _at_chance(curves: Curves, class_count: int, guessing: float, clips: int, kept: Kept | None) -> str | None:
     epochs, end = _epochs(curves), curves.train_loss[-1]
     share = end / float(np.log(class_count))
-    constant = answers is not None and len(answers) > 0 and _most_frequent(answers) >= CONSTANT > guessing
+    constant = kept is not None and len(kept.answers) > 0 and _most_frequent(kept.answers) >= CONSTANT > guessing
     if share <= UNTAUGHT and not constant:
         return None
     training = f"the training loss ends at {end:.3g}, {_percent(share)} of ln {class_count}"
-    if better_than(clips, clips, guessing) * epochs >= SIGNIFICANCE:  # even if all were right
+    if not _could_be_shown(clips, guessing, epochs, kept):
         return f"{training}; {clips} held-out clips are too few to tell from guessing ({_percent(guessing)})"
     best = max(curves.held_out_top1)
     p = min(1.0, better_than(round(best * clips), clips, guessing) * epochs)
-    if p < SIGNIFICANCE:
+    low = _low_end(kept)
+    if p < SIGNIFICANCE and low > guessing:
         return None
     return (
         f"best held-out top-1 {_percent(best)} of {clips} clips is not shown to be better than guessing, {_percent(guessing)} "
-        f"(p = {p:.2g}, for the best of {epochs} epochs); {training}"
+        f"(p = {p:.2g}, for the best of {epochs} epochs{_interval_note(kept, low)}); {training}"
     )
 
 
-def _by_heart(curves: Curves, guessing: float, clips: int) -> str | None:
+def _by_heart(curves: Curves, guessing: float, clips: int, kept: Kept | None) -> str | None:
     """What was learned is not shown to hold for other clips; without a price for many epochs, which few clips could not pay."""
     best = max(curves.held_out_top1)
-    p = better_than(round(best * clips), clips, guessing)
-    if p < SIGNIFICANCE or better_than(clips, clips, guessing) >= SIGNIFICANCE:
+    p, low = better_than(round(best * clips), clips, guessing), _low_end(kept)
+    if (p < SIGNIFICANCE and low > guessing) or not _could_be_shown(clips, guessing, 1, kept):
         return None
     return (
         f"the training loss ends at {curves.train_loss[-1]:.3g}, yet the best held-out top-1, {_percent(best)} of {clips} clips, "
-        f"is not shown to be better than guessing, {_percent(guessing)} (p = {p:.2g})"
+        f"is not shown to be better than guessing, {_percent(guessing)} (p = {p:.2g}{_interval_note(kept, low)})"
     )
+
+
+def _low_end(kept: Kept | None) -> float:
+    """Of the interval of the kept model's top-1 over whole clusters; 1 where its answers are not known."""
+    return 1.0 if kept is None else cluster_interval(kept.right.astype(np.float64), kept.units).low
+
+
+def _could_be_shown(clips: int, guessing: float, epochs: int, kept: Kept | None) -> bool:
+    """Whether any result on these clips could be shown to be better than guessing."""
+    all_right = 1.0 if kept is None else cluster_interval(np.ones(len(kept.units)), kept.units).low
+    return better_than(clips, clips, guessing) * epochs < SIGNIFICANCE and all_right > guessing
+
+
+def _interval_note(kept: Kept | None, low: float) -> str:
+    return "" if kept is None else f"; its 95 % interval over {len(np.unique(kept.units))} sources starts at {_percent(low)}"
 
 
 def _overfitted(curves: Curves) -> str | None:

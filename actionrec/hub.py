@@ -6,10 +6,10 @@ A download that breaks off is resumed by the next call.
 import logging
 from pathlib import Path
 
-import torch
 import torchvision
 
-from actionrec.download import DownloadError, download
+from actionrec import weights_cache
+from actionrec.download import DownloadError, download, require_connection
 from actionrec.errors import WeightsError
 from actionrec.files import sha256_of
 
@@ -31,12 +31,13 @@ def weights_file(backbone: str, name: str) -> Path:
     except KeyError:
         names = ", ".join(["random", *known.__members__])
         raise WeightsError(f"features.weights: {backbone} has no weights {name!r}; wanted one of {names}, or a path.") from None
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    path = weights_cache.folder() / url.rsplit("/", 1)[-1]
     prefix = path.stem.rsplit("-", 1)[-1]
     came = not path.is_file()
     if came:
         logger.info("downloading %s to %s", url, path)
         try:
+            require_connection(url, weights_cache.PATIENCE_SECONDS)  # minutes of attempts without a network help nobody
             download(url, path)
         except DownloadError as error:
             raise WeightsError(

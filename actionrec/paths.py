@@ -8,6 +8,7 @@ DOWNLOADS = WORK / "downloads"
 
 RAW = Path("data/raw")
 ARCHIVES = Path("data/archives.sha256")
+WEIGHTS_CHECK = Path("data/weights.txt")
 CLIPS = Path("data/clips.csv")
 SPLIT = Path("data/split.csv")
 FRAMES = Path("data/frames")

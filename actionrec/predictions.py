@@ -1,8 +1,8 @@
 """What a model says of the validation and test clips, as data/predictions/<model>.npz.
 
-n clips, K classes, S seeds. The file has `clip`, `label`, `subset`, `logits` (n, K) of the saved model, `unit` (n,), a number for
-each source; and, of sequence models, `seeds` (S,), `seed_logits` (S, n, K), and `logits_<change>` (n, K) for each change to the
-order of frames.
+n clips, K classes, S seeds. The file has `clip`, `label`, `subset`, `logits` (n, K) of the saved model, `unit` (n,), the number
+of each clip's cluster; and, of sequence models, `seeds` (S,), `seed_logits` (S, n, K), and `logits_<change>` (n, K) for each
+change to the order of frames.
 """
 
 import zipfile
@@ -31,7 +31,7 @@ class Answers:
     labels: NDArray[np.int64]
     """(n,), from 0 to K - 1."""
     units: NDArray[np.int64]
-    """(n,), the same for clips of one source: one class and one group."""
+    """(n,), the number of each clip's cluster: the same for clips of one source."""
     logits: NDArray[np.float32]
     """(n, K), of the saved model."""
     seed_logits: NDArray[np.float32]

@@ -25,7 +25,7 @@ class Setting:
     train_clips: int
     val_clips: int  # with 0, the epoch was chosen on the test clips
     test_clips: int
-    test_sources: int  # that the test clips come from: classes and groups
+    test_sources: int  # that the test clips come from: clusters, see actionrec.clips.Clip.cluster
     seeds: int  # training runs a model
     sibling_share: float  # of test clips that have a clip from the same source video in training
     clips_without_group: int  # whose names tell no source video; each is taken for a source of its own
@@ -37,6 +37,7 @@ class Setting:
     backbone: str
     weights: str
     frames: int  # a clip
+    split_warnings: tuple[str, ...] = ()  # what makes the split's results say less than they seem to
 
     @classmethod
     def of(cls, model: TrainedModel, split: Mapping[str, Any], extraction: Mapping[str, Any]) -> Self:
@@ -67,6 +68,7 @@ class Setting:
             clips_without_group=split["clips_without_group"],
             duplicated_clips=split["duplicated_clips"],
             classes_without_test_clips=tuple(split["classes_without_test_clips"]),
+            split_warnings=tuple(split.get("warnings", ())),
             clips=extraction["clips"],
             padded=extraction["padded"],
             failed=extraction["failed"],

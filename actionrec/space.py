@@ -87,7 +87,7 @@ pinned: false
 
 # {title}
 
-Says which of {count} actions a video shows: {classes}. Anything else it should call "none of these", and now and then will not.
+Says which of {count} actions a video shows: {classes}. A video of anything else gets one of these classes, too.
 
 A {model} on the frames' features of a {backbone} with weights {weights}.{warning} Uploads are deleted as soon as they are answered.
 

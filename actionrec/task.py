@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec import paths
-from actionrec.clips import Clip, class_names, read_clips
+from actionrec.clips import Clip, class_names, cluster_ids, read_clips
 from actionrec.errors import DataError
 from actionrec.features import FeatureSet, StoredFeatures, read_features
 from actionrec.splits import SUBSETS, read_split
@@ -23,7 +23,7 @@ class Task:
     """(n,), places in `class_names`."""
     class_names: list[str]
     units: NDArray[np.int64]
-    """(n,), a number for each source: one class and one group."""
+    """(n,), the number of each clip's cluster; see `actionrec.clips.Clip.cluster`."""
     rows: dict[str, NDArray[np.int64]]
     """Subset -> places in `features`, sorted by clip."""
 
@@ -73,9 +73,7 @@ def make_task(clips: Sequence[Clip], split: Mapping[str, str], features: Feature
         raise DataError(f"{paths.FEATURES} has {len(unknown)} clips that {paths.CLIPS} lacks ({unknown[0]}). Run `dvc repro`.")
     number = {name: place for place, name in enumerate(names)}
     labels = np.array([number[by_id[clip].label] for clip in features.clips], dtype=np.int64)
-    sources = [(by_id[clip].label, by_id[clip].group) for clip in features.clips]
-    place = {source: number for number, source in enumerate(sorted(set(sources)))}
-    units = np.array([place[source] for source in sources], dtype=np.int64)
+    units = cluster_ids([by_id[clip] for clip in features.clips])
     subsets = np.array([split.get(clip, "unused") for clip in features.clips])
     rows = {subset: np.flatnonzero(subsets == subset) for subset in SUBSETS}
     untrained = [name for name in names if not (labels[rows["train"]] == number[name]).any()]

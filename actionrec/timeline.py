@@ -7,14 +7,14 @@ the film from end to end, once.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.errors import DataError
-from actionrec.film import MOST_FRAMES, TimedFrame
-from actionrec.inference import Prediction, Predictor
-from actionrec.video import evenly_spaced
+from actionrec.inference import Prediction, Predictor, headline
+from actionrec.sampling import MOST_FRAMES, TimedFrame, evenly_spaced
 
 _ONLY_FRAME = 0.04  # seconds for which the frame of a film that has no other is taken to be shown
 
@@ -42,16 +42,23 @@ class Moment:
 
 @dataclass(frozen=True)
 class Run:
-    """A stretch of a film with one answer."""
+    """A stretch of a film with one answer, or with unsure answers alone."""
 
     start: float
     """Seconds from the film's start."""
     end: float
     answer: str
-    """A class, or "none of these"."""
+    """The class with the highest mean probability over its windows."""
     confidence: float
-    """Mean of the top probability over its windows."""
+    """That probability."""
     windows: int
+    none_of_these: bool
+    """Whether its answers are unsure; see `Prediction.none_of_these`."""
+
+    @property
+    def headline(self) -> str:
+        """The answer for people; see `Prediction.headline`."""
+        return headline(self.answer, self.confidence, self.none_of_these)
 
 
 def windows(film: Iterable[TimedFrame], count: int, seconds: float, stride: float) -> Iterator[Window]:
@@ -77,21 +84,22 @@ def windows(film: Iterable[TimedFrame], count: int, seconds: float, stride: floa
             yield _cut(held, count, start, start + seconds)
             ended = start + seconds
             start += stride * max(1, math.floor((frame.seconds - seconds - start) / stride) + 1)  # the first that is not over
-        held.append(frame)
-        oldest = frame.seconds + step - seconds  # what the last window may reach back to
-        held = [one for one in held if one.seconds >= min(start, oldest)] if held[0].seconds < min(start, oldest) else held
+        oldest = min(start, frame.seconds + step - seconds)  # the last window may reach back to the latter
+        if held and held[0].seconds < oldest:
+            held = [one for one in held if one.seconds >= oldest]
+        held.append(frame)  # always: it is on screen until the next one comes
         if len(held) > MOST_FRAMES:
             raise DataError(f"a window of {seconds:g} s has more than {MOST_FRAMES} frames. Choose a shorter --window.")
     if held:
         end = held[-1].seconds + step
         if end > ended + step / 2:
             last = max(0.0, end - seconds)
-            # Half a frame of tolerance: times are rounded in files.
-            yield _cut([one for one in held if one.seconds >= last - step / 2], count, last, end)
+            yield _cut(held, count, last, end, tolerance=step / 2)  # half a frame: times are rounded in files
 
 
-def _cut(held: Sequence[TimedFrame], count: int, start: float, end: float) -> Window:
-    inside = [one for one in held if start - 1e-6 <= one.seconds < end] or list(held[-1:])
+def _cut(held: Sequence[TimedFrame], count: int, start: float, end: float, tolerance: float = 1e-6) -> Window:
+    """Sample a window; where no frame begins in it, it shows the frame before, which is still on screen."""
+    inside = [one for one in held if start - tolerance <= one.seconds < end] or [held[-1]]
     chosen = evenly_spaced(len(inside), count)
     return Window(start, end, np.stack([inside[place].picture for place in chosen]))
 
@@ -104,19 +112,18 @@ def moments(predictor: Predictor, film: Iterable[TimedFrame], seconds: float, st
 
 
 def runs(found: Sequence[Moment]) -> list[Run]:
-    """Merge neighbours with the same answer; each window answers up to half-way to its neighbours' middles."""
-    merged: list[Run] = []
+    """Merge neighbours with the same answer, and unsure neighbours; each window answers up to half-way to the next one's middle."""
     middles = [(one.start + one.end) / 2 for one in found]
-    for place, one in enumerate(found):
-        start = (middles[place - 1] + middles[place]) / 2 if place else one.start
-        end = (middles[place] + middles[place + 1]) / 2 if place + 1 < len(found) else one.end
-        answer, confidence = one.prediction.answer, one.prediction.confidence
-        if merged and merged[-1].answer == answer:
-            before = merged[-1]
-            share = (before.confidence * before.windows + confidence) / (before.windows + 1)
-            merged[-1] = Run(before.start, end, answer, share, before.windows + 1)
-        else:
-            merged.append(Run(start, end, answer, confidence, 1))
+    edges = [found[0].start, *((one + other) / 2 for one, other in pairwise(middles)), found[-1].end]
+    merged: list[Run] = []
+    first = 0
+    for _, same in groupby(found, lambda one: None if one.prediction.none_of_these else one.prediction.label):
+        predictions = [one.prediction for one in same]
+        shares = np.mean([one.probabilities for one in predictions], axis=0)
+        last = first + len(predictions)
+        answer, confidence = predictions[0].class_names[int(shares.argmax())], float(shares.max())
+        merged.append(Run(edges[first], edges[last], answer, confidence, last - first, predictions[0].none_of_these))
+        first = last
     return merged
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from actionrec import calibration, cost, health, machine, metrics
-from actionrec.health import Curves
+from actionrec.health import Curves, Kept
 from actionrec.models import parameter_count
 from actionrec.predictions import Answers, Predictions
 from actionrec.splits import SUBSETS
@@ -16,13 +16,17 @@ from actionrec.trials import Trial
 
 
 def calibrate(result: Predictions) -> dict[str, float] | None:
-    """Fit temperature and threshold on validation clips, where there are any."""
+    """A bundle's calibration, from validation clips; None where there are none."""
     val = result.val
     if not len(val.labels):
         return None
     temperature = calibration.fit_temperature(val.logits, val.labels)
-    probabilities = calibration.softmax(val.logits, temperature)
-    return {"temperature": temperature, "threshold": calibration.confidence_threshold(probabilities, val.labels)}
+    probabilities = calibration.softmax(val.logits, temperature or 1.0)
+    return {
+        "temperature": temperature or 1.0,
+        "temperature_fitted": temperature is not None,
+        "threshold": calibration.confidence_threshold(probabilities, val.labels),
+    }
 
 
 def judge(fit: Fit, task: Task, result: Predictions) -> health.Health:
@@ -32,7 +36,8 @@ def judge(fit: Fit, task: Task, result: Predictions) -> health.Health:
     curves = Curves(*([getattr(epoch, column) for epoch in fit.epochs] + last for column in columns))
     held_out = result.val if task.held_out == "val" else result.test
     guessing = float(np.bincount(held_out.labels).max() / len(held_out.labels))
-    return health.verdict(curves, len(task.class_names), guessing, len(held_out.labels), held_out.logits.argmax(axis=1))
+    kept = Kept(held_out.logits.argmax(axis=1), metrics.hits(held_out.logits, held_out.labels, 1), held_out.units)
+    return health.verdict(curves, len(task.class_names), guessing, len(held_out.labels), kept)
 
 
 def metrics_of(

@@ -59,6 +59,18 @@ def _read_any(path: Path) -> Any:
         raise WeightsError(f"{path} is cut short, damaged, or no weights file ({reason}). Fetch it again.") from None
 
 
+def misfits(network: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """Names and shapes in which a state dict differs from a network's."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    got = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    optional = {name for name in wanted if name.endswith(_COUNTER)}  # a counter that inference never reads
+    problems = [f"{name} is missing" for name in wanted if name not in got and name not in optional]
+    problems += [f"{name} is unknown" for name in got if name not in wanted]
+    return problems + [
+        f"{name} has shape {got[name]}, wanted {wanted[name]}" for name in wanted if name in got and got[name] != wanted[name]
+    ]
+
+
 def load_state(network: nn.Module, state: Mapping[str, Tensor], whose: str) -> None:
     """Load a state dict whose names and shapes must all match.
 
@@ -68,16 +80,9 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], whose: str) -> N
     Raises:
         WeightsError: names are missing or surplus, shapes differ, or numbers are not finite.
     """
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    got = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    optional = {name for name in wanted if name.endswith(_COUNTER)}  # a counter that inference never reads
-    problems = [f"{name} is missing" for name in wanted if name not in got and name not in optional]
-    problems += [f"{name} is unknown" for name in got if name not in wanted]
-    problems += [
-        f"{name} has shape {got[name]}, wanted {wanted[name]}" for name in wanted if name in got and got[name] != wanted[name]
-    ]
+    problems = misfits(network, state)
     # Not left to the features: OpenVINO's ReLU turns NaN into 0.
-    problems += [f"{name} holds numbers that are not finite" for name in got if not state[name].isfinite().all()]
+    problems += [f"{name} holds numbers that are not finite" for name in state if not state[name].isfinite().all()]
     if problems:
         more = f" and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
         raise WeightsError(f"{whose} does not fit: {'; '.join(problems[:_LISTED])}{more}.")

@@ -31,5 +31,6 @@ inputs = np.stack(frames).transpose(0, 3, 1, 2)[None]  # (1, T, 3, H, W), uint8
 (probabilities,) = session.run(["probabilities"], {"frames": inputs})[0]
 best = np.argsort(-probabilities, kind="stable")[:5]
 lines = [f"{probabilities[place]:8.4f}  {names[place]}" for place in best]
-sure = probabilities.max() >= float(about["threshold"])
-print("\n".join(lines if sure else ["none of these", *lines]))
+if probabilities.max() < float(about["threshold"]):
+    print(f"unsure, probably {names[best[0]]}")
+print("\n".join(lines))

@@ -57,7 +57,7 @@ class Job:
 def main() -> None:
     settings = params.read(Params).features
     device = engines.ray.device() if machine.engine() == "ray" else machine.device()
-    description = files.read_json(paths.FRAMES / DESCRIPTION)
+    description = features.current_frames(files.read_json(paths.FRAMES / DESCRIPTION))
     source = {**backbones.describe(settings, backbones.create_backbone(settings)), "frames": description}
     tasks = plan(settings, source, device)
     workers = machine.workers() if device == "cpu" else 1
@@ -94,7 +94,7 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
 
 def extract(job: Job, draft: Path, advance: Advance) -> None:
     """Make one shard of features."""
-    extractor = _extractor(job.settings, job.source["frames"]["size"], job.device)
+    extractor = _extractor(job.settings, job.source["frames"]["resolution"], job.device)
     # One process feeds a GPU, with all cores to decode what is stored; on a CPU each core has a process.
     threads = machine.workers() if job.device.startswith("cuda") else 1
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""Find the clips, and divide them: data/clips.csv and data/split.csv."""
+"""Find the clips and divide them: data/clips.csv and data/split.csv."""
 
 import logging
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from actionrec import entry, official, params, paths
 from actionrec.clips import find_clips, write_clips
 from actionrec.files import write_json
 from actionrec.params import DataSettings
-from actionrec.splits import SplitSettings, divide, duplicates, summarise, write_split
+from actionrec.splits import SplitSettings, divide, duplicates, summarise, warnings, write_split
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ def main() -> None:
         where = f"ON SEVERAL SIDES of the split ({', '.join(sides)})" if len(sides) > 1 else "kept on one side of the split"
         logger.warning("%s, %s: %s", kind, where, ", ".join(clip.id for clip in same))
     summary = {"dataset": settings.data.dataset, **asdict(settings.split), "seed": settings.seed, **summarise(clips, subsets)}
+    summary["warnings"] = warnings(clips, subsets, settings.split, listed)
     if summary["clips_without_group"] and settings.split.protocol == "group":
         logger.warning(
             "%d of %d clips have names that tell no source video (_g<number>_c, as in v_Diving_g07_c02.avi): each is taken for a "
@@ -43,6 +44,8 @@ def main() -> None:
         )
     if summary["classes_without_test_clips"]:
         logger.warning("no test clips of: %s", ", ".join(summary["classes_without_test_clips"]))
+    for note in summary["warnings"]:
+        logger.warning("%s", note)
     write_clips(paths.CLIPS, clips)
     write_split(paths.SPLIT, subsets)
     write_json(paths.SPLIT_METRICS, summary)

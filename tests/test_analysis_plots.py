@@ -44,6 +44,7 @@ def standing(name, rank, top1, *, half=0.02, std=None):
         parameters=10**6,
         best_epoch=1,
         epochs=1,
+        guessing=0.1,
         p_guessing=0.001,
     )
 

@@ -35,14 +35,19 @@ def many(*, classes=4, sources=25, clips_each=4, named=True, spread=0.35, test_s
     return clips, subsets, kept
 
 
+def test_a_person_in_training_is_a_sibling_in_every_class():
+    clips = [clip("train", group="anna"), clip("test 1", label="b", group="anna"), clip("test 2", label="b", group="ben")]
+    assert audit(clips, {one.id: one.id.split()[0] for one in clips}).siblings == 1
+
+
 def test_siblings_and_copies_are_counted():
     clips = [
         clip("train", group="g01", sha256="same"),
-        clip("train of another class", label="b", group="g02"),
+        clip("train, v_b_g02_c01 of another class", label="b", group="g02"),
         clip("val", group="g03", sha256="also the same"),
         clip("test, a sibling", group="g01"),
         clip("test, a copy", group="g04", sha256="same"),
-        clip("test, the group of another class", group="g02", sha256="also the same"),
+        clip("test, v_a_g02_c01, whose group number is another class's", group="g02", sha256="also the same"),
     ]
     found = audit(clips, {one.id: one.id.split()[0].strip(",") for one in clips})
     assert (found.train_clips, found.test_clips) == (2, 3)
@@ -50,7 +55,7 @@ def test_siblings_and_copies_are_counted():
     assert (found.sibling_share, found.copied_share) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
     assert [(same.clips, same.subsets) for same in found.copies] == [
         (("test, a copy", "train"), ("test", "train")),
-        (("test, the group of another class", "val"), ("test", "val")),
+        (("test, v_a_g02_c01, whose group number is another class's", "val"), ("test", "val")),
     ]
     assert found.near is None
 

@@ -18,7 +18,7 @@ FEATURES = {
     "weights": "random",
     "weights_sha256": "ab",
     "precision": "fp32",
-    "frames": {"count": 5, "size": 64, "format": "raw", "quality": 95},
+    "frames": {"count": 5, "resolution": 64, "format": "raw", "quality": 95},
 }
 ARGUMENTS = {
     "transformer": {"d_model": 8, "num_heads": 2, "num_layers": 1, "ff_dim": 8, "norm_first": False},
@@ -65,10 +65,29 @@ def test_model_json_says_all_that_is_needed_to_use_the_model(folder):
         "parameters": 3 * 6 * (4 + 6 + 2) + 7 * 3,
         "feature_dim": 4,
         "class_names": CLASSES,
-        "frames": {"count": 5, "size": 64, "format": "raw", "quality": 95},
+        "frames": {"count": 5, "resolution": 64, "format": "raw", "quality": 95},
         "features": {key: value for key, value in FEATURES.items() if key != "frames"},
         "calibration": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("calibration", "fitted", "note"),
+    [
+        (None, False, "not calibrated: there were no validation clips"),
+        (
+            {"temperature": 1.0, "temperature_fitted": False, "threshold": 0.0},
+            False,
+            "not calibrated: all validation clips were answered correctly",
+        ),
+        ({"temperature": 1.0, "temperature_fitted": True, "threshold": 0.0}, True, "calibrated on validation clips"),
+        ({"temperature": 1.0, "threshold": 0.9}, False, "not calibrated: all validation clips were answered correctly"),
+        ({"temperature": 1.5, "threshold": 0.9}, True, "calibrated on validation clips"),
+    ],
+)
+def test_a_bundle_says_whether_its_temperature_was_fitted(calibration, fitted, note):
+    bundle = dataclasses.replace(fresh(), calibration=calibration)
+    assert (bundle.is_calibrated, bundle.calibration_note) == (fitted, note)
 
 
 def test_a_calibration_comes_back(tmp_path):
@@ -82,10 +101,17 @@ def test_a_bundle_is_two_files(folder):
     assert [file.name for file in folder.parent.iterdir()] == ["gru"]  # no draft
 
 
+def test_a_bundle_from_before_the_resolution_was_renamed_loads(folder):
+    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    description["frames"]["size"] = description["frames"].pop("resolution")
+    (folder / "model.json").write_text(json.dumps(description), encoding="utf-8")
+    assert load_bundle(folder).features["frames"] == {"count": 5, "resolution": 64, "format": "raw", "quality": 95}
+
+
 def test_saving_does_not_change_the_bundle(tmp_path):
     bundle = fresh()
     save_bundle(tmp_path / "gru", bundle)
-    assert bundle.features["frames"] == {"count": 5, "size": 64, "format": "raw", "quality": 95}
+    assert bundle.features["frames"] == {"count": 5, "resolution": 64, "format": "raw", "quality": 95}
 
 
 def test_two_processes_write_the_same_bytes(tmp_path):

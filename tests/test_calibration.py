@@ -125,7 +125,7 @@ def test_logits_twice_as_large_want_twice_the_temperature():
 
 def test_a_temperature_beyond_the_bounds_is_the_bound():
     right, wrong = np.eye(3, dtype=np.float32), np.roll(np.eye(3, dtype=np.float32), 1, axis=1)
-    assert fit_temperature(right, np.arange(3)) == 1  # nothing to learn a measure from
+    assert fit_temperature(right, np.arange(3)) is None  # there is no error to fit it on
     assert fit_temperature(wrong, np.arange(3)) == 20
 
 
@@ -139,14 +139,20 @@ def test_a_temperature_needs_clips():
 
 
 def test_the_threshold_by_hand():
-    # Right answers with top probabilities 0.51, 0.52, ... 0.70, and one sure wrong answer that must not count.
-    top = np.append(np.arange(51, 71) / 100, 0.99)
+    # 60 correct answers with top probabilities 0.501, 0.502, ... 0.560, and one sure wrong answer that must not count.
+    top = np.append(np.arange(501, 561) / 1000, 0.99)
     probabilities = np.stack([top, 1 - top], axis=1)
-    labels = np.append(np.zeros(20, dtype=int), 1)
-    assert confidence_threshold(probabilities, labels) == pytest.approx(0.52)  # 19 of 20 stay
-    assert confidence_threshold(probabilities, labels, kept=1) == pytest.approx(0.51)
-    assert confidence_threshold(probabilities, labels, kept=0.94) == pytest.approx(0.52)  # 18.8: 19 must stay
-    assert confidence_threshold(probabilities, labels, kept=0) == pytest.approx(0.70)
+    labels = np.append(np.zeros(60, dtype=int), 1)
+    assert confidence_threshold(probabilities, labels) == pytest.approx(0.504)  # 57 of 60 stay
+    assert confidence_threshold(probabilities, labels, kept=1) == pytest.approx(0.501)
+    assert confidence_threshold(probabilities, labels, kept=0.94) == pytest.approx(0.504)  # 56.4: 57 must stay
+    assert confidence_threshold(probabilities, labels, kept=0) == pytest.approx(0.560)
+
+
+def test_fewer_than_60_correct_answers_give_no_threshold():
+    sure = np.tile([0.9, 0.1], (100, 1))
+    assert confidence_threshold(sure, np.arange(100) // 60) == pytest.approx(0.9)
+    assert confidence_threshold(sure, np.arange(100) // 59) == 0
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.9, 0.95, 1.0])
@@ -159,7 +165,7 @@ def test_the_threshold_is_the_highest_that_keeps_enough(kept):
     assert (sure > threshold).mean() < kept
 
 
-def test_where_nothing_is_right_nothing_is_refused():
+def test_where_nothing_is_correct_there_is_no_threshold():
     assert confidence_threshold(PROBABILITIES, np.array([1, 0, 0, 1, 1])) == 0
 
 

@@ -77,9 +77,15 @@ def test_every_number_is_the_runs_own(evidence, name):
         [gain] = [gain for gain in compared["gains"] if (gain["model"], gain["baseline"]) == (name, one["name"])]
         assert cells[one["name"]][:2] == [percent(one["top1"]), f"{round(100 * gain['difference'], 1) + 0.0:+.1f}"]
         assert cells[one["name"]][-1] == gain["verdict"]
-    assert f"by {percent(numbers['test_ece'])} points as trained and by {percent(numbers['test_ece_calibrated'])} as it" in text
-    assert f"a temperature of {numbers['temperature']:.3g}" in text
-    assert f"confidence of {percent(numbers['threshold'])} %" in text
+    ece, after = percent(numbers["test_ece"]), percent(numbers["test_ece_calibrated"])
+    if numbers["temperature_fitted"]:
+        assert f"by {ece} points as trained and by {after} as it" in text
+        assert f"a temperature of {numbers['temperature']:.3g}" in text
+    else:
+        assert numbers["val_top1"] == 1
+        assert f"no temperature could be fitted. Confidence and accuracy on the test clips differ by {ece} points" in text
+    assert numbers["threshold"] == 0
+    assert "No threshold was fitted, as that takes 60 correct validation answers" in text
     [order] = [one for one in compared["order_of_frames"] if one["model"] == name]
     assert f"{percent(order['shuffled'])} % shuffled, {percent(order['reversed'])} % backwards" in text
     assert f"{numbers['parameters']:,} parameters; {numbers['flops'] / 1e6:,.1f} MFLOPs" in text
@@ -161,6 +167,14 @@ def test_its_own_commands_and_lines_of_python_run(run, monkeypatch, tmp_path):
     [(label, share), *_] = eval(done.stdout)
     assert label in CLASSES
     assert f"{100 * share:.1f} %" in answers[0]
+
+
+def test_a_threshold_is_told_and_a_temperature_that_was_not_fitted_is_not(evidence):
+    one = evidence["gru"]
+    text = card(replace(one, metrics={**one.metrics, "temperature": 1.0, "temperature_fitted": False, "threshold": 0.42}))
+    assert "**Not calibrated**: all 16 validation clips are answered correctly, so no temperature could be fitted." in text
+    assert "a temperature of" not in text
+    assert "Below a confidence of 42.0 % an answer is marked as unsure" in text
 
 
 def test_an_untrained_backbone_is_said_before_anything_else(evidence):

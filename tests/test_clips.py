@@ -6,7 +6,7 @@ import random
 import pytest
 from film import ODD_NAMES
 
-from actionrec.clips import Clip, class_names, find_clips, group_of, read_clips, read_index, write_clips
+from actionrec.clips import Clip, class_names, cluster_ids, find_clips, group_of, read_clips, read_index, write_clips
 from actionrec.errors import DataError
 
 
@@ -275,3 +275,52 @@ def test_hmdb51_s_names_tell_the_film(name, group):
 )
 def test_a_pattern_of_ones_own_finds_the_group(pattern, group):
     assert group_of("Run/person12_take3.mp4", "Run", pattern) == group
+
+
+def clusters(folder, pattern=None):
+    """Clip -> number of its cluster, in the order of the clips."""
+    clips = find_clips(folder, pattern)
+    return dict(zip(ids(clips), cluster_ids(clips).tolist(), strict=True))
+
+
+def test_a_ucf_group_is_another_cluster_in_each_class(tmp_path):
+    make(tmp_path, *(f"{label}/v_{label}_g{group}_c{clip}.avi" for label in ("Jump", "Run") for group in (1, 2) for clip in (1, 2)))
+    assert list(clusters(tmp_path).values()) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_an_hmdb_film_is_one_cluster_in_all_classes(tmp_path):
+    make(tmp_path, *(f"{label}/Film_{label}_f_cm_np1_ba_goo_{clip}.avi" for label in ("jump", "run") for clip in (0, 1)))
+    assert list(clusters(tmp_path).values()) == [0, 0, 0, 0]
+
+
+def test_a_group_from_a_pattern_is_one_cluster_in_all_classes(tmp_path):
+    make(tmp_path, "Jump/anna-1.mp4", "Jump/ben-1.mp4", "Run/anna-1.mp4", "Run/carl.mp4")
+    assert clusters(tmp_path, r"(\w+)-") == {"Jump/anna-1.mp4": 1, "Jump/ben-1.mp4": 2, "Run/anna-1.mp4": 1, "Run/carl.mp4": 0}
+
+
+def test_a_group_from_a_list_is_one_cluster_in_all_classes(tmp_path):
+    make(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    index(tmp_path, "clip,label,group\na.mp4,Jump,anna\nb.mp4,Run,anna\nc.mp4,Run,\n")
+    assert list(clusters(tmp_path).values()) == [0, 0, 1]
+
+
+UCF_NAMED = ("Jump/v_Jump_g07_c01.avi", "Run/v_Run_g07_c01.avi", "Run/v_Run_g08_c01.avi")
+
+
+@pytest.mark.parametrize("pattern", [r"_g(\d+)_", r"_(g\d+)_"])
+def test_ucf_named_groups_span_classes_where_a_pattern_says_so(tmp_path, pattern):
+    """Where `g07` is a person, the pattern says it, also one that finds the very text of UCF's groups."""
+    make(tmp_path, *UCF_NAMED)
+    assert list(clusters(tmp_path, pattern).values()) == [0, 0, 1]
+    assert list(clusters(tmp_path).values()) == [0, 1, 2]
+
+
+def test_ucf_named_groups_span_classes_where_a_list_says_so(tmp_path):
+    make(tmp_path, *UCF_NAMED)
+    rows = zip(UCF_NAMED, ("Jump", "Run", "Run"), ("g07", "", "g08"), strict=True)  # the second has its group from its name
+    index(tmp_path, "clip,label,group\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    clips = find_clips(tmp_path)
+    assert [clip.group for clip in clips] == ["g07 (all classes)", "g07 (all classes)", "g08 (all classes)"]
+    assert cluster_ids(clips).tolist() == [0, 0, 1]
+    write_clips(tmp_path / "written.csv", clips)
+    assert cluster_ids(read_clips(tmp_path / "written.csv")).tolist() == [0, 0, 1]

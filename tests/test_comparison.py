@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from fabricate import SETTING, first_right, predictions, trained
 
-from actionrec import comparison
+from actionrec import comparison, statistics
 from actionrec.comparison import compare
 from actionrec.errors import DataError
 from actionrec.setting import Setting
@@ -83,6 +83,30 @@ def test_models_that_may_be_guessing_are_avoided_but_still_ranked():
     assert set(result.advice.avoid) == {"a", "b"}
     assert result.advice.most_accurate == "a"
     assert result.advice.smallest == "b"
+
+
+def test_siblings_that_are_right_together_do_not_beat_guessing():
+    """40 of 100 right where the most frequent class has 25: significant for 100 sources, not for the same clips from 10."""
+    right = first_right(40)
+    alone = compare([trained("a", right)]).standing("a")
+    together = compare([trained("a", right, units=np.arange(100) // 10)]).standing("a")
+    assert alone.p_guessing == together.p_guessing < 0.001
+    assert (alone.beats_guessing, together.beats_guessing) == (True, False)
+    assert together.interval.low < 0.25 < alone.interval.low
+
+
+def test_models_that_only_guess_are_seldom_called_better(monkeypatch):
+    """60 sets of 24 sources of 5 clips, two classes alike: each source is wholly right or wrong by chance."""
+    monkeypatch.setattr(statistics, "RESAMPLES", 199)
+    rng = np.random.default_rng(0)
+    source = np.repeat(np.arange(24), 5)
+    binomial = better = 0
+    for _ in range(60):
+        one = compare([trained("a", rng.integers(0, 2, 24)[source], classes=2, units=source)]).standing("a")
+        binomial += one.p_guessing < 0.05
+        better += one.beats_guessing
+    assert binomial >= 8  # 24 %
+    assert better <= 3  # 2.5 % are expected
 
 
 def test_a_guessing_model_is_not_the_smallest_to_take():

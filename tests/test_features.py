@@ -39,6 +39,11 @@ def test_any_reader_of_safetensors_finds_clips_and_metadata(tmp_path):
     assert json.loads(metadata["frames"]) == {"count": 2, "format": "jpeg"}
 
 
+def test_features_from_before_the_resolution_was_renamed_are_read(tmp_path):
+    write_shard(tmp_path / "s.safetensors", {"A/a.avi": features(1)}, {**SOURCE, "frames": {"count": 2, "size": 64}})
+    assert read_features(tmp_path).source["frames"] == {"count": 2, "resolution": 64}
+
+
 def test_odd_names_are_keys(tmp_path):
     made = {f"Clâss #1\n/{name}": features(number) for number, name in enumerate(ODD_NAMES)}
     write_shard(tmp_path / "s.safetensors", made, SOURCE)

@@ -14,7 +14,7 @@ from actionrec.frames import FrameSettings, FrameWriter, read_shard
 @pytest.fixture(params=["jpeg", "raw"])
 def store(request, tmp_path):
     """Two shards of clips with odd names."""
-    settings = FrameSettings(count=3, size=48, format=request.param, quality=95, shards=2, max_failed=0.0)
+    settings = FrameSettings(count=3, resolution=48, format=request.param, quality=95, shards=2, max_failed=0.0)
     for shard in range(2):
         with FrameWriter(tmp_path / f"shard-{shard:04d}.tar", settings) as writer:
             for number, name in enumerate(ODD_NAMES[shard::2]):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from actionrec.health import Curves, verdict
+from actionrec.health import Curves, Kept, verdict
 from actionrec.models import create_model
 from actionrec.training import TrainSettings, fit, predict
 
@@ -22,7 +22,8 @@ GOOD = Curves(
 
 
 def judged(curves=GOOD, answers=None, **changes):
-    return verdict(dataclasses.replace(curves, **changes), CLASSES, 1 / CLASSES, CLIPS, answers)
+    kept = None if answers is None else Kept(answers, np.arange(len(answers)) % 10 < 9, np.arange(len(answers)))
+    return verdict(dataclasses.replace(curves, **changes), CLASSES, 1 / CLASSES, CLIPS, kept)
 
 
 def test_a_run_that_falls_and_stays_has_learned():
@@ -72,7 +73,34 @@ def test_where_no_result_would_be_significant_the_training_loss_decides():
     health = verdict(idle, 2, 0.5, 3)
     assert health.verdict == "at chance"
     assert "3 held-out clips are too few to tell from guessing (50.0 %)" in health.why
-    assert verdict(right, 2, 0.5, 3, np.array([1, 1, 1])).verdict == "at chance"
+    same = Kept(np.array([1, 1, 1]), np.ones(3, dtype=bool), np.arange(3))
+    assert verdict(right, 2, 0.5, 3, same).verdict == "at chance"
+
+
+def siblings(sources, right_sources):
+    """What a model says of 200 clips from so many sources, wholly right in some of them."""
+    units = np.repeat(np.arange(sources), CLIPS // sources)
+    return Kept(np.arange(CLIPS) % CLASSES, units < right_sources, units)
+
+
+def test_siblings_that_are_right_together_do_not_show_that_something_was_learned():
+    """20 % of 200 clips where guessing gives 10 %: p < 0.0001. But these clips are 2 of 10 sources."""
+    curves = dataclasses.replace(GOOD, held_out_top1=[0.2] * 20)
+    assert verdict(curves, CLASSES, 0.1, CLIPS, siblings(200, 40)).verdict == "learned"
+    health = verdict(curves, CLASSES, 0.1, CLIPS, siblings(10, 2))
+    assert health.verdict == "overfitted"
+    assert "is not shown to be better than guessing, 10.0 % (p = 1.7e-05; its 95 % interval over 10 sources starts at" in health.why
+    idle = dataclasses.replace(curves, train_loss=[CHANCE] * 20)
+    assert verdict(idle, CLASSES, 0.1, CLIPS, siblings(200, 40)).verdict == "learned"
+    assert verdict(idle, CLASSES, 0.1, CLIPS, siblings(10, 2)).verdict == "at chance"
+
+
+def test_too_few_sources_to_show_anything_leave_the_training_loss_to_decide():
+    curves = dataclasses.replace(GOOD, held_out_top1=[1.0] * 20)
+    one_source = siblings(1, 1)
+    assert verdict(curves, 2, 0.5, CLIPS, one_source).verdict == "learned"
+    idle = dataclasses.replace(curves, train_loss=[np.log(2)] * 20)
+    assert "too few to tell from guessing" in verdict(idle, 2, 0.5, CLIPS, one_source).why
 
 
 @pytest.mark.parametrize(
@@ -231,5 +259,7 @@ def test_a_post_norm_transformer_without_warm_up_is_at_chance_where_a_pre_norm_o
     curves = Curves(
         *([getattr(epoch, name) for epoch in epochs] for name in ("train_loss", "train_top1", "held_out_loss", "held_out_top1"))
     )
-    health = verdict(curves, 8, 1 / 8, 32, predict(model, frames, rows[64:]).argmax(axis=1))
+    answers = predict(model, frames, rows[64:]).argmax(axis=1)
+    kept = Kept(answers, answers == labels[64:], np.arange(32))
+    health = verdict(curves, 8, 1 / 8, 32, kept)
     assert health.verdict == expected, health

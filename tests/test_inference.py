@@ -16,7 +16,7 @@ from actionrec import backbones, calibration, frames, inference, paths, training
 from actionrec.backbones import FeatureSettings
 from actionrec.bundle import load_bundle
 from actionrec.errors import DataError, VideoError, WeightsError
-from actionrec.inference import NONE, Prediction
+from actionrec.inference import Prediction
 from actionrec.video import sample_clip
 
 
@@ -40,7 +40,7 @@ def test_clips_are_told_apart(predictor, clips):
 
 @pytest.mark.parametrize("form", ["raw", "jpeg"])
 def test_the_network_sees_what_the_frame_store_would_give_it(tmp_path, clips, form):
-    settings = frames.FrameSettings(count=8, size=64, format=form, quality=90, shards=1, max_failed=0)
+    settings = frames.FrameSettings(count=8, resolution=64, format=form, quality=90, shards=1, max_failed=0)
     folder = bundles.tiny_bundle(tmp_path / "gru", frames=settings.sampling())
     with frames.FrameWriter(tmp_path / "shard.tar", settings) as writer:
         writer.add("a.avi", "a", sample_clip(clips[0], 8, 64))
@@ -74,10 +74,11 @@ def test_classes_come_from_the_most_probable_to_the_least_and_ties_in_their_orde
     assert (found.label, found.confidence) == ("b", 0.4)
 
 
-def test_below_the_threshold_the_answer_is_none_of_these():
-    assert prediction(0.6, 0.4, threshold=0.6).answer == "a"
-    assert prediction(0.6, 0.4, threshold=0.61).answer == NONE
-    assert prediction(0.6, 0.4, threshold=0.61).label == "a"
+def test_below_the_threshold_the_headline_says_that_the_top_class_is_a_guess():
+    sure, unsure = prediction(0.6, 0.4, threshold=0.6), prediction(0.6, 0.4, threshold=0.61)
+    assert (sure.headline, sure.none_of_these, sure.label) == ("a", False, "a")
+    assert (unsure.headline, unsure.none_of_these, unsure.label) == ("probably a, 60 %", True, "a")
+    assert prediction(0.9999, 0.0001, threshold=1.0).headline == "probably a, >99 %"
 
 
 def test_a_bundle_without_calibration_always_answers(tmp_path, clips):
@@ -153,11 +154,11 @@ def test_weights_that_were_changed_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("frames.size", 0, "count, size and quality must be at least 1; got 8, 0 and 95"),
-        ("frames.size", "64", "frames.size must be a whole number; got '64'"),
+        ("frames.resolution", 0, "count, resolution and quality must be at least 1; got 8, 0 and 95"),
+        ("frames.resolution", "64", "frames.resolution must be a whole number; got '64'"),
         ("frames.format", "png", "frames.format must be one of jpeg, raw; got 'png'"),
         ("frames", [], r"frames must hold keys and values; got \[\]"),
-        ("frames", {"count": 8, "format": "raw", "quality": 95}, "frames.size is missing"),
+        ("frames", {"count": 8, "format": "raw", "quality": 95}, "frames.resolution is missing"),
         ("features.precision", "fp16", "features.precision must be one of fp32, bf16; got 'fp16'"),
         ("features.weights_sha256", 5, "features.weights_sha256 must be text or null; got 5"),
         ("features.backbone", "nope", "wants the backbone 'nope', which this torchvision does not have"),

@@ -25,7 +25,7 @@ Kill = Callable[["subprocess.Popen[bytes]"], None]
 
 SETTINGS = {
     "data": {"dataset": "mine"},
-    "frames": {"count": 8, "size": 96, "shards": 24},
+    "frames": {"count": 8, "resolution": 96, "shards": 24},
     "features": {"backbone": "resnet18", "precision": "fp32"},
     "train": {"epochs": 12},
     "model": {"hidden_dim": 128},

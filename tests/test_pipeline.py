@@ -29,7 +29,7 @@ RECURRENT = TRAINS - {"train@transformer", "train@swin_transformer"}
 # Small enough for a run in a minute; nothing here is about accuracy.
 TINY = {
     "data": {"dataset": "tiny"},
-    "frames": {"count": 6, "size": 64, "shards": 4},
+    "frames": {"count": 6, "resolution": 64, "shards": 4},
     "features": {"backbone": "resnet18", "precision": "fp32"},
     "train": {"epochs": 2},
     "model": {"hidden_dim": 16},
@@ -208,6 +208,8 @@ def test_stage_declares_the_parameters_that_it_reads(stage, tmp_path):
         assert {param for param in declared if not any(f"{leaf}.".startswith(f"{param}.") for leaf in read)} <= {f"models.{name}"}
     elif name in ("baseline", "audit", "compare"):
         assert declared == set()
+    elif name == "weights":  # of the section, what it checks
+        assert declared == {"features.backbone", "features.weights"}
     else:
         script = f"import dataclasses, stages.{name} as s; print(*(field.name for field in dataclasses.fields(s.Params)))"
         printed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, text=True, capture_output=True, check=True)
@@ -217,7 +219,7 @@ def test_stage_declares_the_parameters_that_it_reads(stage, tmp_path):
 @pytest.mark.slow
 def test_repro_makes_all_that_the_contract_names(finished):
     project, printed, _ = finished
-    assert ran(printed) == {"split", "extract_frames", "resnet_features", *TRAINS, *SIDE_STAGES, "compare", "package"}
+    assert ran(printed) == {"weights", "split", "extract_frames", "resnet_features", *TRAINS, *SIDE_STAGES, "compare", "package"}
     files = {
         "data/clips.csv",
         "data/split.csv",
@@ -269,6 +271,7 @@ def test_repro_again_does_nothing(finished):
         ({"split.fold": 1}, {"split"}),
         ({"frames.count": 4}, {"extract_frames"}),
         ({"features.precision": "bf16"}, {"resnet_features"}),
+        ({"features.backbone": "resnet34"}, {"weights", "resnet_features"}),
         ({"train.epochs": 3}, {*TRAINS, "package"}),
         ({"model.dropout": 0.1}, {*TRAINS, "package"}),
         ({"model.hidden_dim": 8}, {*RECURRENT, "package"}),
@@ -322,7 +325,7 @@ def test_a_new_split_decodes_nothing_and_a_forced_rerun_gives_the_same_bytes(pro
     assert ran(run("dvc", "repro", cwd=project)) == {"split", *TRAINS, *SIDE_STAGES, "compare", "package"}
     before = (project / "dvc.lock").read_text()
     shutil.rmtree(project / ".work")  # or finished shards and trainings would be taken from there
-    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 14
+    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 15
     assert without_timings(project / "dvc.lock") == without_timings_of(before)
 
 

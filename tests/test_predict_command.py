@@ -15,6 +15,7 @@ from pathlib import Path
 import bundles
 import pytest
 from film import write_video
+from test_decoder import DECODABLE, UNDECODABLE
 
 from actionrec import __main__ as command_line
 from actionrec import paths
@@ -65,6 +66,28 @@ def test_a_clip_is_answered_with_its_most_probable_classes(actionrec):
     assert lines[0] == f"{BRIGHT}: Bright"
     assert len(lines) == 3
     assert lines[1].split()[0] == "Bright"
+
+
+def test_an_unsure_answer_has_the_probable_class_as_its_headline(actionrec, made):
+    bundles.tiny_bundle(made / "others/strict", calibration={"temperature": 3.0, "threshold": 0.9999})
+    (status, out, _), (_, line, _) = (actionrec("predict", BRIGHT, "--model", "others/strict", *more) for more in ([], ["--json"]))
+    assert status == 0
+    told = json.loads(line)
+    assert (told["headline"], told["answer"], told["none_of_these"]) == (
+        f"probably Bright, {100 * told['confidence']:.0f} %",
+        "Bright",
+        True,
+    )
+    assert out.splitlines()[0] == f"{BRIGHT}: {told['headline']} (unsure: below >99.9 %; perhaps none of the classes)"
+
+
+def test_an_answer_of_a_model_that_was_not_calibrated_says_so(actionrec, made):
+    unfitted = {"temperature": 1.0, "temperature_fitted": False, "threshold": 0.0}
+    bundles.tiny_bundle(made / "others/unfitted", calibration=unfitted)
+    _, out, _ = actionrec("predict", BRIGHT, "--model", "others/unfitted")
+    assert out.splitlines()[-1] == "  (not calibrated: all validation clips were answered correctly)"
+    _, out, _ = actionrec("predict", "-", "--model", "others/unfitted")
+    assert "temperature 1, not calibrated: all validation clips were answered correctly; no threshold" in out
 
 
 def test_json_is_an_object_a_video(actionrec):
@@ -250,3 +273,30 @@ def test_the_command_line_is_up_before_torch_is():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("window", [None, 2, 0.01])
+def test_real_odd_files_are_answered_or_reported_and_end_no_batch(actionrec, shared, window):
+    broken = shared / "data" / "broken"
+    options = ["--window", window, "--stride", max(window, 1)] if window else []
+    status, out, err = actionrec("predict", broken, "--json", *options)
+    answers = {Path(line["video"]).name: line for line in map(json.loads, out.splitlines())}
+    assert set(answers) == set(DECODABLE)
+    for name, (_, frames, warning) in DECODABLE.items():
+        assert (answers[name]["frames_read"], answers[name]["warning"]) == (frames, warning)
+        if not window:
+            assert answers[name]["padded"] == max(0, 8 - frames)
+    for name, reason in UNDECODABLE.items():
+        assert f"error: {broken / name}: {reason}." in err
+    assert f"{len(UNDECODABLE)} of {len(DECODABLE) + len(UNDECODABLE)} videos could not be read" in err
+    assert "skipped 3 files that are not videos" in err
+    assert status == 2
+    assert "Traceback" not in err
+
+
+def test_damage_and_repeats_are_said_to_people(actionrec, shared, tmp_path):
+    status, out, _ = actionrec("predict", shared / "data" / "broken" / "damaged_burst.mp4")
+    assert status == 0
+    assert "  (1 packet damaged; 48 of 49 frames read)\n" in out
+    short = write_video(tmp_path / "short.avi", 3)
+    assert "  (only 3 frames; 5 of the sampled ones are repeats)\n" in actionrec("predict", short)[1]

@@ -268,6 +268,13 @@ def test_every_verdict_is_named(verdict):
     assert ("Try: " in text) == (verdict in analyses.REMEDIES)
 
 
+def test_a_temperature_that_was_not_fitted_is_not_presented_as_one():
+    text = analyses.calibration([calibrated("gru"), calibrated("lstm", temperature=None)], SETTING)
+    assert "**Not calibrated: lstm.** All validation clips are answered correctly" in text
+    row = next(line for line in text.splitlines() if "lstm" in line)
+    assert row.rstrip(" |").endswith("not fitted")
+
+
 def test_calibration_admits_what_it_could_not_fit():
     text = analyses.calibration([calibrated("gru"), calibrated("lstm", 0.02, 0.04, 0.05)], SETTING)
     assert tables(text)[0][2] == ["gru", "10.0", "5.0", tables(text)[0][2][3], "1.50"]

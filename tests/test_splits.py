@@ -8,7 +8,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from actionrec.clips import Clip
 from actionrec.errors import DataError
-from actionrec.splits import SplitSettings, deal, divide, duplicates, read_split, summarise, units_of, write_split
+from actionrec.splits import SplitSettings, deal, divide, duplicates, read_split, summarise, units_of, warnings, write_split
 
 # Clips a class of UCF-50, in the order of its classes' names.
 UCF50 = (
@@ -316,3 +316,120 @@ def test_the_csv_survives_odd_names_sorted_by_clip(tmp_path):
     assert read == subsets
     assert list(read) == sorted(subsets)
     assert (tmp_path / "split.csv").read_bytes().startswith(b"clip,subset\n")
+
+
+def cameras(sizes, label_count=3):
+    """Clips of cameras, so many of each, in classes by turns."""
+    return [
+        Clip(
+            f"{'ABC'[number % label_count]}/cam{camera}-{number}.mp4",
+            "ABC"[number % label_count],
+            f"cam{camera}",
+            1,
+            f"{camera} {number}",
+        )
+        for camera, size in enumerate(sizes)
+        for number in range(size)
+    ]
+
+
+ONE_LARGE = cameras([60, 6, 6, 5, 5, 4, 4, 3])  # 93 clips
+CAMERA = {one.id: one.group for one in ONE_LARGE}
+
+
+def test_the_default_fold_never_tests_a_camera_larger_than_a_part():
+    for seed in range(30):
+        subsets = divide(ONE_LARGE, settings(), seed)
+        assert "cam0" not in {CAMERA[clip_id] for clip_id in of(subsets, "test") | of(subsets, "val")}
+
+
+def test_the_largest_camera_is_tested_by_any_other_fold_and_by_one_alone():
+    folds = Counter()
+    for seed in range(40):
+        testing = [
+            fold for fold in range(5) if CAMERA[next(iter(of(divide(ONE_LARGE, settings(fold=fold), seed), "test")))] == "cam0"
+        ]
+        assert len(testing) == 1
+        folds.update(testing)
+    assert set(folds) == {1, 2, 3, 4}
+    assert max(folds.values()) < 20  # 10 are expected
+
+
+def test_no_fold_is_special_where_no_group_is_too_large():
+    clips = folder([40, 40, 40], groups=10)
+    sizes = Counter(one.group for one in clips)
+    largest = max(sizes, key=sizes.__getitem__)
+    group = {one.id: one.group for one in clips}
+    seeds = range(100)
+    tested = sum(
+        largest in {group[clip_id] for clip_id in of(divide(clips, settings(validation=0), seed), "test")} for seed in seeds
+    )
+    assert 8 <= tested <= 34  # in one of five; 3.2 standard errors
+
+
+@pytest.mark.parametrize(("share", "got"), [(0.5, 0.5), (0.4, 0.4), (0.3, 0.3), (0.25, 0.25), (0.2, 0.2), (0.15, 0.15), (0.1, 0.1)])
+def test_validation_gets_the_share_that_was_asked_for(ucf50, share, got):
+    for protocol in ("group", "random"):
+        counts = Counter(divide(ucf50, settings(protocol, validation=share), seed=0).values())
+        assert counts["val"] / (counts["val"] + counts["train"]) == pytest.approx(got, abs=0.02)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.5])
+def test_validation_leaves_each_class_a_training_clip(share):
+    """Persons who show one class each, three a class: one is tested, and of the other two one trains."""
+    clips = [
+        Clip(f"{label}/{label}{person}-{number}.mp4", label, f"{label}{person}", 1, f"{label}{person}{number}")
+        for label in "ABC"
+        for person in range(3)
+        for number in range(4)
+    ]
+    label = {one.id: one.label for one in clips}
+    for seed in range(20):
+        subsets = divide(clips, settings(folds=3, validation=share), seed)
+        assert {label[clip_id] for clip_id in of(subsets, "train")} == {"A", "B", "C"}
+        assert of(subsets, "val")
+
+
+def test_where_each_class_is_one_group_the_message_says_so():
+    clips = [clip(label, group, number) for group, label in enumerate("ABC") for number in range(5)]
+    with pytest.raises(DataError) as error:
+        divide(clips, settings(), seed=0)
+    assert str(error.value).startswith(
+        "no clips can be set apart for testing: the clips of each class belong together (to one group)"
+    )
+
+
+def test_a_test_set_far_from_its_share_is_reported():
+    split = settings(
+        fold=next(
+            fold for fold in range(5) if "cam0" in {CAMERA[one] for one in of(divide(ONE_LARGE, settings(fold=fold), 0), "test")}
+        )
+    )
+    large = warnings(ONE_LARGE, divide(ONE_LARGE, split, 0), split)
+    assert "the test set has 60 of 93 clips, 65%, where one of 5 folds would be 20%" in large[0]
+    assert "60 of 60 test clips come from one source (cam0)" in large[1]
+    small = warnings(ONE_LARGE, divide(ONE_LARGE, settings(), 0), settings())
+    assert any("the test set has 8 of 93 clips, 9%, where one of 5 folds would be 20%" in note for note in small)
+
+
+def test_a_plain_split_has_nothing_to_report(ucf50):
+    assert warnings(ucf50, divide(ucf50, settings(), seed=0), settings()) == []
+    leave_one_out = settings(folds=25, fold=7)
+    assert warnings(ucf50, divide(ucf50, leave_one_out, seed=0), leave_one_out) == []
+
+
+def test_a_validation_set_far_from_its_share_is_reported():
+    clips = cameras([10, 10, 10])
+    split = settings(folds=3)
+    assert [note for note in warnings(clips, divide(clips, split, 0), split) if "validation" in note] == [
+        "the validation set has 10 of 20 clips, 50%, where split.validation 0.2 would be 20%: groups stay whole, and they are few "
+        "or differ much in size."
+    ]
+
+
+def test_validation_clips_that_a_list_names_are_not_reported():
+    listed = {
+        one.id: {"g01": "test", "g02": "val", "g03": "val", "g04": "val", "g05": "val"}.get(one.group, "train") for one in SMALL
+    }
+    split = settings("official", fold=1)
+    assert warnings(SMALL, divide(SMALL, split, 0, listed), split, listed) == []

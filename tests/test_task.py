@@ -32,7 +32,7 @@ def test_a_clip_brings_its_class_source_and_subset():
     task = read_task()
     assert task.class_names == ["Jump", "Run"]
     assert [task.class_names[label] for label in task.labels] == [name.split("/")[0] for name in task.features.clips]
-    # A group number is another source in each class, and all clips of one source share a number.
+    # A UCF group number is another source in each class, and all clips of one source share a number.
     assert len(set(task.units)) == 6
     for unit in set(task.units):
         assert len({name[:-6] for name, own in zip(task.features.clips, task.units, strict=True) if own == unit}) == 1

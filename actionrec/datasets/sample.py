@@ -4,8 +4,9 @@ Eight classes in four pairs. Each clip of a pair's second class shows the frames
 the first class, from last to first. A model that looks at frames but not at their order sees one and the same thing in both
 twins, so it gets one of each two right, while a model that follows the motion can get both.
 
-Names and layout are UCF's: `<Class>/v_<Class>_gXX_cYY.avi`. A group has a background and an object of its own, the same in
-all classes; its clips differ in length, start, end, place and size.
+Names and layout are UCF's: `<Class>/v_<Class>_gXX_cYY.avi`. A source is a pair of classes and a number: twins come from one
+source, as they show the same frames, and `clips.csv` beside the clips gives both the same group. A source has a background and
+an object of its own; its clips differ in length, start, end, place and size.
 """
 
 import colorsys
@@ -21,8 +22,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrec.clips import INDEX
 from actionrec.errors import DataError
-from actionrec.files import whole_folder
+from actionrec.files import whole_folder, write_csv
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the clips of a group share."""
+    """What the clips of a source share."""
 
     background: Image
     outline: Points
@@ -58,7 +60,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Take:
-    """What tells a clip from the others of its group."""
+    """What tells a clip from the others of its source."""
 
     frame_count: int
     first: float  # part of the motion, 0 to 1, that is done in the first frame
@@ -135,29 +137,34 @@ def generate(folder: Path, seed: int) -> None:
     Raises:
         DataError: a video cannot be written.
     """
+    rows = []
     with whole_folder(folder) as draft:
         for names in PAIRS.values():
             for name in names:
                 (draft / name).mkdir()
         for group, clip_count in enumerate(CLIPS_IN_GROUP, start=1):
-            scene = make_scene(group, seed)
             for motion, names in PAIRS.items():
+                scene = make_scene(names[0], group, seed)
                 for clip in range(1, clip_count + 1):
                     take = make_take(random.Random(f"{seed} {group} {names[0]} {clip}"))
                     frames = [draw(scene, motion(done, take)) for done in motion_done(take)]
                     for name, shown in zip(names, (frames, frames[::-1]), strict=True):
-                        write_video(draft / name / f"v_{name}_g{group:02d}_c{clip:02d}.avi", shown)
+                        clip_id = f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi"
+                        write_video(draft / clip_id, shown)
+                        rows.append((clip_id, name, f"{'-'.join(names)}-{group:02d}"))
+        write_csv(draft / INDEX, ("clip", "label", "group"), sorted(rows))
     logger.info("%s: %d clips of %d classes", folder, 2 * len(PAIRS) * sum(CLIPS_IN_GROUP), 2 * len(PAIRS))
 
 
-def make_scene(group: int, seed: int) -> Scene:
-    """The background and the object of a group, numbered from 1; no two of the ten groups have the same outline.
+def make_scene(pair: str, group: int, seed: int) -> Scene:
+    """The background and the object of a source: a pair, by its first class, and a group, numbered from 1.
 
-    Every background is dark and plain on the left, bright and textured on the right, and darker below, so that even a
-    backbone with random weights, pooled over the whole picture, tells where an object is.
+    No two of a pair's ten groups have the same outline. Every background is dark and plain on the left, bright and textured on
+    the right, and darker below, so that even a backbone with random weights, pooled over the whole picture, tells where an
+    object is.
     """
-    rng = random.Random(f"{seed} {group}")
-    shared = random.Random(seed)
+    rng = random.Random(f"{seed} {pair} {group}")
+    shared = random.Random(f"{seed} {pair}")
     outlines = shared.sample(list(OUTLINES.values()), len(OUTLINES))
     # Cool walls, green to violet; two groups with the same texture are half the range apart.
     hue = 0.33 + 0.042 * ((3 * group + 10 * shared.random()) % 10)

@@ -2,34 +2,44 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from math import comb
+from functools import cache
+from math import comb, prod
 
 from actionrec.clips import Clip
 from actionrec.splits import units_of
 
 
 def random_split_leak(clips: Sequence[Clip], folds: int) -> float:
-    """Expected share of test clips that have a sibling (same class and group) in training, each of `folds` parts tested in turn.
+    """Expected share of test clips that have a sibling in training, each of `folds` parts tested in turn.
 
-    Of a class's n clips, a random part gets t, which is n / folds rounded down or up. A test clip of a group of m has no sibling
-    in training if the m - 1 others are all among the t - 1 other test clips: C(t - 1, m - 1) / C(n - 1, m - 1). The share is the
-    mean over parts, classes and groups, weighted by test clips. No clip is held back for validation. Copies count once, since a
-    split keeps them together; a class of one clip is never tested.
+    Of a class's n clips, a random part gets t, which is n / folds rounded down or up. A test clip whose cluster has m clips in its
+    class has no sibling of that class in training if the m - 1 others are all among the t - 1 other test clips:
+    C(t - 1, m - 1) / C(n - 1, m - 1). Of the m clips that its cluster has in another class, none is in training with chance
+    C(t, m) / C(n, m), the mean over parts, as classes are dealt independently. The share is the mean over parts, classes and
+    clusters, weighted by test clips. No clip is held back for validation. Copies count once, since a split keeps them together;
+    a class of one clip is never tested.
     """
     distinct = {clip.sha256: clip for clip in sorted(clips, key=lambda clip: clip.id, reverse=True)}.values()
-    classes: dict[str, Counter[str]] = defaultdict(Counter)
+    of_cluster: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for clip in distinct:
-        classes[clip.label][clip.group] += 1
-    tested, leaking = 0, 0.0
-    for groups in classes.values():
-        n = groups.total()
-        if n == 1:
-            continue
-        tested += n
-        for part in range(folds):
-            t = n // folds + (part < n % folds)
-            for m in groups.values() if t else ():
-                leaking += t * m / n * (1 - comb(t - 1, m - 1) / comb(n - 1, m - 1))
+        of_cluster[clip.cluster][clip.label] += 1
+    sizes = Counter(clip.label for clip in distinct)
+    parts = {label: [n // folds + (part < n % folds) for part in range(folds)] for label, n in sizes.items()}
+
+    @cache
+    def all_tested(label: str, m: int) -> float:
+        """The chance that all m clips of a cluster in a class are in the part that is tested."""
+        n = sizes[label]
+        return 0.0 if n == 1 else sum(comb(t, m) / comb(n, m) for t in parts[label]) / folds
+
+    leaking = 0.0
+    for members in of_cluster.values():
+        for label, m in members.items():
+            n = sizes[label]
+            elsewhere = prod(all_tested(other, count) for other, count in members.items() if other != label)
+            for t in parts[label] if n > 1 else ():
+                leaking += t * m / n * (1 - elsewhere * comb(t - 1, m - 1) / comb(n - 1, m - 1)) if t else 0.0
+    tested = sum(n for n in sizes.values() if n > 1)
     return min(1.0, leaking / tested) if tested else 0.0  # sums of shares round
 
 

@@ -38,7 +38,7 @@ def reliability_diagram(calibrations: Sequence[Calibration], setting: Setting) -
     bands = ceil(len(calibrations) / COLUMNS)
     fitted = setting.val_clips > 0
     empty_cell = len(calibrations) < bands * COLUMNS
-    remark = _remark(setting)
+    remark = _remark(calibrations, setting)
     foot = _LINE * bool(remark) + 0.05
     width, height = 12.0, _HEAD + bands * _BAND + foot + (0 if empty_cell else _LINE)
     cell = (width - _LEFT) / COLUMNS
@@ -92,6 +92,8 @@ def reliability_diagram(calibrations: Sequence[Calibration], setting: Setting) -
 def _errors(one: Calibration, fitted: bool) -> str:
     if not fitted:
         return f"ECE {100 * one.error:.1f} %"
+    if one.temperature is None:
+        return f"ECE {100 * one.error:.1f} %, T not fitted"
     low, high = TEMPERATURES
     sign = "≤" if one.temperature <= 1.001 * low else "≥" if one.temperature >= 0.999 * high else "="  # a bound is no estimate
     return f"ECE {100 * one.error:.1f} → {100 * one.calibrated_error:.1f} %, T {sign} {one.temperature:.2f}"
@@ -147,10 +149,12 @@ def _legend(fitted: bool) -> list[Line2D]:
     return [dot("after the temperature" if fitted else "accuracy (larger: more clips)", GREY, GREY), *before, whisker, ideal]
 
 
-def _remark(setting: Setting) -> str:
+def _remark(calibrations: Sequence[Calibration], setting: Setting) -> str:
     parts = []
     if not setting.val_clips:
         parts.append("No temperature: there are no validation clips to fit it on.")
+    elif any(one.temperature is None for one in calibrations):
+        parts.append("T not fitted: all validation clips are answered correctly.")
     if setting.test_clips < FEW_CLIPS:
         parts.append("With so few clips, chance alone makes a calibration error (ECE) of several points.")
     return " ".join(parts)

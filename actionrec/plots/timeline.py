@@ -8,7 +8,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from actionrec.inference import NONE
 from actionrec.plots.canvas import GREY, drawing, png
 from actionrec.report import shorten
 from actionrec.timeline import Moment, Run, clock
@@ -36,7 +35,7 @@ def timeline(found: Sequence[Moment], runs: Sequence[Run], title: str) -> bytes:
     shares = np.array([one.prediction.probabilities for one in found])  # (windows, K)
     names = found[0].prediction.class_names
     rows = np.argsort(-shares.max(axis=0), kind="stable")[:_CLASSES]
-    answers = [name for name in dict.fromkeys(run.answer for run in runs) if name != NONE]
+    answers = list(dict.fromkeys(run.answer for run in runs if not run.none_of_these))
     colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(answers)}
     start, end = runs[0].start, runs[-1].end
     with drawing():
@@ -44,13 +43,13 @@ def timeline(found: Sequence[Moment], runs: Sequence[Run], title: str) -> bytes:
         figure.suptitle(shorten(title, 90), fontsize=13)
         band, table = figure.subplots(2, 1, sharex=True, height_ratios=[1, max(2, 0.55 * len(rows))])
         for run in runs:
-            colour = colours.get(run.answer, NONE_COLOUR)
+            colour = NONE_COLOUR if run.none_of_these else colours[run.answer]
             band.axvspan(run.start, run.end, color=colour, linewidth=0)
-            if len(run.answer) * _LABEL_WIDTH * (end - start) < run.end - run.start:
+            if len(run.headline) * _LABEL_WIDTH * (end - start) < run.end - run.start:
                 dark = sum(to_rgb(colour)) < 1.4
                 middle = (run.start + run.end) / 2
                 text = {"ha": "center", "va": "center", "fontsize": 9, "color": "white" if dark else "black"}
-                band.text(middle, 0.5, run.answer, clip_on=True, **text)
+                band.text(middle, 0.5, run.headline, clip_on=True, **text)
         band.set(ylim=(0, 1), yticks=[], xlim=(start, end))
         band.spines["left"].set_visible(False)
         band.set_ylabel("answer", color=GREY)

@@ -158,7 +158,7 @@ def calibration(rows: Sequence[Calibration], setting: Setting) -> str:
             percent(one.error),
             percent(one.calibrated_error),
             percent(error_by_chance(one.after)),
-            f"{one.temperature:.2f}",
+            "not fitted" if one.temperature is None else f"{one.temperature:.2f}",
         ]
         for one in rows
     ]
@@ -192,7 +192,13 @@ def _temperature_notes(rows: Sequence[Calibration], setting: Setting) -> list[st
     if not setting.val_clips:
         return ["No validation clips, so no temperature was fitted: nothing is calibrated."]
     notes = [f"The temperature was fitted on {setting.val_clips:,} validation clips."]
-    at_bounds = [clean(one.model) for one in rows if any(np.isclose(one.temperature, bound) for bound in TEMPERATURES)]
+    unfitted = [clean(one.model) for one in rows if one.temperature is None]
+    if unfitted:
+        notes.append(
+            f"**Not calibrated: {listed(unfitted)}.** All validation clips are answered correctly, so there is no error to fit a "
+            "temperature on; the confidence is as trained."
+        )
+    at_bounds = [clean(one.model) for one in rows if one.temperature and np.isclose(one.temperature, TEMPERATURES).any()]
     if at_bounds:
         low, high = TEMPERATURES
         notes.append(f"**At the end of what is tried ({low:g} to {high:g}), hence no estimate: {listed(at_bounds)}.**")

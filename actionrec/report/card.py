@@ -33,7 +33,7 @@ from actionrec.report.wording import (
     span,
 )
 from actionrec.setting import Setting
-from actionrec.statistics import SIGNIFICANCE, Interval
+from actionrec.statistics import Interval
 from actionrec.trained import TrainedModel
 
 RIGHTS = {
@@ -212,7 +212,7 @@ def _data(evidence: Evidence) -> str:
     official = setting.protocol == "official"
     which = f"official, list {setting.fold}" if official else f"{setting.protocol}, fold {setting.fold} of {setting.folds}"
     chosen = f"{setting.val_clips:,} validation clips" if setting.val_clips else "**the test clips**"
-    frames = evidence.bundle["frames"]
+    frames = evidence.model.frames
     rows = [
         ["data set", f"{clean(setting.dataset)}, {setting.clips:,} clips; {setting.failed:,} could not be decoded"],
         ["split", f"{which}, seed {setting.seed}"],
@@ -220,7 +220,7 @@ def _data(evidence: Evidence) -> str:
         ["validation clips", f"{setting.val_clips:,}"],
         ["test clips", f"{setting.test_clips:,}, from {setting.test_sources:,} sources (a class and a source video or person)"],
         ["epoch chosen on", chosen],
-        ["frames", f"{frames['count']} a clip, {frames['size']} x {frames['size']}, {frames['format']}"],
+        ["frames", f"{frames['count']} a clip, {frames['resolution']} x {frames['resolution']}, {frames['format']}"],
         [
             "backbone",
             f"{clean(about['backbone'])}, frozen; weights: "
@@ -275,9 +275,10 @@ def _results(evidence: Evidence) -> str:
 def _against(evidence: Evidence) -> list[str]:
     """What the model is compared with guessing and with the others of its run."""
     name, standing, comparison = evidence.name, evidence.standing, evidence.comparison
-    guessing = f"always answering the most frequent class (p {p_value(standing['p_guessing'])})"
-    beats = standing["p_guessing"] < SIGNIFICANCE
-    points = [f"Better than {guessing}." if beats else f"**Not shown to be better than {guessing}.**"]
+    guessing = f"always answering the most frequent class, {percent(comparison['most_frequent_class'])} %"
+    how = f"p {p_value(standing['p_guessing'])}; the interval of top-1 starts at {percent(standing['top1_low'])} %"
+    beats = standing["beats_guessing"]
+    points = [f"Better than {guessing} ({how})." if beats else f"**Not shown to be better than {guessing}** ({how})."]
     pairs = [pair for pair in comparison["pairs"] if name in (pair["a"], pair["b"])]
     ties = [_other(pair, name) for pair in pairs if pair["verdict"] == "tie"]
     ahead = [_other(pair, name) for pair in pairs if pair["verdict"] == f"{name} is better"]
@@ -343,15 +344,34 @@ def _confidence(evidence: Evidence) -> str:
         return section(
             "Can its confidence be believed",
             "**Not calibrated**: there were no validation clips to fit a temperature on. Confidence and accuracy on the test clips "
-            f"differ by {errors_of[0]} points (ECE). No threshold was fitted: it always answers with one of its classes.",
+            f"differ by {errors_of[0]} points (ECE). No threshold was fitted: no answer is marked as unsure.",
+        )
+    if numbers["temperature_fitted"]:
+        temperature = (
+            f"Confidence and accuracy on the test clips differ by {errors_of[0]} points as trained and by {errors_of[1]} as it "
+            f"answers (ECE, 15 bins): logits are divided by a temperature of {numbers['temperature']:.3g}, fitted on "
+            f"{setting.val_clips:,} validation clips. Few clips make ECE too high."
+        )
+    else:
+        temperature = (
+            f"**Not calibrated**: all {setting.val_clips:,} validation clips are answered correctly, so no temperature could be "
+            f"fitted. Confidence and accuracy on the test clips differ by {errors_of[0]} points (ECE, 15 bins)."
+        )
+    if numbers["threshold"]:
+        threshold = (
+            f"Below a confidence of {percent(numbers['threshold'])} % an answer is marked as unsure: the clip may show none of the "
+            f"classes. {percent(calibration.KEPT)} % of the correct validation answers reach that; how many clips of other actions "
+            "it stops was not measured."
+        )
+    else:
+        threshold = (
+            f"No threshold was fitted, as that takes {calibration.FEWEST_ANSWERS} correct validation answers: no answer is marked "
+            "as unsure."
         )
     return section(
         "Can its confidence be believed",
-        f"Confidence and accuracy on the test clips differ by {errors_of[0]} points as trained and by {errors_of[1]} as it answers "
-        f"(ECE, 15 bins): logits are divided by a temperature of {numbers['temperature']:.3g}, fitted on {setting.val_clips:,} "
-        "validation clips. Few clips make ECE too high.",
-        f'Below a confidence of {percent(numbers["threshold"])} % the answer is "none of these". {percent(calibration.KEPT)} % of '
-        "the right validation answers reach that; how many clips of other actions it stops was not measured.",
+        temperature,
+        threshold,
     )
 
 
@@ -406,6 +426,7 @@ def _limits(evidence: Evidence) -> str:
             f"**The split leaks**: {percent(setting.sibling_share)} % of the test clips have a sibling from the same source video "
             "in training. Expect less on new videos."
         )
+    points += [f"**Look at the split**: {clean(note, 400)}" for note in setting.split_warnings]
     if setting.classes_without_test_clips:
         names = first_few([clean(name) for name in setting.classes_without_test_clips], 10)
         points.append(f"No test clips, so nothing is known about: {names}.")

@@ -50,7 +50,7 @@ class Setting:
     tested: int
     """Over all folds. Clips of a class with a single group are trained on, never tested."""
     sources: int
-    """That the tested clips come from: classes and groups."""
+    """That the tested clips come from: clusters, see actionrec.clips.Clip.cluster."""
     backbone: str
     weights: str
 

@@ -17,7 +17,7 @@ def text(found: Evaluation, what: str) -> str:
         ["top-5 %", percent(summary["top5"])],
         ["mean class %", percent(summary["mean_class"])],
         ["loss", f"{summary['loss']:.4f}"],
-        ["calibration error %", f"{percent(summary['ece'])}, {percent(summary['ece_calibrated'])} with the fitted temperature"],
+        ["calibration error %", _calibration(found)],
         ["answered %", _answered(found)],
     ]
     classes = [[clean(name), f"{clips:,}", percent(share)] for name, clips, share in found.per_class()]
@@ -29,6 +29,13 @@ def text(found: Evaluation, what: str) -> str:
             table(["class", "clips", "right %"], classes, "lrr") + "\n",
         ]
     )
+
+
+def _calibration(found: Evaluation) -> str:
+    summary = found.summary()
+    if not found.calibrated:
+        return f"{percent(summary['ece'])} (no temperature was fitted)"
+    return f"{percent(summary['ece'])}, {percent(summary['ece_calibrated'])} with the fitted temperature"
 
 
 def _answered(found: Evaluation) -> str:

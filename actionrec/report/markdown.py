@@ -95,6 +95,7 @@ def _warnings(comparison: Comparison, setting: Setting) -> list[str]:
             "source video, in training. Expect lower numbers on new videos, by tens of points on some data sets; "
             "`split.protocol: group` keeps siblings together."
         )
+    notes += [f"**Look at the split**: {clean(note, 400)}" for note in setting.split_warnings]
     if not setting.val_clips:
         notes.append(
             "**The epoch was chosen on the test clips** (`split.validation: 0`), so every accuracy is the highest of many "

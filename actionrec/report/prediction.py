@@ -1,32 +1,39 @@
 """What `predict` prints: for people, as JSON, as CSV."""
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from actionrec.bundle import Bundle
-from actionrec.files import Rows
-from actionrec.inference import NONE, Prediction, Predictor
+from actionrec.errors import printable
+from actionrec.files import write_rows_for_spreadsheets
+from actionrec.inference import Prediction, Predictor, Reading
 from actionrec.timeline import Moment, Run, clock
 
 CLIP_HEADER = ("video", "rank", "label", "probability", "none_of_these")
-RUN_HEADER = ("video", "start_seconds", "end_seconds", "answer", "confidence", "windows")
-MOMENT_HEADER = ("start_seconds", "end_seconds", "answer", "confidence")
+RUN_HEADER = ("video", "start_seconds", "end_seconds", "answer", "confidence", "windows", "none_of_these")
+MOMENT_HEADER = ("start_seconds", "end_seconds", "answer", "confidence", "none_of_these")
 
 _BAR = 24  # characters of a full bar
 
 
 def clip_text(video: str, found: Prediction, top: int, bundle: Bundle) -> str:
     """The video, the answer, and bars of the most probable classes."""
-    why = ""
-    if found.none_of_these:
-        why = f" (the most probable class has {percent(found.confidence)}, and answers count from {percent(found.threshold)})"
-    width = max(len(_plain(label)) for label, _ in found.top(top))
-    bars = [f"  {_plain(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in found.top(top)]
-    note = "" if bundle.calibration else "  (never calibrated: no validation clips were there)\n"
-    return f"{_plain(video)}: {_plain(found.answer)}{why}\n" + "\n".join(bars) + f"\n{note}"
+    why = f" (unsure: below {percent(found.threshold)}; perhaps none of the classes)" if found.none_of_these else ""
+    width = max(len(printable(label)) for label, _ in found.top(top))
+    bars = [f"  {printable(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in found.top(top)]
+    note = "" if bundle.is_calibrated else f"  ({bundle.calibration_note})\n"
+    return f"{printable(video)}: {printable(found.headline)}{why}\n" + "\n".join(bars) + f"\n{note}{_reading_note(found.reading)}"
+
+
+def _reading_note(reading: Reading | None) -> str:
+    """What a person should know about the file: damage, and too few frames."""
+    if reading is None or not (reading.warning or reading.padded):
+        return ""
+    padded = f"only {reading.frames_read} frames; {reading.padded} of the sampled ones are repeats" if reading.padded else ""
+    return f"  ({'; '.join(filter(None, (reading.warning, padded)))})\n"
 
 
 def clip_json(video: str, model: str, found: Prediction, top: int) -> str:
@@ -36,44 +43,50 @@ def clip_json(video: str, model: str, found: Prediction, top: int) -> str:
 def prediction_fields(found: Prediction, top: int) -> dict[str, Any]:
     """A prediction as JSON has it."""
     return {
-        "answer": found.answer,
+        "headline": found.headline,
+        "answer": found.label,
         "none_of_these": found.none_of_these,
         "label": found.label,
         "confidence": found.confidence,
         "threshold": found.threshold,
         "top": [{"label": label, "probability": share} for label, share in found.top(top)],
+        **(asdict(found.reading) if found.reading else {}),
     }
 
 
 def clip_rows(video: str, found: Prediction, top: int) -> list[list[Any]]:
     """Rows under CLIP_HEADER."""
-    none = str(found.none_of_these).lower()
+    none = _truth(found.none_of_these)
     return [[video, rank, label, f"{share:.6f}", none] for rank, (label, share) in enumerate(found.top(top), start=1)]
 
 
-def timeline_text(video: str, runs: Sequence[Run]) -> str:
-    """A line for each run."""
+def timeline_text(video: str, runs: Sequence[Run], warning: str = "") -> str:
+    """A line for each run, and what is damaged in the file."""
     width = max(len(clock(run.end)) for run in runs)
     lines = [
-        f"  {clock(run.start):>{width}} – {clock(run.end):>{width}}  {percent(run.confidence):>7}  {_plain(run.answer)}"
+        f"  {clock(run.start):>{width}} – {clock(run.end):>{width}}  {percent(run.confidence):>7}  {printable(run.headline)}"
         for run in runs
     ]
-    return f"{_plain(video)}\n" + "\n".join(lines) + "\n"
+    lines += [f"  ({warning})"] if warning else []
+    return f"{printable(video)}\n" + "\n".join(lines) + "\n"
 
 
-def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequence[Run], top: int) -> str:
-    return _line({"video": video, "model": model, **timeline_fields(found, runs, top)})
+def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequence[Run], top: int, reading: Reading) -> str:
+    return _line({"video": video, "model": model, **timeline_fields(found, runs, top, reading)})
 
 
-def timeline_fields(found: Sequence[Moment], runs: Sequence[Run], top: int) -> dict[str, Any]:
-    """A timeline as JSON has it: the runs, and what they were merged from."""
+def timeline_fields(found: Sequence[Moment], runs: Sequence[Run], top: int, reading: Reading) -> dict[str, Any]:
+    """A timeline as JSON has it: how much of the file was read, the runs, and what they were merged from."""
     return {
+        "frames_read": reading.frames_read,
+        "warning": reading.warning,
         "runs": [
             {
                 "start_seconds": round(run.start, 3),
                 "end_seconds": round(run.end, 3),
+                "headline": run.headline,
                 "answer": run.answer,
-                "none_of_these": run.answer == NONE,
+                "none_of_these": run.none_of_these,
                 "confidence": run.confidence,
                 "windows": run.windows,
             }
@@ -88,14 +101,25 @@ def timeline_fields(found: Sequence[Moment], runs: Sequence[Run], top: int) -> d
 
 def run_rows(video: str, runs: Sequence[Run]) -> list[list[Any]]:
     """Rows under RUN_HEADER."""
-    return [[video, f"{run.start:.3f}", f"{run.end:.3f}", run.answer, f"{run.confidence:.6f}", run.windows] for run in runs]
+    return [
+        [
+            video,
+            f"{run.start:.3f}",
+            f"{run.end:.3f}",
+            run.answer,
+            f"{run.confidence:.6f}",
+            run.windows,
+            _truth(run.none_of_these),
+        ]
+        for run in runs
+    ]
 
 
 def moment_text(moment: Moment, top: int) -> str:
     """One line, the most probable class first."""
     found = moment.prediction
-    shares = "  ".join(f"{_plain(label)} {percent(share)}" for label, share in found.top(top))
-    none = f"{NONE}: " if found.none_of_these else ""
+    shares = "  ".join(f"{printable(label)} {percent(share)}" for label, share in found.top(top))
+    none = "probably " if found.none_of_these else ""
     return f"{clock(moment.end):>9}  {none}{shares}\n"
 
 
@@ -107,7 +131,7 @@ def moment_json(moment: Moment, top: int) -> str:
 def moment_row(moment: Moment) -> list[Any]:
     """A row under MOMENT_HEADER."""
     found = moment.prediction
-    return [f"{moment.start:.3f}", f"{moment.end:.3f}", found.answer, f"{found.confidence:.6f}"]
+    return [f"{moment.start:.3f}", f"{moment.end:.3f}", found.label, f"{found.confidence:.6f}", _truth(found.none_of_these)]
 
 
 def model_fields(predictor: Predictor) -> dict[str, Any]:
@@ -122,6 +146,7 @@ def model_fields(predictor: Predictor) -> dict[str, Any]:
         "weights": bundle.features["weights"],
         "frames": bundle.features["frames"],
         "calibration": bundle.calibration,
+        "calibration_note": bundle.calibration_note,
         "device": predictor.device,
     }
 
@@ -134,20 +159,20 @@ def model_text(predictor: Predictor) -> str:
     """A bundle in a few lines."""
     known = model_fields(predictor)
     about = predictor.sampling
-    threshold = f"answers count from {percent(predictor.threshold)}" if predictor.threshold else "no threshold"
+    threshold = f"answers are unsure below {percent(predictor.threshold)}" if predictor.threshold else "no threshold"
     return (
         f"{known['model']}: {known['architecture']}, ready on {known['device']}\n"
-        f"  frames     {about.count} a clip, {about.size} x {about.size}, {about.format}\n"
+        f"  frames     {about.count} a clip, {about.resolution} x {about.resolution}, {about.format}\n"
         f"  backbone   {known['backbone']}, weights {known['weights']}, checked\n"
-        f"  confidence temperature {predictor.temperature:.3g}, {threshold}\n"
-        f"  classes    {len(known['class_names'])}: {', '.join(map(_plain, known['class_names']))}\n"
+        f"  confidence temperature {predictor.temperature:.3g}, {predictor.bundle.calibration_note}; {threshold}\n"
+        f"  classes    {len(known['class_names'])}: {', '.join(map(printable, known['class_names']))}\n"
     )
 
 
 def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
-    """RFC 4180 CSV, with "\\n" line ends."""
+    """CSV for spreadsheets; programs read `--json`, which has every name as it is."""
     stream = io.StringIO()
-    csv.writer(Rows(stream), lineterminator="\r\n").writerows(rows)
+    write_rows_for_spreadsheets(stream, rows)
     return stream.getvalue()
 
 
@@ -166,9 +191,8 @@ def bar(share: float) -> str:
     return "█" * (eighths // 8) + ("" if eighths % 8 == 0 else " ▏▎▍▌▋▊▉"[eighths % 8])
 
 
-def _plain(text: str) -> str:
-    """Text on one line, of which nothing can upset a terminal."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+def _truth(value: bool) -> str:
+    return "true" if value else "false"
 
 
 def _line(value: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ class Share:
 class Answer:
     """What a model says of some frames."""
 
+    headline: str
     answer: str
     none_of_these: bool
     label: str
@@ -53,6 +54,7 @@ class Run:
 
     start_seconds: float
     end_seconds: float
+    headline: str
     answer: str
     none_of_these: bool
     confidence: float
@@ -94,6 +96,9 @@ class ClipAnswer(Answer):
 
     video: str
     model: str
+    frames_read: int
+    padded: int
+    warning: str
     explanation: Explanation | None = None
     pictures: Pictures | None = None
 
@@ -104,6 +109,8 @@ class TimelineAnswer:
 
     video: str
     model: str
+    frames_read: int
+    warning: str
     runs: list[Run]
     windows: list[Window]
     pictures: Pictures | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from actionrec import inference, machine, paths
 from actionrec.backbones import RANDOM, Backbone
-from actionrec.bundle import DESCRIPTION, load_bundle
+from actionrec.bundle import DESCRIPTION, calibration_note, is_calibrated, load_bundle
 from actionrec.errors import ActionrecError, DataError
 from actionrec.extractors import Extractor
 from actionrec.files import read_json
@@ -99,7 +99,7 @@ class Shelf:
         if source not in self._backbones:
             self._backbones[source] = inference.read_backbone(folder, bundle)
         predictor = Predictor(name, bundle, self._backbones[source], self._device)
-        ready = (*source, predictor.sampling.size)
+        ready = (*source, predictor.sampling.resolution)
         if ready in self._extractors:
             predictor.extractor = self._extractors[ready]
         else:
@@ -117,7 +117,8 @@ class Shelf:
                 "architecture": known["model"],
                 "parameters": known["parameters"],
                 "class_names": known["class_names"],
-                "calibrated": known.get("calibration") is not None,
+                "calibrated": is_calibrated(known.get("calibration")),
+                "calibration_note": calibration_note(known.get("calibration")),
                 "backbone": known["features"]["backbone"],
                 "untrained_backbone": known["features"]["weights"] == RANDOM,
                 "frames": known["frames"]["count"],

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from actionrec.clips import cluster_ids, find_clips
 from actionrec.datasets import sample
 from actionrec.errors import DataError
 
@@ -49,7 +50,7 @@ def test_layout_and_names_are_ucfs(folder):
         for group, count in enumerate(sample.CLIPS_IN_GROUP, start=1)
         for clip in range(1, count + 1)
     }
-    assert {path for path in folder.rglob("*") if path.is_file()} == expected
+    assert {path for path in folder.rglob("*") if path.is_file()} == {*expected, folder / "clips.csv"}
     assert len(expected) == len(CLASSES) * CLIPS_A_CLASS
 
 
@@ -83,20 +84,35 @@ def test_twins_show_the_same_frames_in_opposite_order(folder, names):
     assert first_against_last > 3 * np.abs(forwards[0] - backwards[-1]).mean()  # there is a motion to see
 
 
-def test_a_group_has_one_background_in_all_classes():
-    backgrounds = [sample.make_scene(group, seed=0).background.astype(int) for group in range(1, 11)]
-    assert all(np.abs(one - other).mean() > 3 for one, other in combinations(backgrounds, 2))
+def test_twins_are_one_source_and_other_clips_are_not(folder):
+    clips = find_clips(folder)
+    assert len(clips) == len(CLASSES) * CLIPS_A_CLASS
+    clusters = dict(zip([clip.id for clip in clips], cluster_ids(clips).tolist(), strict=True))
+    assert len(set(clusters.values())) == len(sample.PAIRS) * len(sample.CLIPS_IN_GROUP)
+    for names in sample.PAIRS.values():
+        for group, count in enumerate(sample.CLIPS_IN_GROUP, start=1):
+            ids = [f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi" for name in names for clip in range(1, count + 1)]
+            assert len({clusters[clip_id] for clip_id in ids}) == 1
+    assert clips[0].group == "Grow-Shrink-01"
 
 
-def test_classes_of_a_group_share_its_background(folder):
-    background = sample.make_scene(4, seed=0).background.astype(int)
-    for name in CLASSES:
-        middle = np.median(decode(clip_path(folder, name, group=4))[:, :, :4], axis=0)  # the left border, mostly bare
-        assert np.abs(middle - background[:, :4]).mean() < 4, name
+def test_each_source_has_a_background_of_its_own():
+    scenes = [sample.make_scene(names[0], group, seed=0) for names in sample.PAIRS.values() for group in range(1, 11)]
+    backgrounds = [scene.background.astype(int) for scene in scenes]
+    assert all(np.abs(one - other).mean() > 1 for one, other in combinations(backgrounds, 2))
 
 
-def test_no_two_groups_share_an_object():
-    outlines = [sample.make_scene(group, seed=5).outline for group in range(1, 11)]
+def test_twins_share_their_source_s_background(folder):
+    for names in sample.PAIRS.values():
+        background = sample.make_scene(names[0], 4, seed=0).background.astype(int)
+        for name in names:
+            middle = np.median(decode(clip_path(folder, name, group=4))[:, :, :4], axis=0)  # the left border, mostly bare
+            assert np.abs(middle - background[:, :4]).mean() < 4, name
+
+
+@pytest.mark.parametrize("names", sample.PAIRS.values(), ids="/".join)
+def test_no_two_groups_of_a_pair_share_an_object(names):
+    outlines = [sample.make_scene(names[0], group, seed=5).outline for group in range(1, 11)]
     assert len(set(outlines)) == 10
 
 
@@ -129,7 +145,7 @@ def test_a_new_set_replaces_the_old_one(tmp_path):
     (tmp_path / "sample").mkdir()
     (tmp_path / "sample" / "old.avi").touch()
     sample.generate(tmp_path / "sample", seed=0)
-    assert sorted(path.name for path in (tmp_path / "sample").iterdir()) == CLASSES
+    assert sorted(path.name for path in (tmp_path / "sample").iterdir()) == [*CLASSES, "clips.csv"]
 
 
 @pytest.mark.usefixtures("small")

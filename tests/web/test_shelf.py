@@ -93,6 +93,15 @@ def test_a_bundle_that_was_mended_is_served(models, tmp_path):
     assert shelf.describe()[0]["error"] is None
 
 
+def test_a_model_says_whether_it_was_calibrated(tmp_path):
+    unfitted = {"temperature": 1.0, "temperature_fitted": False, "threshold": 0.0}
+    folders = [bundles.tiny_bundle(tmp_path / name, calibration=one) for name, one in (("a", bundles.CALIBRATION), ("b", unfitted))]
+    assert [(one["calibrated"], one["calibration_note"]) for one in Shelf(folders).describe()] == [
+        (True, "calibrated on validation clips"),
+        (False, "not calibrated: all validation clips were answered correctly"),
+    ]
+
+
 def test_models_of_one_backbone_share_it(models):
     shelf = Shelf(models)
     first, second = shelf.predictor("gru"), shelf.predictor("simple_rnn")

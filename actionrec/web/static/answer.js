@@ -47,7 +47,7 @@ export class Answer {
   clip(result, about) {
     const { pictures = {} } = result;
     return [
-      element("div", { className: "card" }, ...headline(result), bars(result), calibrated(about), this.player),
+      element("div", { className: "card" }, ...headline(result), bars(result), calibrated(about, result), reading(result), this.player),
       pictures.seconds > LONG ? this.longHint(pictures.seconds) : null,
       pictures.frames ? strip(pictures.frames, `${pictures.frames.length} of the frames that the model saw`) : null,
       this.why(result),
@@ -56,7 +56,7 @@ export class Answer {
 
   film(result) {
     const seek = (at) => { if (!this.player.hidden) { this.player.currentTime = at; this.player.scrollIntoView({ block: "nearest" }); } };
-    return timeline(result, this.player, seek);
+    return [...timeline(result, this.player, seek), reading(result)].filter(Boolean);
   }
 
   longHint(seconds) {
@@ -86,9 +86,9 @@ export class Answer {
 }
 
 function headline(result) {
-  const words = [element("p", { className: "small over", textContent: result.video }), element("p", { className: "big", id: "label", textContent: result.answer })];
+  const words = [element("p", { className: "small over", textContent: result.video }), element("p", { className: "big", id: "label", textContent: result.headline })];
   if (result.none_of_these) {
-    words.push(element("p", { textContent: `The most probable class, ${result.label}, has ${percent(result.confidence)}. Answers of this model count from ${percent(result.threshold)}, which 19 of 20 of its right answers on validation clips reach.` }));
+    words.push(element("p", { textContent: `This answer is unsure: 19 of 20 correct answers on validation clips have ${percent(result.threshold)} or more. The video may show none of the classes.` }));
   }
   return words;
 }
@@ -96,16 +96,23 @@ function headline(result) {
 function bars(result) {
   const rows = result.top.map(({ label, probability }, place) => {
     const fill = element("i", { style: { width: `${100 * probability}%` } });
-    const mark = result.threshold > 0 ? element("b", { style: { left: `${100 * result.threshold}%` }, title: `answers count from ${percent(result.threshold)}` }) : null;
-    return element("li", { className: place === 0 && !result.none_of_these ? "first" : "" }, element("span", { className: "label", textContent: label }), element("span", { className: "share", textContent: percent(probability) }), element("span", { className: "track", ariaHidden: "true" }, fill, mark));
+    const mark = result.threshold > 0 ? element("b", { style: { left: `${100 * result.threshold}%` }, title: `answers are unsure below ${percent(result.threshold)}` }) : null;
+    return element("li", { className: place === 0 ? "first" : "" }, element("span", { className: "label", textContent: label }), element("span", { className: "share", textContent: percent(probability) }), element("span", { className: "track", ariaHidden: "true" }, fill, mark));
   });
   return element("ol", { className: "bars" }, ...rows);
 }
 
-function calibrated(about) {
+function calibrated(about, { threshold }) {
   if (about.calibrated === undefined) return null;
-  const text = about.calibrated ? "Probabilities are calibrated on validation clips. The mark is where answers begin to count." : "Probabilities were never calibrated: no validation clips were there.";
-  return element("p", { className: "small", textContent: text });
+  const mark = threshold > 0 ? " Below the mark, answers are unsure." : "";
+  return element("p", { className: "small", textContent: `Probabilities: ${about.calibration_note}.${mark}` });
+}
+
+/** What a visitor should know about the file: damage, and too few frames. */
+function reading({ frames_read: read, padded, warning }) {
+  const notes = [warning && `This file is damaged: ${warning}.`, padded > 0 && `The video has only ${read} frames, so ${padded} of those that the model saw are repeats.`];
+  const text = notes.filter(Boolean).join(" ");
+  return text ? element("p", { className: "small", id: "reading", textContent: text }) : "";
 }
 
 export function strip(frames, words) {

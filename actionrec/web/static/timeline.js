@@ -18,7 +18,7 @@ export function timeline(result, player, seek) {
   const times = (run) => `${clock(run.start_seconds)} – ${clock(run.end_seconds)}`;
 
   const band = element("div", { className: "band", ariaHidden: "true" }, ...runs.map((run) => {
-    const piece = element("span", { title: `${times(run)}: ${run.answer}`, style: { background: colour(run), width: `${(100 * (run.end_seconds - run.start_seconds)) / end}%` } });
+    const piece = element("span", { title: `${times(run)}: ${run.headline}`, style: { background: colour(run), width: `${(100 * (run.end_seconds - run.start_seconds)) / end}%` } });
     piece.addEventListener("click", () => seek(run.start_seconds));
     return piece;
   }));
@@ -28,7 +28,7 @@ export function timeline(result, player, seek) {
     const row = element("button", { type: "button" },
       picture ? element("img", { src: picture.url, alt: "" }) : element("span", {}),
       element("span", { className: "when", textContent: times(run) }),
-      element("span", { className: "what" }, element("i", { style: { background: colour(run) } }), run.answer),
+      element("span", { className: "what" }, element("i", { style: { background: colour(run) } }), run.headline),
       element("span", { className: "share", textContent: percent(run.confidence) }));
     row.addEventListener("click", () => seek(run.start_seconds));
     return element("li", {}, row);
@@ -47,6 +47,6 @@ export function timeline(result, player, seek) {
 }
 
 function summary(runs, answers) {
-  if (runs.length === 1) return runs[0].answer;
+  if (runs.length === 1) return runs[0].headline;
   return `${answers.length} ${answers.length === 1 ? "action" : "actions"} in ${runs.length} pieces`;
 }

@@ -1,0 +1,29 @@
+"""Check that the backbone's weights are there and fit, and download them at need: data/weights.txt."""
+
+from dataclasses import dataclass
+
+from actionrec import entry, files, params, paths, weights_cache
+from actionrec.feature_settings import FeatureSettings
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of params.yaml."""
+
+    features: FeatureSettings
+
+
+def main() -> None:
+    settings = params.read(Params).features
+    weights_cache.require_weights(settings)
+
+    from actionrec import backbones  # here: torch takes seconds, and a missing file or network is told before
+
+    backbones.create_backbone(settings)
+    # The same text for all weights: see dvc.yaml.
+    with files.whole_file(paths.WEIGHTS_CHECK) as draft:
+        draft.write_text("The weights that params.yaml names were found, and fit the backbone.\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    entry.run(main)
