@@ -22,7 +22,9 @@ def read_frames(folder: Path, clips: Iterable[str]) -> dict[str, NDArray[np.uint
     """
     wanted = {hashlib.sha256(clip.encode()).hexdigest()[:16]: clip for clip in clips}
     found: dict[str, NDArray[np.uint8]] = {}
-    shards = sorted(folder.glob("*.tar")) if wanted else []
+    if not wanted:
+        return found
+    shards = sorted(folder.glob("*.tar"))
     for path in shards:
         try:
             with tarfile.open(path, "r:") as tar:

@@ -54,6 +54,7 @@ def repair() -> None:
         status = subprocess.run([*dvc_process.DVC, "repro", *stages], env=dvc_process.environment(), check=False).returncode
         if status:
             raise ActionrecError(f"a stage failed. Fix this, then run `dvc repro {' '.join(stages)}`.")
+        logger.info("repaired; `dvc repro` goes on from here")
     if clips:
         raise DataError(
             f"{len(clips)} clips are damaged, which are never removed: {first_few(clips)}. Copy them again from where they came "
@@ -116,8 +117,9 @@ def _outputs(repo: Any) -> Iterator[Output]:
 
 
 def _unrecorded(repo: Any) -> set[str]:
-    """The stages with outputs that dvc.lock does not have, as those of a stage that was run by hand."""
-    return {out.stage.addressing for out in repo.index.outs if not out.hash_info and Path(out.fs_path).exists() and not out.persist}
+    """The stages with cached outputs that dvc.lock does not have, as those of a stage that was run by hand."""
+    outs = [out for out in repo.index.outs if out.use_cache and not out.persist and not out.hash_info]
+    return {out.stage.addressing for out in outs if Path(out.fs_path).exists()}
 
 
 def _differing(expected: Mapping[Path, str], what: str) -> set[Path]:

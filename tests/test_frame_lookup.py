@@ -34,6 +34,9 @@ def test_wanted_clips_come_as_the_shard_has_them(store):
 def test_a_clip_that_is_not_there_is_left_out(store):
     assert read_frames(store, ["B/unknown.avi"]) == {}
     assert read_frames(store, []) == {}
+    checksums.write(store, {})
+    assert read_frames(store, ["B/unknown.avi"]) == {}
+    assert read_frames(store, []) == {}
 
 
 def test_a_damaged_shard_is_told(store):
