@@ -14,6 +14,10 @@ _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u316
 _LONGEST_QUOTE = 80
 
 
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What code raises that reads a record of which an entry is missing or of another kind."""
+
+
 class ActionrecError(Exception):
     """What is wrong, where, what was wanted, and the next step, in words for the person who runs the program."""
 
@@ -97,10 +101,10 @@ _brief.maxlevel = 3
 _brief.maxstring = _brief.maxlong = _brief.maxother = _LONGEST_QUOTE
 
 
-def first_few(names: Sequence[str], limit: int = 5) -> str:
+def first_few(names: Sequence[str], limit: int = 5, between: str = ", ") -> str:
     """Names for a message: the first ones, and how many more there are.
 
     >>> first_few(["a", "b", "c"], limit=2)
     'a, b and 1 more'
     """
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
+    return between.join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")

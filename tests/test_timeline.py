@@ -5,11 +5,11 @@ from itertools import pairwise
 import bundles
 import numpy as np
 import pytest
+from actionrec.film import TimedFrame
 from film import write_video
 
 from actionrec import film, inference, timeline
 from actionrec.errors import DataError
-from actionrec.film import TimedFrame
 from actionrec.inference import NONE, Prediction
 from actionrec.timeline import Moment, clock, runs, windows
 from actionrec.video import evenly_spaced
