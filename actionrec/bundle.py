@@ -85,9 +85,9 @@ class _Calibration:
     threshold: float
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and 0 <= self.threshold <= 1):
+        if not (1e-3 <= self.temperature <= 1e3 and 0 <= self.threshold <= 1):
             got = f"{self.temperature} and {self.threshold}"
-            raise ValueError(f"wanted a temperature above 0 and a threshold from 0 to 1; got {got}")
+            raise ValueError(f"wanted a temperature from 0.001 to 1,000 and a threshold from 0 to 1; got {got}")
 
 
 @dataclass(frozen=True)

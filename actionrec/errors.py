@@ -93,7 +93,7 @@ def quoted(value: Any) -> str:
     try:
         return shortened(_brief.repr(value), 2 * _LONGEST_QUOTE)
     except ValueError:  # Python refuses to write numbers of more than 4,300 digits
-        return f"a {type(value).__name__} that is too long to show"
+        return f"a value of type {type(value).__name__} that is too long to show"
 
 
 _brief = reprlib.Repr()

@@ -19,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from actionrec import paths, patterns
-from actionrec.errors import MALFORMED, ParamsError, is_printable, quoted, shortened
+from actionrec.errors import MALFORMED, ParamsError, first_few, is_printable, quoted, shortened
 
 SECTIONS = ("seed", "data", "split", "frames", "features", "train", "model", "models")
 
@@ -30,8 +30,9 @@ Settings = TypeVar("Settings")
 
 
 LARGEST_SEED = 2**32 - 1
-_LONGEST_FILE = 100_000  # characters of params.yaml
+_LONGEST_FILE = 50_000  # characters of params.yaml
 _MOST_VALUES = 10_000
+_LISTED = 30  # problems
 _LONGEST_NAME = 255  # bytes of a file's name, on most systems
 
 
@@ -132,9 +133,9 @@ def _refuse_large_numbers(value: Any, path: Path) -> None:
 
 
 def refuse(problems: Sequence[str], path: Path = paths.PARAMS) -> None:
-    """Raise all problems as one error; do nothing where there are none."""
+    """Raise the problems as one error, a line each; do nothing where there are none."""
     if problems:
-        raise ParamsError("\n".join(f"{path}: {problem}" for problem in problems))
+        raise ParamsError(first_few([f"{path}: {problem}" for problem in problems], _LISTED, between="\n"))
 
 
 def section(document: Mapping[str, Any], key: str, prefix: str, problems: list[str]) -> dict[str, Any] | None:

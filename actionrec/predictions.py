@@ -6,6 +6,7 @@ order of frames.
 """
 
 import math
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec import metrics
-from actionrec.errors import MALFORMED, DataError, first_few, shortened
+from actionrec.errors import DataError, first_few, shortened
 from actionrec.files import whole_file
 
 _CHANGED = "logits_"
@@ -107,20 +108,21 @@ def read_predictions(path: Path, class_count: int, remake: str) -> Predictions:
         _check_members(path)
         with np.load(path, allow_pickle=False) as stored:
             record: Mapping[str, NDArray[Any]] = {key: stored[key] for key in stored.files}
-        for names in (array for array in record.values() if array.dtype.kind == "U"):
-            names.tolist()  # fails for numbers that are not characters
+        for array in record.values():
+            _check_text(array)
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
-    except (*MALFORMED, OSError, EOFError, RuntimeError, SyntaxError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged header raises anything: SyntaxError, TokenError, SystemError ...
         raise DataError(f"{path}: not a readable npz file ({shortened(str(error), 200)}). {remake}") from None
     missing = [key for key in _KINDS if key not in record]
     if missing:
         raise DataError(f"{path}: lacks {', '.join(missing)}. {remake}")
-    if wrong := [key for key, kinds in _KINDS.items() if record[key].dtype.kind not in kinds]:
-        raise DataError(f"{path}: numbers or text of another kind than wanted in {', '.join(wrong)}. {remake}")
-    changed = {
-        key.removeprefix(_CHANGED): array for key, array in record.items() if key.startswith(_CHANGED) and array.dtype.kind == "f"
-    }
+    kinds = {**_KINDS, **{key: "f" for key in record if key.startswith(_CHANGED)}}
+    if wrong := [key for key, kind in kinds.items() if record[key].dtype.kind not in kind or not record[key].ndim]:
+        raise DataError(
+            f"{path}: numbers or text of another kind than wanted in {first_few(list(map(shortened, wrong)))}. {remake}"
+        )
+    changed = {key.removeprefix(_CHANGED): array for key, array in record.items() if key.startswith(_CHANGED)}
     clips, labels, subsets, units = (record[key] for key in ("clip", "label", "subset", "unit"))
     count, shape, seeds = len(clips), (len(clips), class_count), record["seeds"]
     tables = {"logits": record["logits"], **changed}
@@ -136,14 +138,24 @@ def read_predictions(path: Path, class_count: int, remake: str) -> Predictions:
     for name, table in {**tables, "seed_logits": np.moveaxis(record["seed_logits"], 0, 1)}.items():
         broken = ~np.isfinite(table).reshape(count, -1).all(axis=1)
         if broken.any():
-            first = clips[broken][0]
-            raise DataError(
-                f"{path}: {name} of {broken.sum()} clips are NaN or infinite (first: {shortened(str(first))}); training diverged."
-            )
+            first = shortened(str(clips[broken][0]))
+            raise DataError(f"{path}: {name} of {broken.sum()} clips are NaN or infinite (first: {first}); training diverged.")
     if count and not (labels.min() >= 0 and labels.max() < class_count):
         raise DataError(f"{path}: labels from {labels.min()} to {labels.max()}, not 0 to {class_count - 1}. {remake}")
     answers = Answers(clips, labels, units, record["logits"], record["seed_logits"], changed)
     return Predictions(answers, subsets, tuple(seeds.tolist()))
+
+
+def _check_text(array: NDArray[Any]) -> None:
+    """Make sure that an array of text holds characters; NumPy takes any number for one.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if array.dtype.kind == "U":
+        codes = np.frombuffer(array.astype(array.dtype.newbyteorder("=")).tobytes(), dtype=np.uint32)
+        if codes.size and codes.max() > sys.maxunicode:
+            raise ValueError("text of numbers that are not characters")
 
 
 def _check_members(path: Path) -> None:

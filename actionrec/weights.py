@@ -18,6 +18,7 @@ from actionrec.errors import WeightsError, shortened
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _LISTED = 3
+_MOST_TENSORS = 10_000
 _DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _DTYPES |= {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}  # counters
 _COUNTER = "num_batches_tracked"  # of batch normalisation; some files lack it, and inference never reads it
@@ -34,7 +35,7 @@ def read_file(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as stream:
         if stream.read(40).startswith(b"version https://git-lfs"):
             raise WeightsError(f"{path} is a Git LFS pointer, not weights. Fetch the file itself: `git lfs pull`.")
-    _refuse_compressed(path)
+    _refuse_zip_bomb(path)
     state = _read_any(path)
     for wrapper in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
@@ -43,18 +44,24 @@ def read_file(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} holds a {type(state).__name__}, not a state dict of named tensors.")
     if unusable := [f"{shortened(name)} {why}" for name, tensor in state.items() if (why := _why_unusable(tensor))]:
         raise WeightsError(f"{path}: {_few(unusable)}. Save plain tensors of floating-point numbers.")
+    claimed, size = sum(tensor.numel() * tensor.element_size() for tensor in state.values()), path.stat().st_size
+    if claimed > size:
+        raise WeightsError(f"{path} has {size:,} bytes, but its tensors have {claimed:,}: some share their numbers. Save copies.")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}  # DataParallel's prefix
 
 
-def _refuse_compressed(path: Path) -> None:
-    """Refuse a zip file that unpacks to more than its own size; torch stores tensors as they are."""
+def _refuse_zip_bomb(path: Path) -> None:
+    """Refuse a zip file of very many parts, or one that unpacks to more than its own size; torch stores tensors as they are."""
     if not zipfile.is_zipfile(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
+            members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise WeightsError(f"{path} is cut short, damaged, or no weights file ({error}). Fetch it again.") from None
+    if len(members) > _MOST_TENSORS:
+        raise WeightsError(f"{path} has {len(members):,} parts, more than the tensors of any network that is used here.")
+    unpacked = sum(member.file_size for member in members)
     if unpacked > path.stat().st_size:
         raise WeightsError(f"{path} unpacks to {unpacked:,} bytes, more than it has: not a file as torch.save writes it.")
 
@@ -84,7 +91,9 @@ def _why_unusable(tensor: Tensor) -> str | None:
     """Why a tensor is not one of plain numbers; None where it is. Looks at no number: a few bytes may claim to be terabytes."""
     if tensor.is_quantized:
         return "is quantised"
-    if tensor.layout != torch.strided or tensor.is_nested:
+    if tensor.is_nested:
+        return "is a nested tensor"
+    if tensor.layout != torch.strided:
         return f"is stored as {str(tensor.layout).removeprefix('torch.')}"
     if tensor.is_meta:
         return "has a shape but no numbers (meta)"
