@@ -114,7 +114,7 @@ def backbone_of(state: Mapping[str, Tensor]) -> str | None:
             network, last = _without_last_layer(name)
         except ParamsError:
             continue
-        if weights.misfits(network, _kept(state, last)) == []:
+        if weights.misfits(network, {name: tuple(one.shape) for name, one in _kept(state, last).items()}) == []:
             return name
     return None
 

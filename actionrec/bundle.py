@@ -8,13 +8,13 @@ from typing import Any, Literal
 import torch
 
 from actionrec.classifier import Classifier
-from actionrec.errors import DataError, WeightsError
+from actionrec.errors import MALFORMED, DataError, WeightsError, first_few, quoted, shortened
 from actionrec.features import current_frames
 from actionrec.files import read_json, sha256_of, whole_folder, write_json
-from actionrec.models import create_model, parameter_count
-from actionrec.params import section, typed_fields
-from actionrec.tensors import load_tensors, save_tensors
-from actionrec.weights import load_state
+from actionrec.models import MODELS, create_model, model_keys, parameter_count
+from actionrec.params import section, typed, typed_fields, unknown_keys
+from actionrec.tensors import load_tensors, places, save_tensors
+from actionrec.weights import check_shapes, load_state
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -37,6 +37,15 @@ class Architecture:
         """Build the network, with fresh weights from torch's global random state: (B, T, D) to (B, K)."""
         model = create_model(self.model, self.arguments, feature_dim=self.feature_dim, class_count=len(self.class_names))
         return Classifier(self.feature_dim, model)
+
+    def outline(self) -> Classifier:
+        """The network without memory for its weights, to compare a file with before anything is built.
+
+        Raises:
+            ValueError: a size is out of range.
+        """
+        with torch.device("meta"):
+            return self.create()
 
 
 @dataclass(frozen=True)
@@ -90,9 +99,9 @@ class Sampling:
     """Of JPEG."""
 
     def __post_init__(self) -> None:
-        if min(self.count, self.resolution, self.quality) < 1:
-            got = f"{self.count}, {self.resolution} and {self.quality}"
-            raise ValueError(f"count, resolution and quality must be at least 1; got {got}")
+        for name, largest in (("count", 4096), ("resolution", 4096), ("quality", 100)):  # as frames.* of params.yaml
+            if not 1 <= getattr(self, name) <= largest:
+                raise ValueError(f"{name} must be from 1 to {largest}; got {quoted(getattr(self, name))}")
 
 
 @dataclass(frozen=True)
@@ -101,9 +110,9 @@ class _Calibration:
     threshold: float
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0 and 0 <= self.threshold <= 1):
+        if not (1e-3 <= self.temperature <= 1e3 and 0 <= self.threshold <= 1):
             got = f"{self.temperature} and {self.threshold}"
-            raise ValueError(f"wanted a temperature above 0 and a threshold from 0 to 1; got {got}")
+            raise ValueError(f"wanted a temperature from 0.001 to 1,000 and a threshold from 0 to 1; got {got}")
 
 
 @dataclass(frozen=True)
@@ -146,11 +155,39 @@ def _check(description: Any, where: Path) -> None:
                 _Calibration(**values)
             except ValueError as error:
                 problems.append(f"calibration: {error}")
+    problems += _argument_problems(description)
     names = said.get("class_names", ())
+    if any(name.strip() == "" or not _is_unicode(name) for name in names):
+        problems.append("class_names has a name that is empty or not valid Unicode")
     if len(set(names)) < len(names):
         problems.append("class_names has a name more than once")
     if problems:
-        raise DataError(f"{where} describes no model: {'; '.join(problems)}. Run `dvc repro` to make it again.")
+        raise DataError(f"{where} describes no model: {first_few(problems, 10, '; ')}. Run `dvc repro` to make it again.")
+
+
+def _argument_problems(description: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the keywords of a known model's constructor, by their types; sizes are checked where it is built."""
+    name, arguments = description.get("model"), description.get("arguments")
+    if not isinstance(name, str) or name not in MODELS:
+        return [f"model must be one of {', '.join(MODELS)}; got {quoted(name)}"]
+    if not isinstance(arguments, dict):
+        return [f"arguments must hold keys and values; got {quoted(arguments)}"]
+    problems: list[str] = []
+    keys = model_keys(name)
+    problems += unknown_keys(arguments, list(keys), "arguments.")
+    for key, value in arguments.items():
+        if key in keys:
+            typed(keys[key].annotation, value, f"arguments.{key}", problems)
+    return problems
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written: JSON can have half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
@@ -196,17 +233,25 @@ def load_bundle(folder: Path) -> Bundle:
     if isinstance(description, dict) and "frames" in description:
         description["frames"] = current_frames(description["frames"])
     _check(description, folder / DESCRIPTION)
+    file = folder / WEIGHTS
     try:
         digest, features = description["sha256"], {**description["features"], "frames": description["frames"]}
         architecture = Architecture(*(description[key] for key in ("model", "arguments", "feature_dim", "class_names")))
-        network = architecture.create()
-    except (KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:  # RuntimeError: torch has no room for it
-        raise DataError(f"{folder / DESCRIPTION} describes no model ({error!r}). Run `dvc repro` to make it again.") from None
-    if not (folder / WEIGHTS).is_file():
-        raise DataError(f"{folder / WEIGHTS} is missing. Run `dvc repro` to make it.")
-    if sha256_of(folder / WEIGHTS) != digest:
-        raise WeightsError(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} was written for: its SHA-256 differs.")
-    state, _ = load_tensors(folder / WEIGHTS)
-    load_state(network, {name: torch.from_numpy(array) for name, array in state.items()}, str(folder / WEIGHTS))
+        outline = architecture.outline()
+    except (*MALFORMED, RuntimeError) as error:
+        raise DataError(
+            f"{folder / DESCRIPTION} describes no model ({shortened(str(error), 300)}). Run `dvc repro` to make it again."
+        ) from None
+    if not file.is_file():
+        raise DataError(f"{file} is missing. Run `dvc repro` to make it.")
+    if sha256_of(file) != digest:
+        raise WeightsError(f"{file} is not the file that {DESCRIPTION} was written for: its SHA-256 differs.")
+    stored, _ = places(file)
+    check_shapes(outline, {name: place.shape for name, place in stored.items()}, str(file))
+    if strange := sorted({place.dtype for place in stored.values()} - {"F16", "F32", "F64"}):
+        raise WeightsError(f"{file} has numbers of type {', '.join(strange)}, wanted F32. Run `dvc repro` to make it again.")
+    network = architecture.create()
+    state, _ = load_tensors(file)
+    load_state(network, {name: torch.from_numpy(array) for name, array in state.items()}, str(file))
     network.eval()
     return Bundle(architecture, network, features, description.get("calibration"))

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from actionrec import files, machine, paths
-from actionrec.errors import DataError
+from actionrec.errors import MALFORMED, DataError
 from actionrec.source_code import digest_behind
 from actionrec.tensors import load_tensors, save_tensors
 from actionrec.training import Epoch, Progress
@@ -55,12 +55,12 @@ class Checkpoint:
             text = metadata[_ABOUT]
             if metadata[_SUM] != _checksum(tensors, text):
                 raise DataError("its checksum differs")
-        except (DataError, KeyError) as error:
+            about = json.loads(text)
+            epochs = [Epoch(**one) for one in about.pop("epochs")]
+            return Progress(epochs, tensors={name: torch.from_numpy(array) for name, array in tensors.items()}, **about)
+        except (DataError, *MALFORMED, RecursionError) as error:
             logger.warning("%s is damaged (%s); training starts again", self.path, error)
             return None
-        about = json.loads(text)
-        epochs = [Epoch(**one) for one in about.pop("epochs")]
-        return Progress(epochs, tensors={name: torch.from_numpy(array) for name, array in tensors.items()}, **about)
 
 
 def folder(model: str) -> Path:

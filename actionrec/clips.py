@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec import machine
+from actionrec import machine, patterns
 from actionrec.errors import DataError, first_few
 from actionrec.files import read_csv, sha256_of, write_csv
 
@@ -240,7 +240,7 @@ def group_of(clip_id: str, label: str = "", pattern: str | None = None) -> str:
     'Jump/holiday.mp4'
     """
     if pattern is not None:
-        match = re.search(pattern, clip_id)
+        match = patterns.search(pattern, clip_id)
         found = match[1 if match.re.groups else 0] if match else None
         return found or clip_id
     name = clip_id.rsplit("/", 1)[-1]

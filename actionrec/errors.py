@@ -17,6 +17,10 @@ REPAIR = "Run `python -m actionrec repair`."
 """The next step where a file that a stage made is damaged; `dvc repro -f` would bring the damage back from DVC's cache."""
 
 
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What code raises that reads a record of which an entry is missing or of another kind."""
+
+
 class ActionrecError(Exception):
     """What is wrong, where, what was wanted, and the next step, in words for the person who runs the program."""
 
@@ -92,7 +96,7 @@ def quoted(value: Any) -> str:
     try:
         return shortened(_brief.repr(value), 2 * _LONGEST_QUOTE)
     except ValueError:  # Python refuses to write numbers of more than 4,300 digits
-        return f"a {type(value).__name__} that is too long to show"
+        return f"a value of type {type(value).__name__} that is too long to show"
 
 
 _brief = reprlib.Repr()
@@ -100,10 +104,10 @@ _brief.maxlevel = 3
 _brief.maxstring = _brief.maxlong = _brief.maxother = _LONGEST_QUOTE
 
 
-def first_few(names: Sequence[str], limit: int = 5) -> str:
+def first_few(names: Sequence[str], limit: int = 5, between: str = ", ") -> str:
     """Names for a message: the first ones, and how many more there are.
 
     >>> first_few(["a", "b", "c"], limit=2)
     'a, b and 1 more'
     """
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
+    return between.join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")

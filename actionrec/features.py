@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from actionrec import checksums
 from actionrec.errors import DataError
+from actionrec.files import parse_json
 from actionrec.tensors import Place, places, save_tensors
 
 
@@ -119,7 +120,12 @@ def read_features(folder: Path) -> FeatureSet:
             raise DataError(f"{file} does not hold features in float16. Run `dvc repro -f resnet_features`.")
         found |= tensors
     clips = sorted(found)
-    source = {key: _value(text) for key, text in first.items()}
+    try:
+        source = {key: _value(text) for key, text in first.items()}
+    except ValueError as error:
+        raise DataError(f"{files[0]}: its metadata is not valid JSON ({error}). Run `dvc repro -f resnet_features`.") from None
+    if any(len(place.shape) != 2 or 0 in place.shape for place in found.values()) or not found:
+        raise DataError(f"{folder} does not hold features of T frames, D numbers each. Run `dvc repro -f resnet_features`.")
     if "frames" in source:
         source["frames"] = current_frames(source["frames"])
     return FeatureSet(clips, StoredFeatures([found[clip] for clip in clips], sums), source)
@@ -137,4 +143,4 @@ def current_frames(frames: Any) -> Any:
 
 
 def _value(text: str) -> Any:
-    return json.loads(text) if text.startswith("{") else text
+    return parse_json(text) if text.startswith("{") else text

@@ -5,6 +5,7 @@ import glob
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -14,7 +15,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from actionrec.errors import REPAIR, DataError, printable
+from actionrec.errors import REPAIR, DataError, printable, shortened
+
+LARGEST_JSON = 32 << 20  # bytes
+_MOST_DIGITS = 40  # of a whole number
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII)
 _FORMULA = re.compile(r"(?:^|(?<=;))(?=\s*[=+@\-\uff1d\uff0b\uff20\uff0d])")  # also in the full width of East Asian scripts
@@ -82,10 +86,44 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
+    """Read a file of JSON.
+
+    Raises:
+        DataError: it is missing, too long, or not JSON.
+    """
     try:
-        return json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"it has more than {LARGEST_JSON >> 20} MiB")
+        return parse_json(_read_text(path))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
+    except ValueError as error:
         raise DataError(f"{path}: not valid JSON ({error}). {REPAIR}") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON that others may have written.
+
+    Raises:
+        ValueError: it is not JSON, is nested hundreds of levels deep, or has a number that is not finite or has many digits.
+    """
+    try:
+        return json.loads(text, parse_int=_whole_number, parse_float=_finite_number, parse_constant=_finite_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+
+def _finite_number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {shortened(text)} is not finite")
+    return number
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -164,7 +164,10 @@ class Predictor:
 
     def answer(self, features: NDArray[np.float16]) -> Prediction:
         """Predict from one clip's features (T, D)."""
-        shares = calibration.softmax(self.logits(features)[None], self.temperature)[0]
+        logits = self.logits(features)
+        if not np.isfinite(logits).all():
+            raise WeightsError(f"{self.name}: the model's output is not finite; its weights are too large. Train it again.")
+        shares = calibration.softmax(logits[None], self.temperature)[0]
         return Prediction(self.class_names, shares, self.threshold)
 
     def predict(self, path: Path) -> Prediction:

@@ -6,18 +6,20 @@ number there, and a string to a YAML 1.1 reader.
 
 import dataclasses
 import difflib
-import re
+import sys
 import typing
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, SequenceNode
 
-from actionrec import paths
-from actionrec.errors import ParamsError
+from actionrec import paths, patterns
+from actionrec.errors import MALFORMED, ParamsError, first_few, is_printable, quoted, shortened
 
 SECTIONS = ("seed", "data", "split", "frames", "features", "train", "model", "models")
 
@@ -28,6 +30,10 @@ Settings = TypeVar("Settings")
 
 
 LARGEST_SEED = 2**32 - 1
+_LONGEST_FILE = 50_000  # characters of params.yaml
+_MOST_VALUES = 10_000
+_LISTED = 30  # problems
+_LONGEST_NAME = 255  # bytes of a file's name, on most systems
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +46,20 @@ class DataSettings:
     """A regular expression for the group in a clip's id (its first pair of brackets); None: names as the published sets have."""
 
     def __post_init__(self) -> None:
-        if not self.dataset or "/" in self.dataset or self.dataset.startswith("."):
-            raise ValueError(f"dataset must name a folder below {paths.RAW}; got {self.dataset!r}")
+        if not _is_folder_name(self.dataset):
+            raise ValueError(f"dataset must name a folder below {paths.RAW}; got {quoted(self.dataset)}")
         if self.group is not None:
             try:
-                re.compile(self.group)
-            except re.error as error:
-                raise ValueError(f"group must be a regular expression or null; got {self.group!r} ({error})") from None
+                patterns.check(self.group)
+            except ValueError as error:
+                raise ValueError(f"group must be a regular expression or null; got {quoted(self.group)} ({error})") from None
+
+
+def _is_folder_name(name: str) -> bool:
+    """Whether a name is one visible folder's on every system: no path, nothing hidden, no sign that does not print."""
+    if not name or name != name.strip() or name.startswith(".") or set(name) & set("/\\"):
+        return False
+    return all(map(is_printable, name)) and len(name.encode()) <= _LONGEST_NAME
 
 
 def read(wanted: type[Settings], path: Path = paths.PARAMS) -> Settings:
@@ -63,22 +76,66 @@ def read(wanted: type[Settings], path: Path = paths.PARAMS) -> Settings:
 
 
 def load(path: Path = paths.PARAMS) -> dict[str, Any]:
-    """Read the whole file as plain dictionaries, lists and scalars."""
+    """Read the whole file as plain dictionaries, lists and scalars.
+
+    Raises:
+        ParamsError: it is missing, not YAML, or larger than any params.yaml, also by references to its own parts.
+    """
     try:
-        document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(_LONGEST_FILE + 1)
+        if len(text) > _LONGEST_FILE:
+            raise ParamsError(f"{path} has more than {_LONGEST_FILE:,} characters. Is it the right file?")
+        parser = YAML(typ="safe", pure=True)
+        if "*" in text:  # perhaps a reference (`*name`): a few lines of them can stand for billions of values
+            _count_values(parser.compose(text), {})
+        document = parser.load(text)
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing. Run from the project's root.") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise ParamsError(f"{path} is nested too deeply.") from None
+    except (YAMLError, *MALFORMED) as error:  # ruamel converts scalars by int(), datetime() and the like, which raise their own
+        raise ParamsError(f"{path} is not valid YAML: {shortened(' '.join(str(error).split()), 300)}") from None
     if not isinstance(document, dict):
         raise ParamsError(f"{path}: wanted sections ({', '.join(SECTIONS)}), got {type(document).__name__}")
+    _refuse_large_numbers(document, path)
     return document
 
 
+def _count_values(node: Any, counted: dict[int, int]) -> int:
+    """Count the values of a node of YAML as if each reference were a copy.
+
+    Raises:
+        ValueError: they are too many, or a node refers to itself.
+    """
+    if id(node) in counted:
+        if not counted[id(node)]:
+            raise ValueError("a value refers to itself")
+        return counted[id(node)]
+    counted[id(node)] = 0
+    parts = node.value if isinstance(node, SequenceNode) else chain(*node.value) if isinstance(node, MappingNode) else ()
+    total = counted[id(node)] = 1 + sum(_count_values(part, counted) for part in parts)
+    if total > _MOST_VALUES:
+        raise ValueError(f"its references stand for more than {_MOST_VALUES:,} values")
+    return total
+
+
+def _refuse_large_numbers(value: Any, path: Path) -> None:
+    """Refuse whole numbers of more than 64 bits, which some of what is computed from them cannot hold."""
+    if isinstance(value, Mapping):
+        for part in chain(*value.items()):
+            _refuse_large_numbers(part, path)
+    elif isinstance(value, list | tuple | set):
+        for part in value:
+            _refuse_large_numbers(part, path)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ParamsError(f"{path}: whole numbers must be below 2**63 in size; got {quoted(value)}")
+
+
 def refuse(problems: Sequence[str], path: Path = paths.PARAMS) -> None:
-    """Raise all problems as one error; do nothing where there are none."""
+    """Raise the problems as one error, a line each; do nothing where there are none."""
     if problems:
-        raise ParamsError("\n".join(f"{path}: {problem}" for problem in problems))
+        raise ParamsError(first_few([f"{path}: {problem}" for problem in problems], _LISTED, between="\n"))
 
 
 def section(document: Mapping[str, Any], key: str, prefix: str, problems: list[str]) -> dict[str, Any] | None:
@@ -88,22 +145,23 @@ def section(document: Mapping[str, Any], key: str, prefix: str, problems: list[s
         return None
     value = document[key]
     if not isinstance(value, dict):
-        problems.append(f"{prefix}{key} must hold keys and values; got {value!r}")
+        problems.append(f"{prefix}{key} must hold keys and values; got {quoted(value)}")
         return None
     return value
 
 
 def unknown_keys(document: Mapping[str, Any], known: Sequence[str], prefix: str) -> list[str]:
-    """Tell of each key that nobody reads, and the known key that it resembles."""
+    """List each key that nobody reads, and the known key that it resembles."""
     problems = []
     for key in document:
         if key not in known:
             if new_name := RENAMED.get(f"{prefix}{key}"):
                 problems.append(f"{prefix}{key} is now called {new_name}. Rename it")
                 continue
-            close = difflib.get_close_matches(str(key), known, n=1)
+            name = shortened(key) if isinstance(key, str) else quoted(key)
+            close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-            problems.append(f"{prefix}{key} is unknown ({hint})")
+            problems.append(f"{prefix}{name} is unknown ({hint})")
     return problems
 
 
@@ -149,7 +207,7 @@ def typed(hint: Any, value: Any, key: str, problems: list[str]) -> Any:
     """
     if _fits(hint, value):
         return _converted(hint, value)
-    problems.append(f"{key} must be {_in_words(hint)}; got {value!r}")
+    problems.append(f"{key} must be {_in_words(hint)}; got {quoted(value)}")
     return None
 
 
@@ -162,7 +220,7 @@ def _fits(hint: Any, value: Any) -> bool:
     if origin in (Sequence, tuple, list):
         return isinstance(value, list) and all(_fits(arguments[0], item) for item in value)
     if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if hint is int:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         return whole and not isinstance(value, bool)

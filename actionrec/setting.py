@@ -1,7 +1,8 @@
 """What a comparison's numbers hold for: it goes with every table and picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from actionrec import paths
 from actionrec.errors import DataError
 from actionrec.files import read_json
-from actionrec.trained import TrainedModel
+from actionrec.trained import TrainedModel, wanted
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,26 @@ class Setting:
         return ", ".join(parts)
 
 
+_OF_SPLIT = {
+    "dataset": str,
+    "protocol": str,
+    "folds": int,
+    "fold": int,
+    "seed": int,
+    "test_clips_with_sibling_in_training": float,
+    "clips_without_group": int,
+    "duplicated_clips": int,
+    "classes_without_test_clips": Sequence[str],
+}
+_OF_EXTRACTION = {"clips": int, "padded": int, "failed": int}
+
+
+def _check_kinds(record: Any, kinds: Mapping[str, Any], path: Path) -> None:
+    """Make sure that a record's entries are of the kinds that its stage writes; those that are missing are found later."""
+    present = {key: kind for key, kind in kinds.items() if not isinstance(record, dict) or key in record}
+    wanted(record, present, path, "Run `dvc repro` to make it again.")
+
+
 def read_setting(model: TrainedModel) -> Setting:
     """Read what the stages before training recorded; `model` is any of the compared ones.
 
@@ -106,6 +127,8 @@ def read_setting(model: TrainedModel) -> Setting:
         DataError: a record is missing or damaged, or lacks an entry.
     """
     split, extraction = read_json(paths.SPLIT_METRICS), read_json(paths.FRAME_METRICS)
+    _check_kinds(split, _OF_SPLIT, paths.SPLIT_METRICS)
+    _check_kinds(extraction, _OF_EXTRACTION, paths.FRAME_METRICS)
     try:
         return Setting.of(model, split, extraction)
     except KeyError as key:

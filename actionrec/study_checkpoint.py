@@ -4,6 +4,7 @@ Its recurrent models have the layers and names of ours, so that their weights lo
 features alone. Its attention models are other networks than ours, and are refused.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from actionrec import weights
 from actionrec.bundle import Architecture, Bundle
-from actionrec.errors import DataError, WeightsError
+from actionrec.errors import DataError, WeightsError, first_few, shortened
+
+_LONGEST_LIST = 10_000_000  # characters of a list of class names
 
 LAYER = {"simple_rnn": "rnn", "lstm": "lstm", "gru": "gru", "bilstm": "lstm", "stacked_lstm": "lstm"}
 
@@ -49,29 +52,42 @@ def read(path: Path, model: str, class_names: list[str]) -> Bundle:
     if model == "stacked_lstm":
         arguments["num_layers"] = sum(name.startswith(f"{layer}.weight_ih_l") for name in state)
     architecture = Architecture(model, arguments, first.shape[1], class_names)
+    whose = f"{path} as {model}"
+    try:
+        outline = architecture.outline()
+    except ValueError as error:
+        raise WeightsError(f"{whose}: {error}.") from None
+    weights.check_shapes(outline.model, {name: tuple(tensor.shape) for name, tensor in state.items()}, whose)
     network = architecture.create()
-    weights.load_state(network.model, state, f"{path} as {model}")
+    weights.load_state(network.model, state, whose)
     return Bundle(architecture, network.eval(), FEATURES)
 
 
 def _tensor(state: dict[str, Tensor], name: str, path: Path, model: str) -> Tensor:
     if name not in state:
-        raise WeightsError(f"{path} is no {model} of the study's: it has no {name} (it has {', '.join(sorted(state)[:4])}, ...).")
+        raise WeightsError(
+            f"{path} is no {model} of the study's: it has no {name} (it has {', '.join(map(shortened, sorted(state)[:4]))}, ...)."
+        )
     if state[name].dim() != 2:
         raise WeightsError(f"{path}: {name} has {state[name].dim()} dimensions, not the 2 of a matrix.")
     return state[name]
 
 
 def read_classes(path: Path) -> list[str]:
-    """Read class names, one a line; blank lines are passed over."""
+    """Read class names, one a line; blank lines are skipped."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file of class names.") from None
+        if not path.exists():
+            raise DataError(f"{path}: no such file of class names.")
+        if not path.is_dir() and not path.is_file():
+            raise DataError(f"{path} is not a plain file; wanted a text file, one class name a line.")
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(_LONGEST_LIST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text, one class name a line ({error}).") from None
-    names = [line.strip() for line in lines if line.strip()]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    if len(text) > _LONGEST_LIST:
+        raise DataError(f"{path} has more than {_LONGEST_LIST:,} characters: not a list of class names.")
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise DataError(f"{path} names {', '.join(twice)} more than once.")
+        raise DataError(f"{path} names {first_few(list(map(shortened, twice)))} more than once.")
     return names

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from actionrec import metrics, paths
-from actionrec.errors import DataError
+from actionrec.errors import DataError, quoted
 from actionrec.features import current_frames
 from actionrec.files import read_json
+from actionrec.params import typed
 from actionrec.predictions import Answers, Predictions, read_predictions
 
 REMAKE = "Run `dvc repro` to train them again on the same data."
@@ -52,10 +53,12 @@ def read_model(name: str) -> TrainedModel:
     """
     bundle_file, metrics_file = paths.model_folder(name) / "model.json", paths.model_metrics(name)
     class_names, features, sampling = wanted(
-        read_json(bundle_file), ("class_names", "features", "frames"), bundle_file, remake(name)
+        read_json(bundle_file), {"class_names": Sequence[str], "features": dict, "frames": dict}, bundle_file, remake(name)
     )
-    keys = ("test_top1", "best_epoch", "epochs", "parameters", "flops", "train_clips", "health", "health_notes")
-    numbers = wanted(read_json(metrics_file), keys, metrics_file, remake(name))
+    wanted(features, {"backbone": str, "weights": str}, f"{bundle_file}: features", remake(name))
+    kinds = {"test_top1": float, **dict.fromkeys(("best_epoch", "epochs", "parameters", "flops", "train_clips"), int)}
+    kinds |= {"health": str, "health_notes": Sequence[str]}
+    numbers = wanted(read_json(metrics_file), kinds, metrics_file, remake(name))
     answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
     return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *numbers)
 
@@ -65,20 +68,27 @@ def remake(name: str) -> str:
     return f"Run `dvc repro -f train@{name}` to make it again, or `python -m actionrec repair` if the file is damaged."
 
 
-def wanted(record: Mapping[str, Any], keys: Sequence[str], where: object, step: str) -> list[Any]:
-    """The values of `keys`, or an error that names all that are missing.
+def wanted(record: Any, kinds: Mapping[str, Any], where: object, step: str) -> list[Any]:
+    """The values of some keys of a record, or an error that names all that are missing or of another kind.
 
     Args:
+        kinds: type hints, as `params.typed` takes them, by key.
         where: the record's file, for the message.
         step: the next step, for the message.
 
     Raises:
-        DataError: some are missing.
+        DataError: some are missing or of another kind.
     """
-    missing = [key for key in keys if key not in record]
+    if not isinstance(record, dict):
+        raise DataError(f"{where}: must hold keys and values; got {quoted(record)}. {step}")
+    missing = [key for key in kinds if key not in record]
     if missing:
         raise DataError(f"{where}: lacks {', '.join(missing)}. {step}")
-    return [record[key] for key in keys]
+    problems: list[str] = []
+    values = [typed(kind, record[key], key, problems) for key, kind in kinds.items()]
+    if problems:
+        raise DataError(f"{where}: {'; '.join(problems)}. {step}")
+    return values
 
 
 def check_comparable(models: Sequence[TrainedModel]) -> None:

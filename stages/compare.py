@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -9,14 +10,14 @@ from actionrec import analyses, comparison, entry, metrics, paths
 from actionrec.analyses import Analyses
 from actionrec.baselines import BASELINES
 from actionrec.comparison import Comparison
-from actionrec.errors import DataError
+from actionrec.errors import MALFORMED, DataError, shortened
 from actionrec.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
 from actionrec.frame_lookup import read_frames
 from actionrec.models import MODELS
 from actionrec.plots import confusion, curves, intervals, missed, order, overview, pareto, reliability
 from actionrec.plots.curves import History
 from actionrec.predictions import Predictions, read_predictions
-from actionrec.report import Timing, markdown, tables
+from actionrec.report import Timing, errors, markdown, tables
 from actionrec.setting import Setting, read_setting
 from actionrec.trained import TrainedModel, read_model, remake, wanted
 
@@ -45,6 +46,7 @@ def main() -> None:
 def gather() -> Gathered:
     """Read and compute everything, before anything is written."""
     models = [read_model(name) for name in MODELS]
+    setting = read_setting(models[0])
     result = comparison.compare(models)
     timings = {name: read_timing(name) for name in MODELS}
     ranked = sorted(models, key=lambda model: result.standing(model.name).rank)
@@ -57,10 +59,10 @@ def gather() -> Gathered:
         costs=analyses.costs(ranked, {name: (timing.latency_ms, timing.memory_mb) for name, timing in timings.items()}),
         class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in ranked},
         missed=analyses.missed_by_all(answered, models[0].class_names),
-        audit=read_json(paths.AUDIT),
+        audit=read_audit(setting),
     )
     histories = {model.name: read_history(model) for model in models}
-    return Gathered(models, result, read_setting(models[0]), timings, histories, found)
+    return Gathered(models, result, setting, timings, histories, found)
 
 
 def write_numbers(gathered: Gathered) -> None:
@@ -105,7 +107,7 @@ def read_baselines(model: TrainedModel) -> tuple[dict[str, Predictions], dict[st
     """Predictions and parameters of each baseline, made for the same clips as the models'."""
     step = f"Run `dvc repro -f {BASELINE}` to make it again."
     record = read_json(paths.BASELINE_METRICS)
-    counts = wanted(record, tuple(f"{name}_parameters" for name in BASELINES), paths.BASELINE_METRICS, step)
+    counts = wanted(record, {f"{name}_parameters": int for name in BASELINES}, paths.BASELINE_METRICS, step)
     answered = {name: read_predictions(paths.predictions(name), len(model.class_names), step) for name in BASELINES}
     for name, one in answered.items():
         if not np.array_equal(one.answers.clips, model.predictions.answers.clips):
@@ -113,10 +115,21 @@ def read_baselines(model: TrainedModel) -> tuple[dict[str, Predictions], dict[st
     return answered, dict(zip(BASELINES, counts, strict=True))
 
 
+def read_audit(setting: Setting) -> dict[str, Any]:
+    """metrics/audit.json, of which the report's section can be written."""
+    record: dict[str, Any] = read_json(paths.AUDIT)
+    try:
+        errors.audit(record, setting)
+    except MALFORMED as error:
+        reason = shortened(repr(error), 200)
+        raise DataError(f"{paths.AUDIT}: not as the stage audit writes it ({reason}). Run `dvc repro -f audit`.") from None
+    return record
+
+
 def read_timing(name: str) -> Timing:
     path = paths.model_timing(name)
-    keys = ("train_seconds", "clips_per_second", "device", "latency_ms", "memory_mb")
-    return Timing(*wanted(read_json(path), keys, path, remake(name)))
+    kinds = {"train_seconds": float, "clips_per_second": float, "device": str, "latency_ms": float, "memory_mb": float}
+    return Timing(*wanted(read_json(path), kinds, path, remake(name)))
 
 
 def read_history(model: TrainedModel) -> History:
@@ -139,8 +152,8 @@ def read_log(name: str, metric: str) -> tuple[float, ...]:
             return tuple(float(row[path.stem]) for row in csv.DictReader(stream, delimiter="\t"))
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: no column of numbers named {path.stem} ({error!r}). {remake(name)}") from None
+    except (*MALFORMED, csv.Error) as error:
+        raise DataError(f"{path}: no column of numbers named {path.stem} ({shortened(repr(error), 200)}). {remake(name)}") from None
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any
 
 from actionrec import entry, paths
 from actionrec.analyses import class_scores
-from actionrec.errors import DataError
+from actionrec.errors import MALFORMED, DataError, shortened
 from actionrec.files import read_json, whole_folder, write_text
 from actionrec.models import MODELS
 from actionrec.recipes import read_recipe
@@ -40,6 +40,8 @@ def gather() -> dict[str, Evidence]:
     check_comparable(models)
     setting = read_setting(models[0])
     comparison, audit = read_json(paths.COMPARISON), read_json(paths.AUDIT)
+    if not isinstance(comparison, dict) or comparison.get("best") not in list(MODELS):
+        raise DataError(f"{paths.COMPARISON} does not say which model is the best. {AGAIN}")
     found = {}
     for model in models:
         name = model.name
@@ -59,9 +61,13 @@ def check_compared(name: str, numbers: dict[str, Any], comparison: dict[str, Any
     """
     try:
         compared, own = comparison["models"][name]["top1"], numbers["test_top1_mean"]
+        same = abs(compared - own) <= SAME_ACCURACY
     except KeyError as error:
         raise DataError(f"{paths.COMPARISON} or {paths.model_metrics(name)}: lacks {error}. Run `dvc repro`.") from None
-    if not abs(compared - own) <= SAME_ACCURACY:
+    except MALFORMED as error:
+        reason = shortened(repr(error), 200)
+        raise DataError(f"{paths.COMPARISON} or {paths.model_metrics(name)}: damaged ({reason}). Run `dvc repro`.") from None
+    if not same:
         raise DataError(
             f"{paths.COMPARISON} has a top-1 of {compared:.6f} for {name}, but {paths.model_metrics(name)} says {own:.6f}; they "
             f"are not from one run. {AGAIN}"
@@ -79,6 +85,10 @@ def written(evidence: Evidence) -> str:
     except KeyError as error:
         where = f"{paths.model_metrics(evidence.name)}, {paths.model_folder(evidence.name) / 'model.json'}, {paths.COMPARISON}"
         raise DataError(f"{where} and {paths.AUDIT}: none has {error}. {remake(evidence.name)}") from None
+    except MALFORMED as error:
+        where = f"{paths.model_metrics(evidence.name)}, {paths.COMPARISON} or {paths.AUDIT}"
+        reason = shortened(repr(error), 200)
+        raise DataError(f"{where}: an entry is of another kind than wanted ({reason}). Run `dvc repro -f compare`.") from None
 
 
 if __name__ == "__main__":

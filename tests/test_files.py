@@ -185,6 +185,33 @@ def test_odd_text_survives_csv(tmp_path, text):
         assert list(csv.DictReader(stream)) == rows
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ("1" * 5_000, "a number of 5,000 digits"),
+        ('{"a": -' + "9" * 100 + "}", "a number of 101 digits"),
+        ("NaN", "the number NaN is not finite"),
+        ("[-Infinity]", "the number -Infinity is not finite"),
+        ("1e999", "the number 1e999 is not finite"),
+    ],
+    ids=["lists", "mappings", "5,000 digits", "100 digits", "NaN", "infinity", "overflow"],
+)
+def test_json_that_cannot_be_worked_with_is_refused_in_one_line(tmp_path, text, reason):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError) as error:
+        read_json(tmp_path / "a.json")
+    assert str(error.value) == f"{tmp_path}/a.json: not valid JSON ({reason}). Run `dvc repro` to make it again."
+
+
+def test_json_of_an_absurd_size_is_not_read(tmp_path):
+    with (tmp_path / "a.json").open("wb") as stream:
+        stream.truncate(10 << 30)  # sparse: it takes no room
+    with pytest.raises(DataError, match=r"a\.json: not valid JSON \(it has more than 32 MiB\)"):
+        read_json(tmp_path / "a.json")
+
+
 FORMULAS = [
     "=1+1",
     "+1-1",

@@ -154,7 +154,7 @@ def test_weights_that_were_changed_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("frames.resolution", 0, "count, resolution and quality must be at least 1; got 8, 0 and 95"),
+        ("frames.resolution", 0, "frames.resolution must be from 1 to 4096; got 0"),
         ("frames.resolution", "64", "frames.resolution must be a whole number; got '64'"),
         ("frames.format", "png", "frames.format must be one of jpeg, raw; got 'png'"),
         ("frames", [], r"frames must hold keys and values; got \[\]"),
@@ -162,7 +162,7 @@ def test_weights_that_were_changed_are_refused(tmp_path):
         ("features.precision", "fp16", "features.precision must be one of fp32, bf16; got 'fp16'"),
         ("features.weights_sha256", 5, "features.weights_sha256 must be text or null; got 5"),
         ("features.backbone", "nope", "wants the backbone 'nope', which this torchvision does not have"),
-        ("calibration.temperature", 0, "wanted a temperature above 0 and a threshold from 0 to 1; got 0.0 and 0.2"),
+        ("calibration.temperature", 0, "wanted a temperature from 0.001 to 1,000 and a threshold from 0 to 1; got 0.0 and 0.2"),
         ("calibration", [1], r"calibration must hold keys and values; got \[1\]"),
         ("class_names", [1, 2, 3], "class_names must be a list, each item text"),
         ("class_names", ["a", "a", "b"], "class_names has a name more than once"),

@@ -65,6 +65,25 @@ def lose(path, key):
         (lambda: lose(paths.model_folder("lstm") / "model.json", "sha256"), "none has 'sha256'. Run `dvc repro -f train@lstm`"),
         (lambda: spoil(paths.COMPARISON, models={}), "metrics/compare.json or metrics/simple_rnn/metrics.json: lacks 'simple_rnn'"),
         (lambda: paths.AUDIT.write_text("{}"), "metrics/audit.json: none has "),
+        (lambda: paths.AUDIT.write_text("[1]"), "metrics/audit.json: an entry is of another kind than wanted (TypeError("),
+        (lambda: spoil(paths.COMPARISON, best="../../elsewhere"), "metrics/compare.json does not say which model is the best."),
+        (lambda: spoil(paths.COMPARISON, best=["gru"]), "metrics/compare.json does not say which model is the best."),
+        (
+            lambda: spoil(paths.COMPARISON, models=[1]),
+            "metrics/simple_rnn/metrics.json: damaged (TypeError(",
+        ),
+        (lambda: spoil(paths.model_metrics("gru"), test_top1="x"), "gru/metrics.json: test_top1 must be a number; got 'x'."),
+        (lambda: spoil(paths.model_metrics("gru"), flops=1.5), "gru/metrics.json: flops must be a whole number; got 1.5."),
+        (lambda: spoil(paths.model_metrics("gru"), health_notes="x"), "health_notes must be a list, each item text; got 'x'."),
+        (
+            lambda: spoil(paths.model_folder("gru") / "model.json", class_names=7),
+            "class_names must be a list, each item text; got 7",
+        ),
+        (lambda: spoil(paths.model_folder("gru") / "model.json", features=[]), "model.json: features must be "),
+        (lambda: paths.model_metrics("gru").write_text("[" * 10**5), "gru/metrics.json: not valid JSON (nested too deeply)."),
+        (lambda: paths.model_metrics("gru").write_text("7"), "gru/metrics.json: must hold keys and values; got 7."),
+        (lambda: spoil(paths.SPLIT_METRICS, folds=None), "metrics/split.json: folds must be a whole number; got None."),
+        (lambda: paths.FRAME_METRICS.write_text("[]"), "metrics/extract_frames.json: must hold keys and values; got []."),
     ],
 )
 def test_what_does_not_belong_together_is_refused_before_anything_is_written(break_it, message):

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,3 +238,108 @@ def test_reading_parameters_does_not_wait_for_torch():
     code = "import sys; import actionrec.params; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "False"
+
+
+def laughs(levels, width=9):
+    """A billion laughs: each line refers to the one before it several times."""
+    first = "a0: &a0 [x]\n"
+    return first + "".join(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * width)}]\n" for level in range(1, levels))
+
+
+def merges(levels, width=9):
+    """The same by merge keys, which a reader copies."""
+    first = "m0: &m0 {k: 1}\n"
+    lines = (f"m{level}: &m{level} {{<<: [{', '.join([f'*m{level - 1}'] * width)}]}}\n" for level in range(1, levels))
+    return first + "".join(lines)
+
+
+TOO_MANY = "is not valid YAML: its references stand for more than 10,000 values"
+DOCUMENTS = {
+    "billion laughs": (laughs(30), TOO_MANY),
+    "billion laughs as a value": (laughs(30) + "frames: *a29\n", TOO_MANY),
+    "merge keys": (merges(30), TOO_MANY),
+    "a list in itself": ("seed: &a [*a]\n", "is not valid YAML: a value refers to itself"),
+    "a mapping in itself": ("seed: &a {b: *a}\n", "is not valid YAML: a value refers to itself"),
+    "deep lists": ("seed: " + "[" * 20_000, "is nested too deeply."),
+    "deep mappings": ("{a: " * 10_000, "is nested too deeply."),
+    "a long file": ("#" * 60_000, "has more than 50,000 characters. Is it the right file?"),
+    "5,000 digits": ("seed: " + "9" * 5_000, "is not valid YAML: Exceeds the limit (4300 digits)"),
+    "5,000 digits in base 16": ("seed: 0x" + "f" * 5_000, "whole numbers must be below 2**63 in size; got a value of type int"),
+    "400 digits": ("seed: " + "9" * 400, "whole numbers must be below 2**63 in size; got 999"),
+    "a number of 400 digits as a key": ("? 0x" + "f" * 400 + "\n: 1\n", "whole numbers must be below 2**63 in size; got "),
+    "an impossible date": ("seed: 2024-99-99\n", "is not valid YAML: month must be in 1..12"),
+    "an impossible time zone": ("seed: 2024-01-01T00:00:00+99:99\n", "is not valid YAML: offset must be a timedelta"),
+    "a number that is none": ("seed: !!float abc\n", "is not valid YAML: could not convert string to float"),
+    "a list as a key": ("? [a, [b]]\n: 1\n", "is not valid YAML: unhashable type"),
+    "code": ("seed: !!python/object/apply:os.system [ls]\n", "is not valid YAML: could not determine a constructor"),
+    "a key that upsets a terminal": ('"\\e[31m\\u202e": 1\n', r"\x1b[31m\u202e is unknown"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), DOCUMENTS.values(), ids=DOCUMENTS)
+def test_a_hostile_document_is_refused_in_a_short_message_and_time(read, text, message):
+    begun = time.monotonic()
+    with pytest.raises(ParamsError) as caught:
+        read(text)
+    assert time.monotonic() - begun < 20  # seconds, on a busy machine; references alone would take years
+    first, *others = str(caught.value).split("\n")
+    assert first.startswith(f"params.yaml {message}" if message.startswith(("is ", "has ")) else f"params.yaml: {message}")
+    assert len(first) < 500
+    assert others in ([], ["params.yaml: seed is missing", "params.yaml: frames is missing"])
+
+
+def test_references_to_a_few_values_are_read(read):
+    text = "defaults: &some {count: 4, share: 0.5, kind: jpeg, name: a, flag: true, limit: null, sizes: [1]}\nseed: 3\n"
+    with pytest.raises(ParamsError, match=r"^params\.yaml: defaults is unknown"):
+        read(text + "frames: *some\n")
+
+
+def test_very_many_problems_are_counted(read):
+    with pytest.raises(ParamsError) as caught:
+        read("".join(f"k{number}: 1\n" for number in range(500)))
+    assert len(str(caught.value).splitlines()) == 30
+    assert str(caught.value).endswith(" and 472 more")
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(read, value):
+    with pytest.raises(ParamsError, match=r"^params\.yaml: frames\.share must be a number; got -?(nan|inf)$"):
+        read(share=value)
+
+
+def test_a_value_that_is_long_is_cut_in_the_message(read):
+    with pytest.raises(ParamsError) as caught:
+        read(count=f"'{'x' * 40_000}'", kind="[" + ", ".join("a" * 9_000) + "]")
+    assert all(len(line) < 250 for line in str(caught.value).splitlines())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", ".hidden", "/etc", "a/b", "../raw", "a\\b", "..\\b", " a", "a ", "a\n", "a\tb", "\x1b[31m", "a\x00", "\x7f",
+     "\u202eelpmas", "sam\u200bple", "sample\ufe0f", "\udcff", "é" * 128],
+)  # fmt: skip
+def test_a_data_set_that_is_not_a_plain_folder_name_is_refused(name):
+    with pytest.raises(ValueError, match="dataset must name a folder below data/raw; got ") as caught:
+        DataSettings(name, None)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["sample", "my clips", "Tänze", "動作", "v1.2", "a-b_c", "ünïcödé (2)"])
+def test_a_folder_name_in_any_script_is_a_data_set(name):
+    assert DataSettings(name, None).dataset == name
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("(", "missing )"),
+        ("(a" * 3_000, "it has 6,000 characters, more than 1,000"),
+        ("(" * 499 + ")" * 499, "it is nested too deeply"),
+        ("a{99999999999999999999}", ""),
+    ],
+)
+def test_a_group_that_is_not_a_regular_expression_is_refused(pattern, reason):
+    with pytest.raises(ValueError, match="group must be a regular expression or null; got ") as caught:
+        DataSettings("sample", pattern)
+    assert reason in str(caught.value)
+    assert len(str(caught.value)) < 400

@@ -1,6 +1,7 @@
 import pickle
 import random
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +227,96 @@ def test_the_hash_does_not_depend_on_what_else_a_process_did(state):
     with torch.no_grad():
         network[0].bias[0] += 1e-6
     assert weights.state_sha256(network) != before
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("build", "why"),
+    [
+        (lambda: torch.zeros(1).expand(2, 16), "has shape (2, 16) but repeats fewer numbers"),
+        (lambda: torch.zeros(1).expand(10**7, 10**7), "has shape (10000000, 10000000) but repeats fewer numbers"),
+        (lambda: torch.zeros(20).as_strided((2, 16), (1, 1)), "has shape (2, 16) but repeats fewer numbers"),
+        (lambda: torch.zeros(2, 16).to_sparse(), "is stored as sparse_coo"),
+        (lambda: torch.zeros(2, 16).to_sparse_csr(), "is stored as sparse_csr"),
+        (lambda: torch.quantize_per_tensor(torch.zeros(2, 16), 0.1, 0, torch.qint8), "is quantised"),
+        (lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "is a nested tensor"),
+        (lambda: torch.zeros(2, 16, device="meta"), "has a shape but no numbers (meta)"),
+        (lambda: torch.zeros(2, 16, dtype=torch.complex64), "has numbers of type complex64"),
+        (lambda: torch.zeros(2, 16).to(torch.float8_e4m3fn), "has numbers of type float8_e4m3fn"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_tensor_that_is_not_of_plain_numbers_is_refused_by_name(tmp_path, state, build, why):
+    torch.save({**state, "3.weight": build()}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError) as caught:
+        weights.read_file(tmp_path / "a.pth")
+    assert str(caught.value) == f"{tmp_path}/a.pth: 3.weight {why}. Save plain tensors of floating-point numbers."
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e5m2])
+def test_the_same_tensors_in_safetensors_are_refused(tmp_path, state, dtype):
+    safetensors.torch.save_file({**state, "3.weight": torch.zeros(2, 16).to(dtype)}, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsError, match=r"a\.safetensors: 3\.weight has numbers of type (complex64|float8_e5m2)\. Save plain"):
+        weights.read_file(tmp_path / "a.safetensors")
+
+
+def test_many_tensors_over_the_same_numbers_are_refused(tmp_path):
+    shared = torch.zeros(1_000)
+    torch.save({f"layer{number}": shared for number in range(100)}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"but its tensors have 400,000: some share their numbers\. Save copies\.$"):
+        weights.read_file(tmp_path / "a.pth")
+
+
+def test_a_file_that_unpacks_to_more_than_its_size_is_refused(tmp_path, state):
+    torch.save(state, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "a.pth", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for member in plain.namelist():
+            bomb.writestr(member, plain.read(member))
+        with bomb.open("archive/data/99", "w") as stream:
+            for _ in range(100):
+                stream.write(bytes(1 << 20))
+    assert (tmp_path / "a.pth").stat().st_size < 1 << 20
+    with pytest.raises(
+        WeightsError, match=r"a\.pth unpacks to 104,\d+,\d+ bytes, more than it has: not a file as torch\.save writes it"
+    ):
+        weights.read_file(tmp_path / "a.pth")
+
+
+def test_a_file_of_very_many_tensors_is_refused_before_they_are_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        for number in range(10_001):
+            archive.writestr(f"archive/data/{number}", b"")
+    with pytest.raises(WeightsError, match=r"a\.pth has 10,001 parts, more than the tensors of any network"):
+        weights.read_file(tmp_path / "a.pth")
+
+
+def test_a_deeply_nested_pickle_is_refused(tmp_path):
+    (tmp_path / "a.pth").write_bytes(b"\x80\x02" + b"(" * 100_000 + b"t" * 100_000 + b".")
+    with pytest.raises(WeightsError) as caught:
+        weights.read_file(tmp_path / "a.pth")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "why"),
+    [
+        (torch.zeros(2, 16, dtype=torch.int8), "has numbers of type int8, wanted float32"),
+        (torch.zeros(2, 16, dtype=torch.bool), "has numbers of type bool, wanted float32"),
+        (torch.full((2, 16), 1e300, dtype=torch.float64), "holds numbers that are too large for float32"),
+        (torch.full((2, 16), -torch.inf, dtype=torch.float16), "holds numbers that are not finite"),
+    ],
+)
+def test_numbers_that_do_not_become_the_networks_are_refused(state, tensor, why):
+    with pytest.raises(WeightsError) as caught:
+        weights.load_state(small(), {**state, "3.weight": tensor}, "x")
+    assert str(caught.value) == f"x does not fit: 3.weight {why}."
+
+
+def test_a_name_that_is_long_or_upsets_a_terminal_is_shown_short_and_escaped(state):
+    with pytest.raises(WeightsError) as caught:
+        weights.load_state(small(), {**state, "\x1b[31m\n" + "x" * 10**6: torch.zeros(1)}, "x")
+    assert str(caught.value).startswith("x does not fit: \\x1b[31m\\nxxx")
+    assert len(str(caught.value)) < 200
 
 
 STUDY = [("simple_rnn", "rnn"), ("lstm", "lstm"), ("gru", "gru"), ("bilstm", "lstm"), ("stacked_lstm", "lstm")]

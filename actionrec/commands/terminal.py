@@ -3,14 +3,13 @@
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from actionrec.errors import DataError, is_printable, printable_lines
+from actionrec.errors import DataError, is_printable, printable_lines, quoted
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What `argparse` adds commands to."""
@@ -46,10 +45,12 @@ def share(text: str) -> float:
 
 def pattern(text: str) -> str:
     """A regular expression, as an argument."""
+    from actionrec import patterns
+
     try:
-        re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+        patterns.check(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a regular expression: {error}") from None
     return text
 
 

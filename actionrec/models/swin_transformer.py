@@ -7,6 +7,7 @@ positions. The sizes are chosen to match its parameter count within 0.01 %.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -103,9 +104,9 @@ class WindowAttention(nn.Module):
         self.position_bias = nn.Parameter(torch.zeros(2 * window - 1, heads))
         if not self.position_bias.is_meta:  # there torch would first import its Python kernels, for seconds
             nn.init.normal_(self.position_bias, std=bias_std)
-        steps = torch.arange(window)
+        steps = np.arange(window)
         self.relative: Tensor
-        self.register_buffer("relative", steps[:, None] - steps[None, :] + window - 1, persistent=False)
+        self.register_buffer("relative", torch.from_numpy(steps[:, None] - steps[None, :] + window - 1), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
         batch, length, dim = frames.shape

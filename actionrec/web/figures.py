@@ -24,14 +24,14 @@ _TIMED = ("latency_ms", "memory_mb", "train_seconds", "device")
 
 def of_model(name: str) -> dict[str, Any]:
     """One model's figures; those that nobody measured are left out."""
-    compared = _read(paths.COMPARISON).get("models", {}).get(name, {})
+    compared = _models(_read(paths.COMPARISON)).get(name, {})
     timed = _read(paths.model_timing(name)) if compared else {}
     return {key: compared[key] for key in _COMPARED if key in compared} | {key: timed[key] for key in _TIMED if key in timed}
 
 
 def ranks() -> dict[str, int]:
     """The models' places in the comparison, from 1; the deployed choice is the first."""
-    return {name: one["rank"] for name, one in _read(paths.COMPARISON).get("models", {}).items()}
+    return {name: one["rank"] for name, one in _models(_read(paths.COMPARISON)).items()}
 
 
 def comparison() -> dict[str, Any]:
@@ -39,10 +39,11 @@ def comparison() -> dict[str, Any]:
     known = _read(paths.COMPARISON)
     setting = {key: known[key] for key in ("dataset", "protocol", "fold", "folds", "backbone", "weights", "classes", "test_clips")
                if key in known}  # fmt: skip
-    models = sorted(known.get("models", {}), key=lambda name: known["models"][name]["rank"])
+    compared = _models(known)
+    models = sorted(compared, key=lambda name: compared[name]["rank"])
     return {
         "setting": setting,
-        "advice": {key: value for key, value in known.get("advice", {}).items() if isinstance(value, str)},
+        "advice": {key: value for key, value in _mapping(known.get("advice")).items() if isinstance(value, str)},
         "models": [{"model": name, **of_model(name)} for name in models],
         "pictures": [
             {"title": title(name), "url": f"/plots/{name}.png", "model": next(iter([m for m in models if name in _of(m)]), None)}
@@ -77,10 +78,20 @@ def _of(model: str) -> tuple[str, ...]:
     return f"{model}_confusion", f"{model}_curves"
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _models(comparison: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries of the compared models; those without a rank are left out."""
+    entries = {name: _mapping(one) for name, one in _mapping(comparison.get("models")).items()}
+    return {name: one for name, one in entries.items() if isinstance(one.get("rank"), int)}
+
+
 def _read(path: Path) -> dict[str, Any]:
     """A file of figures; nothing where it is missing or damaged: a model predicts without them."""
     try:
         found = read_json(path)
     except DataError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return _mapping(found)
