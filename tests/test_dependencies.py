@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
 OURS = {"actionrec", "stages", "benchmarks", *(file.stem for file in (ROOT / "tests").glob("*.py"))}
+OPTIONAL = {"torchcodec", "decord"}  # other decoders, which a benchmark measures where they are installed
 FILES = {"run": "requirements.txt", "ray": "requirements-ray.txt", "dev": "requirements-dev.txt"}
 
 
@@ -37,7 +38,7 @@ def imported(*folders: str) -> dict[str, str]:
             else:
                 continue
             found |= {name.split(".")[0]: str(file.relative_to(ROOT)) for name in names}
-    return {name: file for name, file in found.items() if name not in OURS | sys.stdlib_module_names}
+    return {name: file for name, file in found.items() if name not in OURS | OPTIONAL | sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize(("group", "folders"), [("ray", ["actionrec", "stages"]), ("dev", ["benchmarks", "tests"])])

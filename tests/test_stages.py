@@ -15,9 +15,10 @@ import pytest
 import safetensors
 from film import ODD_NAMES, numbered_picture, write_video
 from ruamel.yaml import YAML
+from test_checksums import flip
 from test_decoder import DECODABLE, UNDECODABLE
 
-from actionrec import files, paths, video
+from actionrec import checksums, files, paths, video
 from actionrec.clips import SUFFIXES
 from actionrec.errors import DataError, VideoError, WeightsError
 from actionrec.features import read_features
@@ -148,8 +149,7 @@ def test_frames_and_features_have_the_contract_s_form(mine):
 
     resnet_features.main()
     found = []
-    for path in paths.FEATURES.iterdir():
-        assert path.suffix == ".safetensors"
+    for path in paths.FEATURES.glob("*.safetensors"):
         with safetensors.safe_open(path, framework="numpy") as stream:
             for clip in stream.keys():  # noqa: SIM118
                 found.append(clip)
@@ -167,8 +167,26 @@ def test_frames_from_before_the_resolution_was_renamed_become_features(mine):
     extract_frames.main()
     description = paths.FRAMES / "frames.json"
     files.write_json(description, {"count": 4, "size": 64, "format": "jpeg", "quality": 95})
+    (paths.FRAMES / checksums.FILE).unlink()  # it did not exist then, either
     resnet_features.main()
     assert read_features(paths.FEATURES).source["frames"] == {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95}
+
+
+def test_stages_write_checksums_and_refuse_what_has_changed_since(mine):
+    split.main()
+    extract_frames.main()
+    resnet_features.main()
+    for folder in (paths.FRAMES, paths.FEATURES):
+        sums = checksums.read(folder)
+        assert set(sums) == {path.name for path in folder.iterdir()} - {checksums.FILE}
+        assert sums == {name: files.sha256_of(folder / name) for name in sums}
+    quality = (paths.FRAMES / "frames.json").read_bytes().index(b"95")  # 85 instead
+    for name, place in (("frames.json", quality), (next(paths.FRAMES.glob("*.tar")).name, 3)):
+        flip(paths.FRAMES / name, place, keep_time=True)
+        with pytest.raises(DataError, match=rf"do not match SHA256SUMS: {name}\. Run `python -m actionrec repair`"):
+            resnet_features.main()
+        flip(paths.FRAMES / name, place, keep_time=True)
+    resnet_features.main()
 
 
 def in_memory():
@@ -208,8 +226,8 @@ def test_one_clip_more_costs_one_shard(mine):
     assert (fresh_shards("frames"), fresh_shards("features")) == (frames + 1, features + 1)
     after = bytes_of(paths.FRAMES, paths.FEATURES)
     changed = {name for name in after if after[name] != before.get(name)}
-    assert {Path(name).suffix for name in changed} == {".tar", ".csv", ".safetensors"}
-    assert len(changed) == 3
+    suffixes = sorted(Path(name).suffix or Path(name).name for name in changed)
+    assert suffixes == [".csv", ".safetensors", ".tar", "SHA256SUMS", "SHA256SUMS"]
 
 
 def test_another_count_and_back_finds_the_old_shards(mine, monkeypatch):
