@@ -110,6 +110,44 @@ def test_csv_has_a_row_a_class_and_a_folder_stands_for_its_videos(actionrec):
     assert all(row["label"] in row["video"] for row in rows)
 
 
+@pytest.fixture
+def hostile(made, tmp_path):
+    """A bundle and clips, one of them broken, whose names hold control characters and formulas; their names."""
+    names = ["=1+1", "\x1b[31mred\u202e", "<b>\x9b2J"]
+    bundles.tiny_bundle(tmp_path / "bundle", class_names=names)
+    clip = tmp_path / "=\x1b]0;t\x07\u202e.avi"
+    clip.write_bytes((made / BRIGHT).read_bytes())
+    (tmp_path / "bad\x1b[2J.avi").write_bytes(b"no video")
+    return tmp_path, clip, names
+
+
+@pytest.mark.parametrize(
+    "form", [[], ["--json"], ["--csv"], ["--window", 0.2], ["--window", 0.2, "--csv"], ["--window", 0.2, "--json"]]
+)
+def test_no_name_of_a_clip_or_class_reaches_the_terminal_as_a_command(actionrec, hostile, form, time):
+    folder, clip, _ = hostile
+    status, out, err = actionrec("predict", clip, folder / "bad\x1b[2J.avi", "--model", folder / "bundle", *form, *time)
+    assert status == 2  # of the broken one
+    assert out
+    assert all(line.isprintable() for line in out.splitlines())
+    assert r"bad\x1b[2J.avi: " in err
+    assert "Traceback" not in err
+
+
+def test_json_has_every_name_as_it_is(actionrec, hostile):
+    folder, clip, names = hostile
+    told = json.loads(actionrec("predict", clip, "--model", folder / "bundle", "--json")[1])
+    assert told["video"] == str(clip)
+    assert {one["label"] for one in told["top"]} == set(names)
+
+
+def test_csv_shows_a_formula_as_text(actionrec, hostile):
+    folder, _, _ = hostile
+    rows = list(csv.DictReader(io.StringIO(actionrec("predict", BRIGHT, "--model", folder / "bundle", "--csv")[1])))
+    assert {row["label"] for row in rows} == {"'=1+1", r"\x1b[31mred\u202e", r"<b>\x9b2J"}
+    assert all(0 <= float(row["probability"]) <= 1 for row in rows)
+
+
 def test_a_broken_file_among_others_is_told_and_the_others_are_answered(actionrec, made):
     (made / "broken.avi").write_bytes(b"no video")
     status, out, err = actionrec("predict", BRIGHT, "broken.avi", STRIPED, "--json")

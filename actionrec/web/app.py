@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from actionrec.clips import SUFFIXES
-from actionrec.errors import ActionrecError, DataError, VideoError
+from actionrec.errors import ActionrecError, DataError, VideoError, is_printable, printable_lines, shortened
 from actionrec.web import answers, figures, schema
 from actionrec.web import samples as sample_clips
 from actionrec.web.door import DEFECT, Door
@@ -188,7 +188,7 @@ def _tell_errors(app: FastAPI) -> None:
     async def refused(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         detail = str(getattr(error, "detail", error))
-        return _error(status, f"{request.url.path}: {detail}.")
+        return _error(status, f"{shortened(request.url.path)}: {detail}.")
 
 
 def _status(error: Exception) -> int:
@@ -199,7 +199,7 @@ def _status(error: Exception) -> int:
 
 def _error(status: int, message: str) -> JSONResponse:
     # Who sends slowly is not waited for.
-    return JSONResponse({"error": message}, status, {"connection": "close"} if status == _TOO_SLOW else None)
+    return JSONResponse({"error": printable_lines(message)}, status, {"connection": "close"} if status == _TOO_SLOW else None)
 
 
 async def _lines(work: AsyncGenerator[answers.Step, None]) -> AsyncIterator[str]:
@@ -209,7 +209,7 @@ async def _lines(work: AsyncGenerator[answers.Step, None]) -> AsyncIterator[str]
             async for step in steps:
                 yield json.dumps(step, ensure_ascii=False, allow_nan=False) + "\n"
     except ActionrecError as error:
-        yield json.dumps({"error": str(error)}, ensure_ascii=False) + "\n"
+        yield json.dumps({"error": printable_lines(error)}, ensure_ascii=False) + "\n"
     except Exception:
         logger.exception("a request failed")
         yield json.dumps({"error": DEFECT}) + "\n"
@@ -222,7 +222,7 @@ def _name_and_suffix(sent: str) -> tuple[str, str]:
         RequestError: it is no video's name.
     """
     name = PurePosixPath(sent.replace("\\", "/")).name
-    name = "".join(sign if sign.isprintable() else "_" for sign in name)
+    name = "".join(sign if is_printable(sign) else "_" for sign in name)
     name = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 21]}…{name[-20:]}"
     suffix = PurePosixPath(name).suffix.lower()
     if suffix and suffix not in SUFFIXES:

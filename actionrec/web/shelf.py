@@ -8,7 +8,7 @@ from typing import Any
 from actionrec import inference, machine, paths
 from actionrec.backbones import RANDOM, Backbone
 from actionrec.bundle import DESCRIPTION, calibration_note, is_calibrated, load_bundle
-from actionrec.errors import ActionrecError, DataError
+from actionrec.errors import ActionrecError, DataError, shortened
 from actionrec.extractors import Extractor
 from actionrec.files import read_json
 from actionrec.inference import Predictor
@@ -81,7 +81,7 @@ class Shelf:
         """
         name = name or self.names[0]
         if name not in self._folders:
-            raise RequestError(404, f"{name}: no such model. There are {', '.join(self.names)}.")
+            raise RequestError(404, f"{shortened(name)}: no such model. There are {', '.join(self.names)}.")
         if name not in self._predictors:
             try:
                 self._predictors[name] = self._load(name)

@@ -14,6 +14,7 @@ import httpx
 import jsonschema
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from served import ROOT
 from test_decoder import DECODABLE, UNDECODABLE
 
@@ -531,3 +532,57 @@ def test_real_odd_files_get_an_answer_or_a_clear_refusal(client, shared, window)
         told = send(client, broken / name, **({"window": window} if window else {}))
         assert told.status_code == 422, (name, told.text)
         assert told.json()["error"] == f"{name}: {reason}."
+
+
+@pytest.mark.parametrize("name", ["\x1b[31m\u202e" + "x" * 1_000_000, "../../etc/passwd", "\x00"])
+def test_a_model_that_is_not_there_is_named_shortly_and_in_printable_characters(client, clips, name):
+    told = send(client, next(clips.glob("Dark/*")), model=name)
+    assert told.status_code == 404
+    assert told.json()["error"].isprintable()
+    assert len(told.json()["error"]) < 300
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"top": "9" * 5_000},
+        {"top": "1e9"},
+        {"window": "nan"},
+        {"window": "1e999"},
+        {"window": 2, "stride": "inf"},
+        {"explain": "\x1b"},
+    ],
+)
+def test_a_field_that_is_not_a_sensible_number_is_refused_in_a_short_line(client, clips, fields):
+    told = send(client, next(clips.glob("Dark/*")), **fields)
+    assert told.status_code == 400
+    assert told.json()["error"].isprintable()
+    assert len(told.json()["error"]) < 300
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["[" * 100_000, "[]", '"x"', '{"model": 7, "arguments": [], "features": [1], "frames": 3, "calibration": []}', "9" * 5_000],
+    ids=["deep", "list", "text", "wrong kinds", "5,000 digits"],
+)
+def test_a_damaged_model_is_listed_without_details_and_answers_with_one_line(tmp_path, clips, models, temporary, description):
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    (folder / "model.json").write_text(description)
+    with TestClient(web_app.create_app(Shelf([*models, folder]), samples.of_folder(clips), Limits())) as client:
+        assert [one["model"] for one in client.get("/models").json()["models"]] == ["gru", "simple_rnn", "damaged"]
+        told = send(client, next(clips.glob("Dark/*")), model="damaged")
+    assert told.status_code == 500
+    assert str(folder / "model.json") in told.json()["error"]
+    assert "\n" not in told.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '{"models": []}', '{"models": {"gru": {"rank": "x"}}, "advice": []}', '{"models": {"gru": 7}}', "[" * 100_000]
+)  # fmt: skip
+def test_a_comparison_of_another_form_is_taken_for_none(client, tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "compare.json").write_text(text)
+    assert client.get("/comparison").json()["models"] == []
+    assert client.get("/models").status_code == 200
