@@ -396,8 +396,8 @@ def test_where_each_class_is_one_group_the_message_says_so():
         divide(clips, settings(), seed=0)
     assert str(error.value) == (
         "no clips can be set apart for testing: each class must keep a group (under split.protocol=random, a clip) for training, "
-        "which leaves none to divide. Lower split.folds in params.yaml, set split.validation to 0, add clips from other sources, or "
-        "check the groups in data/clips.csv (data.group)."
+        "which leaves none to divide. Lower split.folds in params.yaml, set split.validation to 0, add clips from other sources, "
+        "or check the groups in data/clips.csv (data.group)."
     )
 
 
