@@ -15,7 +15,7 @@ from actionrec import metrics
 
 TEMPERATURES = (0.05, 20.0)  # what `fit_temperature` chooses from
 KEPT = 0.95  # share of the correct validation answers that `confidence_threshold` keeps
-# Correct answers that it needs. A threshold from 60 keeps 88 to 99 % of the correct answers to come (95 % interval of the beta
+# Correct answers that it needs. A threshold from 60 keeps 86 to 98 % of the correct answers to come (95 % interval of the beta
 # distribution of an order statistic); one from 16, at their lowest confidence, 79 to 100 %.
 FEWEST_ANSWERS = 60
 

@@ -5,8 +5,7 @@ ones would give. The functions with `cluster` in their names take whole sources 
 units, and a paired test that exchanges two models on whole units. `wilson`, `mcnemar` and `better_than` take clips as
 independent: they are for clips without siblings, and to show what the siblings cost. `holm` corrects whatever p-values it gets.
 
-A unit is one number per source, the same for all its clips: one for each (class, group), since UCF counts its groups anew in
-each class. n clips, G units.
+A unit is one number per cluster, the same for all its clips: `actionrec.clips.cluster_ids`. n clips, G units.
 """
 
 from collections.abc import Sequence

@@ -218,7 +218,7 @@ def _data(evidence: Evidence) -> str:
         ["split", f"{which}, seed {setting.seed}"],
         ["training clips", f"{setting.train_clips:,}"],
         ["validation clips", f"{setting.val_clips:,}"],
-        ["test clips", f"{setting.test_clips:,}, from {setting.test_sources:,} sources (a class and a source video or person)"],
+        ["test clips", f"{setting.test_clips:,}, from {setting.test_sources:,} source videos or persons"],
         ["epoch chosen on", chosen],
         ["frames", f"{frames['count']} a clip, {frames['resolution']} x {frames['resolution']}, {frames['format']}"],
         [
