@@ -3,9 +3,20 @@
 import argparse
 
 from actionrec import entry
-from actionrec.commands import cross_validate, evaluate, export, import_study, inspect, leak_gap, predict, serve, train_all
+from actionrec.commands import cross_validate, evaluate, export, import_study, inspect, leak_gap, predict, repair, serve, train_all
 
-COMMANDS = (inspect, train_all, cross_validate, leak_gap, predict, serve, evaluate, export, import_study)  # in the order of use
+COMMANDS = (
+    inspect,
+    train_all,
+    cross_validate,
+    leak_gap,
+    predict,
+    serve,
+    evaluate,
+    export,
+    import_study,
+    repair,
+)  # in the order of use
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from actionrec.classifier import Classifier
 from actionrec.errors import DataError, WeightsError
+from actionrec.features import current_frames
 from actionrec.files import read_json, sha256_of, whole_folder, write_json
 from actionrec.models import create_model, parameter_count
 from actionrec.params import section, typed_fields
@@ -82,15 +83,16 @@ class Sampling:
 
     count: int
     """T."""
-    size: int
+    resolution: int
     """Width and height, pixels."""
     format: Literal["jpeg", "raw"]
     quality: int
     """Of JPEG."""
 
     def __post_init__(self) -> None:
-        if min(self.count, self.size, self.quality) < 1:
-            raise ValueError(f"count, size and quality must be at least 1; got {self.count}, {self.size} and {self.quality}")
+        if min(self.count, self.resolution, self.quality) < 1:
+            got = f"{self.count}, {self.resolution} and {self.quality}"
+            raise ValueError(f"count, resolution and quality must be at least 1; got {got}")
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,8 @@ def load_bundle(folder: Path) -> Bundle:
         WeightsError: the weights are not those that the description was written for.
     """
     description = read_json(folder / DESCRIPTION)
+    if isinstance(description, dict) and "frames" in description:
+        description["frames"] = current_frames(description["frames"])
     _check(description, folder / DESCRIPTION)
     try:
         digest, features = description["sha256"], {**description["features"], "frames": description["frames"]}

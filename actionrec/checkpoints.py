@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from actionrec import files, paths
+from actionrec import files, machine, paths
 from actionrec.errors import DataError
 from actionrec.source_code import digest_behind
 from actionrec.tensors import load_tensors, save_tensors
@@ -69,9 +69,12 @@ def folder(model: str) -> Path:
 
 
 def checkpoint(model: str, made_from: Mapping[str, Any]) -> Checkpoint:
-    """The checkpoint of a run that depends on `made_from`, a JSON-able mapping, and on the code that trains, and torch."""
+    """The checkpoint of a run that depends on `made_from`, a JSON-able mapping, on the code that trains, on torch and on how it
+    computes here.
+    """
     code = digest_behind(["actionrec.trials", f"actionrec.models.{model}"])
-    return Checkpoint(folder(model) / f"{files.digest({**made_from, 'code': code, 'torch': torch.__version__})}.safetensors")
+    key = files.digest({**made_from, "code": code, "torch": torch.__version__, "arithmetic": machine.arithmetic()})
+    return Checkpoint(folder(model) / f"{key}.safetensors")
 
 
 def keep_only(model: str, wanted: Collection[Checkpoint]) -> None:

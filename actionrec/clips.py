@@ -25,7 +25,23 @@ from actionrec.files import read_csv, sha256_of, write_csv
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v")
+SUFFIXES = (
+    ".avi",
+    ".mp4",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".mpg",
+    ".mpeg",
+    ".m4v",
+    ".wmv",
+    ".flv",
+    ".3gp",
+    ".ts",
+    ".mts",
+    ".m2ts",
+    ".ogv",
+)
 HEADER = ("clip", "label", "group", "bytes", "sha256")
 
 INDEX = "clips.csv"

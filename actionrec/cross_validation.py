@@ -129,6 +129,7 @@ def _key(features_sum: str, split: str, model: str, recipe: Recipe, device: str)
         "torch": torch.__version__,
         "device": machine.device_name(device),
         "threads": machine.TRAINING_THREADS,
+        "arithmetic": machine.arithmetic(),
     }
     return files.digest(made_from)
 

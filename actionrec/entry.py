@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from actionrec import lifetime
-from actionrec.errors import ActionrecError
+from actionrec.errors import ActionrecError, printable, printable_lines
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -18,24 +18,33 @@ _NO_SUCH_FILE = {errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG}
 MENDABLE = _NO_ROOM | _NO_PERMISSION | _NO_SUCH_FILE
 
 
+class _PrintableFormatter(logging.Formatter):
+    """Log messages quote names of clips and classes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
 def run(main: Callable[[], None], *, ends_with_dvc: bool = True) -> None:
     """Run `main`; leave with status 2 and a message on stderr where a person can mend what it raises, 130 on Ctrl-C.
 
     Args:
         ends_with_dvc: a stage, which DVC starts, ends with DVC; a command that a person starts may outlive the shell.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     if ends_with_dvc:
         lifetime.end_with_dvc()
     try:
         main()
     except ActionrecError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable_lines(error)}\n")
         sys.exit(BAD_INPUT)
     except OSError as error:
         if error.errno not in MENDABLE:
             raise
-        where = f": {error.filename}" if error.filename else ""
+        where = f": {printable(str(error.filename))}" if error.filename else ""
         sys.stderr.write(f"error: {error.strerror}{where}. Mend that and run again; finished work is kept.\n")
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:

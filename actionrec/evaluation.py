@@ -140,7 +140,7 @@ def of_folder(
         if isinstance(made, ActionrecError):
             failed[clip.id] = str(made)
         else:
-            features.append(made)
+            features.append(made[0])
             done.append(clip)
             if len(features) == training.EVALUATION_BATCH:  # as training cuts clips up, and no more in memory
                 logits.append(predict(predictor.bundle, np.stack(features), np.arange(len(features))))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from actionrec import calibration, training
 from actionrec.classifier import Classifier
 from actionrec.inference import Prediction, Predictor
-from actionrec.video import SampledClip
+from actionrec.sampling import SampledClip
 
 _BATCH = 8  # frames at a time through the backbone with gradients
 

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from actionrec import paths
 from actionrec.clips import Clip, read_clips
 from actionrec.errors import DataError, first_few
+from actionrec.features import current_frames
 from actionrec.files import read_csv, read_json
 from actionrec.frame_lookup import read_frames
 from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER
 from actionrec.inference import Predictor
+from actionrec.sampling import evenly_spaced
 from actionrec.splits import read_split
-from actionrec.video import evenly_spaced
 
 CHECKED = 4
 """Clips that an export is checked on, unless videos are named."""
@@ -55,7 +56,7 @@ def to_check(predictor: Predictor, videos: Sequence[Path]) -> Shown:
         if found:
             return Shown(found, f"{len(found)} test clip{'s' if len(found) > 1 else ''}")
     random, sampling = np.random.default_rng(0), predictor.sampling
-    shape = (CHECKED, sampling.count, sampling.size, sampling.size, 3)
+    shape = (CHECKED, sampling.count, sampling.resolution, sampling.resolution, 3)
     return Shown(list(random.integers(0, 256, shape, dtype=np.uint8)), f"{CHECKED} clips of noise, for want of real ones")
 
 
@@ -64,7 +65,7 @@ def why_not_stored(predictor: Predictor) -> str | None:
     for path in (paths.CLIPS, paths.SPLIT, paths.FRAMES / LEDGER, paths.FRAMES / DESCRIPTION):
         if not path.is_file():
             return f"{path} is missing"
-    stored, wanted = read_json(paths.FRAMES / DESCRIPTION), predictor.bundle.features["frames"]
+    stored, wanted = current_frames(read_json(paths.FRAMES / DESCRIPTION)), predictor.bundle.features["frames"]
     if stored != wanted:
         return f"{paths.FRAMES} has frames of {stored}, but {predictor.name} was trained on frames of {wanted}"
     return None

@@ -97,7 +97,7 @@ def create_extractor(backbone: Backbone, *, precision: str, size: int, device: s
             backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8))
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n", 1)[0]
-        raise ParamsError(f"params.yaml: this features.backbone does not take frames.size {size} ({reason}).") from None
+        raise ParamsError(f"params.yaml: this features.backbone does not take frames.resolution {size} ({reason}).") from None
     chosen = runtime(device)
     run = _openvino(backbone, precision, size, threads) if chosen == "openvino" else _torch(backbone, precision, device)
     return Extractor(run, _CLIPS_AHEAD if device.startswith("cuda") else 0)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrec import checksums
 from actionrec.errors import DataError
 from actionrec.tensors import Place, places, save_tensors
 
@@ -45,9 +46,10 @@ class StoredFeatures:
     Files are opened for each reading: there may be more shards than a process may hold open.
     """
 
-    def __init__(self, tensors: Sequence[Place]) -> None:
-        """Take the places of n tensors (T, D), float16, all of one shape."""
+    def __init__(self, tensors: Sequence[Place], sums: Mapping[str, str]) -> None:
+        """Take the places of n tensors (T, D), float16, all of one shape, and the SHA-256 of their files by name."""
         self._tensors = tensors
+        self._sums = sums
         self._known = {file: _identity(file.stat()) for file in {place.file for place in tensors}}
         self.shape = (len(tensors), *tensors[0].shape)
         self.dtype = np.dtype(np.float16)
@@ -77,9 +79,9 @@ class StoredFeatures:
                 raise DataError(f"{place.file} was replaced or cut while it was in use. Run `dvc repro`.")
         return read
 
-    def signature(self) -> list[Any]:
-        """What tells these files from any others without reading them."""
-        return sorted([file.name, *identity] for file, identity in self._known.items())
+    def signature(self) -> dict[str, str]:
+        """What tells these features from any others: the SHA-256 of each file by name."""
+        return dict(self._sums)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:
@@ -94,14 +96,17 @@ def write_shard(path: Path, features: Mapping[str, NDArray[np.float16]], source:
 
 
 def read_features(folder: Path) -> FeatureSet:
-    """Open all shards of a folder; the features themselves are read when they are asked for.
+    """Open all shards of a folder, and verify them; the features themselves are read when they are asked for.
 
     Raises:
-        DataError: no shards, a damaged one, or shards that were made in different ways.
+        DataError: no shards, a damaged or missing one, or shards that were made in different ways.
     """
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise DataError(f"{folder} has no features. Run `dvc repro resnet_features`.")
+    names = [file.name for file in files]
+    checksums.refuse_missing(folder, ".safetensors", names)
+    sums = checksums.verify(folder, names)
     found: dict[str, Place] = {}
     first: dict[str, str] = {}
     for file in files:
@@ -115,7 +120,20 @@ def read_features(folder: Path) -> FeatureSet:
         found |= tensors
     clips = sorted(found)
     source = {key: _value(text) for key, text in first.items()}
-    return FeatureSet(clips, StoredFeatures([found[clip] for clip in clips]), source)
+    if "frames" in source:
+        source["frames"] = current_frames(source["frames"])
+    return FeatureSet(clips, StoredFeatures([found[clip] for clip in clips], sums), source)
+
+
+def current_frames(frames: Any) -> Any:
+    """A description of frames with the current keys: `resolution` was called `size`, a key that DVC's run cache ignores.
+
+    >>> current_frames({"count": 32, "size": 224})
+    {'count': 32, 'resolution': 224}
+    """
+    if not isinstance(frames, dict) or "resolution" in frames:
+        return frames
+    return {"resolution" if key == "size" else key: value for key, value in frames.items()}
 
 
 def _value(text: str) -> Any:

@@ -6,13 +6,18 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from actionrec.errors import DataError
+from actionrec.errors import REPAIR, DataError, printable
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII)
+_FORMULA = re.compile(r"(?:^|(?<=;))(?=\s*[=+@\-\uff1d\uff0b\uff20\uff0d])")  # also in the full width of East Asian scripts
 
 
 @contextmanager
@@ -80,15 +85,46 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(_read_text(path))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not valid JSON ({error}). Run `dvc repro` to make it again.") from None
+        raise DataError(f"{path}: not valid JSON ({error}). {REPAIR}") from None
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write RFC 4180 CSV in UTF-8, with "\\n" line ends."""
+    """Write RFC 4180 CSV in UTF-8, with "\\n" line ends, for programs: `read_csv` gives back every cell as it was.
+
+    So do data/clips.csv, data/split.csv and ledger.csv: their clip ids are the names of files, which stages look up.
+    """
     with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(Rows(stream), lineterminator="\r\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        _write_rows(stream, chain([header], rows))
+
+
+def write_spreadsheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write CSV as `write_csv` does, for people: a spreadsheet shows each cell, and never runs one as a formula.
+
+    Tables of results and of `inspect` are such files. Their texts are shown as `spreadsheet_cell` has them.
+    """
+    with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
+        write_rows_for_spreadsheets(stream, chain([header], rows))
+
+
+def write_rows_for_spreadsheets(stream: TextIO, rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows in which text is as `spreadsheet_cell` has it, and numbers are as they are."""
+    _write_rows(stream, ([spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows))
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Text that a spreadsheet shows and does not run: an apostrophe stands before what starts a formula.
+
+    Characters that do not print are shown as escapes. A semicolon or tab starts a new cell in many countries' settings, so that
+    what follows it counts as a start, too. Numbers stay numbers.
+
+    >>> spreadsheet_cell("=HYPERLINK(A1)"), spreadsheet_cell("-0.5"), spreadsheet_cell("pull-ups")
+    ("'=HYPERLINK(A1)", '-0.5', 'pull-ups')
+    """
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub("'", printable(text))
+
+
+def _write_rows(stream: TextIO, rows: Iterable[Sequence[Any]]) -> None:
+    csv.writer(Rows(stream), lineterminator="\r\n").writerows(rows)
 
 
 class Rows:
@@ -113,7 +149,7 @@ def read_csv(path: Path, header: Sequence[str]) -> list[dict[str, str]]:
         raise DataError(f"{path}: the header is '{got}', not '{','.join(header)}'. Run `dvc repro` to make it again.")
     read = list(rows)
     if any(None in row or None in row.values() for row in read):
-        raise DataError(f"{path} is damaged: a row has more or fewer than {len(header)} fields. Run `dvc repro` to make it again.")
+        raise DataError(f"{path} is damaged: a row has more or fewer than {len(header)} fields. {REPAIR}")
     return read
 
 
@@ -125,7 +161,7 @@ def _read_text(path: Path) -> str:
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is damaged: no valid UTF-8 ({error.reason}). Run `dvc repro` to make it again.") from None
+        raise DataError(f"{path} is damaged: no valid UTF-8 ({error.reason}). {REPAIR}") from None
 
 
 def sha256_of(path: Path) -> str:

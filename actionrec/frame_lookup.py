@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.errors import DataError, VideoError
+from actionrec import checksums
+from actionrec.errors import REPAIR, DataError, VideoError
 from actionrec.frames import decode_jpeg
 
 
@@ -17,11 +18,14 @@ def read_frames(folder: Path, clips: Iterable[str]) -> dict[str, NDArray[np.uint
     """Clip id -> frames (T, size, size, 3), RGB; clips that are not in the store are left out.
 
     Raises:
-        DataError: a shard is damaged.
+        DataError: a shard is damaged. Those that hold the clips are verified, and all where a clip is not found.
     """
     wanted = {hashlib.sha256(clip.encode()).hexdigest()[:16]: clip for clip in clips}
     found: dict[str, NDArray[np.uint8]] = {}
-    for path in sorted(folder.glob("*.tar")) if wanted else []:
+    if not wanted:
+        return found
+    shards = sorted(folder.glob("*.tar"))
+    for path in shards:
         try:
             with tarfile.open(path, "r:") as tar:
                 parts: dict[str, list[tarfile.TarInfo]] = {}
@@ -29,11 +33,17 @@ def read_frames(folder: Path, clips: Iterable[str]) -> dict[str, NDArray[np.uint
                     key = member.name.split(".", 1)[0]
                     if key in wanted and not member.name.endswith(".json"):
                         parts.setdefault(key, []).append(member)
+                if parts:
+                    checksums.verify(folder, [path.name])
                 found |= {wanted[key]: _decode(tar, members) for key, members in parts.items()}
         except (tarfile.TarError, ValueError, EOFError, VideoError) as error:
-            raise DataError(f"{path} is damaged ({error}). Make it again: `dvc repro -f extract_frames`.") from None
+            raise DataError(f"{path} is damaged ({error}). {REPAIR}") from None
         if len(found) == len(wanted):
             break
+    else:  # a damaged shard may end early, or have another key
+        names = [path.name for path in shards]
+        checksums.refuse_missing(folder, ".tar", names)
+        checksums.verify(folder, names)
     return found
 
 

@@ -15,18 +15,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.errors import DataError, VideoError
-from actionrec.video import SampledClip
+from actionrec.errors import REPAIR, DataError, VideoError
+
+if TYPE_CHECKING:
+    from actionrec.sampling import SampledClip
 
 DESCRIPTION = "frames.json"
 LEDGER = "ledger.csv"
-LEDGER_HEADER = ("clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "error")
+LEDGER_HEADER = ("clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "warning", "error")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class FrameSettings:
 
     count: int
     """Frames a clip (T), evenly spaced over it."""
-    size: int
+    resolution: int
     """Width and height, pixels."""
     format: Literal["jpeg", "raw"]
     quality: int
@@ -46,7 +48,7 @@ class FrameSettings:
     """Share of clips that may fail to decode before the stage does."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (("count", 1, 4096), ("size", 8, 4096), ("quality", 1, 100), ("shards", 1, 10_000)):
+        for name, low, high in (("count", 1, 4096), ("resolution", 8, 4096), ("quality", 1, 100), ("shards", 1, 10_000)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be from {low} to {high}; got {getattr(self, name)}")
         if not 0 <= self.max_failed <= 1:
@@ -70,7 +72,7 @@ class FrameWriter:
     def __exit__(self, *error: object) -> None:
         self.tar.close()
 
-    def add(self, clip_id: str, label: str, clip: SampledClip) -> None:
+    def add(self, clip_id: str, label: str, clip: "SampledClip") -> None:
         key = hashlib.sha256(clip_id.encode()).hexdigest()[:16]
         about = {"clip": clip_id, "label": label, "frame_indices": clip.indices, "decoded_frames": clip.decoded_frames}
         self._member(f"{key}.json", json.dumps(about, ensure_ascii=False).encode())
@@ -168,7 +170,7 @@ def _open(path: Path) -> Iterator[tarfile.TarFile]:
         with tarfile.open(path, "r:") as tar:
             yield tar
     except (tarfile.TarError, ValueError, KeyError, TypeError, EOFError, VideoError) as error:
-        raise DataError(f"{path} is damaged ({error}). Make it again: `dvc repro -f extract_frames`.") from None
+        raise DataError(f"{path} is damaged ({error}). {REPAIR}") from None
 
 
 def encode_jpeg(frame: NDArray[np.uint8], quality: int) -> bytes:

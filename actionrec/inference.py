@@ -4,11 +4,12 @@ T frames, D features a frame, K classes. Frames go through the same store as in 
 backbone sees here went through JPEG as well.
 """
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,25 @@ from actionrec.clips import SUFFIXES
 from actionrec.errors import ActionrecError, DataError, ParamsError, VideoError, WeightsError, first_few
 from actionrec.extractors import Extractor
 from actionrec.files import read_json
-from actionrec.video import SampledClip
+from actionrec.sampling import SampledClip
+
+logger = logging.getLogger(__name__)
 
 BACKBONE = "backbone.safetensors"
 """The backbone's weights, in a bundle that carries them along."""
 
 _AHEAD = 2  # clips that each decoding thread is ahead of the network
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How much of a clip's file could be read."""
+
+    frames_read: int
+    padded: int
+    """Frames that the model saw twice, because the clip has fewer than it wants."""
+    warning: str
+    """What is damaged; empty where nothing is known to be."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,8 @@ class Prediction:
     """(K,), calibrated where the bundle is."""
     threshold: float
     """The top probability below which the answer is unsure; 0 where the bundle has none."""
+    reading: Reading | None = None
+    """Of the clip's file; None where there is none, as for a window of a long video."""
 
     @property
     def order(self) -> list[int]:
@@ -95,7 +111,7 @@ class Predictor:
         self.network = bundle.network.to(device).eval()
         self.class_names = bundle.architecture.class_names
         self.temperature, self.threshold = temperature_and_threshold(bundle)
-        size = self.sampling.size
+        size = self.sampling.resolution
         try:
             with torch.inference_mode():
                 width = backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
@@ -111,7 +127,7 @@ class Predictor:
     @cached_property
     def extractor(self) -> Extractor:
         """The backbone, the fastest way that this machine has; on all its cores."""
-        precision, size = self.bundle.features["precision"], self.sampling.size
+        precision, size = self.bundle.features["precision"], self.sampling.resolution
         return extractors.create_extractor(
             self.backbone, precision=precision, size=size, device=self.device, threads=machine.workers()
         )
@@ -125,7 +141,7 @@ class Predictor:
         """
         check_file(path)
         try:
-            clip = video.sample_clip(path, self.sampling.count, self.sampling.size)
+            clip = video.sample_clip_safely(path, self.sampling.count, self.sampling.resolution)
         except VideoError as error:
             raise VideoError(f"{path}: {error}.") from None
         clip.frames[:] = self.stored(clip.frames)
@@ -157,20 +173,27 @@ class Predictor:
         Raises:
             DataError, VideoError: see `sample`.
         """
-        return self.answer(self.extractor(self.sample(path).frames))
+        clip = self.sample(path)
+        return replace(self.answer(self.extractor(clip.frames)), reading=reading(clip))
 
-    def features_of_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, NDArray[np.float16] | ActionrecError]]:
+    def features_of_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, tuple[NDArray[np.float16], Reading] | ActionrecError]]:
         """Yield each clip's features (T, D), or why there are none, in their order; decoding runs ahead of the network."""
         for path, decoded in _ahead(self.sample, clips, machine.workers()):
             try:
-                yield path, self.extractor(decoded().frames)
+                clip = decoded()
+                yield path, (self.extractor(clip.frames), reading(clip))
             except (DataError, VideoError) as error:
                 yield path, error
 
     def predict_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, Prediction | ActionrecError]]:
         """Yield each clip's prediction, or why there is none, in their order."""
-        for path, features in self.features_of_all(clips):
-            yield path, features if isinstance(features, ActionrecError) else self.answer(features)
+        for path, found in self.features_of_all(clips):
+            yield path, found if isinstance(found, ActionrecError) else replace(self.answer(found[0]), reading=found[1])
+
+
+def reading(clip: SampledClip) -> Reading:
+    """How much of a clip's file could be read."""
+    return Reading(clip.decoded_frames, clip.padded, clip.warning)
 
 
 def load(folder: Path, *, backbone_file: Path | None = None, device: str | None = None) -> Predictor:
@@ -296,7 +319,7 @@ def read_weights_setting() -> str:
 
 
 def videos_in(wanted: Iterable[Path]) -> list[Path]:
-    """Files as they are named, and in place of a folder the videos at any depth in it, sorted.
+    """Files as they are named, and in place of a folder the videos at any depth in it, sorted; other files there are reported.
 
     Raises:
         DataError: something is not there, or a folder has no videos.
@@ -309,14 +332,18 @@ def videos_in(wanted: Iterable[Path]) -> list[Path]:
             found.append(path)
             continue
         inside = sorted(_inside(path, set()))
-        if not inside:
-            raise DataError(f"{path} has no videos (wanted {', '.join(SUFFIXES)}).")
-        found += inside
+        videos = [one for one in inside if one.suffix.lower() in SUFFIXES and one.is_file()]
+        skipped = [ascii(str(one))[1:-1] for one in inside if one not in set(videos)]
+        if not videos:
+            raise DataError(f"{path} has no videos; expected files named {', '.join(SUFFIXES)}.")
+        if skipped:
+            logger.warning("%s: skipped %d files that are not videos: %s", path, len(skipped), first_few(skipped))
+        found += videos
     return found
 
 
 def _inside(folder: Path, above: set[Path]) -> Iterator[Path]:
-    """Videos at any depth, links followed and hidden ones left out, as `clips.find_clips` does.
+    """Files at any depth, links followed and hidden ones left out, as `clips.find_clips` does.
 
     Args:
         above: real folders on the way here, which a link may lead back to.
@@ -327,7 +354,7 @@ def _inside(folder: Path, above: set[Path]) -> Iterator[Path]:
             continue
         if entry.is_dir():
             yield from _inside(entry, {*above, real})
-        elif entry.suffix.lower() in SUFFIXES and entry.is_file():
+        else:
             yield entry
 
 

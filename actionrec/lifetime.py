@@ -1,14 +1,17 @@
-"""Who ends with whom: a killed `dvc repro` leaves nobody writing (on Linux; elsewhere what it started runs to its end)."""
+"""End a process together with its parent: a killed `dvc repro` leaves nobody writing. Linux only; elsewhere, children go on."""
 
 import ctypes
 import os
 import select
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
 _STAGE = "DVC_STAGE"  # DVC sets it for a stage's command, not for itself
+_PARENT = "ACTIONREC_PARENT"
 
 
 def end_with_parent(parent: int) -> None:
@@ -22,6 +25,26 @@ def end_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+@contextmanager
+def binding_workers() -> Iterator[None]:
+    """Let the worker processes that are started in this block end with this process, from their first import on.
+
+    A worker imports the stage and its libraries before it does anything else, which takes seconds. The first of these imports is
+    that of the package itself, which calls `end_if_bound`.
+    """
+    os.environ[_PARENT] = str(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[_PARENT]
+
+
+def end_if_bound() -> None:
+    """Bind this process to its parent if that started it in `binding_workers`."""
+    if parent := os.environ.pop(_PARENT, ""):
+        end_with_parent(int(parent))
 
 
 def end_with_dvc() -> None:

@@ -1,4 +1,4 @@
-"""Settings of the machine, from environment variables: they change speed, never a result, so they are no parameters."""
+"""Settings of the machine, from environment variables: they change speed, never a result, so they are not parameters."""
 
 import os
 from functools import lru_cache
@@ -7,6 +7,23 @@ from actionrec.errors import ActionrecError
 
 TRAINING_THREADS = 2
 """Of a CPU. Fixed, since sums depend on how matrix products are cut up: more cores must not change a result."""
+
+ARITHMETIC = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_CPU_ISA_HINTS",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
+    "ONEDNN_CPU_ISA_HINTS",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "OPENCV_CPU_DISABLE",
+)
+"""Environment variables by which libraries choose instructions: they change results by rounding, as another processor does."""
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 processors, and of ARM's
 
@@ -35,6 +52,11 @@ def engine() -> str:
     if wanted not in ("local", "ray"):
         raise ActionrecError(f"ACTIONREC_ENGINE must be local or ray; got {wanted!r}")
     return wanted
+
+
+def arithmetic() -> dict[str, str]:
+    """The variables of ARITHMETIC that are set, by name: a part of the key of all work that waits in .work."""
+    return {name: os.environ[name] for name in ARITHMETIC if os.environ.get(name)}
 
 
 def cores() -> int:

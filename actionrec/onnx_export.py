@@ -74,7 +74,7 @@ def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: s
     """
     features, sampling = predictor.bundle.features, predictor.sampling
     given = {
-        "whole": f"{FRAMES} (B, {sampling.count}, 3, {sampling.size}, {sampling.size}) uint8",
+        "whole": f"{FRAMES} (B, {sampling.count}, 3, {sampling.resolution}, {sampling.resolution}) uint8",
         "head": f"{FEATURES} (B, {sampling.count}, {predictor.bundle.architecture.feature_dim}) float32",
     }
     said: dict[str, Any] = {
@@ -99,7 +99,7 @@ def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: s
             "places": "evenly spaced from the clip's first frame to its last, rounded down; repeated where it has fewer",
         },
         "preprocessing": {
-            "size": sampling.size,
+            "size": sampling.resolution,
             "resize": "not cropped; bilinear, or by area where the longer side is at least twice the size",
             "format": sampling.format,
             "quality": sampling.quality,

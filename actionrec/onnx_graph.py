@@ -90,7 +90,7 @@ def trace(predictor: Predictor) -> Pieces:
             f"{predictor.bundle.features['backbone']} and {predictor.name} have {size / 2**30:.1f} GiB of weights; an ONNX file "
             "holds 2 GiB. Export a model on a smaller backbone."
         )
-    count, pixels = predictor.sampling.count, predictor.sampling.size
+    count, pixels = predictor.sampling.count, predictor.sampling.resolution
     frames = torch.zeros(2, count, 3, pixels, pixels, dtype=torch.uint8)
     features = torch.zeros(2, count, predictor.bundle.architecture.feature_dim)
     try:

@@ -21,6 +21,9 @@ from actionrec.errors import ParamsError
 
 SECTIONS = ("seed", "data", "split", "frames", "features", "train", "model", "models")
 
+RENAMED = {"frames.size": "frames.resolution"}
+"""Keys of earlier params.yaml files. DVC's run cache ignores every key called `size` or `nfiles`, so none may have such a name."""
+
 Settings = TypeVar("Settings")
 
 
@@ -95,6 +98,9 @@ def unknown_keys(document: Mapping[str, Any], known: Sequence[str], prefix: str)
     problems = []
     for key in document:
         if key not in known:
+            if new_name := RENAMED.get(f"{prefix}{key}"):
+                problems.append(f"{prefix}{key} is now called {new_name}. Rename it")
+                continue
             close = difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
             problems.append(f"{prefix}{key} is unknown ({hint})")

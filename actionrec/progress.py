@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from actionrec.errors import printable
+
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -22,6 +24,7 @@ def progress(what: str, total: int | None, unit: str, *, done: int = 0) -> Itera
         unit: a word that takes an s, or a symbol such as MB.
         done: how many an earlier run did.
     """
+    what = printable(what)
     if sys.stderr.isatty():
         with tqdm(desc=what, total=total, unit=unit, initial=done, dynamic_ncols=True, leave=False) as bar:
             yield lambda count: (bar.update(count), None)[1]

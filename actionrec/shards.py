@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from actionrec import engines, machine, paths, store
+from actionrec.files import digest
 from actionrec.progress import progress
 from actionrec.store import Compute, Task
 
@@ -60,7 +61,7 @@ def complete(
     """
     engine = machine.engine()
     place = paths.WORK / stage
-    folders = {task.name: place / task.key for task in tasks}
+    folders = {task.name: place / _key(task) for task in tasks}
     with store.alone(place):
         missing = [task for task in tasks if not store.is_whole(folders[task.name])]
         kept = sum(task.clips for task in tasks) - sum(task.clips for task in missing)
@@ -81,10 +82,21 @@ def complete(
     return folders
 
 
-def link_into(draft: Path, files: Mapping[str, Path]) -> None:
-    """Give each file a second name in the folder `draft`, or a copy where the file system has no hard links."""
+def _key(task: Task) -> str:
+    """A task's key, and what this machine's environment changes of the result."""
+    arithmetic = machine.arithmetic()
+    return digest({"key": task.key, "arithmetic": arithmetic}) if arithmetic else task.key
+
+
+def link_into(draft: Path, files: Mapping[str, Path]) -> dict[str, str]:
+    """Give each finished file a second name in the folder `draft`, or a copy where the file system has no hard links.
+
+    Returns:
+        SHA-256 of each by its name there.
+    """
     for name, source in files.items():
         try:
             os.link(source, draft / name)
         except OSError:
             shutil.copyfile(source, draft / name)
+    return {name: store.recorded_sum(source) for name, source in files.items()}

@@ -80,6 +80,12 @@ def is_whole(folder: Path) -> bool:
     return False
 
 
+def recorded_sum(file: Path) -> str:
+    """SHA-256 of a finished shard's file, as it was noted when the file was made."""
+    sums: dict[str, str] = read_json(file.parent / _SUMS)
+    return sums[file.name]
+
+
 def _sums(folder: Path) -> dict[str, str]:
     return {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.name != _SUMS}
 

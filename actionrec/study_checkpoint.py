@@ -22,7 +22,7 @@ FEATURES = {
     "weights_sha256": None,
     "precision": "fp32",
     "preprocessing": {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "colours": "RGB", "scale": 255},
-    "frames": {"count": 32, "size": 224, "format": "raw", "quality": 100},
+    "frames": {"count": 32, "resolution": 224, "format": "raw", "quality": 100},
 }
 
 

@@ -15,7 +15,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from actionrec.errors import DataError
+from actionrec.errors import REPAIR, DataError
 from actionrec.files import whole_file
 
 
@@ -82,4 +82,4 @@ def _readable(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
     except safetensors.SafetensorError as error:
-        raise DataError(f"{path} is damaged ({error}). Run `dvc repro -f` on the stage that makes it.") from None
+        raise DataError(f"{path} is damaged ({error}). {REPAIR}") from None

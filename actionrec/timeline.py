@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.errors import DataError
-from actionrec.film import MOST_FRAMES, TimedFrame
 from actionrec.inference import Prediction, Predictor, headline
-from actionrec.video import evenly_spaced
+from actionrec.sampling import MOST_FRAMES, TimedFrame, evenly_spaced
 
 _ONLY_FRAME = 0.04  # seconds for which the frame of a film that has no other is taken to be shown
 
@@ -85,21 +84,22 @@ def windows(film: Iterable[TimedFrame], count: int, seconds: float, stride: floa
             yield _cut(held, count, start, start + seconds)
             ended = start + seconds
             start += stride * max(1, math.floor((frame.seconds - seconds - start) / stride) + 1)  # the first that is not over
-        held.append(frame)
-        oldest = frame.seconds + step - seconds  # what the last window may reach back to
-        held = [one for one in held if one.seconds >= min(start, oldest)] if held[0].seconds < min(start, oldest) else held
+        oldest = min(start, frame.seconds + step - seconds)  # the last window may reach back to the latter
+        if held and held[0].seconds < oldest:
+            held = [one for one in held if one.seconds >= oldest]
+        held.append(frame)  # always: it is on screen until the next one comes
         if len(held) > MOST_FRAMES:
             raise DataError(f"a window of {seconds:g} s has more than {MOST_FRAMES} frames. Choose a shorter --window.")
     if held:
         end = held[-1].seconds + step
         if end > ended + step / 2:
             last = max(0.0, end - seconds)
-            # Half a frame of tolerance: times are rounded in files.
-            yield _cut([one for one in held if one.seconds >= last - step / 2], count, last, end)
+            yield _cut(held, count, last, end, tolerance=step / 2)  # half a frame: times are rounded in files
 
 
-def _cut(held: Sequence[TimedFrame], count: int, start: float, end: float) -> Window:
-    inside = [one for one in held if start - 1e-6 <= one.seconds < end] or list(held[-1:])
+def _cut(held: Sequence[TimedFrame], count: int, start: float, end: float, tolerance: float = 1e-6) -> Window:
+    """Sample a window; where no frame begins in it, it shows the frame before, which is still on screen."""
+    inside = [one for one in held if start - tolerance <= one.seconds < end] or [held[-1]]
     chosen = evenly_spaced(len(inside), count)
     return Window(start, end, np.stack([inside[place].picture for place in chosen]))
 

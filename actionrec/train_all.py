@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 
-from actionrec import lifetime, machine, paths
+from actionrec import dvc_process, lifetime, machine, paths
 from actionrec.board import RUNNING, Board
 from actionrec.errors import ActionrecError, DataError, TrainingError
 from actionrec.files import write_text
@@ -35,8 +35,8 @@ LOCK = Path("dvc.lock")
 BEFORE = ("split", "resnet_features")
 """The stages whose outputs training reads; DVC knows what comes before them."""
 
-# DVC waits for another process's lock so; otherwise it gives up after 3 s, and throws a finished stage away.
-_DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+# Without this option DVC gives up after 3 s on another process's lock, and throws a finished stage away.
+_DVC = (*dvc_process.DVC, "--wait-for-lock")
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 10.0
 _TAIL_LINES = 15
@@ -92,11 +92,12 @@ def train_all(jobs: int) -> None:
 
     Raises:
         TrainingError: models failed; the others are trained.
-        ActionrecError: an earlier stage failed, or another run is at work here.
+        ActionrecError: an earlier stage failed, or another run is at work here, or DVC's lock file is unreadable and in use.
         KeyboardInterrupt: Ctrl-C, or the process was told to end. Everything it started has ended.
     """
     names = models()
     with _alone(), _ending_by_interrupt():
+        dvc_process.remove_unreadable_lock()
         prepare()
         known = set(_locked_stages())
         board = Board(sorted(names, key=_seconds, reverse=True))
@@ -196,14 +197,12 @@ def reason(printed: str, status: int) -> str:
 
 def _start(command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own, which Ctrl-C does not reach: who started it ends it."""
-    # The stages' `python` is this one, even where its environment is not activated.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env={**os.environ, "PATH": path},
+        env=dvc_process.environment(),
         process_group=0,
         preexec_fn=partial(_in_child, os.getpid()),  # no threads are running here that it could upset
     )

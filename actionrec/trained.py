@@ -8,6 +8,7 @@ import numpy as np
 
 from actionrec import metrics, paths
 from actionrec.errors import DataError
+from actionrec.features import current_frames
 from actionrec.files import read_json
 from actionrec.predictions import Answers, Predictions, read_predictions
 
@@ -56,12 +57,12 @@ def read_model(name: str) -> TrainedModel:
     keys = ("test_top1", "best_epoch", "epochs", "parameters", "flops", "train_clips", "health", "health_notes")
     numbers = wanted(read_json(metrics_file), keys, metrics_file, remake(name))
     answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
-    return TrainedModel(name, answers, tuple(class_names), features, sampling, *numbers)
+    return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *numbers)
 
 
 def remake(name: str) -> str:
     """The next step where a model's files are not what they should be."""
-    return f"Run `dvc repro -f train@{name}` to make it again."
+    return f"Run `dvc repro -f train@{name}` to make it again, or `python -m actionrec repair` if the file is damaged."
 
 
 def wanted(record: Mapping[str, Any], keys: Sequence[str], where: object, step: str) -> list[Any]:

@@ -5,7 +5,6 @@
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import sys
 import traceback
@@ -69,15 +68,15 @@ def each(work: Callable[[Job, Advance], None], jobs: Sequence[Job], workers: int
 def _hire(work: Callable[[Any, Advance], None]) -> tuple[Connection, SpawnProcess]:
     context = multiprocessing.get_context("spawn")  # threads of torch do not survive a fork
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, work, os.getpid()), daemon=True)
-    process.start()
+    process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+    with lifetime.binding_workers():
+        process.start()
     theirs.close()  # or the end of the process would go unseen
     return ours, process
 
 
-def _serve(connection: Connection, work: Callable[[Any, Advance], None], parent: int) -> None:
+def _serve(connection: Connection, work: Callable[[Any, Advance], None]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends this process
-    lifetime.end_with_parent(parent)
     while True:
         job = connection.recv()
         try:

@@ -2,6 +2,7 @@
 
 The clips are made as UCF-50's are: 200 frames of 320x240 at 25 fps, about half a megabyte. All ways of a clip take turns, so that
 whatever else the machine does meets all of them. Prints medians and ratios as Markdown, after checking every way's frames.
+torchcodec and decord are measured where they are installed.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -21,7 +23,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.video import evenly_spaced, resize, sample_clip
+from actionrec.sampling import evenly_spaced, resize
+from actionrec.video import sample_clip
 
 LENGTH, WIDTH, HEIGHT, RATE = 200, 320, 240, 25
 BITS_PER_SECOND = 460_000  # what UCF-50's clips have on average
@@ -116,6 +119,10 @@ def opened(path: Path) -> cv2.VideoCapture:
     return cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
 
 
+def from_bgr(picture: Pictures) -> Pictures:
+    return np.asarray(cv2.cvtColor(resize(picture, SIZE), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
 def decode_only(path: Path, _: list[int]) -> None:
     """PyAV decodes all frames, and nothing else: the floor."""
     with av.open(str(path)) as container:
@@ -134,7 +141,7 @@ def grab_retrieve(path: Path, indices: list[int]) -> Pictures:
     capture, number, wanted, frames = opened(path), 0, set(indices), []
     while capture.grab():
         if number in wanted:
-            frames.append(resize(capture.retrieve()[1], SIZE))
+            frames.append(from_bgr(capture.retrieve()[1]))
         number += 1
     return np.stack(frames)
 
@@ -144,7 +151,7 @@ def read_and_keep(path: Path, indices: list[int]) -> Pictures:
     capture, number, wanted, frames = opened(path), 0, set(indices), []
     while (read := capture.read())[0]:
         if number in wanted:
-            frames.append(resize(read[1], SIZE))
+            frames.append(from_bgr(read[1]))
         number += 1
     return np.stack(frames)
 
@@ -154,7 +161,7 @@ def read_all(path: Path, indices: list[int]) -> Pictures:
     capture, pictures = opened(path), []
     while (read := capture.read())[0]:
         pictures.append(read[1])
-    return np.stack([resize(pictures[index], SIZE) for index in indices])
+    return np.stack([from_bgr(pictures[index]) for index in indices])
 
 
 def seek(path: Path, indices: list[int]) -> Pictures:
@@ -162,8 +169,25 @@ def seek(path: Path, indices: list[int]) -> Pictures:
     capture, frames = opened(path), []
     for index in indices:
         capture.set(cv2.CAP_PROP_POS_FRAMES, index)
-        frames.append(resize(capture.read()[1], SIZE))
+        frames.append(from_bgr(capture.read()[1]))
     return np.stack(frames)
+
+
+def torchcodec(path: Path, indices: list[int]) -> Pictures:
+    """Exact mode: the whole file is scanned first."""
+    from torchcodec.decoders import VideoDecoder
+
+    decoder = VideoDecoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact")
+    known = [min(index, len(decoder) - 1) for index in indices]
+    return np.stack([resize(picture, SIZE) for picture in decoder.get_frames_at(known).data.numpy()])
+
+
+def decord(path: Path, indices: list[int]) -> Pictures:
+    from decord import VideoReader
+
+    reader = VideoReader(str(path), num_threads=1)
+    known = [min(index, len(reader) - 1) for index in indices]
+    return np.stack([resize(picture, SIZE) for picture in reader.get_batch(known).asnumpy()])
 
 
 WAYS: dict[str, Callable[[Path, list[int]], Pictures | None]] = {
@@ -173,6 +197,7 @@ WAYS: dict[str, Callable[[Path, list[int]], Pictures | None]] = {
     "OpenCV: read all, keep the sampled": read_and_keep,
     "OpenCV: read all into a list, then sample": read_all,
     "OpenCV: seeks (the study)": seek,
+    **{way.__name__: way for way in (torchcodec, decord) if find_spec(way.__name__)},
 }
 
 

@@ -19,7 +19,7 @@ from actionrec import backbones, extractors, machine
 from actionrec.backbones import FeatureSettings
 from actionrec.files import write_json
 from actionrec.frames import DESCRIPTION, FrameSettings, FrameWriter
-from actionrec.video import SampledClip
+from actionrec.sampling import SampledClip
 from benchmarks import pairs
 
 FRAMES = 32
@@ -62,7 +62,7 @@ def images(precision: str, size: int, device: str, repeats: int) -> None:
 def whole_stage(precision: str, size: int, clips: int, device: str) -> None:
     """The stage, with frames to read and shards to write, against the model alone in as many processes."""
     workers = machine.workers() if device == "cpu" else 1
-    with pairs.project(features__precision=precision, features__weights="random", frames__size=size) as folder:
+    with pairs.project(features__precision=precision, features__weights="random", frames__resolution=size) as folder:
         store(folder, clips, size)
         nothing = pairs.stage("resnet_features", folder)  # caches of the system are warm now; the stage's own are not
         shutil.rmtree(folder / ".work")

@@ -57,7 +57,7 @@ def bundle(folder: Path, model: str, backbone: str, precision: str, size: int) -
         width = built(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
     classes = [f"Class{number}" for number in range(CLASSES)]
     architecture = Architecture(model, read_recipe(model).arguments, width, classes)
-    frames = {"count": FRAMES, "size": size, "format": "jpeg", "quality": 95}
+    frames = {"count": FRAMES, "resolution": size, "format": "jpeg", "quality": 95}
     about = {**backbones.describe(settings, built), "frames": frames}
     save_bundle(folder, Bundle(architecture, architecture.create().eval(), about))
 

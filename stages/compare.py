@@ -10,7 +10,7 @@ from actionrec.analyses import Analyses
 from actionrec.baselines import BASELINES
 from actionrec.comparison import Comparison
 from actionrec.errors import DataError
-from actionrec.files import read_json, whole_file, write_csv, write_json, write_text
+from actionrec.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
 from actionrec.frame_lookup import read_frames
 from actionrec.models import MODELS
 from actionrec.plots import confusion, curves, intervals, missed, order, overview, pareto, reliability
@@ -70,9 +70,9 @@ def write_numbers(gathered: Gathered) -> None:
     counts = metrics.confusion(first.test.logits, first.test.labels)
     write_json(paths.COMPARISON, {**comparison.summary(result, setting, list(MODELS)), **analyses.summary(found)})
     write_text(paths.REPORT, markdown.report(result, setting, timings, counts, found, gathered.models))
-    write_csv(paths.RESULTS_CSV, tables.CSV_HEADER, tables.csv_rows(result, setting, timings))
+    write_spreadsheet(paths.RESULTS_CSV, tables.CSV_HEADER, tables.csv_rows(result, setting, timings))
     write_text(paths.RESULTS_TEX, tables.latex(result, setting, timings))
-    write_csv(paths.CLASS_SCORES, tables.CLASS_HEADER, tables.class_rows(found.class_scores))
+    write_spreadsheet(paths.CLASS_SCORES, tables.CLASS_HEADER, tables.class_rows(found.class_scores))
     write_csv(paths.CURVES, curves.CSV_HEADER, curves.csv_rows(gathered.histories))
 
 

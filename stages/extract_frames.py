@@ -1,16 +1,19 @@
 """Decode each clip, sample its frames evenly, and store them: data/frames/."""
 
 import logging
+import shutil
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 
-from actionrec import avi, entry, files, frames, h264, interlaced, machine, params, paths, shards, video
+from actionrec import checksums, decoder, entry, files, frames, machine, params, paths, sampling, shards, video
 from actionrec.clips import Clip, read_clips
-from actionrec.errors import VideoError
+from actionrec.errors import DataError, VideoError
 from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
 from actionrec.params import DataSettings
 from actionrec.shards import shard_name, shard_of
@@ -19,6 +22,7 @@ from actionrec.store import Advance, Task
 logger = logging.getLogger(__name__)
 
 LISTED = 25
+DECODER = "pyav"
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,21 @@ def main() -> None:
         "clips": len(ledger),
         "decoded": len(ledger) - len(failed),
         "padded": sum(int(row["padded"]) > 0 for row in ledger),
+        "damaged": sum(row["warning"] != "" for row in ledger),
         "failed": len(failed),
     }
     refuse_too_many(failed, len(ledger), settings.frames.max_failed)
     with files.whole_folder(paths.FRAMES) as draft:
-        shards.link_into(draft, {f"{name}.tar": folder / "frames.tar" for name, folder in made.items()})
+        sums = shards.link_into(draft, {f"{name}.tar": folder / "frames.tar" for name, folder in made.items()})
         files.write_csv(draft / LEDGER, LEDGER_HEADER, ([*row.values()] for row in ledger))
         files.write_json(draft / DESCRIPTION, settings.frames.sampling())
+        checksums.write(draft, sums)
     files.write_json(paths.FRAME_METRICS, counts)
-    logger.info("%(clips)d clips: %(decoded)d decoded (%(padded)d padded), %(failed)d failed", counts)
+    for folder in made.values():
+        if any(row["error"].startswith(video.UNEXPECTED) for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)):
+            shutil.rmtree(folder)  # it may not fail the next time
+    logger.info("%(clips)d clips: %(decoded)d decoded (%(padded)d padded, %(damaged)d damaged), %(failed)d failed", counts)
+    report_damaged([row for row in ledger if row["warning"]])
 
 
 def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]:
@@ -69,7 +79,7 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]
     for clip in clips:
         of_shard[shard_of(clip.id, settings.shards)].append(clip)
     code = shards.code_digest(
-        [avi.__file__, frames.__file__, h264.__file__, interlaced.__file__, video.__file__, __file__],
+        [decoder.__file__, frames.__file__, sampling.__file__, video.__file__, __file__],
     )
     tasks = []
     for number, inside in sorted(of_shard.items()):
@@ -91,20 +101,46 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]
 def extract(job: Job, draft: Path, advance: Advance) -> None:
     """Make one shard: frames.tar, and the ledger of its clips."""
     cv2.setNumThreads(1)
-    rows = []
+    rows: list[list[object]] = []
     with FrameWriter(draft / "frames.tar", job.settings) as writer:
         for clip in job.clips:
-            try:
-                sampled = video.sample_clip(job.folder / clip.id, job.settings.count, job.settings.size)
-            except VideoError as error:
-                rows.append([clip.id, error.header_frames, error.decoded_frames, 0, 0, video.DECODER, str(error)])
-            else:
-                unique = sampled.unique_frames
-                repeated = job.settings.count - unique
-                rows.append([clip.id, sampled.header_frames, sampled.decoded_frames, unique, repeated, sampled.decoder, ""])
-                writer.add(clip.id, clip.label, sampled)
+            path = job.folder / clip.id
+            with unchanged(path, clip.sha256):
+                try:
+                    sampled = video.sample_clip_safely(path, job.settings.count, job.settings.resolution)
+                except VideoError as error:
+                    rows.append([clip.id, error.header_frames, error.decoded_frames, 0, 0, DECODER, "", str(error)])
+                else:
+                    counts = [sampled.header_frames, sampled.decoded_frames, sampled.unique_frames, sampled.padded]
+                    rows.append([clip.id, *counts, DECODER, sampled.warning, ""])
+                    writer.add(clip.id, clip.label, sampled)
             advance(1)
     files.write_csv(draft / LEDGER, LEDGER_HEADER, rows)
+
+
+@contextmanager
+def unchanged(path: Path, sha256: str) -> Iterator[None]:
+    """Make sure that a file has the given contents, before and after it is read.
+
+    Raises:
+        DataError: it has not. Its frames must not be stored under the key of other contents.
+    """
+    try:
+        before = path.stat()
+        same = files.sha256_of(path) == sha256
+        yield
+        after = path.stat()
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing, but {paths.CLIPS} lists it. Rerun `dvc repro`, which runs split again.") from None
+    if not same or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise DataError(f"{path} has changed since {paths.CLIPS} was written. Rerun `dvc repro`, which runs split again.")
+
+
+def report_damaged(damaged: list[dict[str, str]]) -> None:
+    if damaged:
+        listed = "\n".join(f"  {row['clip']}: {row['warning']}" for row in damaged[:LISTED])
+        more = f"\n  and {len(damaged) - LISTED} more; see {paths.FRAMES / LEDGER}" if len(damaged) > LISTED else ""
+        logger.warning("%d clips are damaged; their undamaged frames are used:\n%s%s", len(damaged), listed, more)
 
 
 def refuse_too_many(failed: list[dict[str, str]], total: int, allowed: float) -> None:
@@ -115,7 +151,7 @@ def refuse_too_many(failed: list[dict[str, str]], total: int, allowed: float) ->
     if len(failed) > allowed * total or len(failed) == total:
         raise VideoError(
             f"{len(failed)} of {total} clips cannot be decoded (allowed: {allowed:.1%} of them):\n{listed}\n"
-            "Mend or remove them, or raise frames.max_failed in params.yaml to go on without them."
+            "Fix or remove them, or raise frames.max_failed in params.yaml to go on without them."
         )
     if failed:
         logger.warning("%d of %d clips cannot be decoded and are left out:\n%s", len(failed), total, listed)

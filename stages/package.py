@@ -4,13 +4,12 @@ import shutil
 from typing import Any
 
 from actionrec import entry, paths
-from actionrec.analyses import ClassScore
+from actionrec.analyses import class_scores
 from actionrec.errors import DataError
-from actionrec.files import read_csv, read_json, whole_folder, write_text
+from actionrec.files import read_json, whole_folder, write_text
 from actionrec.models import MODELS
 from actionrec.recipes import read_recipe
 from actionrec.report.card import Evidence, card
-from actionrec.report.tables import CLASS_HEADER
 from actionrec.setting import read_setting
 from actionrec.trained import SAME_ACCURACY, check_comparable, read_model, remake
 
@@ -41,16 +40,14 @@ def gather() -> dict[str, Evidence]:
     check_comparable(models)
     setting = read_setting(models[0])
     comparison, audit = read_json(paths.COMPARISON), read_json(paths.AUDIT)
-    classes = read_classes()
     found = {}
     for model in models:
         name = model.name
         numbers = read_json(paths.model_metrics(name))
         check_compared(name, numbers, comparison)
-        if name not in classes:
-            raise DataError(f"{paths.CLASS_SCORES} has no rows of {name}. {AGAIN}")
         bundle = read_json(paths.model_folder(name) / "model.json")
-        found[name] = Evidence(model, setting, read_recipe(name), bundle, numbers, comparison, classes[name], audit)
+        scores = class_scores(model.predictions, model.class_names)
+        found[name] = Evidence(model, setting, read_recipe(name), bundle, numbers, comparison, scores, audit)
     return found
 
 
@@ -69,18 +66,6 @@ def check_compared(name: str, numbers: dict[str, Any], comparison: dict[str, Any
             f"{paths.COMPARISON} has a top-1 of {compared:.6f} for {name}, but {paths.model_metrics(name)} says {own:.6f}; they "
             f"are not from one run. {AGAIN}"
         )
-
-
-def read_classes() -> dict[str, list[ClassScore]]:
-    """Model -> its classes' scores."""
-    found: dict[str, list[ClassScore]] = {}
-    for row in read_csv(paths.CLASS_SCORES, CLASS_HEADER):
-        try:
-            score = ClassScore(row["class"], int(row["test_clips"]), *(float(row[key]) for key in ("precision", "recall", "f1")))
-        except ValueError as error:
-            raise DataError(f"{paths.CLASS_SCORES}: {error}. {AGAIN}") from None
-        found.setdefault(row["model"], []).append(score)
-    return found
 
 
 def written(evidence: Evidence) -> str:

@@ -13,7 +13,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrec import backbones, engines, entry, extractors, features, files, frames, machine, params, paths, shards, tensors
+from actionrec import (
+    backbones,
+    checksums,
+    engines,
+    entry,
+    extractors,
+    features,
+    files,
+    frames,
+    machine,
+    params,
+    paths,
+    shards,
+    tensors,
+)
 from actionrec.backbones import FeatureSettings
 from actionrec.errors import DataError
 from actionrec.extractors import Extractor
@@ -43,13 +57,14 @@ class Job:
 def main() -> None:
     settings = params.read(Params).features
     device = engines.ray.device() if machine.engine() == "ray" else machine.device()
-    description = files.read_json(paths.FRAMES / DESCRIPTION)
+    description = features.current_frames(files.read_json(paths.FRAMES / DESCRIPTION))
     source = {**backbones.describe(settings, backbones.create_backbone(settings)), "frames": description}
     tasks = plan(settings, source, device)
     workers = machine.workers() if device == "cpu" else 1
     made = shards.complete("features", tasks, extract, what="Extracting features", workers=workers, device=device)
     with files.whole_folder(paths.FEATURES) as draft:
-        shards.link_into(draft, {f"{name}.safetensors": folder / "features.safetensors" for name, folder in made.items()})
+        sums = shards.link_into(draft, {f"{name}.safetensors": folder / "features.safetensors" for name, folder in made.items()})
+        checksums.write(draft, sums)
     logger.info("%d clips in %d shards", sum(task.clips for task in tasks), len(tasks))
 
 
@@ -58,6 +73,9 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
     found = sorted(paths.FRAMES.glob("*.tar"))
     if not found:
         raise DataError(f"{paths.FRAMES} has no frames. Run `dvc repro extract_frames`.")
+    names = [path.name for path in found]
+    checksums.refuse_missing(paths.FRAMES, ".tar", names)
+    contents = checksums.verify(paths.FRAMES, [*names, DESCRIPTION])
     code = shards.code_digest(
         [backbones.__file__, extractors.__file__, features.__file__, frames.__file__, tensors.__file__, __file__]
     )
@@ -68,17 +86,15 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
     for path in found:
         clips = frames.count_clips(path)
         if clips:
-            contents = files.sha256_of(path)
-            key = {"frames": contents, "source": source, "code": code, "made_by": made_by}
-            tasks.append(
-                Task(path.stem, files.digest(key), clips, Job(path, settings, source, device), {path: contents, **weights})
-            )
+            key = {"frames": contents[path.name], "source": source, "code": code, "made_by": made_by}
+            inputs = {path: contents[path.name], **weights}
+            tasks.append(Task(path.stem, files.digest(key), clips, Job(path, settings, source, device), inputs))
     return tasks
 
 
 def extract(job: Job, draft: Path, advance: Advance) -> None:
     """Make one shard of features."""
-    extractor = _extractor(job.settings, job.source["frames"]["size"], job.device)
+    extractor = _extractor(job.settings, job.source["frames"]["resolution"], job.device)
     # One process feeds a GPU, with all cores to decode what is stored; on a CPU each core has a process.
     threads = machine.workers() if job.device.startswith("cuda") else 1
     names: list[str] = []

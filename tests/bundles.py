@@ -9,7 +9,7 @@ import torch
 from actionrec import backbones
 from actionrec.backbones import FeatureSettings
 from actionrec.bundle import Architecture, Bundle, save_bundle
-from actionrec.video import evenly_spaced, resize
+from actionrec.sampling import evenly_spaced, resize
 
 CLASSES = ["Bright", "Dark", "Striped"]
 SETTINGS = {
@@ -21,7 +21,7 @@ SETTINGS = {
     "transformer": {"d_model": 16, "num_heads": 2, "num_layers": 2, "ff_dim": 32},
     "swin_transformer": {"dim": 16, "depths": [2, 2], "num_heads": [2, 2], "window": 2},
 }
-FRAMES = {"count": 8, "size": 64, "format": "raw", "quality": 95}
+FRAMES = {"count": 8, "resolution": 64, "format": "raw", "quality": 95}
 CALIBRATION = {"temperature": 1.5, "threshold": 0.2}
 
 
@@ -32,7 +32,7 @@ def source(backbone="resnet18"):
     built = backbones.create_backbone(settings)
     drawn = np.stack(
         [
-            [resize(pictures(number, 1)[place], FRAMES["size"]) for place in evenly_spaced(12, FRAMES["count"])]
+            [resize(pictures(number, 1)[place][:, :, ::-1], FRAMES["resolution"]) for place in evenly_spaced(12, FRAMES["count"])]
             for number in range(len(CLASSES))
         ]
     )

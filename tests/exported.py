@@ -23,7 +23,7 @@ def project_of(folder, frames=FRAMES, shards=4):
             for clip in found:
                 if shard_of(clip.id, shards) == number:
                     path = folder / "data/raw/mine" / clip.id
-                    writer.add(clip.id, clip.label, video.sample_clip(path, settings.count, settings.size))
-    ledger = [(clip.id, settings.count, settings.count, settings.count, 0, "opencv", "") for clip in found]
+                    writer.add(clip.id, clip.label, video.sample_clip(path, settings.count, settings.resolution))
+    ledger = [(clip.id, settings.count, settings.count, settings.count, 0, "pyav", "", "") for clip in found]
     write_csv(folder / "data/frames" / LEDGER, LEDGER_HEADER, ledger)
     write_json(folder / "data/frames/frames.json", settings.sampling())

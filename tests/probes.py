@@ -1,8 +1,8 @@
 """Fabricate what inspecting files would find."""
 
 from actionrec.clips import Clip, group_of
+from actionrec.decoder import Header
 from actionrec.inspection.probe import Probe
-from actionrec.video import Header
 
 PLAIN = Header(frames=100, frames_per_second=25.0, width=320, height=240, codec="XVID")
 
@@ -19,9 +19,19 @@ def groups(label: str, *sizes: int) -> list[Clip]:
     ]
 
 
-def probe(clip_id: str = "A/v_A_g01_c01.avi", *, error: str = "", decoded: int | None = None, still=False, size=100_000, **header):
+def probe(
+    clip_id: str = "A/v_A_g01_c01.avi",
+    *,
+    error: str = "",
+    decoded: int | None = None,
+    still=False,
+    warning="",
+    size=100_000,
+    **header,
+):
     """A file with a plain header but for the values given."""
-    return Probe(clip(clip_id, size=size), Header(**{**vars(PLAIN), **header}), error, decoded, still)
+    warning = header.pop("warning", "")
+    return Probe(clip(clip_id, size=size), Header(**{**vars(PLAIN), **header}), error, decoded, still, warning)
 
 
 def plain(count: int) -> list[Probe]:

@@ -18,7 +18,7 @@ FEATURES = {
     "weights": "random",
     "weights_sha256": "ab",
     "precision": "fp32",
-    "frames": {"count": 5, "size": 64, "format": "raw", "quality": 95},
+    "frames": {"count": 5, "resolution": 64, "format": "raw", "quality": 95},
 }
 ARGUMENTS = {
     "transformer": {"d_model": 8, "num_heads": 2, "num_layers": 1, "ff_dim": 8, "norm_first": False},
@@ -65,7 +65,7 @@ def test_model_json_says_all_that_is_needed_to_use_the_model(folder):
         "parameters": 3 * 6 * (4 + 6 + 2) + 7 * 3,
         "feature_dim": 4,
         "class_names": CLASSES,
-        "frames": {"count": 5, "size": 64, "format": "raw", "quality": 95},
+        "frames": {"count": 5, "resolution": 64, "format": "raw", "quality": 95},
         "features": {key: value for key, value in FEATURES.items() if key != "frames"},
         "calibration": None,
     }
@@ -101,10 +101,17 @@ def test_a_bundle_is_two_files(folder):
     assert [file.name for file in folder.parent.iterdir()] == ["gru"]  # no draft
 
 
+def test_a_bundle_from_before_the_resolution_was_renamed_loads(folder):
+    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    description["frames"]["size"] = description["frames"].pop("resolution")
+    (folder / "model.json").write_text(json.dumps(description), encoding="utf-8")
+    assert load_bundle(folder).features["frames"] == {"count": 5, "resolution": 64, "format": "raw", "quality": 95}
+
+
 def test_saving_does_not_change_the_bundle(tmp_path):
     bundle = fresh()
     save_bundle(tmp_path / "gru", bundle)
-    assert bundle.features["frames"] == {"count": 5, "size": 64, "format": "raw", "quality": 95}
+    assert bundle.features["frames"] == {"count": 5, "resolution": 64, "format": "raw", "quality": 95}
 
 
 def test_two_processes_write_the_same_bytes(tmp_path):

@@ -65,6 +65,14 @@ def test_it_writes_what_the_contract_names_and_the_same_bytes_again():
     }
 
 
+def test_models_from_before_the_resolution_was_renamed_are_compared_with_new_ones():
+    fabricate.results(CLASSES)
+    for name, key in zip(MODELS, ("size", *["resolution"] * 6), strict=True):
+        bundle = paths.model_folder(name) / "model.json"
+        fabricate.write(bundle, {**json.loads(bundle.read_text()), "frames": {"count": 32, key: 224}})
+    assert compare.gather()
+
+
 def test_several_seeds_give_a_mean_and_a_deviation():
     fabricate.results(CLASSES, seeds=(0, 1, 2))
     compare.write_numbers(compare.gather())

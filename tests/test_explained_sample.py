@@ -49,7 +49,7 @@ def trained(tmp_path_factory):
     clips = find_clips(folder / "raw")
     settings = FeatureSettings("resnet18", "random", "fp32")
     backbone = create_backbone(settings)
-    about = {**describe(settings, backbone), "frames": {"count": 32, "size": 112, "format": "raw", "quality": 95}}
+    about = {**describe(settings, backbone), "frames": {"count": 32, "resolution": 112, "format": "raw", "quality": 95}}
     extractor = create_extractor(backbone, precision="fp32", size=112, device="cpu", threads=machine.cores())
     features = np.stack([extractor(sample_clip(folder / "raw" / clip.id, 32, 112).frames) for clip in clips])
     split = divide(clips, SplitSettings("group", 5, 0, 0.2), 0)

@@ -55,10 +55,17 @@ def test_in_a_project_it_is_test_clips_of_different_classes(predictor, project):
 
 def test_frames_of_another_size_are_of_no_use(predictor, project):
     project_of(project)
-    write_json(project / "data/frames/frames.json", {**FRAMES, "size": 32})
+    write_json(project / "data/frames/frames.json", {**FRAMES, "resolution": 32})
     assert "noise" in export_clips.to_check(predictor, []).what
-    with pytest.raises(DataError, match=r"data/frames has frames of \{.*'size': 32.*\}, but gru was trained on frames of"):
+    with pytest.raises(DataError, match=r"data/frames has frames of \{.*'resolution': 32.*\}, but gru was trained on frames of"):
         export_clips.labelled_clips(predictor, "train", 4)
+
+
+def test_frames_from_before_the_resolution_was_renamed_are_used(predictor, project):
+    project_of(project)
+    renamed = {"size" if key == "resolution" else key: value for key, value in FRAMES.items()}
+    write_json(project / "data/frames/frames.json", renamed)
+    assert export_clips.why_not_stored(predictor) is None
 
 
 def test_int8_without_frames_says_what_to_do(predictor, project):

@@ -241,7 +241,7 @@ def test_real_clips_and_real_weights(shared, tmp_path):
     weights = shared / "weights" / "mobilenet_v2_imagenet.safetensors"
     settings = FeatureSettings("mobilenet_v2", str(weights), "fp32")
     about = backbones.describe(settings, backbones.create_backbone(settings))
-    frames = {"count": 16, "size": 224, "format": "jpeg", "quality": 95}
+    frames = {"count": 16, "resolution": 224, "format": "jpeg", "quality": 95}
     about.pop("backbone")
     folder = tiny_bundle(tmp_path / "lstm", "lstm", backbone="mobilenet_v2", frames=frames, **about)
     videos = [sorted((shared / "data/real_clips" / name).glob("*.*"))[0] for name in ("Fall", "Fight", "NoFight")]

@@ -142,7 +142,7 @@ def test_a_size_that_the_network_does_not_take_is_refused(make):
     with pytest.raises(ParamsError) as caught:
         make(Backbone(network).eval(), "torch", size=64)
     assert str(caught.value) == (
-        "params.yaml: this features.backbone does not take frames.size 64 (Wrong image height! Expected 32 but got 64!)."
+        "params.yaml: this features.backbone does not take frames.resolution 64 (Wrong image height! Expected 32 but got 64!)."
     )
 
 

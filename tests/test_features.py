@@ -1,10 +1,13 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 import safetensors
 from film import ODD_NAMES
+from test_checksums import flip
 
+from actionrec import checksums
 from actionrec.errors import DataError
 from actionrec.features import read_features, write_shard
 
@@ -34,6 +37,11 @@ def test_any_reader_of_safetensors_finds_clips_and_metadata(tmp_path):
         metadata = stream.metadata()
     assert metadata["backbone"] == "resnet18"
     assert json.loads(metadata["frames"]) == {"count": 2, "format": "jpeg"}
+
+
+def test_features_from_before_the_resolution_was_renamed_are_read(tmp_path):
+    write_shard(tmp_path / "s.safetensors", {"A/a.avi": features(1)}, {**SOURCE, "frames": {"count": 2, "size": 64}})
+    assert read_features(tmp_path).source["frames"] == {"count": 2, "resolution": 64}
 
 
 def test_odd_names_are_keys(tmp_path):
@@ -78,7 +86,7 @@ def test_a_shard_cut_short_is_told_as_damaged(tmp_path, kept):
     path = tmp_path / "shard-0000.safetensors"
     write_shard(path, {"A/a.avi": features(1)}, SOURCE)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DataError, match=r"shard-0000\.safetensors is damaged \(.+\)\. Run `dvc repro -f`"):
+    with pytest.raises(DataError, match=r"shard-0000\.safetensors is damaged \(.+\)\. Run `python -m actionrec repair`"):
         read_features(tmp_path)
 
 
@@ -120,11 +128,30 @@ def test_a_shard_that_goes_while_in_use_is_missed(stored):
         read[[0]]
 
 
-def test_other_files_have_another_signature(stored):
+def test_other_features_have_another_signature_and_copies_the_same(stored, tmp_path):
     read, _, folder = stored
-    assert read_features(folder).features.signature() == read.signature()
-    write_shard(folder / "shard-0001.safetensors", {f"A/{number}.avi": features(number) for number in (1, 3, 5)}, SOURCE)
+    shutil.copytree(folder, tmp_path / "copy")
+    assert read_features(tmp_path / "copy").features.signature() == read.signature()
+    write_shard(folder / "shard-0001.safetensors", {f"A/{number}.avi": features(number + 9) for number in (1, 3, 5)}, SOURCE)
     assert read_features(folder).features.signature() != read.signature()
+
+
+@pytest.mark.parametrize("place", [20, -1])
+def test_a_flipped_byte_is_noticed_when_features_are_opened(stored, place):
+    _, _, folder = stored
+    checksums.write(folder, {})
+    file = folder / "shard-0001.safetensors"
+    flip(file, file.stat().st_size - 1 if place < 0 else place, keep_time=True)
+    with pytest.raises(DataError, match=r"match SHA256SUMS: shard-0001\.safetensors\. Run `python -m actionrec repair`\.$"):
+        read_features(folder)
+
+
+def test_a_shard_that_is_gone_is_missed_when_features_are_opened(stored):
+    _, _, folder = stored
+    checksums.write(folder, {})
+    (folder / "shard-0001.safetensors").unlink()
+    with pytest.raises(DataError, match=r"1 files are missing: shard-0001\.safetensors\. Run `python -m actionrec repair`\.$"):
+        read_features(folder)
 
 
 @pytest.mark.parametrize(

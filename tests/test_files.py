@@ -1,13 +1,25 @@
 import csv
 import math
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from actionrec.errors import DataError
-from actionrec.files import digest, read_csv, read_json, sha256_of, whole_file, whole_folder, write_csv, write_json, write_text
+from actionrec.files import (
+    digest,
+    read_csv,
+    read_json,
+    sha256_of,
+    whole_file,
+    whole_folder,
+    write_csv,
+    write_json,
+    write_spreadsheet,
+    write_text,
+)
 
 HEADER = ("clip", "note")
 
@@ -122,7 +134,7 @@ def test_json_refuses_what_is_no_json_and_writes_nothing(tmp_path, number):
 @pytest.mark.parametrize("contents", [b"", b'{"a": ', b"\xff\xfe", b'{"a": "\x80"}'])
 def test_damaged_json_is_told_with_its_path(tmp_path, contents):
     (tmp_path / "a.json").write_bytes(contents)
-    with pytest.raises(DataError, match=r"a\.json.*Run `dvc repro` to make it again\.$"):
+    with pytest.raises(DataError, match=r"a\.json.*Run `python -m actionrec repair`\.$"):
         read_json(tmp_path / "a.json")
 
 
@@ -171,6 +183,53 @@ def test_odd_text_survives_csv(tmp_path, text):
     assert read_csv(tmp_path / "a.csv", HEADER) == rows
     with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:  # and so for any other reader
         assert list(csv.DictReader(stream)) == rows
+
+
+FORMULAS = [
+    "=1+1",
+    "+1-1",
+    "-cmd|' /C calc'!A0",
+    "@SUM(A1)",
+    "  =1",
+    "\u00a0=1",
+    "＝1+1",
+    "－1+1",
+    "a;=1+1",
+    "a; -x",
+    "-",
+    "-1x",
+    "--5",
+]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_spreadsheet_shows_text_that_looks_like_a_formula(tmp_path, text):
+    write_spreadsheet(tmp_path / "a.csv", HEADER, [[text, 1]])
+    [row] = read_csv(tmp_path / "a.csv", HEADER)
+    for cell in row["clip"].split(";"):
+        assert not re.match(r"\s*[=+\-@＝－]", cell)
+    assert row["clip"] != text
+    assert row["clip"].replace("'", "") == text.replace("'", "")
+
+
+@pytest.mark.parametrize("text", ["\t=1", "\r=1", "\n=1", "\x1b[31m", "\u202eiva.drow", "a\x00"])
+def test_a_spreadsheet_shows_control_characters_as_escapes(tmp_path, text):
+    write_spreadsheet(tmp_path / "a.csv", HEADER, [[text, 1]])
+    [row] = read_csv(tmp_path / "a.csv", HEADER)
+    assert row["clip"].isprintable()
+    assert not row["clip"].startswith(("=", "+", "-", "@"))
+
+
+@pytest.mark.parametrize("cell", ["-0.5", "+3", "12.25", "-1e-05", "0.0001", "pull-ups", "a=b", "x@y", "", "A-1", "yes", -0.5, 7])
+def test_numbers_and_plain_text_stay_as_they_are_in_a_spreadsheet(tmp_path, cell):
+    write_spreadsheet(tmp_path / "a.csv", HEADER, [[cell, "x"]])
+    assert read_csv(tmp_path / "a.csv", HEADER) == [{"clip": str(cell), "note": "x"}]
+
+
+@pytest.mark.parametrize("text", [*FORMULAS, "'=1", "\t=1", "\r=1", "\u202ex"])
+def test_csv_for_programs_gives_back_every_cell_as_it_was(tmp_path, text):
+    write_csv(tmp_path / "a.csv", HEADER, [[text, text]])
+    assert read_csv(tmp_path / "a.csv", HEADER) == [{"clip": text, "note": text}]
 
 
 def test_csv_of_no_rows_is_a_header(tmp_path):

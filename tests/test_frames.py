@@ -10,9 +10,9 @@ from film import ODD_NAMES
 
 from actionrec.errors import DataError
 from actionrec.frames import FrameSettings, FrameWriter, count_clips, decode_jpeg, encode_jpeg, read_shard
-from actionrec.video import SampledClip
+from actionrec.sampling import SampledClip
 
-JPEG = FrameSettings(count=3, size=32, format="jpeg", quality=95, shards=4, max_failed=0.02)
+JPEG = FrameSettings(count=3, resolution=32, format="jpeg", quality=95, shards=4, max_failed=0.02)
 RAW = replace(JPEG, format="raw")
 BOTH = pytest.mark.parametrize("settings", [JPEG, RAW], ids=["jpeg", "raw"])
 
@@ -68,7 +68,7 @@ def test_a_shard_without_clips_is_a_shard(tmp_path, settings):
 
 
 def test_more_than_a_thousand_frames_stay_in_order(tmp_path):
-    settings = replace(JPEG, count=1002, size=8)
+    settings = replace(JPEG, count=1002, resolution=8)
     frames = np.zeros((1002, 8, 8, 3), np.uint8)
     frames[:] = (np.arange(1002) // 4)[:, None, None, None]
     path = write(tmp_path / "shard.tar", settings, {"A/a.avi": SampledClip(frames, list(range(1002)), 1002, 1002)})
@@ -136,15 +136,14 @@ def test_better_quality_is_larger_and_closer():
 
 @BOTH
 def test_a_shard_cut_anywhere_is_told_as_damaged(tmp_path, settings):
-    path = write(
-        tmp_path / "shard.tar", replace(settings, size=16), {f"A/{number}.avi": sampled(number, size=16) for number in range(3)}
-    )
+    clips = {f"A/{number}.avi": sampled(number, size=16) for number in range(3)}
+    path = write(tmp_path / "shard.tar", replace(settings, resolution=16), clips)
     contents = path.read_bytes()
     end = len(contents.rstrip(b"\0"))
     cuts = {0, 1, 100, end - 1, *range(512, end + 512, 512), *range(700, end, 1999)}  # between members too, as disks cut them
     for kept in sorted(cuts):
         path.write_bytes(contents[:kept])
-        with pytest.raises(DataError, match=r"shard\.tar is damaged \(.+\)\. Make it again: `dvc repro -f extract_frames`\.$"):
+        with pytest.raises(DataError, match=r"shard\.tar is damaged \(.+\)\. Run `python -m actionrec repair`\.$"):
             list(read_shard(path))
 
 
@@ -199,7 +198,7 @@ def test_stored_frames_never_run_code(tmp_path):
     [
         ({"count": 0}, "count must be from 1 to 4096; got 0"),
         ({"count": 4097}, "count must be from 1 to 4096; got 4097"),
-        ({"size": 7}, "size must be from 8 to 4096; got 7"),
+        ({"resolution": 7}, "resolution must be from 8 to 4096; got 7"),
         ({"quality": 0}, "quality must be from 1 to 100; got 0"),
         ({"quality": 101}, "quality must be from 1 to 100; got 101"),
         ({"shards": 0}, "shards must be from 1 to 10000; got 0"),
@@ -214,7 +213,7 @@ def test_settings_out_of_range_are_refused(change, message):
 
 
 def test_sampling_is_what_decides_the_pixels_of_a_clip():
-    assert JPEG.sampling() == {"count": 3, "size": 32, "format": "jpeg", "quality": 95}
+    assert JPEG.sampling() == {"count": 3, "resolution": 32, "format": "jpeg", "quality": 95}
     assert replace(JPEG, shards=64, max_failed=1).sampling() == JPEG.sampling()
 
 

@@ -40,7 +40,7 @@ def test_clips_are_told_apart(predictor, clips):
 
 @pytest.mark.parametrize("form", ["raw", "jpeg"])
 def test_the_network_sees_what_the_frame_store_would_give_it(tmp_path, clips, form):
-    settings = frames.FrameSettings(count=8, size=64, format=form, quality=90, shards=1, max_failed=0)
+    settings = frames.FrameSettings(count=8, resolution=64, format=form, quality=90, shards=1, max_failed=0)
     folder = bundles.tiny_bundle(tmp_path / "gru", frames=settings.sampling())
     with frames.FrameWriter(tmp_path / "shard.tar", settings) as writer:
         writer.add("a.avi", "a", sample_clip(clips[0], 8, 64))
@@ -154,11 +154,11 @@ def test_weights_that_were_changed_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("frames.size", 0, "count, size and quality must be at least 1; got 8, 0 and 95"),
-        ("frames.size", "64", "frames.size must be a whole number; got '64'"),
+        ("frames.resolution", 0, "count, resolution and quality must be at least 1; got 8, 0 and 95"),
+        ("frames.resolution", "64", "frames.resolution must be a whole number; got '64'"),
         ("frames.format", "png", "frames.format must be one of jpeg, raw; got 'png'"),
         ("frames", [], r"frames must hold keys and values; got \[\]"),
-        ("frames", {"count": 8, "format": "raw", "quality": 95}, "frames.size is missing"),
+        ("frames", {"count": 8, "format": "raw", "quality": 95}, "frames.resolution is missing"),
         ("features.precision", "fp16", "features.precision must be one of fp32, bf16; got 'fp16'"),
         ("features.weights_sha256", 5, "features.weights_sha256 must be text or null; got 5"),
         ("features.backbone", "nope", "wants the backbone 'nope', which this torchvision does not have"),

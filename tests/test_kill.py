@@ -7,18 +7,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from film import write_video
+from ruamel.yaml import YAML
 from test_pipeline import clone, commit, edit_params, flat, run
+
+from actionrec import dvc_process
 
 pytestmark = pytest.mark.slow
 
+Kill = Callable[["subprocess.Popen[bytes]"], None]
+
 SETTINGS = {
     "data": {"dataset": "mine"},
-    "frames": {"count": 8, "size": 96, "shards": 24},
+    "frames": {"count": 8, "resolution": 96, "shards": 24},
     "features": {"backbone": "resnet18", "precision": "fp32"},
     "train": {"epochs": 12},
     "model": {"hidden_dim": 128},
@@ -78,8 +85,22 @@ def alive(session: int) -> list[str]:
     return found
 
 
-def start_and_kill(command: list[str], project: Path, work: str, chance: random.Random, *, group: bool) -> None:
-    """Start a program, wait until work was finished once to three times, and kill it a moment later, alone or with its group."""
+def kill_alone(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+
+
+def kill_its_dvc(process: subprocess.Popen[bytes]) -> None:
+    """Kill the `dvc` that a program has started, and let the program itself end."""
+    for child in psutil.Process(process.pid).children():
+        child.kill()
+
+
+def start_and_kill(command: list[str], project: Path, work: str, chance: random.Random, kill: Kill) -> None:
+    """Start a program, wait until work was finished once to three times, and kill it a moment later."""
 
     def finished() -> set[tuple[str, int]]:
         paths = [path for path in (project / ".work" / work).glob("*") if not path.name.startswith(".")]
@@ -101,8 +122,8 @@ def start_and_kill(command: list[str], project: Path, work: str, chance: random.
         time.sleep(0.005)
     time.sleep(chance.uniform(0, 0.05))
     if process.poll() is None:
-        (os.killpg if group else os.kill)(process.pid, signal.SIGKILL)
-    process.wait()
+        kill(process)
+    process.wait(120)
     until = time.monotonic() + 10
     while (left := alive(process.pid)) and time.monotonic() < until:
         time.sleep(0.05)
@@ -127,7 +148,7 @@ def test_finished_shards_outlive_their_stage(undisturbed, project, stage, work, 
     chance = random.Random(stage)
     for kill in range(kills):
         before = shards(project, work)
-        start_and_kill([f"stages.{stage}"], project, work, chance, group=bool(kill % 2))
+        start_and_kill([f"stages.{stage}"], project, work, chance, (kill_alone, kill_group)[kill % 2])
         after = shards(project, work)
         assert before.items() <= after.items()  # the same folders: none was made again
     assert after
@@ -142,7 +163,7 @@ def test_training_goes_on_from_its_last_epoch(undisturbed, project):
     chance = random.Random(5)
     for kill in range(6):
         model = ("gru", "transformer")[kill % 2]
-        start_and_kill(["stages.train", model], project, f"training/{model}", chance, group=kill % 3 == 0)
+        start_and_kill(["stages.train", model], project, f"training/{model}", chance, kill_alone if kill % 3 else kill_group)
         assert len(list((project / ".work" / "training" / model).glob("*.safetensors"))) == 1
     run("dvc", "repro", *TARGETS, cwd=project)
     assert made(project) == made(undisturbed)
@@ -151,7 +172,25 @@ def test_training_goes_on_from_its_last_epoch(undisturbed, project):
 def test_a_killed_dvc_takes_its_stage_along_and_the_next_one_goes_on(undisturbed, project):
     chance = random.Random(6)
     for kill, work in enumerate(("frames", "frames", "features", "features", "training/gru", "training/transformer")):
-        start_and_kill(["dvc", "repro", *TARGETS], project, work, chance, group=kill % 2 == 1)
+        start_and_kill(["dvc", "repro", *TARGETS], project, work, chance, (kill_alone, kill_group)[kill % 2])
     run("dvc", "repro", *TARGETS, cwd=project)
     assert made(project) == made(undisturbed)
     assert np.load(project / "data/predictions/gru.npz")["logits"].shape[1] == 3
+
+
+def test_a_killed_train_all_and_its_killed_dvc_leave_nobody_running_and_the_next_one_goes_on(undisturbed, project):
+    yaml, file = YAML(), project / "dvc.yaml"
+    pipeline = yaml.load(file)
+    train = pipeline["stages"]["train"]
+    train["foreach"] = {name: item for name, item in train["foreach"].items() if f"train@{name}" in TARGETS}
+    yaml.dump(pipeline, file)
+    run("dvc", "repro", "resnet_features", cwd=project)
+    chance = random.Random(7)
+    command = ["actionrec", "train-all", "--jobs", "2"]
+    for turn, kill in enumerate((kill_alone, kill_its_dvc, kill_group, kill_its_dvc, kill_alone)):
+        start_and_kill(command, project, ("training/gru", "training/transformer")[turn % 2], chance, kill)
+        if kill is kill_alone:
+            (project / dvc_process.LOCK_FILE).write_text("")  # as a kill in the middle of DVC's writing leaves it
+    run(sys.executable, "-m", *command, cwd=project)
+    assert made(project) == made(undisturbed)
+    assert "up to date" in run("dvc", "status", *TARGETS, cwd=project)

@@ -118,3 +118,65 @@ def test_a_kernel_or_a_python_that_does_not_tell_stops_no_stage_which_ends_with_
     environment = {**os.environ, "DVC_STAGE": "split", "PYTHONPATH": str(ROOT)}
     shell = subprocess.Popen([*PYTHON, start_both, sys.executable, file], stdout=subprocess.PIPE, text=True, env=environment)
     assert has_ended_with_its_killed_parent(shell)
+
+
+# A stage whose libraries take a minute to load: its workers are still importing when it is killed.
+SLOW_STAGE = """
+import os, sys, time
+from pathlib import Path
+
+import actionrec
+
+folder = Path(sys.argv[1])
+if __name__ != "__main__":
+    Path(folder, str(os.getpid())).touch()
+    time.sleep(60)
+
+def work(job, advance=None, *rest):
+    pass
+
+def start_engine():
+    from actionrec.engines import local
+    from actionrec.store import Task
+    tasks = [(Task(str(number), "", 1, number), folder / f"shard-{number}") for number in range(2)]
+    local.make_all(work, tasks, print, workers=2)
+
+def start_pool():
+    from actionrec import worker_pool
+    list(worker_pool.each(work, [1, 2], 2, print))
+
+def start_inspection():
+    from actionrec.inspection import processes
+    processes.each(work, range(8), "Reading", chunk=2)
+
+if __name__ == "__main__":
+    globals()[sys.argv[2]]()
+"""
+
+
+@pytest.mark.parametrize("pool", ["start_engine", "start_pool", "start_inspection"])
+def test_workers_that_are_still_importing_end_with_their_killed_parent(tmp_path, pool):
+    file, started = tmp_path / "stage.py", tmp_path / "started"
+    file.write_text(SLOW_STAGE)
+    started.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACTIONREC_WORKERS": "2"}
+    parent = subprocess.Popen([sys.executable, file, started, pool], env=environment)
+    until = time.monotonic() + 60
+    while len(workers := [int(path.name) for path in started.iterdir()]) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    parent.kill()
+    parent.wait()
+    assert len(workers) == 2
+    assert [ends(worker, 5) for worker in workers] == [True, True]
+
+
+def test_what_a_bound_worker_starts_is_not_bound():
+    code = "import os, actionrec; print(os.environ.get('ACTIONREC_PARENT'))"
+    environment = {**os.environ, "ACTIONREC_PARENT": str(os.getpid()), "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([*PYTHON, code], env=environment, capture_output=True, text=True, check=True).stdout == "None\n"
+
+
+def test_a_worker_whose_parent_has_ended_before_its_first_import_ends():
+    environment = {**os.environ, "ACTIONREC_PARENT": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*PYTHON, "import actionrec; print(7)"], env=environment, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")

@@ -4,8 +4,10 @@ import sys
 
 import pytest
 
-from actionrec import machine
+import actionrec
+from actionrec import checkpoints, machine, paths, shards
 from actionrec.errors import ActionrecError
+from actionrec.store import Task
 
 
 @pytest.mark.parametrize(("text", "expected"), [("1", 1), ("16", 16), ("007", 7)])
@@ -101,3 +103,70 @@ def test_the_device_s_name_is_for_people(monkeypatch):
 def test_bf16_is_known_from_the_processors_flags(monkeypatch, flags, has):
     monkeypatch.setattr(machine, "_cpuinfo", lambda *names: flags)
     assert machine.has_bf16("cpu") == has
+
+
+COMPUTE = """
+import hashlib, os
+import actionrec
+import numpy as np
+import torch
+
+torch.set_num_threads(2)
+torch.manual_seed(0)
+one, other = torch.randn(256, 2048), torch.randn(2048, 256)
+product = one.bfloat16() @ other.bfloat16()
+exact = one.bfloat16().double() @ other.bfloat16().double()
+assert (product.double() - exact).abs().max() < 1, "a bf16 product is wrong"
+sums = torch.stack([torch.randn(1_000_000).exp().sum() for _ in range(8)])
+results = [sums, product.float(), one @ other, torch.nn.functional.softmax(one, 1)]
+results = [result.numpy() for result in results] + [one.numpy() @ other.numpy()]
+print(hashlib.sha256(b"".join(result.tobytes() for result in results)).hexdigest())
+"""
+WRONG = {
+    "OMP_THREAD_LIMIT": "1",
+    "OMP_DYNAMIC": "TRUE",
+    "OMP_MAX_ACTIVE_LEVELS": "0",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "2",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "BF16",
+    "DNNL_DEFAULT_FPMATH_MODE": "BF16",
+}
+
+
+def test_variables_that_limit_threads_or_precision_change_no_result():
+    def computed(**variables):
+        environment = {name: text for name, text in os.environ.items() if name not in WRONG} | variables
+        return subprocess.run([sys.executable, "-c", COMPUTE], env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert computed(**WRONG) == computed()
+
+
+@pytest.mark.parametrize("name", actionrec.IGNORED)
+def test_a_variable_that_makes_results_wrong_does_not_reach_the_libraries_or_other_processes(name):
+    code = f"import os, actionrec; os.execvp('printenv', ['printenv', {name!r}])"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, name: "1"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def shard_folder(name):
+    """The folder of a shard that is made here."""
+    made = shards.complete("frames", [Task(name, "ab" * 32, 1, None)], make_nothing, what="Making", workers=1)
+    return made[name]
+
+
+def make_nothing(job, draft, advance):
+    (draft / "shard").write_text("")
+
+
+@pytest.mark.parametrize("name", machine.ARITHMETIC)
+def test_work_computed_with_other_instructions_is_not_taken_for_this_machines(project, monkeypatch, name):
+    for other in machine.ARITHMETIC:
+        monkeypatch.delenv(other, raising=False)
+    before = shard_folder("a"), checkpoints.checkpoint("gru", {}).path
+    assert before[0] == paths.WORK / "frames" / ("ab" * 32)
+    monkeypatch.setenv(name, "AVX2")
+    after = shard_folder("a"), checkpoints.checkpoint("gru", {}).path
+    assert len({*before, *after}) == 4
+    monkeypatch.setenv(name, "")  # as good as unset
+    assert (shard_folder("a"), checkpoints.checkpoint("gru", {}).path) == before

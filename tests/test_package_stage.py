@@ -64,8 +64,6 @@ def lose(path, key):
         (lambda: lose(paths.model_metrics("gru"), "test_ece"), "none has 'test_ece'. Run `dvc repro -f train@gru`"),
         (lambda: lose(paths.model_folder("lstm") / "model.json", "sha256"), "none has 'sha256'. Run `dvc repro -f train@lstm`"),
         (lambda: spoil(paths.COMPARISON, models={}), "metrics/compare.json or metrics/simple_rnn/metrics.json: lacks 'simple_rnn'"),
-        (lambda: paths.CLASS_SCORES.write_text("model,class,test_clips,precision,recall,f1\n"), "per_class.csv has no rows of"),
-        (lambda: paths.CLASS_SCORES.write_text("model,class,test_clips,precision,recall,f1\ngru,a,x,1,1,1\n"), "Run `dvc repro"),
         (lambda: paths.AUDIT.write_text("{}"), "metrics/audit.json: none has "),
     ],
 )

@@ -129,6 +129,12 @@ def test_a_wrong_key_or_value_is_named_with_what_was_wanted(read, changes, messa
     assert str(caught.value) == f"params.yaml: {message}"
 
 
+def test_a_renamed_key_is_named_with_its_new_name(read):
+    with pytest.raises(ParamsError) as caught:
+        read(size="224")
+    assert str(caught.value) == "params.yaml: frames.size is now called frames.resolution. Rename it"
+
+
 def test_all_problems_are_told_at_once(read):
     with pytest.raises(ParamsError) as caught:
         read("sead: 1\nframes: {count: 1.5, kind: gif, shere: 0.1, flag: true, name: a, limit: 1, sizes: []}\nmodel: {}\n")

@@ -15,6 +15,7 @@ from pathlib import Path
 import bundles
 import pytest
 from film import write_video
+from test_decoder import DECODABLE, UNDECODABLE
 
 from actionrec import __main__ as command_line
 from actionrec import paths
@@ -272,3 +273,30 @@ def test_the_command_line_is_up_before_torch_is():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("window", [None, 2, 0.01])
+def test_real_odd_files_are_answered_or_reported_and_end_no_batch(actionrec, shared, window):
+    broken = shared / "data" / "broken"
+    options = ["--window", window, "--stride", max(window, 1)] if window else []
+    status, out, err = actionrec("predict", broken, "--json", *options)
+    answers = {Path(line["video"]).name: line for line in map(json.loads, out.splitlines())}
+    assert set(answers) == set(DECODABLE)
+    for name, (_, frames, warning) in DECODABLE.items():
+        assert (answers[name]["frames_read"], answers[name]["warning"]) == (frames, warning)
+        if not window:
+            assert answers[name]["padded"] == max(0, 8 - frames)
+    for name, reason in UNDECODABLE.items():
+        assert f"error: {broken / name}: {reason}." in err
+    assert f"{len(UNDECODABLE)} of {len(DECODABLE) + len(UNDECODABLE)} videos could not be read" in err
+    assert "skipped 3 files that are not videos" in err
+    assert status == 2
+    assert "Traceback" not in err
+
+
+def test_damage_and_repeats_are_said_to_people(actionrec, shared, tmp_path):
+    status, out, _ = actionrec("predict", shared / "data" / "broken" / "damaged_burst.mp4")
+    assert status == 0
+    assert "  (1 packet damaged; 48 of 49 frames read)\n" in out
+    short = write_video(tmp_path / "short.avi", 3)
+    assert "  (only 3 frames; 5 of the sampled ones are repeats)\n" in actionrec("predict", short)[1]

@@ -133,10 +133,37 @@ def test_markdown_is_escaped():
     assert escape_markdown("simple_rnn _x_") == r"simple_rnn \_x\_"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("&#8238;x &lt; a&b", r"&\#8238;x \&lt; a&b"),
+        ("https://evil.example", r"https\://evil.example"),
+        ("www.evil.example", r"www\.evil.example"),
+        ("a@b.example", r"a\@b.example"),
+        ("- item", r"\- item"),
+        ("1. item", r"1\. item"),
+        ("pull-ups 1.5", "pull-ups 1.5"),
+        ("a\x1b[31m\u202e\u200b", r"a\\x1b\[31m\\u202e\\u200b"),
+    ],
+)
+def test_markdown_makes_no_link_entity_or_list_of_a_name(text, shown):
+    assert escape_markdown(text) == shown
+
+
+@pytest.mark.parametrize("escape", [escape_markdown, tables.escape_latex, lambda text: shorten(text, 100)])
+@pytest.mark.parametrize(
+    "sign", ["\x00", "\x1b", "\x7f", "\x9b", "\u202e", "\u2066", "\u200b", "\u200d", "\ufeff", "\u3164", "\udcff"]
+)
+def test_no_control_bidirectional_or_invisible_character_reaches_a_report(escape, sign):
+    assert escape(f"a{sign}b").isascii()
+    assert escape(f"a{sign}b").isprintable()
+
+
 def test_latex_is_escaped_and_whole():
     assert tables.escape_latex("a_b & 5% $x^2$ #1 {y} ~ \\z") == (
         r"a\_b \& 5\% \$x\textasciicircum{}2\$ \#1 \{y\} \textasciitilde{} \textbackslash{}z"
     )
+    assert tables.escape_latex("[a] <b> |c|") == r"{[}a{]} \textless{}b\textgreater{} \textbar{}c\textbar{}"
     text = tables.latex(compare(three()), changed(dataset="my_data & more"), TIMINGS)
     assert "my\\_data \\& more, group split" in text
     assert "\\label{tab:actionrec-results}" in text

@@ -15,8 +15,10 @@ import pytest
 import safetensors
 from film import ODD_NAMES, numbered_picture, write_video
 from ruamel.yaml import YAML
+from test_decoder import DECODABLE, UNDECODABLE
 
-from actionrec import paths, video
+from actionrec import files, paths, video
+from actionrec.clips import SUFFIXES
 from actionrec.errors import DataError, VideoError, WeightsError
 from actionrec.features import read_features
 from actionrec.frames import read_shard
@@ -27,10 +29,10 @@ PARAMS = {
     "seed": 0,
     "data": {"dataset": "mine", "group": None},
     "split": {"protocol": "group", "folds": 3, "fold": 0, "validation": 0.2},
-    "frames": {"count": 4, "size": 64, "format": "jpeg", "quality": 95, "shards": 8, "max_failed": 0.02},
+    "frames": {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95, "shards": 8, "max_failed": 0.02},
     "features": {"backbone": "resnet18", "weights": "random", "precision": "fp32"},
 }
-LEDGER_HEADER = ["clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "error"]
+LEDGER_HEADER = ["clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "warning", "error"]
 
 
 def set_params(**changes):
@@ -137,11 +139,11 @@ def test_frames_and_features_have_the_contract_s_form(mine):
     ledger = read_ledger()
     assert list(ledger) == sorted(ledger)
     assert ledger["Jump/v_Jump_g01_c01.avi"] == dict(
-        zip(LEDGER_HEADER, ["Jump/v_Jump_g01_c01.avi", "3", "3", "3", "1", video.DECODER, ""], strict=True)
+        zip(LEDGER_HEADER, ["Jump/v_Jump_g01_c01.avi", "3", "3", "3", "1", "pyav", "", ""], strict=True)
     )
     assert ledger["Sit/v_Sit_g05_c01.avi"]["padded"] == "0"
-    assert frame_metrics() == {"clips": 15, "decoded": 15, "padded": 3, "failed": 0}
-    assert list(frame_metrics()) == ["clips", "decoded", "padded", "failed"]
+    assert frame_metrics() == {"clips": 15, "decoded": 15, "padded": 3, "damaged": 0, "failed": 0}
+    assert list(frame_metrics()) == ["clips", "decoded", "padded", "damaged", "failed"]
     assert stored_clips() == sorted(ledger)
 
     resnet_features.main()
@@ -156,8 +158,17 @@ def test_frames_and_features_have_the_contract_s_form(mine):
                 assert features.dtype == "float16"
             metadata = stream.metadata()
         assert {"backbone", "weights", "weights_sha256", "precision", "preprocessing", "frames"} <= set(metadata)
-        assert json.loads(metadata["frames"]) == {"count": 4, "size": 64, "format": "jpeg", "quality": 95}
+        assert json.loads(metadata["frames"]) == {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95}
     assert sorted(found) == sorted(ledger)
+
+
+def test_frames_from_before_the_resolution_was_renamed_become_features(mine):
+    split.main()
+    extract_frames.main()
+    description = paths.FRAMES / "frames.json"
+    files.write_json(description, {"count": 4, "size": 64, "format": "jpeg", "quality": 95})
+    resnet_features.main()
+    assert read_features(paths.FEATURES).source["frames"] == {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95}
 
 
 def in_memory():
@@ -262,8 +273,8 @@ def test_clips_that_cannot_be_decoded_are_listed_and_left_out(mine, caplog):
     for stage in (split, extract_frames, resnet_features):
         stage.main()
     ledger = read_ledger()
-    assert frame_metrics() == {"clips": 17, "decoded": 15, "padded": 3, "failed": 2}
-    assert ledger["Run/empty.avi"]["error"] == "the file is empty"
+    assert frame_metrics() == {"clips": 17, "decoded": 15, "padded": 3, "damaged": 0, "failed": 2}
+    assert ledger["Run/empty.avi"]["error"] == "the file is empty (0 bytes). Copy or download it again"
     assert [ledger["Run/empty.avi"][key] for key in ("decoded_frames", "unique_frames", "padded")] == ["0", "0", "0"]
     assert ledger["Jump/broken.avi"]["error"].startswith("not a video file")
     assert "2 of 17 clips cannot be decoded and are left out:\n  Jump/broken.avi: not a video file" in caplog.text
@@ -387,7 +398,7 @@ def test_real_odd_files_among_real_clips(mine, shared, caplog):
     shutil.rmtree(mine)
     real = shared / "data" / "real_clips"
     for path in sorted((shared / "data" / "broken").iterdir()):
-        if path.suffix in (".avi", ".mp4", ".mov", ".mkv"):
+        if path.suffix in SUFFIXES:
             (mine / "Odd").mkdir(parents=True, exist_ok=True)
             (mine / "Odd" / path.name).symlink_to(path)
     for label in ("Fight", "NoFight"):
@@ -400,10 +411,11 @@ def test_real_odd_files_among_real_clips(mine, shared, caplog):
         stage.main()
     ledger = read_ledger()
     failed = {clip for clip, row in ledger.items() if row["error"]}
-    never = {"header_without_frames.mp4", "encrypted.mp4", "audio_only.mp4", "unopenable.mp4", "noise.mp4", "empty.avi"}
-    assert failed - {"Odd/av1.mkv"} == {f"Odd/{name}" for name in never}
-    assert frame_metrics()["clips"] == len(ledger) == 28
-    assert frame_metrics()["failed"] == len(failed)
+    assert failed == {f"Odd/{name}" for name in UNDECODABLE}
+    assert all(row["warning"] == DECODABLE[clip.removeprefix("Odd/")][2] for clip, row in ledger.items() if clip[4:] in DECODABLE)
+    assert frame_metrics() == {"clips": 38, "decoded": 30, "padded": 8, "damaged": 4, "failed": 8}
+    assert len(ledger) == 38
+    assert "4 clips are damaged; their undamaged frames are used:\n  Odd/damaged_burst.mp4: 1 packet damaged" in caplog.text
     lies = ledger["Odd/frame_count_lies_1820_for_854.avi"]
     assert (lies["header_frames"], lies["decoded_frames"], lies["padded"]) == ("1820", "854", "0")
     assert (ledger["Odd/one_frame.mp4"]["unique_frames"], ledger["Odd/one_frame.mp4"]["padded"]) == ("1", "31")
@@ -412,11 +424,62 @@ def test_real_odd_files_among_real_clips(mine, shared, caplog):
     assert features.features.shape[1:] == (32, 512)
 
 
+@pytest.mark.parametrize("change", ["other contents", "missing", "while it is read"])
+def test_a_clip_that_changed_after_split_stops_the_stage_and_is_not_stored(mine, monkeypatch, change):
+    """Frames of other contents must never be kept under this clip's key."""
+    split.main()
+    path, other = mine / "Jump" / "v_Jump_g01_c01.avi", mine / "Jump" / "v_Jump_g02_c01.avi"
+    if change == "other contents":
+        path.write_bytes(other.read_bytes())
+    elif change == "missing":
+        path.unlink()
+    else:
+        sample = video.sample_clip
+
+        def write_and_sample(clip, *rest):
+            if clip == paths.RAW / "mine" / path.relative_to(mine):
+                path.write_bytes(path.read_bytes() + b"more")
+            return sample(clip, *rest)
+
+        monkeypatch.setattr(video, "sample_clip", write_and_sample)
+    with pytest.raises(
+        DataError, match=r"v_Jump_g01_c01\.avi (has changed since|is missing).*Rerun `dvc repro`, which runs split again"
+    ):
+        extract_frames.main()
+    monkeypatch.undo()
+    split.main()
+    extract_frames.main()
+    if change == "other contents":
+        frames = dict(clip for tar in paths.FRAMES.glob("*.tar") for clip in read_shard(tar))
+        assert np.array_equal(frames["Jump/v_Jump_g01_c01.avi"], frames["Jump/v_Jump_g02_c01.avi"])
+
+
+def test_an_unexpected_failure_of_one_clip_is_a_ledger_row_and_is_tried_again(mine, monkeypatch, caplog):
+    set_params(frames__max_failed=0.2)
+    split.main()
+    sample = video.sample_clip
+
+    def fail_once(path, *rest):
+        if path.name == "v_Jump_g01_c01.avi":
+            raise RuntimeError("a defect")
+        return sample(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video, "sample_clip", fail_once)
+        extract_frames.main()
+    row = read_ledger()["Jump/v_Jump_g01_c01.avi"]
+    assert row["error"] == "unexpected error: RuntimeError: a defect. The log has its traceback"
+    assert (frame_metrics()["decoded"], frame_metrics()["failed"]) == (14, 1)
+    assert "Traceback" in caplog.text
+    extract_frames.main()
+    assert frame_metrics()["failed"] == 0
+
+
 @pytest.mark.parametrize("stage", ["extract_frames", "resnet_features", "compare"])
 def test_libraries_complain_of_a_broken_clip_nowhere_but_in_the_message(stage, tmp_path):
     (tmp_path / "noise.mp4").write_bytes(bytes(range(256)) * 16)
-    read = "try:\n    video.read_header(Path(sys.argv[1]))\nexcept Exception as error:\n    print(error)"
-    code = f"import sys\nimport stages.{stage}\nfrom pathlib import Path\nfrom actionrec import video\n{read}"
+    read = "try:\n    decoder.read_header(Path(sys.argv[1]))\nexcept Exception as error:\n    print(error)"
+    code = f"import sys\nimport stages.{stage}\nfrom pathlib import Path\nfrom actionrec import decoder\n{read}"
     command = [sys.executable, "-c", code, str(tmp_path / "noise.mp4")]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
     assert done.stdout.startswith("not a video file")

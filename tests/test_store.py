@@ -21,7 +21,7 @@ OUTPUTS = {"extract_frames": paths.FRAMES, "resnet_features": paths.FEATURES}
 
 
 def set_size(size):
-    YAML().dump({**PARAMS, "frames": {**PARAMS["frames"], "shards": 4, "format": "raw", "size": size}}, paths.PARAMS)
+    YAML().dump({**PARAMS, "frames": {**PARAMS["frames"], "shards": 4, "format": "raw", "resolution": size}}, paths.PARAMS)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import safetensors.numpy
 from safetensors import safe_open
 
-from actionrec.errors import DataError
+from actionrec.errors import REPAIR, DataError
 from actionrec.tensors import load_tensors, save_tensors
 
 ROOT = Path(__file__).parents[1]
@@ -116,7 +116,7 @@ def test_a_file_that_is_cut_short_is_damaged(path, tensors, kept):
     with pytest.raises(DataError, match="is damaged") as caught:
         load_tensors(path)
     assert str(caught.value).startswith(f"{path} is damaged (")
-    assert str(caught.value).endswith("Run `dvc repro -f` on the stage that makes it.")
+    assert str(caught.value).endswith(REPAIR)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_draft(path):

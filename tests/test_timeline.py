@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from film import write_video
 
-from actionrec import film, inference, timeline
+from actionrec import inference, timeline
+from actionrec.decoder import open_video
 from actionrec.errors import DataError
-from actionrec.film import TimedFrame
 from actionrec.inference import Prediction
+from actionrec.sampling import TimedFrame, evenly_spaced
 from actionrec.timeline import Moment, clock, runs, windows
-from actionrec.video import evenly_spaced
+from actionrec.video import timed_frames
 
 
 def numbered(count, rate=10.0, start=0):
@@ -68,6 +69,26 @@ def test_frames_that_come_at_uneven_times_are_taken_by_their_times():
     assert (numbers(found[2]), found[2].end) == ([5, 5], pytest.approx(4.8))  # it is shown as long as frames are on average
 
 
+@pytest.mark.parametrize("seconds", [0.01, 1.0, 4.0, 9.0, 10.0, 25.0])
+@pytest.mark.parametrize("stride", [0.005, 0.5, 2.0, 7.0])
+@pytest.mark.parametrize("rate", [0.1, 25.0])
+def test_windows_without_a_frame_show_the_one_on_screen(seconds, stride, rate):
+    """One picture every 10 s, or windows shorter than a frame."""
+    found = list(windows(numbered(8, rate), 2, seconds, stride))
+    assert found[0].start == 0
+    assert found[-1].end == pytest.approx(8 / rate)
+    for one in found:
+        began = [place for place in range(8) if one.start - 0.51 / rate <= place / rate < one.end]
+        on_screen = max(place for place in range(8) if place / rate < one.end + 1e-6)
+        assert set(numbers(one)) <= {*began, on_screen}
+
+
+def test_a_last_frame_after_a_long_gap_is_a_window():
+    late = [TimedFrame(seconds, np.full((1, 1, 3), place, np.uint8)) for place, seconds in enumerate([0, 0.04, 0.08, 100.0])]
+    found = list(windows(late, 2, 2.0, 1.0))
+    assert (numbers(found[-1]), found[-1].start > 90) == ([3, 3], True)
+
+
 @pytest.mark.parametrize("stride", [1e-18, 1e-3, 1e18])
 def test_a_stride_of_any_length_comes_to_an_end(stride):
     found = list(windows(numbered(30), 2, 1.0, stride))
@@ -114,7 +135,7 @@ def test_unsure_neighbours_are_one_run_whatever_their_top_classes():
 def test_a_film_of_one_window_is_answered_as_the_clip_is(tmp_path):
     predictor = inference.load(bundles.tiny_bundle(tmp_path / "gru"))
     path = bundles.clips(tmp_path / "clips", 1)[0]
-    (found,) = timeline.moments(predictor, film.frames(path, predictor.sampling.size), 60.0, 30.0)
+    (found,) = timeline.moments(predictor, film_frames(path, predictor), 60.0, 30.0)
     assert np.array_equal(found.prediction.probabilities, predictor.predict(path).probabilities)
 
 
@@ -130,7 +151,8 @@ def test_a_film_of_two_actions_has_two_runs(tmp_path):
 
 
 def film_frames(path, predictor):
-    return film.frames(path, predictor.sampling.size)
+    with open_video(path) as video:
+        yield from timed_frames(video, predictor.sampling.resolution)
 
 
 def test_times_are_read_by_people():

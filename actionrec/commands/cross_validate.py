@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
         setting = texts.Setting.of(settings.data.dataset, settings.split.validation, settings.seed, stored, found)
         report = texts.text(results, setting)
         files.write_text(output / texts.REPORT, report)
-        files.write_csv(output / texts.MODELS, texts.MODELS_HEADER, texts.model_rows(results, setting))
-        files.write_csv(output / texts.FOLDS, texts.FOLDS_HEADER, texts.fold_rows(results))
+        files.write_spreadsheet(output / texts.MODELS, texts.MODELS_HEADER, texts.model_rows(results, setting))
+        files.write_spreadsheet(output / texts.FOLDS, texts.FOLDS_HEADER, texts.fold_rows(results))
         say(texts.as_json(results, setting) if arguments.json else report)
         logger.info("%s, %s and %s are in %s", texts.REPORT, texts.MODELS, texts.FOLDS, output)
     if failed:

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     known = summary.summarise(name, probes, read_through=arguments.decode)
     report = texts.report(known)
     files.write_text(output / texts.REPORT, report)
-    files.write_csv(output / texts.FILES, texts.FILES_HEADER, texts.file_rows(probes, known.suspicious))
+    files.write_spreadsheet(output / texts.FILES, texts.FILES_HEADER, texts.file_rows(probes, known.suspicious))
     shown = probe.pictures(folder, probes, plots.chosen_classes(clips.class_names(found)))
     with files.whole_file(output / texts.PAGE) as draft:
         draft.write_bytes(plots.page(known, [one.seconds for one in probes if one.seconds], shown))

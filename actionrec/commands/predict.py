@@ -21,7 +21,7 @@ NOTHING = "-"
 def register(commands: Commands) -> None:
     more = "Several files, or folders, at once; - for none: it checks the model and says what it is."
     command = add(commands, "predict", "say what happens in videos, with a trained model", more)
-    command.add_argument("video", nargs="*", metavar="VIDEO", help="a file that OpenCV reads, a folder of them, or -")
+    command.add_argument("video", nargs="*", metavar="VIDEO", help="a video file, a folder of them, or -")
     command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
     command.add_argument("--top", type=positive, default=5, metavar="K", help="classes to tell (default: 5)")
     form = command.add_mutually_exclusive_group()
@@ -135,11 +135,13 @@ def explain(arguments: argparse.Namespace, predictor: "Predictor", path: Path) -
 
 def tell_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:
     """A timeline for each video."""
-    from actionrec import files, film, inference, timeline
+    from actionrec import files, inference, timeline
+    from actionrec.decoder import open_video
     from actionrec.errors import ActionrecError, DataError, VideoError
     from actionrec.plots import timeline as plots
     from actionrec.progress import progress
     from actionrec.report import prediction as texts
+    from actionrec.video import timed_frames
 
     stride = arguments.stride or arguments.window / 2
     if arguments.csv:
@@ -148,23 +150,30 @@ def tell_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos
     for path in videos:
         try:
             inference.check_file(path)
-            with progress(f"Watching {path.name}", None, "window") as advance:
+            with progress(f"Watching {path.name}", None, "window") as advance, open_video(path) as video:
                 found = []
-                for moment in timeline.moments(predictor, film.frames(path, predictor.sampling.size), arguments.window, stride):
+                frames = timed_frames(video, predictor.sampling.resolution)
+                for moment in timeline.moments(predictor, frames, arguments.window, stride):
                     found.append(moment)
                     advance(1)
+                reading = inference.Reading(video.frames_read, 0, video.warning)
         except (VideoError, DataError) as error:
-            said = str(error).removeprefix(f"{path}: ").removesuffix(".")
-            failed.append(type(error)(f"{path}: {said}."))
+            reason = str(error).removeprefix(f"{path}: ").removesuffix(".")
+            failed.append(type(error)(f"{path}: {reason}."))
+            complain(failed[-1])
+            continue
+        except Exception as error:  # a defect in reading one file does not end the others
+            logger.exception("%s: unexpected error", path)
+            failed.append(VideoError(f"{path}: unexpected error: {type(error).__name__}: {error}."))
             complain(failed[-1])
             continue
         runs = timeline.runs(found)
         if arguments.json:
-            say(texts.timeline_json(str(path), predictor.name, found, runs, arguments.top))
+            say(texts.timeline_json(str(path), predictor.name, found, runs, arguments.top, reading))
         elif arguments.csv:
             say(texts.csv_lines(texts.run_rows(str(path), runs)))
         else:
-            say(texts.timeline_text(str(path), runs))
+            say(texts.timeline_text(str(path), runs, reading.warning))
         if arguments.plot:
             with files.whole_file(arguments.plot) as draft:
                 draft.write_bytes(plots.timeline(found, runs, path.name))
@@ -188,13 +197,14 @@ def watch(arguments: argparse.Namespace, predictor: "Predictor") -> None:
 
 def live(predictor: "Predictor", source: str, window: float, stride: float | None) -> Iterator["Moment"]:
     """A prediction for the last `window` seconds, each `stride` seconds (without: a quarter of the window), if it keeps up."""
-    from actionrec import film, timeline
+    from actionrec import timeline
+    from actionrec.camera import Camera
     from actionrec.errors import VideoError
 
     stride = stride or window / 4
     due = window
     predictor.extractor  # noqa: B018 - prepared before the first frame comes
-    with film.Camera(source, predictor.sampling.size, window) as camera:
+    with Camera(source, predictor.sampling.resolution, window) as camera:
         logger.info("watching %s; Ctrl-C ends it", f"camera {source}" if source.isdecimal() else source)
         more = True
         told = -1.0

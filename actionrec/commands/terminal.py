@@ -1,6 +1,7 @@
 """What commands share: whole numbers as arguments, folders for results, and printing."""
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from actionrec.errors import DataError
+from actionrec.errors import DataError, is_printable, printable_lines
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What `argparse` adds commands to."""
@@ -69,7 +70,11 @@ def make_writable(folder: Path) -> None:
 
 
 def say(text: str) -> None:
-    """Print a command's result, whatever the terminal's encoding; a reader such as `head` may leave before the end."""
+    """Print a command's result, whatever the terminal's encoding; a reader such as `head` may leave before the end.
+
+    Text for people is printable already. In JSON such characters may stand in strings, where their escapes mean the same.
+    """
+    text = "".join(sign if sign == "\n" or is_printable(sign) else json.dumps(sign)[1:-1] for sign in text)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         with _beside_bars():
@@ -81,9 +86,9 @@ def say(text: str) -> None:
 
 
 def complain(error: Exception) -> None:
-    """Tell of an error that does not end the command."""
+    """Print an error that does not end the command."""
     with _beside_bars():
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable_lines(error)}\n")
 
 
 @contextmanager

@@ -27,13 +27,14 @@ def make_all(compute: Compute, wanted: Sequence[tuple[Task, Path]], advance: Adv
     # Clips done and the process at work, of each shard: written by that process alone, so no lock.
     done_of, process_of = (context.RawArray("q", len(wanted)) for _ in range(2))
     before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(done_of, process_of, os.getpid()))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(done_of, process_of))
     processes: set[BaseProcess] = set()
     reported = 0
     try:
-        pending: set[Future[None]] = {
-            pool.submit(_make_in_worker, compute, task.job, folder, number) for number, (task, folder) in enumerate(wanted)
-        }
+        with lifetime.binding_workers():  # the pool starts its processes as jobs come in
+            pending: set[Future[None]] = {
+                pool.submit(_make_in_worker, compute, task.job, folder, number) for number, (task, folder) in enumerate(wanted)
+            }
         processes = set(multiprocessing.active_children()) - before
         while pending:
             done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_EXCEPTION)
@@ -76,10 +77,9 @@ _done_of: Any = None  # of a worker process: see make_all
 _process_of: Any = None
 
 
-def _start_worker(done_of: Any, process_of: Any, parent: int) -> None:
+def _start_worker(done_of: Any, process_of: Any) -> None:
     global _done_of, _process_of
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the pool, with one message
-    lifetime.end_with_parent(parent)
     _done_of, _process_of = done_of, process_of
 
 

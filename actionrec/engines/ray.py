@@ -134,7 +134,7 @@ def _connect() -> None:
     code = Path(__file__).parents[2]
     runtime_env = {
         "py_modules": [str(code / "actionrec"), str(code / "stages")],
-        "env_vars": {name: value for name, value in os.environ.items() if name.startswith("ACTIONREC_")},
+        "env_vars": {name: text for name, text in os.environ.items() if name.startswith("ACTIONREC_")} | machine.arithmetic(),
     }
     try:
         ray.init(

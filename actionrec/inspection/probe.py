@@ -1,4 +1,4 @@
-"""What each file says of itself, and, where asked, whether reading it through bears that out."""
+"""Headers of video files and, with `decode`, what reading each file to its end finds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from actionrec import video
 from actionrec.clips import Clip
+from actionrec.decoder import Header, read_header
 from actionrec.errors import VideoError
 from actionrec.inspection.processes import each
-from actionrec.video import Header
 
 SAMPLED = 32  # frames, when reading through
 LATEST_FRAME = 100  # shown of a clip: a frame costs decoding all before it
@@ -34,6 +34,8 @@ class Probe:
     """What reading to the end yields; None where it was not read."""
     still: bool = False
     """Read to the end, all sampled frames are the same."""
+    warning: str = ""
+    """What is damaged, where it was read to the end."""
 
     @property
     def frames(self) -> int:
@@ -58,7 +60,7 @@ def probe(folder: Path, clips: Sequence[Clip], *, decode: bool) -> list[Probe]:
 
 def _read_header(folder: Path, clip: Clip) -> Probe:
     try:
-        return Probe(clip, video.read_header(folder / clip.id))
+        return Probe(clip, read_header(folder / clip.id))
     except VideoError as error:
         return Probe(clip, None, str(error))
 
@@ -69,11 +71,11 @@ def _read_through(folder: Path, clip: Clip) -> Probe:
         return found
     try:
         # Tiny pictures: they only tell whether anything changes.
-        sampled = video.sample_clip(folder / clip.id, SAMPLED, size=8)
+        sampled = video.sample_clip_safely(folder / clip.id, SAMPLED, resolution=8)
     except VideoError as error:
         return Probe(clip, found.header, str(error), error.decoded_frames)
     still = sampled.unique_frames > 1 and bool((sampled.frames == sampled.frames[0]).all())
-    return Probe(clip, found.header, "", sampled.decoded_frames, still)
+    return Probe(clip, found.header, "", sampled.decoded_frames, still, sampled.warning)
 
 
 def pictures(folder: Path, probes: Sequence[Probe], class_names: Sequence[str]) -> dict[str, NDArray[np.uint8] | None]:

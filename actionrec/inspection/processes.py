@@ -1,7 +1,6 @@
 """The same work on many files, in processes: opening a video holds a lock, so that threads would take turns."""
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -34,9 +33,11 @@ def each(work: Callable[[Job], Result], jobs: Sequence[Job], what: str, *, chunk
             return _collect(map(work, jobs), advance)
         # Spawned, as threads of OpenCV do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(os.getpid(),))
+        pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
         try:
-            return _collect(pool.map(work, jobs, chunksize=chunk), advance)
+            with lifetime.binding_workers():  # the pool starts its processes as jobs come in
+                results = pool.map(work, jobs, chunksize=chunk)
+            return _collect(results, advance)
         except BrokenProcessPool:
             raise ActionrecError(
                 "a worker process was killed, perhaps for want of memory: run again with fewer (ACTIONREC_WORKERS; "
@@ -54,6 +55,5 @@ def _collect(results: Iterable[Result], advance: Callable[[int], None]) -> list[
     return collected
 
 
-def _start_worker(parent: int) -> None:
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the pool, with one message
-    lifetime.end_with_parent(parent)

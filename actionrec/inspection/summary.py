@@ -8,11 +8,11 @@ from statistics import median
 import numpy as np
 
 from actionrec.clips import class_names
+from actionrec.decoder import Header
 from actionrec.inspection.leaks import inseparable_classes, possible_folds, random_split_leak
 from actionrec.inspection.probe import Probe
 from actionrec.inspection.suspicion import Suspicion, codec_of, size_of, suspicions
 from actionrec.splits import duplicates
-from actionrec.video import Header
 
 FOLDS = 5  # of the random split that is judged
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from actionrec.decoder import Header
 from actionrec.inspection.probe import Probe
-from actionrec.video import Header
 
 SHORTEST = 32  # frames; a shorter clip repeats some of those that the models see
 SLOWEST, FASTEST = 5, 120  # frames a second
@@ -55,6 +55,14 @@ def _miscounted(probes: Sequence[Probe]) -> _Found:
 
 def _still(probes: Sequence[Probe]) -> _Found:
     yield from ((one, "") for one in probes if one.still)
+
+
+def _damaged(probes: Sequence[Probe]) -> _Found:
+    yield from ((one, one.warning) for one in probes if one.warning)
+
+
+def _hdr(probes: Sequence[Probe]) -> _Found:
+    yield from ((one, header.hdr) for one, header in _headers(probes) if header.hdr)
 
 
 def _odd_rate(probes: Sequence[Probe]) -> _Found:
@@ -133,6 +141,8 @@ def rate_of(header: Header) -> str:
 _RULES: tuple[tuple[str, Callable[[Sequence[Probe]], _Found]], ...] = (
     ("no frames claimed", _no_frames),
     ("header's frame count is wrong", _miscounted),
+    ("damaged", _damaged),
+    ("HDR video, converted as if it were SDR", _hdr),
     ("the picture never changes", _still),
     (f"fewer than {SHORTEST} frames", _short),
     (f"frames a second not from {SLOWEST} to {FASTEST}", _odd_rate),

@@ -101,7 +101,8 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.project = nn.Linear(dim, dim)
         self.position_bias = nn.Parameter(torch.zeros(2 * window - 1, heads))
-        nn.init.normal_(self.position_bias, std=bias_std)
+        if not self.position_bias.is_meta:  # there torch would first import its Python kernels, for seconds
+            nn.init.normal_(self.position_bias, std=bias_std)
         steps = torch.arange(window)
         self.relative: Tensor
         self.register_buffer("relative", steps[:, None] - steps[None, :] + window - 1, persistent=False)

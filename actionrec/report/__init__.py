@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from actionrec.errors import printable
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -32,13 +34,18 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def on_one_line(text: str) -> str:
+    """Text without line breaks, in which every character shows: control and bidirectional ones as their escapes."""
+    return printable(" ".join(text.split()))
+
+
 def shorten(name: str, limit: int) -> str:
     """Fit a name into `limit` characters on one line, with an ellipsis in its middle, as names often differ at their ends.
 
     >>> shorten("PlayingTheVeryLongGuitar", 12)
     'Playin…uitar'
     """
-    line = " ".join(name.split())
+    line = on_one_line(name)
     if len(line) <= limit:
         return line
     tail = (limit - 1) // 2
@@ -48,7 +55,9 @@ def shorten(name: str, limit: int) -> str:
 def escape_markdown(text: str) -> str:
     """Make any text safe in a Markdown paragraph or table cell, on one line."""
     # An underscore between letters is no emphasis, and names of models are easier to read and search without backslashes.
-    line = re.sub(r"([\\`*{}\[\]<>#|~$])", r"\\\1", " ".join(text.split()))
+    line = re.sub(r"([\\`*{}\[\]<>#|~$@])", r"\\\1", on_one_line(text))
+    # What would be an entity, a link, or at the start of a paragraph a list.
+    line = re.sub(r"(&(?=\w+;)|:(?=//)|(?<=www)\.|^[-+=](?=\s|$)|(?<=^\d)[.)](?=\s|$))", r"\\\1", line)
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
 
 

@@ -212,7 +212,7 @@ def _data(evidence: Evidence) -> str:
     official = setting.protocol == "official"
     which = f"official, list {setting.fold}" if official else f"{setting.protocol}, fold {setting.fold} of {setting.folds}"
     chosen = f"{setting.val_clips:,} validation clips" if setting.val_clips else "**the test clips**"
-    frames = evidence.bundle["frames"]
+    frames = evidence.model.frames
     rows = [
         ["data set", f"{clean(setting.dataset)}, {setting.clips:,} clips; {setting.failed:,} could not be decoded"],
         ["split", f"{which}, seed {setting.seed}"],
@@ -220,7 +220,7 @@ def _data(evidence: Evidence) -> str:
         ["validation clips", f"{setting.val_clips:,}"],
         ["test clips", f"{setting.test_clips:,}, from {setting.test_sources:,} source videos or persons"],
         ["epoch chosen on", chosen],
-        ["frames", f"{frames['count']} a clip, {frames['size']} x {frames['size']}, {frames['format']}"],
+        ["frames", f"{frames['count']} a clip, {frames['resolution']} x {frames['resolution']}, {frames['format']}"],
         [
             "backbone",
             f"{clean(about['backbone'])}, frozen; weights: "

@@ -66,9 +66,8 @@ def file_rows(probes: Iterable[Probe], found: Iterable[Suspicion]) -> Iterator[l
 
 
 def _name(text: str, limit: int = 60) -> str:
-    """A name on one line, in which nothing can upset a table or a terminal."""
-    visible = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
-    return escape_markdown(shorten(visible, limit))
+    """A name on one line, cut to `limit` characters, that cannot upset a table or a terminal."""
+    return escape_markdown(shorten(text, limit))
 
 
 def _names(names: Sequence[str]) -> str:

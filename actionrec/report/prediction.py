@@ -1,14 +1,15 @@
 """What `predict` prints: for people, as JSON, as CSV."""
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from actionrec.bundle import Bundle
-from actionrec.files import Rows
-from actionrec.inference import Prediction, Predictor
+from actionrec.errors import printable
+from actionrec.files import write_rows_for_spreadsheets
+from actionrec.inference import Prediction, Predictor, Reading
 from actionrec.timeline import Moment, Run, clock
 
 CLIP_HEADER = ("video", "rank", "label", "probability", "none_of_these")
@@ -21,10 +22,18 @@ _BAR = 24  # characters of a full bar
 def clip_text(video: str, found: Prediction, top: int, bundle: Bundle) -> str:
     """The video, the answer, and bars of the most probable classes."""
     why = f" (unsure: below {percent(found.threshold)}; perhaps none of the classes)" if found.none_of_these else ""
-    width = max(len(_plain(label)) for label, _ in found.top(top))
-    bars = [f"  {_plain(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in found.top(top)]
+    width = max(len(printable(label)) for label, _ in found.top(top))
+    bars = [f"  {printable(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in found.top(top)]
     note = "" if bundle.is_calibrated else f"  ({bundle.calibration_note})\n"
-    return f"{_plain(video)}: {_plain(found.headline)}{why}\n" + "\n".join(bars) + f"\n{note}"
+    return f"{printable(video)}: {printable(found.headline)}{why}\n" + "\n".join(bars) + f"\n{note}{_reading_note(found.reading)}"
+
+
+def _reading_note(reading: Reading | None) -> str:
+    """What a person should know about the file: damage, and too few frames."""
+    if reading is None or not (reading.warning or reading.padded):
+        return ""
+    padded = f"only {reading.frames_read} frames; {reading.padded} of the sampled ones are repeats" if reading.padded else ""
+    return f"  ({'; '.join(filter(None, (reading.warning, padded)))})\n"
 
 
 def clip_json(video: str, model: str, found: Prediction, top: int) -> str:
@@ -41,6 +50,7 @@ def prediction_fields(found: Prediction, top: int) -> dict[str, Any]:
         "confidence": found.confidence,
         "threshold": found.threshold,
         "top": [{"label": label, "probability": share} for label, share in found.top(top)],
+        **(asdict(found.reading) if found.reading else {}),
     }
 
 
@@ -50,23 +60,26 @@ def clip_rows(video: str, found: Prediction, top: int) -> list[list[Any]]:
     return [[video, rank, label, f"{share:.6f}", none] for rank, (label, share) in enumerate(found.top(top), start=1)]
 
 
-def timeline_text(video: str, runs: Sequence[Run]) -> str:
-    """A line for each run."""
+def timeline_text(video: str, runs: Sequence[Run], warning: str = "") -> str:
+    """A line for each run, and what is damaged in the file."""
     width = max(len(clock(run.end)) for run in runs)
     lines = [
-        f"  {clock(run.start):>{width}} – {clock(run.end):>{width}}  {percent(run.confidence):>7}  {_plain(run.headline)}"
+        f"  {clock(run.start):>{width}} – {clock(run.end):>{width}}  {percent(run.confidence):>7}  {printable(run.headline)}"
         for run in runs
     ]
-    return f"{_plain(video)}\n" + "\n".join(lines) + "\n"
+    lines += [f"  ({warning})"] if warning else []
+    return f"{printable(video)}\n" + "\n".join(lines) + "\n"
 
 
-def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequence[Run], top: int) -> str:
-    return _line({"video": video, "model": model, **timeline_fields(found, runs, top)})
+def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequence[Run], top: int, reading: Reading) -> str:
+    return _line({"video": video, "model": model, **timeline_fields(found, runs, top, reading)})
 
 
-def timeline_fields(found: Sequence[Moment], runs: Sequence[Run], top: int) -> dict[str, Any]:
-    """A timeline as JSON has it: the runs, and what they were merged from."""
+def timeline_fields(found: Sequence[Moment], runs: Sequence[Run], top: int, reading: Reading) -> dict[str, Any]:
+    """A timeline as JSON has it: how much of the file was read, the runs, and what they were merged from."""
     return {
+        "frames_read": reading.frames_read,
+        "warning": reading.warning,
         "runs": [
             {
                 "start_seconds": round(run.start, 3),
@@ -105,7 +118,7 @@ def run_rows(video: str, runs: Sequence[Run]) -> list[list[Any]]:
 def moment_text(moment: Moment, top: int) -> str:
     """One line, the most probable class first."""
     found = moment.prediction
-    shares = "  ".join(f"{_plain(label)} {percent(share)}" for label, share in found.top(top))
+    shares = "  ".join(f"{printable(label)} {percent(share)}" for label, share in found.top(top))
     none = "probably " if found.none_of_these else ""
     return f"{clock(moment.end):>9}  {none}{shares}\n"
 
@@ -149,17 +162,17 @@ def model_text(predictor: Predictor) -> str:
     threshold = f"answers are unsure below {percent(predictor.threshold)}" if predictor.threshold else "no threshold"
     return (
         f"{known['model']}: {known['architecture']}, ready on {known['device']}\n"
-        f"  frames     {about.count} a clip, {about.size} x {about.size}, {about.format}\n"
+        f"  frames     {about.count} a clip, {about.resolution} x {about.resolution}, {about.format}\n"
         f"  backbone   {known['backbone']}, weights {known['weights']}, checked\n"
         f"  confidence temperature {predictor.temperature:.3g}, {predictor.bundle.calibration_note}; {threshold}\n"
-        f"  classes    {len(known['class_names'])}: {', '.join(map(_plain, known['class_names']))}\n"
+        f"  classes    {len(known['class_names'])}: {', '.join(map(printable, known['class_names']))}\n"
     )
 
 
 def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
-    """RFC 4180 CSV, with "\\n" line ends."""
+    """CSV for spreadsheets; programs read `--json`, which has every name as it is."""
     stream = io.StringIO()
-    csv.writer(Rows(stream), lineterminator="\r\n").writerows(rows)
+    write_rows_for_spreadsheets(stream, rows)
     return stream.getvalue()
 
 
@@ -180,11 +193,6 @@ def bar(share: float) -> str:
 
 def _truth(value: bool) -> str:
     return "true" if value else "false"
-
-
-def _plain(text: str) -> str:
-    """Text on one line, of which nothing can upset a terminal."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def _line(value: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from actionrec.analyses import ClassScore
 from actionrec.comparison import Comparison
-from actionrec.report import Timing, percent
+from actionrec.report import Timing, on_one_line, percent
 from actionrec.setting import Setting
 
 CSV_HEADER = (
@@ -128,5 +128,6 @@ def latex(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing
 def escape_latex(text: str) -> str:
     """Make any text safe in a LaTeX paragraph."""
     signs = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    signs |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"}
     signs |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
-    return "".join(signs.get(sign, sign) for sign in " ".join(text.split()))
+    return "".join(signs.get(sign, sign) for sign in on_one_line(text))

@@ -29,9 +29,8 @@ def protocol(setting: Setting) -> str:
 
 
 def clean(name: str, limit: int = 60) -> str:
-    """A name on one line, of which nothing can upset a table or a terminal."""
-    visible = "".join(sign if sign.isprintable() or sign.isspace() else ascii(sign)[1:-1] for sign in name)
-    return escape_markdown(shorten(visible, limit))
+    """A name on one line, cut to `limit` characters, that cannot upset a table or a terminal."""
+    return escape_markdown(shorten(name, limit))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec import explanation, film, frames, timeline, video
+from actionrec import explanation, frames, inference, timeline
+from actionrec.decoder import Video, open_video, read_header
 from actionrec.errors import DataError, VideoError
-from actionrec.film import TimedFrame
-from actionrec.inference import Predictor
+from actionrec.inference import Predictor, Reading
 from actionrec.plots import explanation as explanation_plots
 from actionrec.plots import timeline as timeline_plots
 from actionrec.report.prediction import prediction_fields, timeline_fields
+from actionrec.sampling import SampledClip, TimedFrame, evenly_spaced
+from actionrec.video import timed_frames
 from actionrec.web import bounds
 from actionrec.web.requests import Limits, RequestError, Wish
 
@@ -60,7 +63,7 @@ def _clip(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limit
     else:
         yield {"doing": f"Looking at {len(clip.frames)} frames"}
         prediction = predictor.answer(predictor.extractor(clip.frames))
-    result = prediction_fields(prediction, wish.top)
+    result = prediction_fields(replace(prediction, reading=inference.reading(clip)), wish.top)
     if wish.explain:
         result["explanation"] = {
             "label": found.label,
@@ -83,8 +86,8 @@ def _timeline(predictor: Predictor, path: Path, name: str, wish: Wish, limits: L
         raise _too_many_windows(stride)
     kept: dict[int, tuple[float, str]] = {}  # a frame a second
 
-    def watched() -> Iterator[TimedFrame]:
-        for frame in film.frames(path, predictor.sampling.size):
+    def watched(video: Video) -> Iterator[TimedFrame]:
+        for frame in timed_frames(video, predictor.sampling.resolution):
             if frame.seconds > limits.seconds:  # whatever the header claimed
                 raise limits.too_long(name)
             if wish.pictures and int(frame.seconds) not in kept:
@@ -94,15 +97,17 @@ def _timeline(predictor: Predictor, path: Path, name: str, wish: Wish, limits: L
     found = []
     yield {"doing": "Watching", "seconds": 0.0}
     try:
-        for moment in timeline.moments(predictor, watched(), wish.window, stride):
-            found.append(moment)
-            if len(found) > _MOST_WINDOWS:  # whatever the header claimed
-                raise _too_many_windows(stride)
-            yield {"doing": "Watching", "seconds": moment.end}
+        with open_video(path) as video:
+            for moment in timeline.moments(predictor, watched(video), wish.window, stride):
+                found.append(moment)
+                if len(found) > _MOST_WINDOWS:  # whatever the header claimed
+                    raise _too_many_windows(stride)
+                yield {"doing": "Watching", "seconds": moment.end}
+            reading = Reading(video.frames_read, 0, video.warning)
     except DataError as error:  # a window with more frames than are held in memory
         raise RequestError(400, str(error).replace("--window", "window")) from None
     runs = timeline.runs(found)
-    result = timeline_fields(found, runs, wish.top)
+    result = timeline_fields(found, runs, wish.top, reading)
     if wish.pictures:
         middles = [(run.start + run.end) / 2 for run in runs[:_MOST_RUNS]]
         nearest = [min(kept.values(), key=lambda one, middle=middle: abs(one[0] - middle)) for middle in middles]  # type: ignore[misc]
@@ -120,9 +125,9 @@ def _too_many_windows(stride: float) -> RequestError:
     )
 
 
-def _strip(clip: video.SampledClip) -> list[dict[str, Any]]:
+def _strip(clip: SampledClip) -> list[dict[str, Any]]:
     """Some of a clip's sampled frames, evenly spaced: which each is, and a small JPEG."""
-    chosen = sorted(set(video.evenly_spaced(len(clip.frames), _SHOWN)))
+    chosen = sorted(set(evenly_spaced(len(clip.frames), _SHOWN)))
     return [{"frame": clip.indices[place], "url": _jpeg(clip.frames[place])} for place in chosen]
 
 
@@ -137,7 +142,7 @@ def _data_url(kind: str, contents: bytes) -> str:
 
 def _length(path: Path) -> float:
     """Seconds of a video as its header has it; 0 where it does not tell."""
-    header = video.read_header(path)
+    header = read_header(path)
     return header.frames / header.frames_per_second if header.frames_per_second else 0.0
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import cv2
 
-from actionrec import frames, params, paths, splits, video
+from actionrec import decoder, frames, params, paths, splits, video
 from actionrec.clips import SUFFIXES
 from actionrec.errors import ActionrecError, DataError, VideoError
+from actionrec.sampling import evenly_spaced
 
 MOST = 12
 """Samples that are offered; of more classes, so many that are evenly spread over them."""
@@ -53,7 +54,7 @@ def of_folder(folder: Path, known: Mapping[str, str] | None = None) -> list[Samp
         clips = sorted(clip for clip in place.iterdir() if clip.suffix.lower() in SUFFIXES and clip.is_file())
         unseen = [clip for clip in clips if (known or {}).get(f"{place.name}/{clip.name}") == "test"]
         found += [Sample(place.name, clip) for clip in (unseen or clips)[:1]]
-    return [found[place] for place in sorted(set(video.evenly_spaced(len(found), MOST)))] if len(found) > MOST else found
+    return [found[place] for place in sorted(set(evenly_spaced(len(found), MOST)))] if len(found) > MOST else found
 
 
 @lru_cache(MOST)
@@ -63,7 +64,7 @@ def thumbnail(path: Path) -> bytes:
     Raises:
         VideoError: it cannot be decoded.
     """
-    picture = video.read_frame(path, video.read_header(path).frames // 2)
+    picture = video.read_frame(path, decoder.read_header(path).frames // 2)
     height, width = picture.shape[:2]
     small = cv2.resize(picture, (_WIDTH, max(1, round(height * _WIDTH / width))), interpolation=cv2.INTER_AREA)
     if not small.size:

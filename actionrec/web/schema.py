@@ -96,6 +96,9 @@ class ClipAnswer(Answer):
 
     video: str
     model: str
+    frames_read: int
+    padded: int
+    warning: str
     explanation: Explanation | None = None
     pictures: Pictures | None = None
 
@@ -106,6 +109,8 @@ class TimelineAnswer:
 
     video: str
     model: str
+    frames_read: int
+    warning: str
     runs: list[Run]
     windows: list[Window]
     pictures: Pictures | None = None

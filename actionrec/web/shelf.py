@@ -99,7 +99,7 @@ class Shelf:
         if source not in self._backbones:
             self._backbones[source] = inference.read_backbone(folder, bundle)
         predictor = Predictor(name, bundle, self._backbones[source], self._device)
-        ready = (*source, predictor.sampling.size)
+        ready = (*source, predictor.sampling.resolution)
         if ready in self._extractors:
             predictor.extractor = self._extractors[ready]
         else:

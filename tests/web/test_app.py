@@ -15,10 +15,14 @@ import jsonschema
 import numpy as np
 import pytest
 from served import ROOT
+from test_decoder import DECODABLE, UNDECODABLE
 
-from actionrec import film, timeline
+from actionrec import timeline
+from actionrec.decoder import open_video
+from actionrec.inference import Reading
 from actionrec.plots import timeline as plots
 from actionrec.report import prediction as texts
+from actionrec.video import timed_frames
 from actionrec.web import app as web_app
 from actionrec.web import samples
 from actionrec.web.requests import Limits
@@ -48,9 +52,11 @@ def test_a_clip_gets_the_command_lines_json(client, clips, predictors):
 
 def test_a_timeline_gets_the_command_lines_json(client, long_film, predictors):
     predictor = predictors["gru"]
-    found = list(timeline.moments(predictor, film.frames(long_film, predictor.sampling.size), 2.0, 1.0))
+    with open_video(long_film) as video:
+        found = list(timeline.moments(predictor, timed_frames(video, predictor.sampling.resolution), 2.0, 1.0))
+        reading = Reading(video.frames_read, 0, "")
     told = send(client, long_film, window=2)
-    assert told.json() == json.loads(texts.timeline_json(long_film.name, "gru", found, timeline.runs(found), 5))
+    assert told.json() == json.loads(texts.timeline_json(long_film.name, "gru", found, timeline.runs(found), 5, reading))
 
 
 def test_pictures_and_explanation_come_when_asked_for(client, clips, long_film):
@@ -512,3 +518,16 @@ def web_app_client(app, **options):
     from fastapi.testclient import TestClient
 
     return TestClient(app, **options)
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_real_odd_files_get_an_answer_or_a_clear_refusal(client, shared, window):
+    broken = shared / "data" / "broken"
+    for name, (_, frames, warning) in DECODABLE.items():
+        told = send(client, broken / name, pictures=True, **({"window": window} if window else {}))
+        assert told.status_code == 200, (name, told.text)
+        assert (told.json()["frames_read"], told.json()["warning"]) == (frames, warning)
+    for name, reason in UNDECODABLE.items():
+        told = send(client, broken / name, **({"window": window} if window else {}))
+        assert told.status_code == 422, (name, told.text)
+        assert told.json()["error"] == f"{name}: {reason}."

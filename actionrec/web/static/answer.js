@@ -47,7 +47,7 @@ export class Answer {
   clip(result, about) {
     const { pictures = {} } = result;
     return [
-      element("div", { className: "card" }, ...headline(result), bars(result), calibrated(about, result), this.player),
+      element("div", { className: "card" }, ...headline(result), bars(result), calibrated(about, result), reading(result), this.player),
       pictures.seconds > LONG ? this.longHint(pictures.seconds) : null,
       pictures.frames ? strip(pictures.frames, `${pictures.frames.length} of the frames that the model saw`) : null,
       this.why(result),
@@ -56,7 +56,7 @@ export class Answer {
 
   film(result) {
     const seek = (at) => { if (!this.player.hidden) { this.player.currentTime = at; this.player.scrollIntoView({ block: "nearest" }); } };
-    return timeline(result, this.player, seek);
+    return [...timeline(result, this.player, seek), reading(result)].filter(Boolean);
   }
 
   longHint(seconds) {
@@ -106,6 +106,13 @@ function calibrated(about, { threshold }) {
   if (about.calibrated === undefined) return null;
   const mark = threshold > 0 ? " Below the mark, answers are unsure." : "";
   return element("p", { className: "small", textContent: `Probabilities: ${about.calibration_note}.${mark}` });
+}
+
+/** What a visitor should know about the file: damage, and too few frames. */
+function reading({ frames_read: read, padded, warning }) {
+  const notes = [warning && `This file is damaged: ${warning}.`, padded > 0 && `The video has only ${read} frames, so ${padded} of those that the model saw are repeats.`];
+  const text = notes.filter(Boolean).join(" ");
+  return text ? element("p", { className: "small", id: "reading", textContent: text }) : "";
 }
 
 export function strip(frames, words) {
