@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+PARAMS_CHECKED = Path("data/params_checked.txt")
 WORK = Path(".work")
 DOWNLOADS = WORK / "downloads"
 

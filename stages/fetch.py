@@ -1,26 +1,36 @@
-"""Bring one data set to data/raw/<name>."""
+"""Make sure that the chosen data set is in data/raw: the sample, a published set, or a person's own clips."""
 
-import argparse
-import importlib
 import logging
+from dataclasses import dataclass
 
-from actionrec import entry, paths
-from actionrec.datasets import NAMES, published
+from actionrec import entry, params, paths
+from actionrec.datasets import hmdb51, own, published, sample, ucf50, ucf101
+from actionrec.params import DataSettings
 
 logger = logging.getLogger(__name__)
 
+PUBLISHED = {"ucf50": ucf50.SOURCE, "ucf101": ucf101.SOURCE, "hmdb51": hmdb51.SOURCE}
+
+
+@dataclass(frozen=True)
+class Params:
+    """What this stage reads of params.yaml."""
+
+    data: DataSettings
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.fetch", description=__doc__)
-    parser.add_argument("dataset", choices=NAMES)
-    name = parser.parse_args().dataset
-    # By name, so that a data set's own file alone is a dependency of its stage.
-    source = importlib.import_module(f"actionrec.datasets.{name}").SOURCE
-    if isinstance(source, published.Published):
-        published.bring(source, paths.RAW / name)
+    name = params.read(Params).data.dataset
+    folder = paths.RAW / name
+    if name == "sample":
+        sample.bring(folder)
     else:
-        source(paths.RAW / name)
-    logger.info("%s is in %s", name, paths.RAW / name)
+        own.link_from_elsewhere(folder)
+        if name in PUBLISHED:
+            published.bring(PUBLISHED[name], folder)
+        else:
+            own.check(folder, ["sample", *PUBLISHED])
+    logger.info("%s is in %s", name, folder)
 
 
 if __name__ == "__main__":

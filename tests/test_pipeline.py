@@ -144,8 +144,8 @@ def project(finished: tuple[Path, str, Path], tmp_path: Path) -> Path:
 
 
 def changed(project: Path) -> set[str]:
-    """Stages that `dvc status` finds changed, without the sample's fetching, which this data set does not need."""
-    return {stage for stage in json.loads(run("dvc", "status", "--json", cwd=project)) if not stage.startswith("data/")}
+    """Stages that `dvc status` finds changed."""
+    return set(json.loads(run("dvc", "status", "--json", cwd=project)))
 
 
 def ran(printed: str) -> set[str]:
@@ -159,8 +159,8 @@ def named_at_run_time(stage) -> list[str]:
     """The modules that a stage imports by a name that is known only when it runs."""
     module, own = stage.cmd.split()[2], stage.cmd.split()[-1]
     return {
-        "stages.fetch": [f"actionrec.datasets.{own}"],
         "stages.train": [f"actionrec.models.{own}"],
+        "stages.check": [f"actionrec.models.{name}" for name in MODELS],
         "stages.package": [f"actionrec.models.{name}" for name in MODELS],
     }.get(module, [])
 
@@ -180,7 +180,7 @@ def test_modules_are_named_at_run_time_where_the_tests_know_of_it():
     """Another call of import_module needs another line in `named_at_run_time`."""
     files = [file for folder in ("actionrec", "stages") for file in (ROOT / folder).rglob("*.py")]
     dynamic = {file.relative_to(ROOT).as_posix() for file in files if re.search(r"import_module\(|__import__\(", file.read_text())}
-    assert dynamic == {"actionrec/models/__init__.py", "actionrec/engines/ray.py", "stages/fetch.py"}
+    assert dynamic == {"actionrec/models/__init__.py", "actionrec/engines/ray.py"}
 
 
 def leaves_that_matter(model: str, tmp_path: Path) -> set[str]:
@@ -198,7 +198,7 @@ def leaves_that_matter(model: str, tmp_path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if "fetch" not in stage.name], ids=lambda stage: stage.name)
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.name != "check"], ids=lambda stage: stage.name)
 def test_stage_declares_the_parameters_that_it_reads(stage, tmp_path):
     declared = {param for dep in stage.params for param in dep.params}
     name = stage.name.removeprefix("train@")
@@ -219,7 +219,8 @@ def test_stage_declares_the_parameters_that_it_reads(stage, tmp_path):
 @pytest.mark.slow
 def test_repro_makes_all_that_the_contract_names(finished):
     project, printed, _ = finished
-    assert ran(printed) == {"weights", "split", "extract_frames", "resnet_features", *TRAINS, *SIDE_STAGES, "compare", "package"}
+    before = {"check", "fetch", "weights", "split", "extract_frames", "resnet_features"}
+    assert ran(printed) == {*before, *TRAINS, *SIDE_STAGES, "compare", "package"}
     files = {
         "data/clips.csv",
         "data/split.csv",
@@ -246,7 +247,7 @@ def test_repro_makes_all_that_the_contract_names(finished):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if "fetch" not in stage.name], ids=lambda stage: stage.name)
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_stage_declares_every_file_that_its_processes_imported(finished, stage):
     project, _, spy = finished
     code = [project.resolve() / folder for folder in ("actionrec", "stages")]
@@ -282,29 +283,27 @@ def test_repro_again_does_nothing(finished):
 )
 def test_a_parameter_reruns_only_what_reads_it(project, change, stages):
     edit_params(project, change)
-    assert changed(project) == stages
+    assert changed(project) == {"check", *stages}
 
 
 @pytest.mark.slow
 def test_editing_one_models_file_retrains_that_model_alone(project):
     with (project / "actionrec/models/gru.py").open("a") as stream:
         stream.write("\n# changed\n")
-    assert changed(project) == {"train@gru", "package"}  # a card lists what a model's constructor takes
+    assert changed(project) == {"check", "train@gru", "package"}  # check and package read all models' parameters
 
 
 @pytest.mark.slow
 def test_an_experiment_with_another_width_retrains_the_models_that_have_one(project):
     printed = run("dvc", "exp", "run", "-S", "model.hidden_dim=8", cwd=project)
-    assert ran(printed) == {*RECURRENT, "compare", "package"}
+    assert ran(printed) == {"check", *RECURRENT, "compare", "package"}
     assert "model.hidden_dim" in run("dvc", "params", "diff", cwd=project)
     assert "metrics/compare.json" in run("dvc", "metrics", "diff", cwd=project)
 
 
 @pytest.mark.slow
 def test_a_sweep_runs_from_the_queue_and_its_result_is_a_row_a_value(project):
-    # -C: a link to one's own clips is not in Git, and would be missing in the folder that an experiment runs in.
-    queue = ["dvc", "exp", "run", "--queue", "-C", "data/raw/tiny", "-S", "model.hidden_dim=4,8", "train@gru"]
-    run(*queue, cwd=project)
+    run("dvc", "exp", "run", "--queue", "-S", "model.hidden_dim=4,8", "train@gru", cwd=project)
     run("dvc", "queue", "start", cwd=project)
     for _ in range(240):
         if "Running" not in (status := run("dvc", "queue", "status", cwd=project)) and "Queued" not in status:
@@ -322,10 +321,10 @@ def test_a_sweep_runs_from_the_queue_and_its_result_is_a_row_a_value(project):
 @pytest.mark.slow
 def test_a_new_split_decodes_nothing_and_a_forced_rerun_gives_the_same_bytes(project):
     edit_params(project, {"split.fold": 1})
-    assert ran(run("dvc", "repro", cwd=project)) == {"split", *TRAINS, *SIDE_STAGES, "compare", "package"}
+    assert ran(run("dvc", "repro", cwd=project)) == {"check", "split", *TRAINS, *SIDE_STAGES, "compare", "package"}
     before = (project / "dvc.lock").read_text()
     shutil.rmtree(project / ".work")  # or finished shards and trainings would be taken from there
-    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 15
+    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 17
     assert without_timings(project / "dvc.lock") == without_timings_of(before)
 
 
@@ -394,17 +393,17 @@ def mirror(host, tmp_path):
 def test_an_experiment_with_a_published_data_set_fetches_it_and_no_other(project, mirror, host):
     settings = {"ACTIONREC_MIRROR": mirror}
     printed = run("dvc", "exp", "run", "-S", "data.dataset=ucf50", "extract_frames", cwd=project, **settings)
-    assert ran(printed) == {"data/dvc.yaml:fetch@ucf50", "split", "extract_frames"}
+    assert ran(printed) == {"check", "fetch", "split", "extract_frames"}
     assert [path for path, _ in host.asked] == ["/UCF50.rar"]
     assert (project / "data/archives.sha256").read_text().endswith("  UCF50.rar\n")
-    assert "data/raw/ucf50" not in run("git", "status", "--porcelain", "--untracked-files=all", cwd=project)  # DVC's, not Git's
+    assert "data/raw/ucf50" not in run("git", "status", "--porcelain", "--untracked-files=all", cwd=project)
 
     # Other code for fetching, as with a newer version: what is there is checked and kept.
     with (project / "actionrec/download.py").open("a") as stream:
         stream.write("\n# changed\n")
     clip = project / "data/raw/ucf50/YoYo/v_YoYo_g01_c01.avi"
     contents = clip.read_bytes()
-    assert "is there already, and is kept" in run("dvc", "repro", "data/dvc.yaml:fetch@ucf50", cwd=project, **settings)
+    assert "is there already, and is kept" in run("dvc", "repro", "fetch", cwd=project, **settings)
     assert clip.read_bytes() == contents
     assert len(host.asked) == 1
 
@@ -412,9 +411,8 @@ def test_an_experiment_with_a_published_data_set_fetches_it_and_no_other(project
 @pytest.mark.slow
 @needs_unpacker
 def test_official_lists_are_the_split_of_a_fetched_data_set(project, mirror):
-    run("dvc", "repro", "data/dvc.yaml:fetch@ucf101", cwd=project, ACTIONREC_MIRROR=mirror)
     edit_params(project, {"data.dataset": "ucf101", "split.protocol": "official", "split.fold": 2})
-    run("dvc", "repro", "split", cwd=project)
+    run("dvc", "repro", "split", cwd=project, ACTIONREC_MIRROR=mirror)
     with (project / "data/split.csv").open(newline="") as stream:
         subsets = {row["clip"]: row["subset"] for row in csv.DictReader(stream)}
     tested = {clip for clip, subset in subsets.items() if subset == "test"}
@@ -504,5 +502,6 @@ def test_the_committed_lock_is_current(tmp_path):
     run("git", "clone", "-q", str(ROOT), str(tmp_path / "clone"), cwd=tmp_path)
     for name in run("git", "ls-files", "-z", cwd=ROOT).split("\0"):
         if name and (ROOT / name).is_file():
+            (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tmp_path / "clone" / name)
     assert ran(run("dvc", "repro", "--allow-missing", "--dry", cwd=tmp_path / "clone")) == set()

@@ -1,3 +1,1 @@
-"""Data sets that the pipeline can fetch or make: one module each, whose SOURCE says where from."""
-
-NAMES = ("sample", "ucf50", "ucf101", "hmdb51")
+"""Data sets: the drawn sample, published sets that can be fetched (one module each), and a person's own."""

@@ -71,16 +71,12 @@ def bring(source: Published, folder: Path) -> None:
     """Fetch a data set into `folder`, unless it is there.
 
     Raises:
-        DataError: `folder` is a link or holds something else, the archive cannot be had, is not the recorded one, or is unsafe.
+        DataError: `folder` holds something else, or the archive cannot be had, is not the recorded one, or is unsafe.
     """
-    if folder.is_symlink():
-        raise DataError(
-            f"{folder} is a link to {folder.readlink()}, and DVC would take the files there over. Link your copy under a name of "
-            f"its own (ln -s {folder.readlink()} {folder.parent}/{source.title}), and set data.dataset to that name."
-        )
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_symlink() or (folder.is_dir() and any(folder.iterdir())):
         if not any(_videos(folder)):
-            raise DataError(f"{folder} is there, but holds no clips in folders of classes. Remove it, to have it fetched.")
+            what = f"is a link to {folder.readlink()}, which" if folder.is_symlink() else "is there, but"
+            raise DataError(f"{folder} {what} holds no clips in folders of classes. Remove it, to have {source.title} fetched.")
         logger.info("%s is there already, and is kept as it is", folder)
         warn_of_differences(source, folder, folder)
         return

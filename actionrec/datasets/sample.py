@@ -1,4 +1,4 @@
-"""A small data set of drawn clips, made without a network, in which the order of frames is all that tells some classes apart.
+"""A small data set of drawn clips, kept in Git, in which the order of frames is all that tells some classes apart.
 
 Eight classes in four pairs. Each clip of a pair's second class shows the frames of its twin, the clip of the same number in
 the first class, from last to first. A model that looks at frames but not at their order sees one and the same thing in both
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.clips import INDEX
-from actionrec.errors import DataError
+from actionrec.errors import DataError, first_few
 from actionrec.files import whole_folder, write_csv
 
 logger = logging.getLogger(__name__)
@@ -131,6 +131,41 @@ TEXTURES: tuple[Callable[[Plane, Plane, float], Plane], ...] = (
 )
 
 
+def bring(folder: Path) -> None:
+    """Make sure that the sample is in `folder`: it comes with the project's Git, and is drawn where a file is missing.
+
+    Raises:
+        DataError: a video cannot be written, or `folder` is a link or holds files that are not the sample's.
+    """
+    another = f"Choose another folder below {folder.parent} for your own clips, and set data.dataset to its name."
+    if folder.is_symlink():
+        raise DataError(f"{folder} is a link to {folder.readlink()}, but the sample belongs there. {another}")
+    files = {INDEX, *clip_ids()}
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+    if others := sorted(name for name in there - files if not name.rpartition("/")[2].startswith(".")):
+        raise DataError(f"{folder} has files that are not the sample's: {first_few(others)}. Move them away. {another}")
+    if files <= there:
+        logger.info("%s is there already, and is kept as it is", folder)
+    else:
+        generate(folder, SEED)
+
+
+def clip_id(name: str, group: int, clip: int) -> str:
+    """A clip's path below the data set's folder."""
+    return f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi"
+
+
+def clip_ids() -> list[str]:
+    """The sample's clips."""
+    return [
+        clip_id(name, group, clip)
+        for names in PAIRS.values()
+        for name in names
+        for group, clip_count in enumerate(CLIPS_IN_GROUP, start=1)
+        for clip in range(1, clip_count + 1)
+    ]
+
+
 def generate(folder: Path, seed: int) -> None:
     """Write the data set as `folder`, replacing what is there; the same seed gives the same bytes.
 
@@ -149,9 +184,8 @@ def generate(folder: Path, seed: int) -> None:
                     take = make_take(random.Random(f"{seed} {group} {names[0]} {clip}"))
                     frames = [draw(scene, motion(done, take)) for done in motion_done(take)]
                     for name, shown in zip(names, (frames, frames[::-1]), strict=True):
-                        clip_id = f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi"
-                        write_video(draft / clip_id, shown)
-                        rows.append((clip_id, name, f"{'-'.join(names)}-{group:02d}"))
+                        write_video(draft / clip_id(name, group, clip), shown)
+                        rows.append((clip_id(name, group, clip), name, f"{'-'.join(names)}-{group:02d}"))
         write_csv(draft / INDEX, ("clip", "label", "group"), sorted(rows))
     logger.info("%s: %d clips of %d classes", folder, 2 * len(PAIRS) * sum(CLIPS_IN_GROUP), 2 * len(PAIRS))
 
@@ -236,8 +270,3 @@ def write_video(path: Path, frames: Iterable[Image]) -> None:
     reader.release()
     if written != count:
         raise DataError(f"{path}: {written} of {count} frames were written. Is the disk full?")
-
-
-def SOURCE(folder: Path) -> None:  # noqa: N802 - the name that every data set's module has
-    """Write the data set that is the same for everyone."""
-    generate(folder, SEED)

@@ -2,7 +2,6 @@ import dataclasses
 import hashlib
 import logging
 import shutil
-import sys
 import zipfile
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rar import rar
 
 from actionrec import archives, official, paths
 from actionrec.clips import find_clips
-from actionrec.datasets import NAMES, hmdb51, published, ucf50, ucf101
+from actionrec.datasets import hmdb51, published, ucf50, ucf101
 from actionrec.datasets.published import bring
 from actionrec.download import DownloadError
 from actionrec.errors import DataError
@@ -221,12 +220,29 @@ def test_a_data_set_that_is_there_is_kept_and_only_checked(sources, host, caplog
     assert "other numbers of clips in 1 classes: YoYo 6 (not 7)" in caplog.text
 
 
-def test_a_link_is_refused_before_dvc_takes_what_it_leads_to(sources, tmp_path):
-    (tmp_path / "mine").mkdir()
+def test_a_link_to_a_copy_is_kept_and_only_checked(sources, host, tmp_path):
+    bring(sources["ucf50"], tmp_path / "copy")
+    host.asked.clear()
     raw("ucf50").parent.mkdir(parents=True)
-    raw("ucf50").symlink_to(tmp_path / "mine")
-    with pytest.raises(DataError, match=r"ln -s .*/mine data/raw/UCF-50\), and set data.dataset to that name"):
+    raw("ucf50").symlink_to(tmp_path / "copy")
+    bring(sources["ucf50"], raw("ucf50"))
+    assert raw("ucf50").readlink() == tmp_path / "copy"
+    assert host.asked == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_to_something_else_is_refused_and_kept(there, sources, tmp_path):
+    if there:
+        (tmp_path / "thesis").mkdir()
+    raw("ucf50").parent.mkdir(parents=True)
+    raw("ucf50").symlink_to(tmp_path / "thesis")
+    with pytest.raises(DataError) as caught:
         bring(sources["ucf50"], raw("ucf50"))
+    assert str(caught.value) == (
+        f"data/raw/ucf50 is a link to {tmp_path}/thesis, which holds no clips in folders of classes. "
+        "Remove it, to have UCF-50 fetched."
+    )
+    assert raw("ucf50").is_symlink()
 
 
 def test_a_folder_of_something_else_is_refused_and_kept(sources):
@@ -295,14 +311,13 @@ def test_ucf50_s_counts_add_up():
     assert [source.total_clips for source in (ucf50.SOURCE, ucf101.SOURCE, hmdb51.SOURCE)] == [6681, 9537 + 3783, 6766]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_stage_fetches_what_it_is_told_to(name, sources, monkeypatch, capsys):
-    if name != "sample":
-        module = sys.modules[f"actionrec.datasets.{name}"]
-        monkeypatch.setattr(module, "SOURCE", sources[name])
-    monkeypatch.setattr(sys, "argv", ["fetch", name])
+@pytest.mark.parametrize("name", fetch.PUBLISHED)
+def test_the_stage_fetches_the_set_that_params_yaml_names(name, sources, monkeypatch):
+    monkeypatch.setattr(fetch, "PUBLISHED", sources)
+    Path("params.yaml").write_text(f"data: {{dataset: {name}, group: null}}\n")
     fetch.main()
-    assert len(find_clips(Path("data/raw", name))) > 17
+    assert len(find_clips(raw(name))) > 17
+    assert [path.name for path in paths.RAW.iterdir()] == [name]
 
 
 def test_the_hash_is_enforced_whatever_name_the_archive_comes_under(sources, host, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 import hashlib
+import shutil
 from itertools import combinations
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -176,3 +178,48 @@ def test_a_file_that_lost_frames_is_an_error(tmp_path):
     wrong_size = np.zeros((10, 10, 3), np.uint8)  # which OpenCV's writer drops without a word
     with pytest.raises(DataError, match="1 of 2 frames were written"):
         sample.write_video(tmp_path / "clip.avi", [frame, wrong_size])
+
+
+def test_the_clips_in_git_are_those_that_the_code_draws(folder):
+    """To the last bit of each picture; the files may differ where another build of the encoder wrote them."""
+    kept = Path(__file__).parents[2] / "data/raw/sample"
+    assert {path.relative_to(kept).as_posix() for path in kept.rglob("*.avi")} == set(sample.clip_ids())
+    for clip in sample.clip_ids()[::7]:
+        np.testing.assert_array_equal(decode(kept / clip), decode(folder / clip))
+
+
+def test_a_sample_that_is_there_is_kept(folder, tmp_path):
+    kept = tmp_path / "sample"
+    shutil.copytree(folder, kept)
+    before = {path: path.stat().st_ino for path in kept.rglob("*")}
+    sample.bring(kept)
+    assert {path: path.stat().st_ino for path in kept.rglob("*")} == before
+
+
+def test_a_sample_that_lacks_a_clip_is_drawn_again(small, tmp_path):
+    sample.bring(tmp_path / "sample")
+    lost = tmp_path / "sample" / sample.clip_ids()[3]
+    lost.unlink()
+    sample.bring(tmp_path / "sample")
+    assert lost.is_file()
+
+
+def test_other_clips_where_the_sample_belongs_are_not_deleted(small, tmp_path):
+    own = tmp_path / "sample" / "Jump" / "anna.mp4"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"clip")
+    with pytest.raises(DataError) as caught:
+        sample.bring(tmp_path / "sample")
+    assert str(caught.value) == (
+        f"{tmp_path}/sample has files that are not the sample's: Jump/anna.mp4. Move them away. Choose another folder below "
+        f"{tmp_path} for your own clips, and set data.dataset to its name."
+    )
+    assert own.read_bytes() == b"clip"
+
+
+def test_a_link_where_the_sample_belongs_is_refused(small, tmp_path):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "sample").symlink_to(tmp_path / "clips")
+    with pytest.raises(DataError, match=f"{tmp_path}/sample is a link to {tmp_path}/clips, but the sample belongs there"):
+        sample.bring(tmp_path / "sample")
+    assert list((tmp_path / "clips").iterdir()) == []

@@ -1,0 +1,58 @@
+"""Check every key of params.yaml, before any other stage runs.
+
+Each stage checks what it reads, but DVC does not always run it: to DVC true equals 1, and its run cache ignores keys called `size`
+and `nfiles`. This stage depends on the file itself, so it runs after every change of it. What it writes is
+always the same, so the stages after it run only if their own parameters changed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from actionrec import entry, params, paths
+from actionrec.errors import ParamsError
+from actionrec.feature_settings import FeatureSettings
+from actionrec.files import write_text
+from actionrec.frames import FrameSettings
+from actionrec.models import MODELS
+from actionrec.params import DataSettings
+from actionrec.recipes import read_recipe
+from actionrec.splits import SplitSettings
+
+CHECKED = "params.yaml has every key that a stage reads, no other key, and only valid values.\n"
+
+
+@dataclass(frozen=True)
+class Params:
+    """The sections that are not a model's."""
+
+    seed: int
+    data: DataSettings
+    split: SplitSettings
+    frames: FrameSettings
+    features: FeatureSettings
+
+
+def main() -> None:
+    readers: list[Callable[[], object]] = [partial(params.read, Params), refuse_unknown_models]
+    readers += [partial(read_recipe, model) for model in MODELS]
+    problems: list[str] = []
+    for read in readers:
+        try:
+            read()
+        except ParamsError as error:
+            problems += str(error).split("\n")
+    if problems:
+        raise ParamsError("\n".join(dict.fromkeys(problems)))  # each one once: the models share sections
+    write_text(paths.PARAMS_CHECKED, CHECKED)
+
+
+def refuse_unknown_models() -> None:
+    """Raise a ParamsError where the section `models` names a model that does not exist."""
+    problems: list[str] = []
+    models = params.section(params.load(), "models", "", problems) or {}
+    params.refuse([*problems, *params.unknown_keys(models, list(MODELS), "models.")])
+
+
+if __name__ == "__main__":
+    entry.run(main)
