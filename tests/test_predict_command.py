@@ -124,9 +124,9 @@ def hostile(made, tmp_path):
 @pytest.mark.parametrize(
     "form", [[], ["--json"], ["--csv"], ["--window", 0.2], ["--window", 0.2, "--csv"], ["--window", 0.2, "--json"]]
 )
-def test_no_name_of_a_clip_or_class_reaches_the_terminal_as_a_command(actionrec, hostile, form, time):
+def test_no_name_of_a_clip_or_class_reaches_the_terminal_as_a_command(actionrec, hostile, form):
     folder, clip, _ = hostile
-    status, out, err = actionrec("predict", clip, folder / "bad\x1b[2J.avi", "--model", folder / "bundle", *form, *time)
+    status, out, err = actionrec("predict", clip, folder / "bad\x1b[2J.avi", "--model", folder / "bundle", *form)
     assert status == 2  # of the broken one
     assert out
     assert all(line.isprintable() for line in out.splitlines())
@@ -250,7 +250,7 @@ def test_evaluate_on_a_folder(actionrec):
         ([], "data/clips.csv is missing. Run `dvc repro` to make it."),
         (["--subset", "best"], "invalid choice: 'best'"),
         (["--model", " "], "--model is empty"),
-        (["--data", "clips", "--group", "("], "'(' is no regular expression"),
+        (["--data", "clips", "--group", "("], "'(' is not a regular expression"),
         (["--data", "clips", "--max-failed", "nan"], "wanted a share from 0 to 1; got 'nan'"),
     ],
 )

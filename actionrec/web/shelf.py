@@ -8,7 +8,7 @@ from typing import Any
 from actionrec import inference, machine, paths
 from actionrec.backbones import RANDOM, Backbone
 from actionrec.bundle import DESCRIPTION, calibration_note, is_calibrated, load_bundle
-from actionrec.errors import ActionrecError, DataError, shortened
+from actionrec.errors import MALFORMED, ActionrecError, DataError, shortened
 from actionrec.extractors import Extractor
 from actionrec.files import read_json
 from actionrec.inference import Predictor
@@ -123,7 +123,7 @@ class Shelf:
                 "untrained_backbone": known["features"]["weights"] == RANDOM,
                 "frames": known["frames"]["count"],
             }
-        except (ActionrecError, KeyError, TypeError):
+        except (ActionrecError, *MALFORMED):
             about = {}
         compared = figures.of_model(name) if folder.resolve() == paths.model_folder(name).resolve() else {}
         return {"model": name, **about, **compared, "error": self._refused.get(name)}

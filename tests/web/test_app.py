@@ -562,7 +562,7 @@ def test_a_field_that_is_not_a_sensible_number_is_refused_in_a_short_line(client
 
 @pytest.mark.parametrize(
     "description",
-    ["[" * 100_000, "[]", '"x"', '{"model": 7, "arguments": [], "features": [1], "frames": 3, "calibration": []}', "9" * 5_000],
+    ["[" * 100_000, "[]", '"x"', '{"model": 7, "arguments": [], "features": [1], "frames": 3, "calibration": [1]}', "9" * 5_000],
     ids=["deep", "list", "text", "wrong kinds", "5,000 digits"],
 )
 def test_a_damaged_model_is_listed_without_details_and_answers_with_one_line(tmp_path, clips, models, temporary, description):
