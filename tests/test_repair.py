@@ -1,4 +1,4 @@
-"""Bytes that flip in what DVC stores: noticed by whoever reads it, and repaired by one command."""
+"""Bytes that flip in what DVC stores: noticed by its readers, and repaired by one command."""
 
 import hashlib
 import os
