@@ -15,6 +15,7 @@ import lookalikes
 import numpy as np
 import pytest
 from dvc.repo import Repo
+from dvc.repo.reproduce import plan_repro
 from ruamel.yaml import YAML
 
 from actionrec import archives, params, source_code
@@ -214,6 +215,11 @@ def test_stage_declares_the_parameters_that_it_reads(stage, tmp_path):
         script = f"import dataclasses, stages.{name} as s; print(*(field.name for field in dataclasses.fields(s.Params)))"
         printed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, text=True, capture_output=True, check=True)
         assert declared == set(printed.stdout.split())
+
+
+def test_weights_are_checked_before_clips_are_fetched_and_decoded():
+    order = [stage.name for stage in plan_repro(Repo(ROOT).index.graph)]
+    assert order.index("weights") < order.index("fetch") < order.index("extract_frames")
 
 
 @pytest.mark.slow
