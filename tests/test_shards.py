@@ -1,5 +1,6 @@
 """The functions that worker processes run are at the top level, since spawned processes import them by name."""
 
+import hashlib
 import logging
 import os
 import shutil
@@ -423,23 +424,28 @@ def test_a_clip_s_shard_never_changes():
     assert shard_name(3) == "shard-0003"
 
 
-def test_linked_files_are_the_same_files(tmp_path):
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store" / "a.tar").write_text("a")
+@pytest.fixture
+def finished(tmp_path):
+    """The file of a finished shard."""
+    store.make(lambda job, draft, advance: (draft / "a.tar").write_text("a"), None, tmp_path / "store", int)
     (tmp_path / "draft").mkdir()
-    link_into(tmp_path / "draft", {"b.tar": tmp_path / "store" / "a.tar"})
-    assert (tmp_path / "draft" / "b.tar").samefile(tmp_path / "store" / "a.tar")
+    return tmp_path / "store" / "a.tar"
 
 
-def test_files_are_copied_where_there_are_no_links(tmp_path, monkeypatch):
+def test_linked_files_are_the_same_files_and_have_their_checksums(tmp_path, finished):
+    sums = link_into(tmp_path / "draft", {"b.tar": finished})
+    assert (tmp_path / "draft" / "b.tar").samefile(finished)
+    assert sums == {"b.tar": hashlib.sha256(b"a").hexdigest()}
+
+
+def test_files_are_copied_where_there_are_no_links(tmp_path, monkeypatch, finished):
     def refuse(*_):
         raise OSError("Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    (tmp_path / "a.tar").write_text("a")
-    link_into(tmp_path, {"b.tar": tmp_path / "a.tar"})
-    assert (tmp_path / "b.tar").read_text() == "a"
-    assert not (tmp_path / "b.tar").samefile(tmp_path / "a.tar")
+    link_into(tmp_path / "draft", {"b.tar": finished})
+    assert (tmp_path / "draft" / "b.tar").read_text() == "a"
+    assert not (tmp_path / "draft" / "b.tar").samefile(finished)
 
 
 def test_the_code_s_digest_changes_with_the_code_and_not_with_its_place(tmp_path):
