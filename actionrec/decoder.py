@@ -41,7 +41,7 @@ MAX_PIXELS = 1 << 26
 # Container formats. Playlists (HLS, concat and the like) are not among them: they would open other files and addresses.
 _FORMATS = (
     "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg,pva,h264,hevc,av1,obu,ivf,mjpeg,gif,dv,mxf,nut,rm,"
-    "wtv,yuv4mpegpipe,nsv,vc1,h263,h261"
+    "wtv,yuv4mpegpipe,nsv,vc1,h263,h261,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe"
 )
 _STREAMS = 64  # streams of a file for which the largest picture is set while it is opened
 _LONGEST = 10_000_000  # frames; a header that claims more (4 days at 25 frames a second) is taken for nonsense

@@ -266,7 +266,7 @@ def test_numbers_and_depths_that_nothing_can_hold_are_refused(folder, old, new, 
     replaced(folder, old, new)
     with pytest.raises(DataError) as caught:
         load_bundle(folder)
-    assert str(caught.value) == f"{folder}/model.json: not valid JSON ({reason}). Run `dvc repro` to make it again."
+    assert str(caught.value) == f"{folder}/model.json: not valid JSON ({reason}). Run `python -m actionrec repair`."
 
 
 HUGE = {

@@ -202,7 +202,7 @@ def test_json_that_cannot_be_worked_with_is_refused_in_one_line(tmp_path, text, 
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError) as error:
         read_json(tmp_path / "a.json")
-    assert str(error.value) == f"{tmp_path}/a.json: not valid JSON ({reason}). Run `dvc repro` to make it again."
+    assert str(error.value) == f"{tmp_path}/a.json: not valid JSON ({reason}). Run `python -m actionrec repair`."
 
 
 def test_json_of_an_absurd_size_is_not_read(tmp_path):

@@ -91,7 +91,7 @@ def test_a_name_that_is_no_utf8_is_told_and_ends_no_other_clip(predictor, clips,
     odd = tmp_path / os.fsdecode(b"bad\xff.avi")
     shutil.copy(clips[0], odd)
     found = dict(predictor.predict_all([odd, clips[1]]))
-    assert "the path is not valid UTF-8; rename the file" in str(found[odd])
+    assert "the path is not valid UTF-8. Rename the file" in str(found[odd])
     assert found[clips[1]].label == "Bright"
 
 
@@ -278,7 +278,7 @@ def test_a_folder_stands_for_its_videos_and_a_file_for_itself(tmp_path):
     assert inference.videos_in([tmp_path]) == [tmp_path / "a" / "one.AVI", tmp_path / "b" / "two.mp4"]
     assert inference.videos_in([odd]) == [odd]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty has no videos \(wanted \.avi"):
+    with pytest.raises(DataError, match=r"empty has no videos; expected files named \.avi"):
         inference.videos_in([tmp_path / "empty"])
     with pytest.raises(DataError, match=r"gone\.avi: no such file or folder"):
         inference.videos_in([tmp_path / "gone.avi"])

@@ -53,7 +53,7 @@ def test_the_report_is_printed_and_tells_what_is_wrong(done):
     printed, place = done
     assert printed.stdout == (place / ".work/inspect/mine/report.md").read_text()
     assert "THE SAME CLIP IN SEVERAL CLASSES, 1 time" in printed.stdout
-    assert re.search(r"\| Jump/v_Jump_g04_c01\.avi +\| the file is empty +\|", printed.stdout)
+    assert re.search(r"\| Jump/v_Jump_g04_c01\.avi +\| the file is empty \(0 bytes\)", printed.stdout)
 
 
 def test_the_table_has_a_row_a_file(done):
@@ -71,10 +71,10 @@ def test_the_table_has_a_row_a_file(done):
         "frames_per_second": "25.000",
         "width": "80",
         "height": "48",
-        "codec": "FMP4",
+        "codec": "mpeg4",
         "problem": "",
     }
-    assert rows["Jump/v_Jump_g04_c01.avi"]["problem"] == "the file is empty"
+    assert rows["Jump/v_Jump_g04_c01.avi"]["problem"] == "the file is empty (0 bytes). Copy or download it again"
 
 
 def test_json_is_all_that_stdout_has(folder, tmp_path):

@@ -153,7 +153,7 @@ def test_a_broken_file_among_others_is_told_and_the_others_are_answered(actionre
     status, out, err = actionrec("predict", BRIGHT, "broken.avi", STRIPED, "--json")
     assert status == 2
     assert [json.loads(line)["video"] for line in out.splitlines()] == [BRIGHT, STRIPED]
-    assert "broken.avi: not a video file that can be opened" in err
+    assert "broken.avi: not a video file that FFmpeg can open" in err
     assert "1 of 3 videos could not be read" in err
     assert "Traceback" not in err
 

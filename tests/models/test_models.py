@@ -127,7 +127,7 @@ def test_a_size_below_one_is_a_value_error_that_a_stage_can_report(name, value):
     assert sizes
     for key in sizes:
         wrong = (value, value) if isinstance(SMALL[name][key], tuple) else value
-        with pytest.raises(ValueError, match=r"at least 1|greater than zero"):
+        with pytest.raises(ValueError, match=r"must be from 1 to \d+; got|at least 1|greater than zero"):
             create_model(name, {**SMALL[name], key: wrong}, feature_dim=FEATURE_DIM, class_count=CLASS_COUNT)
 
 

@@ -97,8 +97,11 @@ def test_samples_are_predicted_without_an_upload(client):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("empty.avi", "empty.avi: the file is empty."),
-        ("noise.mp4", "noise.mp4: not a video file that can be opened, or no video stream in it."),
+        ("empty.avi", "empty.avi: the file is empty (0 bytes). Copy or download it again."),
+        (
+            "noise.mp4",
+            "noise.mp4: not a video file that FFmpeg can open (Invalid data found when processing input). Copy or download it again.",
+        ),
     ],
 )
 @pytest.mark.parametrize("fields", [{}, {"window": 2}])
