@@ -100,7 +100,8 @@ def test_samples_are_predicted_without_an_upload(client):
         ("empty.avi", "empty.avi: the file is empty (0 bytes). Copy or download it again."),
         (
             "noise.mp4",
-            "noise.mp4: not a video file that FFmpeg can open (Invalid data found when processing input). Copy or download it again.",
+            "noise.mp4: not a video file that FFmpeg can open (Invalid data found when processing input). "
+            "Copy or download it again.",
         ),
     ],
 )
