@@ -113,6 +113,8 @@ def moments(predictor: Predictor, film: Iterable[TimedFrame], seconds: float, st
 
 def runs(found: Sequence[Moment]) -> list[Run]:
     """Merge neighbours with the same answer, and unsure neighbours; each window answers up to half-way to the next one's middle."""
+    if not found:
+        return []
     middles = [(one.start + one.end) / 2 for one in found]
     edges = [found[0].start, *((one + other) / 2 for one, other in pairwise(middles)), found[-1].end]
     merged: list[Run] = []

@@ -125,6 +125,10 @@ def test_runs_merge_neighbours_and_cover_the_film_once():
     assert [run.confidence for run in made] == pytest.approx([0.8, 0.8, 0.575])
 
 
+def test_no_window_gives_no_run():
+    assert runs([]) == []
+
+
 def test_unsure_neighbours_are_one_run_whatever_their_top_classes():
     found = [moment(start, start + 1, share, 1 - share, threshold=0.9) for start, share in enumerate((0.6, 0.3, 0.7))]
     (run,) = runs(found)
