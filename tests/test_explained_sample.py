@@ -33,7 +33,7 @@ def test_hiding_important_frames_changes_the_answer_more_than_hiding_others(trai
         others.append(np.mean([before - share(predictor, explanation.hide(predictor.network, clip, one), label) for one in rest]))
     print(f"{model}: important {np.mean(important):.3f}, others {np.mean(others):.3f}")
     assert np.mean(important) > 2 * np.mean(others)
-    assert np.mean(important) > 0.1
+    assert np.mean(important) > 0.05
 
 
 def share(predictor, features, label):
