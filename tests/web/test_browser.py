@@ -135,7 +135,10 @@ def test_a_broken_file_gets_the_command_lines_message_and_the_next_one_an_answer
     with visit(viewport=PHONE) as page:
         page.locator("#file").set_input_files(tmp_path / "noise.mp4")
         alert = page.get_by_role("alert")
-        expect(alert).to_have_text("noise.mp4: not a video file that can be opened, or no video stream in it.")
+        expect(alert).to_have_text(
+            "noise.mp4: not a video file that FFmpeg can open (Invalid data found when processing input). "
+            "Copy or download it again."
+        )
         expect(alert).to_be_in_viewport()
         page.locator("#file").set_input_files(tmp_path / "notes.txt")
         expect(alert).to_contain_text("notes.txt: not a video's name")
