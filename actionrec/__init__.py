@@ -2,9 +2,9 @@
 
 import os
 
-from actionrec import lifetime
+from actionrec.core import process_lifetime
 
-lifetime.end_if_bound()  # first of all: a worker process whose parent is killed ends before it has loaded a library
+process_lifetime.end_if_bound()  # first of all: a worker process whose parent is killed ends before it has loaded a library
 
 # Libraries read these variables when they are loaded, so they are set here, before any library is.
 

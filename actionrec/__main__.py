@@ -2,8 +2,8 @@
 
 import argparse
 
-from actionrec import entry
-from actionrec.commands import cross_validate, evaluate, export, import_study, inspect, leak_gap, predict, repair, serve, train_all
+from actionrec.cli import cross_validate, evaluate, export, import_study, inspect, leak_gap, predict, repair, serve, train_all
+from actionrec.core import entry
 
 COMMANDS = (
     inspect,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from actionrec import checksums, machine
+from actionrec.io import checksums, machine
 from benchmarks import pairs
 
 CLIPS, FRAMES, WIDTH, SHARDS = 6681, 32, 2048, 64

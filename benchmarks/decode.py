@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.sampling import evenly_spaced, resize
-from actionrec.video import sample_clip
+from actionrec.video.clip_reader import sample_clip
+from actionrec.video.sampling import evenly_spaced, resize
 
 LENGTH, WIDTH, HEIGHT, RATE = 200, 320, 240, 25
 BITS_PER_SECOND = 460_000  # what UCF-50's clips have on average

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 import torchvision
 
-from actionrec import backbones, extractors, machine
-from actionrec.backbones import FeatureSettings
-from actionrec.files import write_json
-from actionrec.frames import DESCRIPTION, FrameSettings, FrameWriter
-from actionrec.sampling import SampledClip
+from actionrec.features import backbones, extractors
+from actionrec.features.backbones import FeatureSettings
+from actionrec.io import machine
+from actionrec.io.files import write_json
+from actionrec.video.frame_store import DESCRIPTION, FrameSettings, FrameWriter
+from actionrec.video.sampling import SampledClip
 from benchmarks import pairs
 
 FRAMES = 32

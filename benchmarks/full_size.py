@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
-from actionrec import clips as clip_lists
-from actionrec import machine, splits
-from actionrec.clips import Clip
-from actionrec.features import read_features, write_shard
+from actionrec.data import clips as clip_lists
+from actionrec.data import splits
+from actionrec.data.clips import Clip
+from actionrec.features.feature_store import read_features, write_shard
+from actionrec.io import machine
 from actionrec.models import MODELS
-from actionrec.shards import shard_name, shard_of
+from actionrec.parallel.shards import shard_name, shard_of
 from benchmarks import pairs, training
 
 FRAMES, FEATURE_DIM, CLASSES, GROUPS, SHARDS = 32, 2048, 50, 25, 64

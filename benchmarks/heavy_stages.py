@@ -18,8 +18,8 @@ import torchvision
 from PIL import Image
 from torchvision import transforms
 
-from actionrec import machine
-from actionrec.clips import Clip, find_clips, write_clips
+from actionrec.data.clips import Clip, find_clips, write_clips
+from actionrec.io import machine
 from benchmarks import decode, pairs
 
 

@@ -15,7 +15,7 @@ from benchmarks import pairs
 CLASSES, CLIPS = 50, 6681
 
 # What commands load when they begin: `predict` and `evaluate`, `serve`, `export`.
-COMMANDS = ("actionrec.inference", "actionrec.web.app", "actionrec.onnx_export")
+COMMANDS = ("actionrec.inference.predictor", "actionrec.web.app", "actionrec.export.onnx_export")
 
 
 def main() -> None:

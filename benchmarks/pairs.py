@@ -14,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from actionrec import machine
+from actionrec.io import machine
 
 ROOT = Path(__file__).parents[1]
 

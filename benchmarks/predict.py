@@ -13,11 +13,13 @@ import numpy as np
 import onnxruntime
 import torch
 
-from actionrec import backbones, extractors, inference, machine, onnx_export, onnx_graph, onnx_int8
-from actionrec.backbones import FeatureSettings
-from actionrec.bundle import Architecture, Bundle, save_bundle
-from actionrec.inference import Predictor
-from actionrec.recipes import read_recipe
+from actionrec.export import onnx_export, onnx_graph, onnx_int8
+from actionrec.features import backbones, extractors
+from actionrec.features.backbones import FeatureSettings
+from actionrec.inference.predictor import Predictor, load
+from actionrec.io import machine
+from actionrec.training.bundle import Architecture, Bundle, save_bundle
+from actionrec.training.recipes import read_recipe
 from benchmarks import decode, pairs
 
 CLASSES, FRAMES = 50, 32  # as UCF-50 and params.yaml have them
@@ -41,7 +43,7 @@ def main() -> None:
         decode.CLIPS["Xvid, GOP 12"][1](clip)
         for model in arguments.models.split(","):
             bundle(folder / model, model, arguments.backbone, arguments.precision, arguments.size)
-            predictor = inference.load(folder / model)
+            predictor = load(folder / model)
             measure(predictor, clip, folder, arguments.repeats)
         start = min(
             pairs.Finished(["-m", "actionrec", "predict", "-", "--model", str(folder / model)], folder).seconds for _ in "12"
@@ -66,7 +68,7 @@ def measure(predictor: Predictor, clip: Path, folder: Path, repeats: int) -> Non
     """Milliseconds of each way, which take turns."""
     sampled = predictor.sample(clip).frames
     features = predictor.extractor(sampled)
-    pieces = onnx_graph.trace(inference.load(folder / predictor.name, device="cpu"))
+    pieces = onnx_graph.trace(load(folder / predictor.name, device="cpu"))
     quantised, _ = onnx_int8.quantise(pieces, [np.roll(sampled, shift, axis=2) for shift in range(CALIBRATED)])
     graphs = {"whole": pieces.graph("whole"), "int8": quantised, "head": pieces.graph("head")}
     models = {}

@@ -20,12 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from actionrec import machine, recurrent_layers, training
-from actionrec.batches import on_device
+from actionrec.evaluation.study_results import RESULTS
+from actionrec.io import machine
 from actionrec.models import MODELS, create_model, transformer
 from actionrec.models import swin_transformer as swin
-from actionrec.recipes import read_recipe
-from actionrec.study import RESULTS
+from actionrec.models.layers import recurrent
+from actionrec.training import loop
+from actionrec.training.batches import on_device
+from actionrec.training.recipes import read_recipe
 from benchmarks import pairs
 
 FRAMES, FEATURE_DIM, CLASSES = 32, 2048, 50
@@ -74,14 +76,14 @@ def stand_in(clips: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def epoch_of_ours(name: str, clips: int, device: str, precision: str) -> Callable[[], object]:
-    training.reproducible(0, device)
+    loop.reproducible(0, device)
     recipe = read_recipe(name)
     settings = dataclasses.replace(recipe.train, epochs=1, precision=precision)
     model = create_model(name, recipe.arguments, feature_dim=FEATURE_DIM, class_count=CLASSES).to(device)
     stored, numbers = stand_in(clips)
     features, labels = on_device(stored, device), torch.from_numpy(numbers).to(device)
     rows = np.arange(clips)
-    return lambda: training.fit(model, features, labels, rows, rows[: clips // 5], settings, 0, lambda epoch: None)
+    return lambda: loop.fit(model, features, labels, rows, rows[: clips // 5], settings, 0, lambda epoch: None)
 
 
 def epoch_of_the_study(name: str, clips: int, device: str) -> Callable[[], object]:
@@ -124,14 +126,14 @@ def torchs_layers() -> Iterator[None]:
     def outputs(layers: nn.RNNBase, features: Tensor) -> Tensor:
         return layers(features)[0]
 
-    ours = recurrent_layers.outputs, swin.Dropout
-    recurrent_layers.outputs = outputs
+    ours = recurrent.outputs, swin.Dropout
+    recurrent.outputs = outputs
     for module in (swin, transformer):
         module.Dropout = nn.Dropout
     try:
         yield
     finally:
-        recurrent_layers.outputs = ours[0]
+        recurrent.outputs = ours[0]
         for module in (swin, transformer):
             module.Dropout = ours[1]
 

@@ -3,10 +3,12 @@
 import logging
 from dataclasses import asdict
 
-from actionrec import audit, entry, files, paths
-from actionrec.clips import read_clips
-from actionrec.features import read_features
-from actionrec.splits import read_split
+from actionrec.core import entry, paths
+from actionrec.data.clips import read_clips
+from actionrec.data.splits import read_split
+from actionrec.evaluation import leak_audit
+from actionrec.features.feature_store import read_features
+from actionrec.io import files
 
 logger = logging.getLogger(__name__)
 
@@ -14,7 +16,7 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     subsets = read_split(paths.SPLIT)
     clips = [clip for clip in read_clips(paths.CLIPS) if clip.id in subsets]
-    found = audit.audit(clips, subsets, read_features(paths.FEATURES))
+    found = leak_audit.audit(clips, subsets, read_features(paths.FEATURES))
     files.write_json(paths.AUDIT, asdict(found))
     logger.info("%d test clips: %d with a sibling in training, %d copied there", found.test_clips, found.siblings, found.copied)
 

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from actionrec import baselines, entry, files, metrics, paths, predictions
-from actionrec.baselines import BaselineFit
-from actionrec.predictions import Answers, Predictions
-from actionrec.task import Task, read_task
+from actionrec.core import entry, paths
+from actionrec.evaluation import baselines, metrics, predictions
+from actionrec.evaluation.baselines import BaselineFit
+from actionrec.evaluation.predictions import Answers, Predictions
+from actionrec.io import files
+from actionrec.training.training_data import Task, read_task
 
 logger = logging.getLogger(__name__)
 

@@ -9,15 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from actionrec import entry, params, paths
-from actionrec.errors import ParamsError
-from actionrec.feature_settings import FeatureSettings
-from actionrec.files import write_text
-from actionrec.frames import FrameSettings
+from actionrec.core import entry, paths
+from actionrec.core.errors import ParamsError
+from actionrec.data.splits import SplitSettings
+from actionrec.features.settings import FeatureSettings
+from actionrec.io import params
+from actionrec.io.files import write_text
+from actionrec.io.params import DataSettings
 from actionrec.models import MODELS
-from actionrec.params import DataSettings
-from actionrec.recipes import read_recipe
-from actionrec.splits import SplitSettings
+from actionrec.training.recipes import read_recipe
+from actionrec.video.frame_store import FrameSettings
 
 CHECKED = "params.yaml has every key that a stage reads, no other key, and only valid values.\n"
 

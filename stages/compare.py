@@ -6,20 +6,21 @@ from typing import Any
 
 import numpy as np
 
-from actionrec import analyses, comparison, entry, metrics, paths
-from actionrec.analyses import Analyses
-from actionrec.baselines import BASELINES
-from actionrec.comparison import Comparison
-from actionrec.errors import MALFORMED, DataError, shortened
-from actionrec.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
-from actionrec.frame_lookup import read_frames
+from actionrec.core import entry, paths
+from actionrec.core.errors import MALFORMED, DataError, shortened
+from actionrec.evaluation import analyses, comparison, metrics
+from actionrec.evaluation.analyses import Analyses
+from actionrec.evaluation.baselines import BASELINES
+from actionrec.evaluation.comparison import Comparison
+from actionrec.evaluation.context import Setting, read_setting
+from actionrec.evaluation.predictions import Predictions, read_predictions
+from actionrec.evaluation.trained_models import TrainedModel, read_model, remake, wanted
+from actionrec.io.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
 from actionrec.models import MODELS
 from actionrec.plots import confusion, curves, intervals, missed, order, overview, pareto, reliability
 from actionrec.plots.curves import History
-from actionrec.predictions import Predictions, read_predictions
 from actionrec.report import Timing, errors, markdown, tables
-from actionrec.setting import Setting, read_setting
-from actionrec.trained import TrainedModel, read_model, remake, wanted
+from actionrec.video.frame_lookup import read_frames
 
 BASELINE = "baseline"  # the stage that made their predictions
 

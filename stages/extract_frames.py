@@ -11,13 +11,16 @@ from pathlib import Path
 
 import cv2
 
-from actionrec import checksums, decoder, entry, files, frames, machine, params, paths, sampling, shards, video
-from actionrec.clips import Clip, read_clips
-from actionrec.errors import DataError, VideoError
-from actionrec.frames import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
-from actionrec.params import DataSettings
-from actionrec.shards import shard_name, shard_of
-from actionrec.store import Advance, Task
+from actionrec.core import entry, paths
+from actionrec.core.errors import DataError, VideoError
+from actionrec.data.clips import Clip, read_clips
+from actionrec.io import checksums, files, machine, params
+from actionrec.io.params import DataSettings
+from actionrec.parallel import shards
+from actionrec.parallel.shard_store import Advance, Task
+from actionrec.parallel.shards import shard_name, shard_of
+from actionrec.video import clip_reader, decoder, frame_store, sampling
+from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ def main() -> None:
         checksums.write(draft, sums)
     files.write_json(paths.FRAME_METRICS, counts)
     for folder in made.values():
-        if any(row["error"].startswith(video.UNEXPECTED) for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)):
+        if any(row["error"].startswith(clip_reader.UNEXPECTED) for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)):
             shutil.rmtree(folder)  # it may not fail the next time
     logger.info("%(clips)d clips: %(decoded)d decoded (%(padded)d padded, %(damaged)d damaged), %(failed)d failed", counts)
     report_damaged([row for row in ledger if row["warning"]])
@@ -79,7 +82,7 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]
     for clip in clips:
         of_shard[shard_of(clip.id, settings.shards)].append(clip)
     code = shards.code_digest(
-        [decoder.__file__, frames.__file__, sampling.__file__, video.__file__, __file__],
+        [decoder.__file__, frame_store.__file__, sampling.__file__, clip_reader.__file__, __file__],
     )
     tasks = []
     for number, inside in sorted(of_shard.items()):
@@ -107,7 +110,7 @@ def extract(job: Job, draft: Path, advance: Advance) -> None:
             path = job.folder / clip.id
             with unchanged(path, clip.sha256):
                 try:
-                    sampled = video.sample_clip_safely(path, job.settings.count, job.settings.resolution)
+                    sampled = clip_reader.sample_clip_safely(path, job.settings.count, job.settings.resolution)
                 except VideoError as error:
                     rows.append([clip.id, error.header_frames, error.decoded_frames, 0, 0, DECODER, "", str(error)])
                 else:

@@ -3,9 +3,10 @@
 import logging
 from dataclasses import dataclass
 
-from actionrec import entry, params, paths
-from actionrec.datasets import hmdb51, own, published, sample, ucf50, ucf101
-from actionrec.params import DataSettings
+from actionrec.core import entry, paths
+from actionrec.data.datasets import hmdb51, own, published, sample, ucf50, ucf101
+from actionrec.io import params
+from actionrec.io.params import DataSettings
 
 logger = logging.getLogger(__name__)
 

@@ -3,15 +3,15 @@
 import shutil
 from typing import Any
 
-from actionrec import entry, paths
-from actionrec.analyses import class_scores
-from actionrec.errors import MALFORMED, DataError, shortened
-from actionrec.files import read_json, whole_folder, write_text
+from actionrec.core import entry, paths
+from actionrec.core.errors import MALFORMED, DataError, shortened
+from actionrec.evaluation.analyses import class_scores
+from actionrec.evaluation.context import read_setting
+from actionrec.evaluation.trained_models import SAME_ACCURACY, check_comparable, read_model, remake
+from actionrec.io.files import read_json, whole_folder, write_text
 from actionrec.models import MODELS
-from actionrec.recipes import read_recipe
 from actionrec.report.card import Evidence, card
-from actionrec.setting import read_setting
-from actionrec.trained import SAME_ACCURACY, check_comparable, read_model, remake
+from actionrec.training.recipes import read_recipe
 
 CARD = "README.md"
 AGAIN = "Run `dvc repro -f compare` to make it again."

@@ -13,26 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from actionrec import (
-    backbones,
-    checksums,
-    engines,
-    entry,
-    extractors,
-    features,
-    files,
-    frames,
-    machine,
-    params,
-    paths,
-    shards,
-    tensors,
-)
-from actionrec.backbones import FeatureSettings
-from actionrec.errors import DataError
-from actionrec.extractors import Extractor
-from actionrec.frames import DESCRIPTION
-from actionrec.store import Advance, Task
+from actionrec.core import entry, paths
+from actionrec.core.errors import DataError
+from actionrec.features import backbones, extractors, feature_store
+from actionrec.features.backbones import FeatureSettings
+from actionrec.features.extractors import Extractor
+from actionrec.io import checksums, files, machine, params, tensors
+from actionrec.parallel import engines, shards
+from actionrec.parallel.shard_store import Advance, Task
+from actionrec.video import frame_store
+from actionrec.video.frame_store import DESCRIPTION
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +47,7 @@ class Job:
 def main() -> None:
     settings = params.read(Params).features
     device = engines.ray.device() if machine.engine() == "ray" else machine.device()
-    description = features.current_frames(files.read_json(paths.FRAMES / DESCRIPTION))
+    description = feature_store.current_frames(files.read_json(paths.FRAMES / DESCRIPTION))
     source = {**backbones.describe(settings, backbones.create_backbone(settings)), "frames": description}
     tasks = plan(settings, source, device)
     workers = machine.workers() if device == "cpu" else 1
@@ -77,14 +67,14 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
     checksums.refuse_missing(paths.FRAMES, ".tar", names)
     contents = checksums.verify(paths.FRAMES, [*names, DESCRIPTION])
     code = shards.code_digest(
-        [backbones.__file__, extractors.__file__, features.__file__, frames.__file__, tensors.__file__, __file__]
+        [backbones.__file__, extractors.__file__, feature_store.__file__, frame_store.__file__, tensors.__file__, __file__]
     )
     libraries = [f"{name} {version(name)}" for name in ("torch", "torchvision", extractors.runtime(device))]
     made_by = [*libraries, f"cv2 {cv2.__version__}", device.partition(":")[0]]
     weights = {Path(settings.weights): files.sha256_of(Path(settings.weights))} if settings.is_file else {}
     tasks = []
     for path in found:
-        clips = frames.count_clips(path)
+        clips = frame_store.count_clips(path)
         if clips:
             key = {"frames": contents[path.name], "source": source, "code": code, "made_by": made_by}
             inputs = {path: contents[path.name], **weights}
@@ -100,7 +90,7 @@ def extract(job: Job, draft: Path, advance: Advance) -> None:
     names: list[str] = []
 
     def shown() -> Iterator[NDArray[np.uint8]]:
-        for clip_id, clip_frames in frames.read_shard(job.shard, threads):
+        for clip_id, clip_frames in frame_store.read_shard(job.shard, threads):
             names.append(clip_id)
             yield clip_frames
 
@@ -108,7 +98,7 @@ def extract(job: Job, draft: Path, advance: Advance) -> None:
     for clip_features in extractor.each(shown()):
         made.append(clip_features)
         advance(1)
-    features.write_shard(draft / "features.safetensors", dict(zip(names, made, strict=True)), job.source)
+    feature_store.write_shard(draft / "features.safetensors", dict(zip(names, made, strict=True)), job.source)
 
 
 @lru_cache(maxsize=1)

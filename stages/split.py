@@ -3,11 +3,13 @@
 import logging
 from dataclasses import asdict, dataclass
 
-from actionrec import entry, official, params, paths
-from actionrec.clips import find_clips, write_clips
-from actionrec.files import write_json
-from actionrec.params import DataSettings
-from actionrec.splits import SplitSettings, divide, duplicates, summarise, warnings, write_split
+from actionrec.core import entry, paths
+from actionrec.data import official_splits
+from actionrec.data.clips import find_clips, write_clips
+from actionrec.data.splits import SplitSettings, divide, duplicates, summarise, warnings, write_split
+from actionrec.io import params
+from actionrec.io.files import write_json
+from actionrec.io.params import DataSettings
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ def main() -> None:
     folder = paths.RAW / settings.data.dataset
     clips = find_clips(folder, settings.data.group)
     is_official = settings.split.protocol == "official"
-    listed = official.read_lists(folder, settings.split.fold, [clip.id for clip in clips]) if is_official else None
+    listed = official_splits.read_lists(folder, settings.split.fold, [clip.id for clip in clips]) if is_official else None
     subsets = divide(clips, settings.split, settings.seed, listed)
     for same in duplicates(clips):
         kind = "the same contents" if len({clip.label for clip in same}) == 1 else "the same contents in DIFFERENT classes"

@@ -6,16 +6,19 @@ from dataclasses import asdict
 
 from dvclive.live import Live
 
-from actionrec import checkpoints, entry, files, machine, metrics, paths, predictions, training_record, trials
-from actionrec.bundle import Architecture, Bundle, save_bundle
-from actionrec.checkpoints import Checkpoint
-from actionrec.errors import ParamsError
+from actionrec.core import entry, paths
+from actionrec.core.errors import ParamsError
+from actionrec.core.progress import progress
+from actionrec.evaluation import metrics, predictions
+from actionrec.io import files, machine
 from actionrec.models import MODELS
-from actionrec.progress import progress
-from actionrec.recipes import Recipe, read_recipe
-from actionrec.task import Task, read_task
-from actionrec.training import Epoch
-from actionrec.trials import Trial
+from actionrec.training import checkpoints, record, seed_runs
+from actionrec.training.bundle import Architecture, Bundle, save_bundle
+from actionrec.training.checkpoints import Checkpoint
+from actionrec.training.loop import Epoch
+from actionrec.training.recipes import Recipe, read_recipe
+from actionrec.training.seed_runs import Trial
+from actionrec.training.training_data import Task, read_task
 
 logger = logging.getLogger(__name__)
 
@@ -34,20 +37,20 @@ def main() -> None:
     except ValueError as error:
         raise ParamsError(f"params.yaml: models.{name} (or model): {error}") from None
     made = train(name, task, architecture, recipe, device)
-    chosen = trials.best(made, task)
+    chosen = seed_runs.best(made, task)
     if chosen is not made[-1]:  # the log of an epoch a line is the saved model's
         with log(name) as live:
             for epoch in chosen.fit.epochs:
                 log_epoch(live, epoch)
 
-    result = trials.predictions(made, chosen, task, device)
+    result = seed_runs.predictions(made, chosen, task, device)
     predictions.write_predictions(paths.predictions(name), result)
     chosen.network.cpu()
-    fitted = training_record.calibrate(result)
+    fitted = record.calibrate(result)
     save_bundle(paths.model_folder(name), Bundle(architecture, chosen.network, task.features.source, fitted))
-    verdict = training_record.judge(chosen.fit, task, result)
-    files.write_json(paths.model_metrics(name), training_record.metrics_of(task, made, chosen, result, fitted, verdict))
-    files.write_json(paths.model_timing(name), training_record.timing_of(task, made, chosen, device))
+    verdict = record.judge(chosen.fit, task, result)
+    files.write_json(paths.model_metrics(name), record.metrics_of(task, made, chosen, result, fitted, verdict))
+    files.write_json(paths.model_timing(name), record.timing_of(task, made, chosen, device))
     top1 = metrics.top_k(result.test.logits, result.test.labels, 1)
     logger.info("%s: test top-1 %.1f %%, epoch %d; %s: %s", name, 100 * top1, chosen.fit.best_epoch, verdict.verdict, verdict.why)
 
@@ -65,7 +68,7 @@ def train(name: str, task: Task, architecture: Architecture, recipe: Recipe, dev
                     log_epoch(live, epoch)
                     advance(1)
 
-                made.append(trials.run(task, architecture, recipe.train, recipe.seed, seed, device, on_epoch, keepers[seed]))
+                made.append(seed_runs.run(task, architecture, recipe.train, recipe.seed, seed, device, on_epoch, keepers[seed]))
     return made
 
 

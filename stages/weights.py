@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from actionrec import entry, files, params, paths, weights_cache
-from actionrec.feature_settings import FeatureSettings
+from actionrec.core import entry, paths
+from actionrec.features import weights_cache
+from actionrec.features.settings import FeatureSettings
+from actionrec.io import files, params
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ def main() -> None:
     settings = params.read(Params).features
     weights_cache.require_weights(settings)
 
-    from actionrec import backbones  # here: torch takes seconds, and a missing file or network is told before
+    from actionrec.features import backbones  # here: torch takes seconds, and a missing file or network is told before
 
     backbones.create_backbone(settings)
     # The same text for all weights: see dvc.yaml.

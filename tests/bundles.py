@@ -6,10 +6,10 @@ import film
 import numpy as np
 import torch
 
-from actionrec import backbones
-from actionrec.backbones import FeatureSettings
-from actionrec.bundle import Architecture, Bundle, save_bundle
-from actionrec.sampling import evenly_spaced, resize
+from actionrec.features import backbones
+from actionrec.features.backbones import FeatureSettings
+from actionrec.training.bundle import Architecture, Bundle, save_bundle
+from actionrec.video.sampling import evenly_spaced, resize
 
 CLASSES = ["Bright", "Dark", "Striped"]
 SETTINGS = {

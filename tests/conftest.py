@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from host import Host
 
-from actionrec import download
+from actionrec.data import download
 
 ROOT = Path(__file__).parents[1]
 

@@ -2,11 +2,11 @@
 
 from bundles import FRAMES, clips
 
-from actionrec import video
-from actionrec.clips import find_clips, write_clips
-from actionrec.files import write_csv, write_json
-from actionrec.frames import LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
-from actionrec.shards import shard_name, shard_of
+from actionrec.data.clips import find_clips, write_clips
+from actionrec.io.files import write_csv, write_json
+from actionrec.parallel.shards import shard_name, shard_of
+from actionrec.video import clip_reader
+from actionrec.video.frame_store import LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
 
 
 def project_of(folder, frames=FRAMES, shards=4):
@@ -23,7 +23,7 @@ def project_of(folder, frames=FRAMES, shards=4):
             for clip in found:
                 if shard_of(clip.id, shards) == number:
                     path = folder / "data/raw/mine" / clip.id
-                    writer.add(clip.id, clip.label, video.sample_clip(path, settings.count, settings.resolution))
+                    writer.add(clip.id, clip.label, clip_reader.sample_clip(path, settings.count, settings.resolution))
     ledger = [(clip.id, settings.count, settings.count, settings.count, 0, "pyav", "", "") for clip in found]
     write_csv(folder / "data/frames" / LEDGER, LEDGER_HEADER, ledger)
     write_json(folder / "data/frames/frames.json", settings.sampling())

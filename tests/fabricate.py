@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from actionrec import metrics, paths, study
-from actionrec.baselines import BASELINES
-from actionrec.frame_order import PERTURBATIONS
+from actionrec.core import paths
+from actionrec.evaluation import metrics, study_results
+from actionrec.evaluation.baselines import BASELINES
+from actionrec.evaluation.context import Setting
+from actionrec.evaluation.predictions import Answers, Predictions, write_predictions
+from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.models import MODELS
-from actionrec.predictions import Answers, Predictions, write_predictions
-from actionrec.setting import Setting
-from actionrec.trained import TrainedModel
-from actionrec.training import TrainSettings
+from actionrec.training.frame_order import PERTURBATIONS
+from actionrec.training.loop import TrainSettings
 
 # Share of test clips that a fabricated model gets right: a close field with one failure, as in the study.
 SKILL = {
@@ -43,7 +44,7 @@ AUDIT = {
         "top": [{"test": "a/v_1.avi", "train": "a/v_2.avi", "similarity": 0.991, "same_class": True, "sibling": False}],
     },
 }
-PARAMETERS = {name: result.parameters for name, result in study.RESULTS.items()}
+PARAMETERS = {name: result.parameters for name, result in study_results.RESULTS.items()}
 
 
 def write(path: Path, value) -> None:

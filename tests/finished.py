@@ -9,12 +9,13 @@ from types import SimpleNamespace
 import fabricate
 import numpy as np
 from bundles import FRAMES, tiny_bundle
-from test_pipeline import TINY, clone, commit, edit_params, flat, run
+from projects import TINY, clone, commit, edit_params, flat, run
 
-from actionrec import paths, training_record
-from actionrec.bundle import load_bundle
+from actionrec.core import paths
+from actionrec.evaluation.predictions import read_predictions
 from actionrec.models import MODELS
-from actionrec.predictions import read_predictions
+from actionrec.training.bundle import load_bundle
+from actionrec.training.record import calibrate, metrics_of
 from stages import compare
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -27,7 +28,7 @@ def fabricated(class_names, *, seeds=(0,), weights="IMAGENET1K_V1", epochs=6, **
     for name in MODELS:
         record = json.loads(paths.model_metrics(name).read_text())
         result = read_predictions(paths.predictions(name), len(class_names), "")
-        fitted = training_record.calibrate(result)
+        fitted = calibrate(result)
         folder = tiny_bundle(paths.model_folder(name), name, class_names=class_names, calibration=fitted, weights=weights)
         network = load_bundle(folder).network
         width = load_bundle(folder).architecture.feature_dim
@@ -37,7 +38,7 @@ def fabricated(class_names, *, seeds=(0,), weights="IMAGENET1K_V1", epochs=6, **
         chosen = SimpleNamespace(fit=fit, network=network, seed=seeds[0])
         why, *notes = record["health_notes"]
         verdict = SimpleNamespace(verdict=record["health"], why=why, notes=notes)
-        made = training_record.metrics_of(task, [chosen] * len(seeds), chosen, result, fitted, verdict)
+        made = metrics_of(task, [chosen] * len(seeds), chosen, result, fitted, verdict)
         fabricate.write(paths.model_metrics(name), made)
     compare.write_numbers(compare.gather())
 

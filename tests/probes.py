@@ -1,8 +1,8 @@
 """Fabricate what inspecting files would find."""
 
-from actionrec.clips import Clip, group_of
-from actionrec.decoder import Header
+from actionrec.data.clips import Clip, group_of
 from actionrec.inspection.probe import Probe
+from actionrec.video.decoder import Header
 
 PLAIN = Header(frames=100, frames_per_second=25.0, width=320, height=240, codec="XVID")
 

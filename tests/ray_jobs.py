@@ -6,8 +6,10 @@ import sys
 import time
 from pathlib import Path
 
-from actionrec import engines, entry, params, paths, shards
-from actionrec.clips import read_clips
+from actionrec.core import entry, paths
+from actionrec.data.clips import read_clips
+from actionrec.io import params
+from actionrec.parallel import engines, shards
 from stages import extract_frames
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from functools import cache
 from math import comb, prod
 
-from actionrec.clips import Clip
-from actionrec.splits import units_of
+from actionrec.data.clips import Clip
+from actionrec.data.splits import units_of
 
 
 def random_split_leak(clips: Sequence[Clip], folds: int) -> float:

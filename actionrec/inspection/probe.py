@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec import video
-from actionrec.clips import Clip
-from actionrec.decoder import Header, read_header
-from actionrec.errors import VideoError
-from actionrec.inspection.processes import each
+from actionrec.core.errors import VideoError
+from actionrec.data.clips import Clip
+from actionrec.parallel.file_pool import each
+from actionrec.video import clip_reader
+from actionrec.video.decoder import Header, read_header
 
 SAMPLED = 32  # frames, when reading through
 LATEST_FRAME = 100  # shown of a clip: a frame costs decoding all before it
@@ -71,7 +71,7 @@ def _read_through(folder: Path, clip: Clip) -> Probe:
         return found
     try:
         # Tiny pictures: they only tell whether anything changes.
-        sampled = video.sample_clip_safely(folder / clip.id, SAMPLED, resolution=8)
+        sampled = clip_reader.sample_clip_safely(folder / clip.id, SAMPLED, resolution=8)
     except VideoError as error:
         return Probe(clip, found.header, str(error), error.decoded_frames)
     still = sampled.unique_frames > 1 and bool((sampled.frames == sampled.frames[0]).all())
@@ -93,7 +93,7 @@ def _picture(folder: Path, candidates: Sequence[Probe]) -> NDArray[np.uint8] | N
         # The middle lies after the end where the header overstates the length.
         for index in dict.fromkeys((min(one.frames // 2, LATEST_FRAME), 0)):
             try:
-                return _thumbnail(video.read_frame(folder / one.clip.id, index))
+                return _thumbnail(clip_reader.read_frame(folder / one.clip.id, index))
             except VideoError:
                 continue
     return None

@@ -7,12 +7,12 @@ from statistics import median
 
 import numpy as np
 
-from actionrec.clips import class_names
-from actionrec.decoder import Header
+from actionrec.data.clips import class_names
+from actionrec.data.splits import duplicates
 from actionrec.inspection.leaks import inseparable_classes, possible_folds, random_split_leak
 from actionrec.inspection.probe import Probe
 from actionrec.inspection.suspicion import Suspicion, codec_of, size_of, suspicions
-from actionrec.splits import duplicates
+from actionrec.video.decoder import Header
 
 FOLDS = 5  # of the random split that is judged
 

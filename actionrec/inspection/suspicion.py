@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from actionrec.decoder import Header
 from actionrec.inspection.probe import Probe
+from actionrec.video.decoder import Header
 
 SHORTEST = 32  # frames; a shorter clip repeats some of those that the models see
 SLOWEST, FASTEST = 5, 120  # frames a second

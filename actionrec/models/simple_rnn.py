@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from actionrec import recurrent_layers
+from actionrec.models.layers import recurrent
 
 
 class SimpleRnn(nn.Module):
@@ -16,5 +16,5 @@ class SimpleRnn(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        states = recurrent_layers.outputs(self.rnn, features)  # (B, T, hidden_dim)
+        states = recurrent.outputs(self.rnn, features)  # (B, T, hidden_dim)
         return self.fc(self.dropout(states[:, -1]))

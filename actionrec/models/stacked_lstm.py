@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from actionrec import recurrent_layers
+from actionrec.models.layers import recurrent
 
 
 class StackedLstm(nn.Module):
@@ -20,5 +20,5 @@ class StackedLstm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        states = recurrent_layers.outputs(self.lstm, features)  # (B, T, hidden_dim), of the last layer
+        states = recurrent.outputs(self.lstm, features)  # (B, T, hidden_dim), of the last layer
         return self.fc(self.dropout(states[:, -1]))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from actionrec.dropout import Dropout
+from actionrec.models.layers.dropout import Dropout
 
 
 class SwinTransformer(nn.Module):

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from actionrec.dropout import Dropout
+from actionrec.models.layers.dropout import Dropout
 
 
 class Transformer(nn.Module):

@@ -8,10 +8,10 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from actionrec.comparison import Standing
+from actionrec.evaluation.comparison import Standing
+from actionrec.evaluation.context import Setting
 from actionrec.plots.canvas import drawing, png
 from actionrec.report import shorten
-from actionrec.setting import Setting
 
 MOST_CLASSES_WITH_COUNTS = 15
 LONGEST_NAME = 26

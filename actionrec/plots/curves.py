@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from actionrec.evaluation.context import Setting
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.report import shorten
-from actionrec.setting import Setting
 
 COLUMNS = 4  # of the grid of all models
 

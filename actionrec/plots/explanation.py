@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from actionrec.explanation import Explanation
+from actionrec.inference.explanation import Explanation
 from actionrec.plots.canvas import GREY, drawing, png
 from actionrec.report import shorten
 

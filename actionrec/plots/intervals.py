@@ -12,12 +12,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from actionrec.analyses import Baseline, Ensemble
-from actionrec.comparison import Comparison, Standing
+from actionrec.evaluation.analyses import Baseline, Ensemble
+from actionrec.evaluation.comparison import Comparison, Standing
+from actionrec.evaluation.context import Setting
+from actionrec.evaluation.intervals_and_tests import Interval
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.report import shorten
-from actionrec.setting import Setting
-from actionrec.statistics import Interval
 
 # Points below all that is better: what lies so far off would press the rest together, and is only pointed at.
 FAR_OFF_LINE = 15

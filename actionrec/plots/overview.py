@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from actionrec.comparison import Comparison
+from actionrec.evaluation.comparison import Comparison
+from actionrec.evaluation.context import Setting
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.report import shorten
-from actionrec.setting import Setting
 
 
 def model_comparison(comparison: Comparison, setting: Setting, train_seconds: Mapping[str, float]) -> bytes:

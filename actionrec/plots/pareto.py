@@ -14,12 +14,12 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 from matplotlib.transforms import IdentityTransform
 
-from actionrec.analyses import Cost
+from actionrec.evaluation.analyses import Cost
+from actionrec.evaluation.context import Setting
+from actionrec.evaluation.intervals_and_tests import Interval
 from actionrec.plots.canvas import COLOURS, DPI, GREY, drawing, png
 from actionrec.plots.intervals import percent_limits, percent_ticks
 from actionrec.report import shorten
-from actionrec.setting import Setting
-from actionrec.statistics import Interval
 
 _INK = "#222222"
 _POINT = DPI / 72  # pixels

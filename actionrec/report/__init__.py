@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actionrec.errors import printable
+from actionrec.core.errors import printable
 
 
 @dataclass(frozen=True)

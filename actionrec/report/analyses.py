@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binom
 
-from actionrec.analyses import Baseline, Calibration, Cost, Ensemble, Order
-from actionrec.calibration import TEMPERATURES, Reliability
-from actionrec.comparison import Comparison
+from actionrec.evaluation.analyses import Baseline, Calibration, Cost, Ensemble, Order
+from actionrec.evaluation.calibration import TEMPERATURES, Reliability
+from actionrec.evaluation.comparison import Comparison
+from actionrec.evaluation.context import Setting
+from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.report import percent, table
 from actionrec.report.wording import (
     DIFFERENCE_HEADER,
@@ -22,8 +24,6 @@ from actionrec.report.wording import (
     section,
     span,
 )
-from actionrec.setting import Setting
-from actionrec.trained import TrainedModel
 
 ORDER_TITLE = "Does the order of frames matter"
 

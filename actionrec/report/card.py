@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from actionrec import calibration
-from actionrec.analyses import ClassScore, Difference
-from actionrec.errors import first_few
-from actionrec.recipes import Recipe
+from actionrec.core.errors import first_few
+from actionrec.evaluation import calibration
+from actionrec.evaluation.analyses import ClassScore, Difference
+from actionrec.evaluation.context import Setting
+from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.report import errors, p_value, percent, table
 from actionrec.report.wording import (
     DIFFERENCE_HEADER,
@@ -32,9 +34,7 @@ from actionrec.report.wording import (
     section,
     span,
 )
-from actionrec.setting import Setting
-from actionrec.statistics import Interval
-from actionrec.trained import TrainedModel
+from actionrec.training.recipes import Recipe
 
 RIGHTS = {
     "sample": "the project's own, MIT",

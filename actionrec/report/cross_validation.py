@@ -7,9 +7,9 @@ from typing import Self
 
 import numpy as np
 
-from actionrec.features import FeatureSet
-from actionrec.fold_results import Result, Spread
-from actionrec.predictions import Predictions
+from actionrec.evaluation.predictions import Predictions
+from actionrec.experiments.fold_results import Result, Spread
+from actionrec.features.feature_store import FeatureSet
 from actionrec.report import escape_markdown, percent, table
 from actionrec.report.wording import DIFFERENCE_HEADER, difference_cells, span
 
@@ -50,7 +50,7 @@ class Setting:
     tested: int
     """Over all folds. Clips of a class with a single group are trained on, never tested."""
     sources: int
-    """That the tested clips come from: clusters, see actionrec.clips.Clip.cluster."""
+    """That the tested clips come from: clusters, see actionrec.data.clips.Clip.cluster."""
     backbone: str
     weights: str
 

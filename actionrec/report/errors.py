@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actionrec.analyses import ClassScore, Missed
-from actionrec.errors import first_few
+from actionrec.core.errors import first_few
+from actionrec.evaluation.analyses import ClassScore, Missed
+from actionrec.evaluation.context import Setting
 from actionrec.report import percent, table
 from actionrec.report.wording import bullets, clean, protocol, saved_run, section
-from actionrec.setting import Setting
 
 ALL_CLASSES = 20  # up to so many are all in the table ...
 WORST_CLASSES = 10  # ... of more, these
@@ -79,7 +79,7 @@ def audit(record: Mapping[str, Any], setting: Setting) -> str:
     """What training gives away about the test clips.
 
     Args:
-        record: metrics/audit.json, an `actionrec.audit.Audit`.
+        record: metrics/audit.json, an `actionrec.evaluation.leak_audit.Audit`.
 
     Raises:
         KeyError: the record lacks an entry.

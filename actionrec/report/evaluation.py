@@ -1,6 +1,6 @@
 """What `evaluate` prints."""
 
-from actionrec.evaluation import Evaluation
+from actionrec.inference.recompute_metrics import Evaluation
 from actionrec.report import percent, table
 from actionrec.report.wording import clean, span
 

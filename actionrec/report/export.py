@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from actionrec.onnx_export import TOLERANCE, Check
-from actionrec.onnx_int8 import Cost
+from actionrec.export.onnx_export import TOLERANCE, Check
+from actionrec.export.onnx_int8 import Cost
 from actionrec.report import percent, table
 from actionrec.report.wording import clean
 

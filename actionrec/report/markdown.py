@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec import study
-from actionrec.analyses import Analyses
-from actionrec.comparison import Comparison, chosen_by_validation
+from actionrec.evaluation import study_results
+from actionrec.evaluation.analyses import Analyses
+from actionrec.evaluation.comparison import Comparison, chosen_by_validation
+from actionrec.evaluation.context import Setting
+from actionrec.evaluation.intervals_and_tests import SIGNIFICANCE
+from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.report import Timing, analyses, errors, escape_markdown, p_value, percent, table
 from actionrec.report.wording import clean, listed, protocol
-from actionrec.setting import Setting
-from actionrec.statistics import SIGNIFICANCE
-from actionrec.trained import TrainedModel
 
 CONFUSED_PAIRS = 5  # of the best model, in the report
 PROTOCOLS = {
@@ -53,7 +53,7 @@ def report(
         analyses.ensembles(found.ensembles, comparison, setting),
         analyses.cost(found.costs, setting),
         _training_time(comparison, setting, timings),
-        *([_against_study(comparison, setting)] if study.is_its_data_set(setting.dataset) else []),
+        *([_against_study(comparison, setting)] if study_results.is_its_data_set(setting.dataset) else []),
         analyses.calibration(found.calibrations, setting),
         _errors(comparison, setting, confusion),
         errors.class_scores(found.class_scores[best], best, setting),
@@ -240,7 +240,7 @@ def _training_time(comparison: Comparison, setting: Setting, timings: Mapping[st
 def _against_study(comparison: Comparison, setting: Setting) -> str:
     rows = []
     for one in comparison.standings:
-        theirs = study.RESULTS.get(one.name)
+        theirs = study_results.RESULTS.get(one.name)
         if theirs is None:
             continue
         rows.append(
@@ -259,10 +259,11 @@ def _against_study(comparison: Comparison, setting: Setting) -> str:
     return "\n\n".join(
         [
             "## Beside the study",
-            f"{protocol(setting)}  \nThe study's protocol: {study.PROTOCOL}; {study.DEVICE}. Source: {study.SOURCE}.",
+            f"{protocol(setting)}  \nThe study's protocol: {study_results.PROTOCOL}; {study_results.DEVICE}. "
+            f"Source: {study_results.SOURCE}.",
             table(header, rows, "lrrrrrrr"),
-            f"About {100 * study.TEST_CLIPS_WITH_SIBLING_IN_TRAINING:.1f} % of the study's test clips have a sibling from the "
-            f"same source video in training (here: {percent(setting.sibling_share)} %), which raises its numbers. A difference "
+            f"About {100 * study_results.TEST_CLIPS_WITH_SIBLING_IN_TRAINING:.1f} % of the study's test clips have a sibling from "
+            f"the same source video in training (here: {percent(setting.sibling_share)} %), which raises its numbers. A difference "
             "between two protocols is no verdict on either's models, and no test is made on it. The study's intervals are "
             "computed here from its published percentages.",
         ]

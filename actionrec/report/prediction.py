@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from actionrec.bundle import Bundle
-from actionrec.errors import printable
-from actionrec.files import write_rows_for_spreadsheets
-from actionrec.inference import Prediction, Predictor, Reading
-from actionrec.timeline import Moment, Run, clock
+from actionrec.core.errors import printable
+from actionrec.inference.predictor import Prediction, Predictor, Reading
+from actionrec.inference.timeline import Moment, Run, clock
+from actionrec.io.files import write_rows_for_spreadsheets
+from actionrec.training.bundle import Bundle
 
 CLIP_HEADER = ("video", "rank", "label", "probability", "none_of_these")
 RUN_HEADER = ("video", "start_seconds", "end_seconds", "answer", "confidence", "windows", "none_of_these")

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from actionrec.analyses import ClassScore
-from actionrec.comparison import Comparison
+from actionrec.evaluation.analyses import ClassScore
+from actionrec.evaluation.comparison import Comparison
+from actionrec.evaluation.context import Setting
 from actionrec.report import Timing, on_one_line, percent
-from actionrec.setting import Setting
 
 CSV_HEADER = (
     "rank",

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from actionrec.analyses import Difference
+from actionrec.evaluation.analyses import Difference
+from actionrec.evaluation.context import Setting
+from actionrec.evaluation.intervals_and_tests import RESAMPLES, SIGNIFICANCE, Interval
 from actionrec.report import escape_markdown, p_value, percent, shorten
-from actionrec.setting import Setting
-from actionrec.statistics import RESAMPLES, SIGNIFICANCE, Interval
 
 DIFFERENCE_HEADER = ("difference, points", "95 % interval", "p (Holm)", "verdict")
 DIFFERENCE_NOTE = (

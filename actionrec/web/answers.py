@@ -11,17 +11,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec import explanation, frames, inference, timeline
-from actionrec.decoder import Video, open_video, read_header
-from actionrec.errors import DataError, VideoError
-from actionrec.inference import Predictor, Reading
+from actionrec.core.errors import DataError, VideoError
+from actionrec.inference import explanation, timeline
+from actionrec.inference.predictor import Predictor, Reading, reading
 from actionrec.plots import explanation as explanation_plots
 from actionrec.plots import timeline as timeline_plots
 from actionrec.report.prediction import prediction_fields, timeline_fields
-from actionrec.sampling import SampledClip, TimedFrame, evenly_spaced
-from actionrec.video import timed_frames
-from actionrec.web import bounds
-from actionrec.web.requests import Limits, RequestError, Wish
+from actionrec.video import frame_store
+from actionrec.video.clip_reader import timed_frames
+from actionrec.video.decoder import Video, open_video, read_header
+from actionrec.video.sampling import SampledClip, TimedFrame, evenly_spaced
+from actionrec.web import video_limits
+from actionrec.web.predict_request import Limits, RequestError, Wish
 
 _SHOWN = 8  # frames of a clip
 _MOST_WINDOWS = 2000  # of a film, each as much work as a clip
@@ -45,7 +46,7 @@ def steps(find: Callable[[], Predictor], path: Path, name: str, wish: Wish, limi
     """
     predictor = find()
     with _naming(path, name):
-        bounds.check(path, name, limits)
+        video_limits.check(path, name, limits)
         seconds = _length(path)
         told = {"video": name, "model": predictor.name}
         work = _timeline if wish.window else _clip
@@ -63,7 +64,7 @@ def _clip(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limit
     else:
         yield {"doing": f"Looking at {len(clip.frames)} frames"}
         prediction = predictor.answer(predictor.extractor(clip.frames))
-    result = prediction_fields(replace(prediction, reading=inference.reading(clip)), wish.top)
+    result = prediction_fields(replace(prediction, reading=reading(clip)), wish.top)
     if wish.explain:
         result["explanation"] = {
             "label": found.label,
@@ -133,7 +134,7 @@ def _strip(clip: SampledClip) -> list[dict[str, Any]]:
 
 def _jpeg(picture: NDArray[np.uint8]) -> str:
     small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    return _data_url("jpeg", frames.encode_jpeg(np.asarray(small, dtype=np.uint8), _QUALITY))
+    return _data_url("jpeg", frame_store.encode_jpeg(np.asarray(small, dtype=np.uint8), _QUALITY))
 
 
 def _data_url(kind: str, contents: bytes) -> str:

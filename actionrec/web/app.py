@@ -15,15 +15,15 @@ from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from actionrec.clips import SUFFIXES
-from actionrec.errors import ActionrecError, DataError, VideoError, is_printable, printable_lines, shortened
+from actionrec.core.errors import ActionrecError, DataError, VideoError, is_printable, printable_lines, shortened
+from actionrec.data.clips import SUFFIXES
 from actionrec.web import answers, figures, schema
 from actionrec.web import samples as sample_clips
-from actionrec.web.door import DEFECT, Door
-from actionrec.web.requests import LONGEST_WINDOW, SHORTEST_STRIDE, Limits, RequestError, Wish
+from actionrec.web.fair_queue import Turns
+from actionrec.web.model_registry import Shelf
+from actionrec.web.predict_request import LONGEST_WINDOW, SHORTEST_STRIDE, Limits, RequestError, Wish
+from actionrec.web.request_middleware import DEFECT, Door
 from actionrec.web.samples import Sample
-from actionrec.web.shelf import Shelf
-from actionrec.web.turns import Turns
 from actionrec.web.uploads import Uploads
 
 logger = logging.getLogger(__name__)

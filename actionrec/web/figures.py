@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from actionrec import paths
-from actionrec.errors import DataError
-from actionrec.files import read_json
+from actionrec.core import paths
+from actionrec.core.errors import DataError
+from actionrec.io.files import read_json
 
 TITLES = {
     "accuracy_intervals": "Top-1 with intervals",

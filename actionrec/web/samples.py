@@ -7,10 +7,13 @@ from pathlib import Path
 
 import cv2
 
-from actionrec import decoder, frames, params, paths, splits, video
-from actionrec.clips import SUFFIXES
-from actionrec.errors import ActionrecError, DataError, VideoError
-from actionrec.sampling import evenly_spaced
+from actionrec.core import paths
+from actionrec.core.errors import ActionrecError, DataError, VideoError
+from actionrec.data import splits
+from actionrec.data.clips import SUFFIXES
+from actionrec.io import params
+from actionrec.video import clip_reader, decoder, frame_store
+from actionrec.video.sampling import evenly_spaced
 
 MOST = 12
 """Samples that are offered; of more classes, so many that are evenly spread over them."""
@@ -64,9 +67,9 @@ def thumbnail(path: Path) -> bytes:
     Raises:
         VideoError: it cannot be decoded.
     """
-    picture = video.read_frame(path, decoder.read_header(path).frames // 2)
+    picture = clip_reader.read_frame(path, decoder.read_header(path).frames // 2)
     height, width = picture.shape[:2]
     small = cv2.resize(picture, (_WIDTH, max(1, round(height * _WIDTH / width))), interpolation=cv2.INTER_AREA)
     if not small.size:
         raise VideoError("the picture is empty")
-    return frames.encode_jpeg(small, _QUALITY)  # type: ignore[arg-type]
+    return frame_store.encode_jpeg(small, _QUALITY)  # type: ignore[arg-type]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import uvicorn
 
-from actionrec.errors import DataError
+from actionrec.core.errors import DataError
 from actionrec.web.app import create_app
-from actionrec.web.requests import Limits
+from actionrec.web.fair_queue import Turns
+from actionrec.web.model_registry import Shelf
+from actionrec.web.predict_request import Limits
 from actionrec.web.samples import Sample
-from actionrec.web.shelf import Shelf
-from actionrec.web.turns import Turns
 
 logger = logging.getLogger(__name__)
 

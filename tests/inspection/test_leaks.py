@@ -3,10 +3,10 @@ import itertools
 import pytest
 from probes import clip, groups
 
-from actionrec.clips import Clip, find_clips
-from actionrec.errors import DataError
+from actionrec.core.errors import DataError
+from actionrec.data.clips import Clip, find_clips
+from actionrec.data.splits import SplitSettings, divide
 from actionrec.inspection.leaks import inseparable_classes, possible_folds, random_split_leak
-from actionrec.splits import SplitSettings, divide
 
 UNEVEN = [*groups("A", 7, 4, 4, 2, 1, 1), *groups("B", 2, 2, 2, 1), *groups("C", 1, 1, 1), *groups("D", 11, 1)]
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from film import HEIGHT, ODD_NAMES, WIDTH, number_of, numbered_picture, write_video
 
-from actionrec.clips import find_clips
-from actionrec.decoder import Header, read_header
-from actionrec.errors import VideoError
+from actionrec.core.errors import VideoError
+from actionrec.data.clips import find_clips
 from actionrec.inspection.probe import LATEST_FRAME, THUMBNAIL, pictures, probe
-from actionrec.video import read_frame
+from actionrec.video.clip_reader import read_frame
+from actionrec.video.decoder import Header, read_header
 
 
 @pytest.fixture

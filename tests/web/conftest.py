@@ -7,10 +7,10 @@ import film
 import pytest
 from fastapi.testclient import TestClient
 
-from actionrec import inference
+from actionrec.inference import predictor
 from actionrec.web import app, samples
-from actionrec.web.requests import Limits
-from actionrec.web.shelf import Shelf
+from actionrec.web.model_registry import Shelf
+from actionrec.web.predict_request import Limits
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def shelf(models):
 @pytest.fixture(scope="session")
 def predictors(models):
     """The same models as the command line loads them, by name."""
-    return {folder.name: inference.load(folder) for folder in models}
+    return {folder.name: predictor.load(folder) for folder in models}
 
 
 @pytest.fixture(scope="session")

@@ -14,20 +14,20 @@ import httpx
 import jsonschema
 import numpy as np
 import pytest
+from damaged import DECODABLE, UNDECODABLE
 from fastapi.testclient import TestClient
 from served import ROOT
-from test_decoder import DECODABLE, UNDECODABLE
 
-from actionrec import timeline
-from actionrec.decoder import open_video
-from actionrec.inference import Reading
+from actionrec.inference import timeline
+from actionrec.inference.predictor import Reading
 from actionrec.plots import timeline as plots
 from actionrec.report import prediction as texts
-from actionrec.video import timed_frames
+from actionrec.video.clip_reader import timed_frames
+from actionrec.video.decoder import open_video
 from actionrec.web import app as web_app
 from actionrec.web import samples
-from actionrec.web.requests import Limits
-from actionrec.web.shelf import Shelf
+from actionrec.web.model_registry import Shelf
+from actionrec.web.predict_request import Limits
 
 LINES = {"accept": web_app.LINES}
 
@@ -278,7 +278,7 @@ def test_a_huge_picture_takes_no_memory(make_app, tmp_path):
     path.write_bytes(cv2.imencode(".png", np.zeros((12_000, 12_000), np.uint8))[1].tobytes())
     script = (
         "import resource, sys; from pathlib import Path; "
-        "from actionrec.web import bounds; from actionrec.web.requests import Limits, RequestError; import av\n"
+        "from actionrec.web import bounds; from actionrec.web.predict_request import Limits, RequestError; import av\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: bounds.check(Path(sys.argv[1]), 'big.mp4', Limits())\n"
         "except RequestError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from served import ROOT, serving
 
-from actionrec.errors import DataError
+from actionrec.core.errors import DataError
 from actionrec.web import server
 
 
@@ -126,5 +126,5 @@ def _own_address():
 
 
 def test_help_tells_of_it_without_loading_anything():
-    script = "import sys, actionrec.commands.serve as it; assert not {'torch', 'fastapi', 'cv2'} & set(sys.modules)"
+    script = "import sys, actionrec.cli.serve as it; assert not {'torch', 'fastapi', 'cv2'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], cwd=Path(ROOT), check=True)

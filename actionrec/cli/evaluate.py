@@ -1,0 +1,62 @@
+"""`evaluate`: a trained model's metrics again, or on other clips."""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from actionrec.cli.terminal import Commands, add, check_model, pattern, say, share
+
+logger = logging.getLogger(__name__)
+
+SUBSETS = ("train", "val", "test")
+
+
+def register(commands: Commands) -> None:
+    what = "compute a trained model's metrics again, or on another folder of clips with the same classes"
+    command = add(commands, "evaluate", what)
+    command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--subset", choices=SUBSETS, default="test", help="of the project's clips (default: test)")
+    where.add_argument("--data", type=Path, metavar="FOLDER", help="other clips, one folder a class, decoded here and now")
+    command.add_argument("--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group, as data.group")
+    command.add_argument("--max-failed", type=share, default=0.02, metavar="SHARE", help="of --data's clips, that may fail (0.02)")
+    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, where they are not found")
+    command.add_argument("--json", action="store_true", help="print JSON, not a table")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from actionrec.core import paths
+    from actionrec.core.errors import DataError
+    from actionrec.core.progress import progress
+    from actionrec.data.clips import find_clips
+    from actionrec.inference import recompute_metrics
+    from actionrec.inference.predictor import find_bundle, load
+    from actionrec.io import files
+    from actionrec.report import evaluation as texts
+    from actionrec.training import bundle, training_data
+
+    check_model(arguments.model)
+    folder = find_bundle(arguments.model)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such model.")
+    if arguments.data:
+        found = find_clips(arguments.data, arguments.group)
+        predictor = load(folder, backbone_file=arguments.backbone)
+        with progress("Evaluating", len(found), "clip") as advance:
+            made = recompute_metrics.of_folder(predictor, arguments.data, found, advance, arguments.max_failed)
+        differences: list[str] = []
+        what = str(arguments.data)
+    else:
+        made = recompute_metrics.of_subset(folder.name, bundle.load_bundle(folder), training_data.read_task(), arguments.subset)
+        metrics = paths.model_metrics(folder.name)
+        recorded = files.read_json(metrics) if folder == paths.model_folder(folder.name) and metrics.is_file() else {}
+        differences = recompute_metrics.differences(made, arguments.subset, recorded)
+        what = f"{arguments.subset} clips"
+    summary = {**made.summary(), "of": what}
+    say(json.dumps(summary, indent=2, ensure_ascii=False) + "\n" if arguments.json else texts.text(made, what))
+    for why in made.failed.values():
+        logger.warning("not counted: %s", why)
+    for line in differences:
+        logger.warning("another number than metrics.json has (another machine or device?): %s", line)

@@ -1,0 +1,132 @@
+"""`export`: a trained model for other programs."""
+
+import argparse
+import logging
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actionrec.cli.terminal import Commands, add, check_model, make_writable, positive, say
+
+if TYPE_CHECKING:
+    from actionrec.data.clips import Clip
+    from actionrec.export.onnx_graph import Form, Pieces
+    from actionrec.export.onnx_int8 import Cost
+    from actionrec.inference.predictor import Predictor
+
+logger = logging.getLogger(__name__)
+
+FILES: dict["Form", str] = {"whole": "{}.onnx", "head": "{}-head.onnx"}
+CALIBRATED = 32  # training clips, where --calibrate does not say
+
+
+def register(commands: Commands) -> None:
+    more = "Frames or features in, probabilities out; docs/export.md tells how to use it."
+    command = add(commands, "export", "write a trained model as ONNX, checked against torch", more)
+    command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
+    command.add_argument("--output", type=Path, metavar="DIR", help="folder for the files (default: .work/export/<model>)")
+    command.add_argument("--only", choices=("whole", "head"), help="frames to probabilities, or features to them (default: both)")
+    command.add_argument("--check", type=Path, nargs="+", default=[], metavar="VIDEO", help="to check on (default: test clips)")
+    command.add_argument("--int8", action="store_true", help="also with an 8-bit backbone; what it costs and gains is measured")
+    command.add_argument("--calibrate", type=positive, metavar="N", help=f"--int8: on so many training clips ({CALIBRATED})")
+    command.add_argument("--measure", type=positive, metavar="N", help="--int8: on so many test clips (all)")
+    command.add_argument("--space", type=Path, metavar="DIR", help="write a demo page to host elsewhere, and no ONNX")
+    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, where they are not found")
+    command.add_argument("--json", action="store_true", help="print JSON, not a table")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    check(arguments)
+    from actionrec.inference.predictor import find_bundle
+
+    folder = find_bundle(arguments.model)
+    if arguments.space:
+        from actionrec.web.space import write_space
+
+        write_space(arguments.space, folder, arguments.backbone)
+        logger.info("written to %s; python app.py in it shows the page", arguments.space)
+        return
+    write_onnx(arguments, folder)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse what does not go together, before anything is loaded."""
+    from actionrec.core.errors import DataError
+
+    check_model(arguments.model)
+    if arguments.int8 and arguments.only == "head":
+        raise DataError("--int8 is about the backbone, which --only head leaves out.")
+    if (arguments.calibrate or arguments.measure) and not arguments.int8:
+        raise DataError("--calibrate and --measure are about --int8, which is not asked for.")
+    if arguments.space and (arguments.int8 or arguments.only or arguments.check or arguments.output or arguments.json):
+        raise DataError("--space goes with --model and --backbone alone.")
+
+
+def write_onnx(arguments: argparse.Namespace, folder: Path) -> None:
+    from actionrec.core import paths
+    from actionrec.export import onnx_export, onnx_graph, reference_clips
+    from actionrec.inference.predictor import load, videos_in
+    from actionrec.io import files
+    from actionrec.report import export as texts
+    from actionrec.training import bundle
+
+    predictor = load(folder, backbone_file=arguments.backbone, device="cpu")
+    labelled = label_clips(arguments, predictor) if arguments.int8 else None  # what is missing is told before the work
+    output = arguments.output or paths.WORK / "export" / predictor.name
+    make_writable(output)
+    shown = reference_clips.to_check(predictor, videos_in(arguments.check))
+    pieces = onnx_graph.trace(predictor)
+    answered = onnx_export.answer(pieces, shown.frames)
+    weights = files.sha256_of(folder / bundle.WEIGHTS)
+    written = []
+    for form, name in FILES.items():
+        if arguments.only in (None, form):
+            path = output / name.format(predictor.name)
+            about = onnx_export.metadata(predictor, form, weights)
+            check = partial(onnx_export.check, inputs=answered.inputs(form), wanted=answered.probabilities)
+            found = onnx_export.write(path, pieces.graph(form), about, check)
+            written.append(texts.Written(path, about["input"], path.stat().st_size, files.sha256_of(path), found))
+    said = [predictor.answer(predictor.extractor(clip)).probabilities for clip in shown.frames]
+    from_predict = onnx_export.compare(said, answered.probabilities)
+    done = texts.Export(predictor.name, shown.what, written, from_predict, predictor.bundle.features["precision"])
+    if not arguments.json:
+        say(texts.text(done))
+    cost = write_int8(output, predictor, pieces, weights, *labelled) if labelled else None
+    if arguments.json:
+        say(texts.as_json(done, cost))
+    elif cost:
+        say(f"\n{texts.cost_text(cost)}")
+    logger.info("written to %s", output)
+
+
+def label_clips(arguments: argparse.Namespace, predictor: "Predictor") -> tuple[list["Clip"], list["Clip"]]:
+    """Training clips for calibration and test clips for measuring."""
+    from actionrec.export import reference_clips
+
+    training = reference_clips.labelled_clips(predictor, "train", arguments.calibrate or CALIBRATED)
+    return training, reference_clips.labelled_clips(predictor, "test", arguments.measure)
+
+
+def write_int8(
+    output: Path, predictor: "Predictor", pieces: "Pieces", weights: str, training: list["Clip"], tested: list["Clip"]
+) -> "Cost":
+    """Write the 8-bit model, and beside it what it costs and, in a file of its own, how fast it is."""
+    from actionrec.core.progress import progress
+    from actionrec.export import onnx_export, onnx_int8, reference_clips
+    from actionrec.io import files, machine
+    from actionrec.report import export as texts
+
+    with progress("Calibrating", len(training), "clip") as advance:
+        graph, calibrated = onnx_int8.quantise(pieces, (frames for _, frames in reference_clips.stored_frames(training, advance)))
+    place = {label: number for number, label in enumerate(predictor.class_names)}
+    with progress("Measuring", len(tested), "clip") as advance:
+        clips = ((frames, place[clip.label]) for clip, frames in reference_clips.stored_frames(tested, advance))
+        measure = partial(
+            onnx_int8.measure, whole=output / FILES["whole"].format(predictor.name), clips=clips, calibrated=calibrated
+        )
+        about = onnx_export.metadata(predictor, "whole", weights, "int8")
+        cost = onnx_export.write(output / f"{predictor.name}-int8.onnx", graph, about, measure)
+    files.write_json(output / f"{predictor.name}-int8.json", texts.accuracy(cost))
+    files.write_json(output / f"{predictor.name}-int8-timing.json", texts.timing(cost, machine.device_name("cpu")))
+    return cost

@@ -1,0 +1,55 @@
+"""`inspect`: a look at a data set before training."""
+
+import argparse
+import json
+import logging
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from actionrec.cli.terminal import Commands, add, make_writable, pattern, say
+from actionrec.core.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+
+def register(commands: Commands) -> None:
+    command = add(commands, "inspect", "tell what a data set holds, and what is wrong with it, before training")
+    command.add_argument("folder", type=Path, help="the data set, such as data/raw/sample: one folder a class")
+    command.add_argument("--decode", action="store_true", help="read each clip to its end, not its header alone")
+    command.add_argument("--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group, as data.group")
+    command.add_argument("--json", action="store_true", help="print the summary as JSON, not as tables")
+    command.add_argument("--output", type=Path, help="folder for report, page of plots and table (default: .work/inspect/<name>)")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from actionrec.core import paths
+    from actionrec.data import clips
+    from actionrec.io import files
+
+    folder = Path(os.path.abspath(arguments.folder))  # noqa: PTH100 - links stay, as their names are the data set's
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:  # OpenCV crashes on it
+        raise DataError(f"{str(folder)!a}: the path is not valid UTF-8. Rename the folder, or link to it.") from None
+    found = clips.find_clips(arguments.folder, arguments.group)
+    name = folder.name or "root"
+    output = arguments.output or paths.WORK / "inspect" / name
+    make_writable(output)
+
+    # What takes seconds to load waits until the input is known to be good.
+    from actionrec.inspection import probe, summary
+    from actionrec.plots import inspection as plots
+    from actionrec.report import inspection as texts
+
+    probes = probe.probe(folder, found, decode=arguments.decode)
+    known = summary.summarise(name, probes, read_through=arguments.decode)
+    report = texts.report(known)
+    files.write_text(output / texts.REPORT, report)
+    files.write_spreadsheet(output / texts.FILES, texts.FILES_HEADER, texts.file_rows(probes, known.suspicious))
+    shown = probe.pictures(folder, probes, plots.chosen_classes(clips.class_names(found)))
+    with files.whole_file(output / texts.PAGE) as draft:
+        draft.write_bytes(plots.page(known, [one.seconds for one in probes if one.seconds], shown))
+    say(json.dumps(asdict(known), indent=2, ensure_ascii=False, allow_nan=False) + "\n" if arguments.json else report)
+    logger.info("%s, %s and %s are in %s", texts.REPORT, texts.PAGE, texts.FILES, output)

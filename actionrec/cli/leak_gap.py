@@ -1,0 +1,45 @@
+"""`leak-gap`: what the leak of a random split is worth."""
+
+import argparse
+import json
+from dataclasses import asdict
+
+from actionrec.cli.terminal import Commands, add, say
+
+
+def register(commands: Commands) -> None:
+    what = "train the same recipes under a random and a group split, and tell what the leak is worth"
+    command = add(commands, "leak-gap", what, "Needs data/features.")
+    command.add_argument("--models", help="names with commas between them (default: all seven)")
+    command.add_argument("--all-folds", action="store_true", help="test each clip once under each split: split.folds times longer")
+    command.add_argument("--json", action="store_true", help="print JSON, not a table")
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from dataclasses import dataclass
+
+    from actionrec.core import paths
+    from actionrec.core.progress import progress
+    from actionrec.data.clips import read_clips
+    from actionrec.data.splits import SplitSettings
+    from actionrec.experiments import leak_gap
+    from actionrec.features import feature_store
+    from actionrec.io import machine, params
+    from actionrec.models import MODELS
+    from actionrec.training.recipes import read_recipe
+
+    @dataclass(frozen=True)
+    class Params:
+        seed: int
+        split: SplitSettings
+
+    names = arguments.models.split(",") if arguments.models else list(MODELS)
+    settings = params.read(Params)
+    recipes = {name: read_recipe(name) for name in names}
+    folds = range(settings.split.folds) if arguments.all_folds else [settings.split.fold % settings.split.folds]
+    stored = feature_store.read_features(paths.FEATURES)
+    runs = [*leak_gap.tasks(read_clips(paths.CLIPS), stored, settings.split, settings.seed, folds)]
+    with progress("Training", len(runs) * len(names), "model") as advance:
+        gaps = leak_gap.measure(runs, recipes, machine.device(), advance)
+    say(json.dumps([asdict(one) for one in gaps], indent=2) + "\n" if arguments.json else leak_gap.text(gaps))

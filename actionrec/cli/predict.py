@@ -1,0 +1,243 @@
+"""`predict`: what happens in videos."""
+
+import argparse
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from actionrec.cli.terminal import Commands, add, check_model, complain, positive, say
+
+if TYPE_CHECKING:
+    from actionrec.inference.predictor import Predictor
+    from actionrec.inference.timeline import Moment
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 4.0  # seconds, of --camera where no --window is given
+NOTHING = "-"
+
+
+def register(commands: Commands) -> None:
+    more = "Several files, or folders, at once; - for none: it checks the model and says what it is."
+    command = add(commands, "predict", "say what happens in videos, with a trained model", more)
+    command.add_argument("video", nargs="*", metavar="VIDEO", help="a video file, a folder of them, or -")
+    command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
+    command.add_argument("--top", type=positive, default=5, metavar="K", help="classes to tell (default: 5)")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a line of JSON for each video")
+    form.add_argument("--csv", action="store_true", help="print CSV, a row for each video and class or piece of time")
+    command.add_argument("--window", type=seconds, metavar="S", help="a timeline: an answer for each S seconds of a long video")
+    command.add_argument("--stride", type=seconds, metavar="S", help="seconds from window to window (default: half a window)")
+    command.add_argument("--plot", type=Path, metavar="PNG", help="a picture of the timeline")
+    command.add_argument("--explain", type=Path, metavar="PNG", help="a picture of which frames mattered, and where in them")
+    command.add_argument("--camera", metavar="N", help="predict live: a camera's number, or a file or address to play as one")
+    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, where they are not found")
+    command.set_defaults(run=run)
+
+
+def seconds(text: str) -> float:
+    """A time above 0, as an argument."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"wanted seconds above 0; got {text!r}")
+    return value
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from actionrec.core.errors import DataError
+
+    named = [Path(name) for name in arguments.video if name != NOTHING]
+    check(arguments, named)
+    from actionrec.inference.predictor import find_bundle, load, videos_in
+
+    videos = videos_in(named)
+    if arguments.explain and len(videos) > 1:
+        raise DataError(f"--explain is about one video; got {len(videos)}.")
+    if arguments.plot and len(videos) > 1:
+        raise DataError(f"--plot is about one video; got {len(videos)}.")
+    predictor = load(find_bundle(arguments.model), backbone_file=arguments.backbone)
+    if arguments.camera is not None:
+        watch(arguments, predictor)
+    elif not videos:
+        describe(arguments, predictor)
+    elif arguments.window:
+        tell_timelines(arguments, predictor, videos)
+    else:
+        tell_clips(arguments, predictor, videos)
+
+
+def check(arguments: argparse.Namespace, named: list[Path]) -> None:
+    """Refuse what does not go together, before anything is loaded."""
+    from actionrec.core.errors import DataError
+
+    if not arguments.video and arguments.camera is None:
+        raise DataError("no video. Name files or folders, or - for none, or a camera with --camera.")
+    if "" in arguments.video:
+        raise DataError("a video's name is empty. Name a file or folder, such as . for this one.")
+    if named and arguments.camera is not None:
+        raise DataError("either videos or --camera, not both.")
+    if arguments.stride and not arguments.window and arguments.camera is None:
+        raise DataError("--stride needs --window: an answer for each window of so many seconds.")
+    if arguments.plot and not (arguments.window and named):
+        raise DataError("--plot draws a timeline, and needs a video and --window.")
+    if arguments.explain and not named and arguments.camera is None:
+        raise DataError("--explain needs a video.")
+    if arguments.explain and (arguments.window or arguments.camera is not None):
+        raise DataError("--explain is about a whole clip, not about a timeline. Cut the piece out of the film, and explain that.")
+    for picture in (arguments.plot, arguments.explain):
+        if picture and not picture.parent.is_dir():
+            raise DataError(f"{picture}: there is no folder {picture.parent}.")
+        if picture and picture.is_dir():
+            raise DataError(f"{picture} is a folder; wanted a picture's name, such as {picture / 'picture.png'}.")
+    check_model(arguments.model)
+
+
+def tell_clips(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:
+    """One answer for each video; those that cannot be read are told as they come, and in the end."""
+    from actionrec.core.errors import ActionrecError
+    from actionrec.core.progress import progress
+    from actionrec.report import prediction as texts
+
+    if arguments.csv:
+        say(texts.csv_lines([texts.CLIP_HEADER]))
+    failed: list[ActionrecError] = []
+    with progress("Predicting", len(videos), "video") as advance:
+        for path, found in predictor.predict_all(videos):
+            advance(1)
+            if isinstance(found, ActionrecError):
+                failed.append(found)
+                complain(found)
+            elif arguments.json:
+                say(texts.clip_json(str(path), predictor.name, found, arguments.top))
+            elif arguments.csv:
+                say(texts.csv_lines(texts.clip_rows(str(path), found, arguments.top)))
+            else:
+                say(texts.clip_text(str(path), found, arguments.top, predictor.bundle))
+    if arguments.explain and not failed:
+        explain(arguments, predictor, videos[0])
+    refuse(failed, len(videos))
+
+
+def explain(arguments: argparse.Namespace, predictor: "Predictor", path: Path) -> None:
+    from actionrec.inference import explanation
+    from actionrec.io import files
+    from actionrec.plots import explanation as plots
+
+    clip = predictor.sample(path)
+    found = explanation.explain(predictor, clip)
+    with files.whole_file(arguments.explain) as draft:
+        draft.write_bytes(plots.film_strip(found, clip.frames, f"{path.name}: {found.prediction.headline}"))
+    logger.info("%s shows which frames mattered, and where in them", arguments.explain)
+
+
+def tell_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:
+    """A timeline for each video."""
+    from actionrec.core.errors import ActionrecError, DataError, VideoError
+    from actionrec.core.progress import progress
+    from actionrec.inference import timeline
+    from actionrec.inference.predictor import Reading, check_file
+    from actionrec.io import files
+    from actionrec.plots import timeline as plots
+    from actionrec.report import prediction as texts
+    from actionrec.video.clip_reader import timed_frames
+    from actionrec.video.decoder import open_video
+
+    stride = arguments.stride or arguments.window / 2
+    if arguments.csv:
+        say(texts.csv_lines([texts.RUN_HEADER]))
+    failed: list[ActionrecError] = []
+    for path in videos:
+        try:
+            check_file(path)
+            with progress(f"Watching {path.name}", None, "window") as advance, open_video(path) as video:
+                found = []
+                frames = timed_frames(video, predictor.sampling.resolution)
+                for moment in timeline.moments(predictor, frames, arguments.window, stride):
+                    found.append(moment)
+                    advance(1)
+                reading = Reading(video.frames_read, 0, video.warning)
+        except (VideoError, DataError) as error:
+            reason = str(error).removeprefix(f"{path}: ").removesuffix(".")
+            failed.append(type(error)(f"{path}: {reason}."))
+            complain(failed[-1])
+            continue
+        except Exception as error:  # a defect in reading one file does not end the others
+            logger.exception("%s: unexpected error", path)
+            failed.append(VideoError(f"{path}: unexpected error: {type(error).__name__}: {error}."))
+            complain(failed[-1])
+            continue
+        runs = timeline.runs(found)
+        if arguments.json:
+            say(texts.timeline_json(str(path), predictor.name, found, runs, arguments.top, reading))
+        elif arguments.csv:
+            say(texts.csv_lines(texts.run_rows(str(path), runs)))
+        else:
+            say(texts.timeline_text(str(path), runs, reading.warning))
+        if arguments.plot:
+            with files.whole_file(arguments.plot) as draft:
+                draft.write_bytes(plots.timeline(found, runs, path.name))
+    refuse(failed, len(videos))
+
+
+def watch(arguments: argparse.Namespace, predictor: "Predictor") -> None:
+    """Live predictions, until the camera ends or Ctrl-C."""
+    from actionrec.report import prediction as texts
+
+    if arguments.csv:
+        say(texts.csv_lines([texts.MOMENT_HEADER]))
+    for moment in live(predictor, arguments.camera, arguments.window or WINDOW, arguments.stride):
+        if arguments.json:
+            say(texts.moment_json(moment, arguments.top))
+        elif arguments.csv:
+            say(texts.csv_lines([texts.moment_row(moment)]))
+        else:
+            say(texts.moment_text(moment, arguments.top))
+
+
+def live(predictor: "Predictor", source: str, window: float, stride: float | None) -> Iterator["Moment"]:
+    """A prediction for the last `window` seconds, each `stride` seconds (without: a quarter of the window), if it keeps up."""
+    from actionrec.core.errors import VideoError
+    from actionrec.inference import timeline
+    from actionrec.inference.camera import Camera
+
+    stride = stride or window / 4
+    due = window
+    predictor.extractor  # noqa: B018 - prepared before the first frame comes
+    with Camera(source, predictor.sampling.resolution, window) as camera:
+        logger.info("watching %s; Ctrl-C ends it", f"camera {source}" if source.isdecimal() else source)
+        more = True
+        told = -1.0
+        while more:
+            seen, more = camera.wait(due)
+            if not seen:
+                continue
+            newest = seen[-1].seconds
+            if newest <= told:
+                continue
+            told = newest
+            *_, cut = timeline.windows(seen, predictor.sampling.count, window, window)
+            prediction = predictor.answer(predictor.extractor(predictor.stored(cut.frames)))
+            yield timeline.Moment(seen[0].seconds, newest, prediction)
+            due = max(due + stride, newest)
+    if told < 0:
+        raise VideoError(f"{source} gave no frame that can be decoded.")
+
+
+def describe(arguments: argparse.Namespace, predictor: "Predictor") -> None:
+    from actionrec.report import prediction as texts
+
+    say(texts.model_json(predictor) if arguments.json else texts.model_text(predictor))
+
+
+def refuse(failed: Sequence[Exception], total: int) -> None:
+    """End with the exit status of bad input where some videos could not be read; what could was told."""
+    from actionrec.core.errors import VideoError
+
+    if failed and total == 1:
+        raise SystemExit(2)  # the message was printed
+    if failed:
+        raise VideoError(f"{len(failed)} of {total} videos could not be read; see above.")

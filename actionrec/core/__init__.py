@@ -1,0 +1,1 @@
+"""Plumbing that never changes a result: errors, paths, progress, logging, process lifetime."""

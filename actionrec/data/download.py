@@ -1,0 +1,305 @@
+"""Downloads that can be interrupted: resumed where they stopped, retried, checked for size, and whole or absent.
+
+An unfinished download waits beside its target as `<name>.part`, with a note of what the host said about the file. The next call
+asks for the rest (HTTP Range), and only if the host still has the same file (If-Range); otherwise it starts over.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import requests
+import urllib3
+
+from actionrec.core.errors import DataError
+from actionrec.core.progress import progress
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 6  # in a row that bring nothing new
+FIRST_PAUSE_SECONDS = 1.0  # doubled after each such attempt
+LONGEST_PAUSE_SECONDS = 60.0
+CONNECT_SECONDS, READ_SECONDS = 30.0, 60.0  # without an answer
+MEGABYTE = 1_000_000
+
+_CHUNK = 1 << 18
+_WORTH_ANOTHER_TRY = {408, 425, 429, 500, 502, 503, 504}
+
+
+class DownloadError(DataError):
+    """A file cannot be downloaded: why, and what to do."""
+
+
+class _RetryError(Exception):
+    """What may be better at the next attempt."""
+
+    def __init__(self, why: str, pause_seconds: float = 0) -> None:
+        super().__init__(why)
+        self.pause_seconds = pause_seconds
+
+
+class _StartOverError(_RetryError):
+    """What has come so far does not belong to the file that the host has."""
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """What the host says about a file; a different answer means a different file."""
+
+    url: str
+    validator: str | None  # strong ETag, else Last-Modified
+    bytes: int | None
+
+    def may_be(self, other: "_Remote") -> bool:
+        """Whether nothing says that this is another file."""
+        pairs = ((self.validator, other.validator), (self.bytes, other.bytes))
+        return all(None in pair or pair[0] == pair[1] for pair in pairs)
+
+
+def download(url: str, target: Path, *, factor: float = 1.0) -> None:
+    """Download `url` to `target`, going on where an earlier call was interrupted. A target that is there is kept.
+
+    Args:
+        factor: room to look for before the download begins, in sizes of the file: more than 1 where it will be unpacked.
+
+    Proxies and certificates follow the usual variables (`HTTPS_PROXY`, `REQUESTS_CA_BUNDLE`).
+
+    Raises:
+        DownloadError: the host cannot be reached or refuses, its certificate cannot be verified, it keeps breaking off, or the
+            disk is too small. What has come so far is kept.
+    """
+    part = target.with_name(f"{target.name}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(part) as stream:
+        if target.is_file():  # another process has just finished it
+            return
+        failures, furthest = 0, part.stat().st_size
+        while True:
+            try:
+                _get_rest(url, part, stream, factor)
+                break
+            except _RetryError as reason:
+                if isinstance(reason, _StartOverError):
+                    stream.truncate(0)
+                kept = part.stat().st_size
+                failures = 0 if kept > furthest else failures + 1
+                furthest = max(furthest, kept)
+                if failures >= ATTEMPTS:
+                    keeps = f" {kept:,} bytes are kept in {part}: run again to go on from there." if kept else ""
+                    raise DownloadError(
+                        f"{url} cannot be downloaded: {reason}. {ATTEMPTS} attempts in a row brought nothing new.{keeps}"
+                    ) from None
+                pause = max(reason.pause_seconds, min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**failures))
+                logger.warning("%s: %s; next attempt in %.0f s", target.name, reason, pause)
+                time.sleep(pause)
+        stream.flush()
+        os.fsync(stream.fileno())
+        part.replace(target)
+        _note(part).unlink(missing_ok=True)
+
+
+def require_connection(url: str, seconds: float) -> None:
+    """Raise a DownloadError where the host of `url`, or the proxy on the way to it, does not take a connection in time.
+
+    The name is looked up in a thread of its own, since a look-up knows no time limit.
+    """
+    via = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url)) or url
+    address = urllib3.util.parse_url(via)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    reasons: list[str] = [f"no answer from {address.host} within {seconds:g} s"]
+
+    def connect() -> None:
+        try:
+            socket.create_connection((str(address.host).strip("[]"), port), seconds).close()
+            reasons.clear()
+        except OSError as error:
+            reasons[:] = [f"{address.host}: {error.strerror or error}"]
+
+    attempt = threading.Thread(target=connect, daemon=True)
+    attempt.start()
+    attempt.join(seconds)
+    for reason in reasons[:1]:
+        raise DownloadError(f"{url} cannot be downloaded: no connection ({reason}).")
+
+
+def require_space(folder: Path, wanted_bytes: int, what: str) -> None:
+    """Raise a DownloadError where the file system of `folder` (or of its first parent that is there) has too little room."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < wanted_bytes:
+        raise DownloadError(
+            f"{what} takes {wanted_bytes / 1e9:.1f} GB, but {there} has {free / 1e9:.1f} GB free. Make room, or put the project on "
+            "a larger disk."
+        )
+
+
+@contextmanager
+def _alone(part: Path) -> Iterator[BinaryIO]:
+    """Open the unfinished file and hold its lock; wait while another process downloads it."""
+    while True:
+        with part.open("ab") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.info("waiting for another process that downloads %s", part.name.removesuffix(".part"))
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            try:
+                current = part.stat().st_ino == os.fstat(stream.fileno()).st_ino
+            except FileNotFoundError:  # the other process finished, and moved it into place
+                current = False
+            if current:
+                try:
+                    yield stream
+                finally:
+                    if part.exists() and not part.stat().st_size:
+                        part.unlink()
+                        _note(part).unlink(missing_ok=True)
+                return
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _known(part: Path, url: str) -> _Remote | None:
+    """What the host said when the unfinished file was begun; None where that is lost or was about another address."""
+    try:
+        remote = _Remote(**json.loads(_note(part).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return remote if remote.url == url else None
+
+
+def _get_rest(url: str, part: Path, stream: BinaryIO, factor: float) -> None:
+    """Ask for what is missing, and append it.
+
+    Raises:
+        DownloadError: another attempt would not help.
+        _RetryError: it may.
+    """
+    have, known = part.stat().st_size, _known(part, url)
+    if have and (known is None or (known.validator is None and known.bytes is None)):
+        have = 0  # nothing tells whether the rest would fit
+    elif have and known is not None and have == known.bytes:
+        return
+    headers = {"Accept-Encoding": "identity", "User-Agent": "actionrec"}
+    if have and known is not None:
+        headers |= {"Range": f"bytes={have}-", **({"If-Range": known.validator} if known.validator else {})}
+    with _asked(url, headers) as response:
+        remote = _Remote(url, _validator(response), _total(response))
+        goes_on = response.status_code == requests.codes.partial_content
+        if goes_on and (_start(response) != have or (known is not None and not known.may_be(remote))):
+            raise _StartOverError("the host sent another part than was asked for; starting over")
+        if not goes_on:
+            stream.truncate(0)
+            have = 0
+        _note(part).write_text(json.dumps(asdict(remote)), encoding="utf-8")
+        if remote.bytes is not None:
+            name = part.name.removesuffix(".part")
+            what = f"the rest of {name}" + (", with what will be unpacked," if factor > 1 else "")
+            require_space(part.parent, int(factor * remote.bytes) - have, what)
+        have = _append(response, stream, have, remote.bytes, part.name.removesuffix(".part"))
+    if remote.bytes is not None and have != remote.bytes:
+        kind = _StartOverError if have > remote.bytes else _RetryError
+        raise kind(f"got {have:,} of {remote.bytes:,} bytes")
+
+
+def _append(response: requests.Response, stream: BinaryIO, have: int, total: int | None, name: str) -> int:
+    """Write the answer's body behind what is there; return how many bytes there are then."""
+    counted = have // MEGABYTE
+    with progress(f"Downloading {name}", None if total is None else total // MEGABYTE, "MB", done=counted) as advance:
+        try:
+            # Not iter_content: what has come of a chunk that breaks off would be lost.
+            while chunk := response.raw.read1(_CHUNK):
+                stream.write(chunk)
+                have += len(chunk)
+                advance(have // MEGABYTE - counted)
+                counted = have // MEGABYTE
+        except urllib3.exceptions.HTTPError as error:
+            raise _RetryError(f"the connection broke off after {have:,} bytes ({_reason(error)})") from None
+        finally:
+            stream.flush()
+    return have
+
+
+@contextmanager
+def _asked(url: str, headers: dict[str, str]) -> Iterator[requests.Response]:
+    """Yield an answer with status 200 or 206."""
+    try:
+        response = requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, READ_SECONDS))
+    except requests.exceptions.SSLError as error:
+        if not isinstance(_innermost(error), ssl.SSLCertVerificationError):
+            raise _RetryError(f"no secure connection ({_reason(error)})") from None
+        raise DownloadError(
+            f"{url} cannot be downloaded: the host's certificate cannot be verified ({_reason(error)}), and nothing is taken from "
+            "it. Hosts often forget to send an intermediate certificate: put that one into a PEM file together with the usual "
+            "ones, and set REQUESTS_CA_BUNDLE to it. Or download the file in another way."
+        ) from None
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise _RetryError(f"no connection ({_reason(error)})") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:  # no address, redirections without end
+        raise DownloadError(f"{url} cannot be downloaded ({_reason(error)}). Mend the address.") from None
+    except OSError as error:
+        raise DownloadError(
+            f"{url} cannot be downloaded ({error}). Is REQUESTS_CA_BUNDLE set to a file that is not there?"
+        ) from None
+    with response:
+        status = response.status_code
+        if status == requests.codes.requested_range_not_satisfiable:
+            raise _StartOverError("the host has fewer bytes than were got before; starting over")
+        if status in _WORTH_ANOTHER_TRY:
+            asked = response.headers.get("Retry-After", "")
+            pause = min(float(asked), LONGEST_PAUSE_SECONDS) if asked.isdecimal() else 0.0
+            raise _RetryError(f"the host answered {status} {response.reason}", pause)
+        if status not in (requests.codes.ok, requests.codes.partial_content):
+            raise DownloadError(f"{url} cannot be downloaded: the host answered {status} {response.reason}.")
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            raise DownloadError(f"{url} cannot be downloaded: the host sent a web page instead, perhaps to log in or to agree.")
+        yield response
+
+
+def _innermost(error: Exception) -> Exception:
+    """The reason of an error of requests', which wraps urllib3's, which wraps the system's."""
+    while True:
+        deeper = getattr(error, "reason", None)
+        if not isinstance(deeper, Exception):
+            deeper = next((part for part in error.args if isinstance(part, Exception)), None)
+        if deeper is None:
+            return error
+        error = deeper
+
+
+def _reason(error: Exception) -> str:
+    inner = _innermost(error)
+    return str(inner).split("\n", 1)[0][:200] or type(inner).__name__
+
+
+def _validator(response: requests.Response) -> str | None:
+    tag = response.headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _start(response: requests.Response) -> int | None:
+    """First byte of a part, from `Content-Range: bytes 100-199/200`."""
+    first = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
+    return int(first) if first.isdecimal() else None
+
+
+def _total(response: requests.Response) -> int | None:
+    """Length of the whole file, where the host tells it."""
+    if response.status_code == requests.codes.partial_content:
+        text = response.headers.get("Content-Range", "").rpartition("/")[2]
+    else:
+        text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None

@@ -1,5 +1,0 @@
-"""Who makes the shards: processes of this machine (`local`), or those of a Ray cluster (`ray`). Neither changes a byte."""
-
-from actionrec.engines import local, ray
-
-__all__ = ["local", "ray"]

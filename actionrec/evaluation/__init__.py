@@ -1,0 +1,1 @@
+"""Metrics, statistics and the comparison of trained models."""

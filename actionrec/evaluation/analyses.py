@@ -1,0 +1,301 @@
+"""What a comparison asks of its models beyond their ranking: baselines, order of frames, calibration, ensembles, cost, errors.
+
+Pure: from logits to rows of tables and points of plots. n clips, K classes, S seeds; accuracies are fractions from 0 to 1, and
+p-values are two-sided, from whole sources, and Holm-corrected within their table.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_fscore_support
+
+from actionrec.evaluation import calibration, ensembles, metrics
+from actionrec.evaluation.calibration import Reliability
+from actionrec.evaluation.intervals_and_tests import SIGNIFICANCE, Interval, cluster_difference, cluster_interval, holm
+from actionrec.evaluation.predictions import Answers, Predictions
+from actionrec.evaluation.trained_models import TrainedModel
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Top-1 of one way less that of another on the same clips."""
+
+    points: float
+    """As a fraction; above 0 where the first is better."""
+    interval: Interval
+    p: float
+    """Holm-corrected."""
+
+    @property
+    def is_real(self) -> bool:
+        return self.p < SIGNIFICANCE
+
+    @property
+    def verdict(self) -> str:
+        return "tie" if not self.is_real else "better" if self.points > 0 else "worse"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A way without a sequence model."""
+
+    name: str
+    top1: float
+    interval: Interval
+    parameters: int
+    gains: dict[str, Difference]
+    """Model -> what it has over this baseline."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one model makes of the order of frames."""
+
+    model: str
+    top1: float
+    """Of the saved model, on the frames as they are."""
+    changed: dict[str, float]
+    """Top-1 with frames shuffled, reversed, one frame repeated."""
+    shuffling: Difference
+    """What the frames' order gives: as they are, less shuffled."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far one model's confidence is from its accuracy, on test clips."""
+
+    model: str
+    temperature: float | None
+    """Fitted on validation clips; None where there are none, or all are answered correctly."""
+    error: float
+    """Expected calibration error, 15 bins."""
+    calibrated_error: float
+    before: Reliability
+    after: Reliability
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """An average of several models' probabilities."""
+
+    name: str
+    """all, best pair, best triple."""
+    members: tuple[str, ...]
+    top1: float
+    interval: Interval
+    gain: Difference
+    """Over the first model in rank."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a prediction costs, from features on."""
+
+    model: str
+    top1: float
+    parameters: int
+    flops: int
+    """Multiplications and additions for one clip."""
+    latency_ms: float
+    """Median, one clip at a time, on a CPU."""
+    memory_mb: float
+    on_front: bool
+    """No other model is as accurate with fewer operations, or more accurate with as few."""
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class, as one model sees it."""
+
+    name: str
+    clips: int
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A test clip that no model gets right."""
+
+    clip: str
+    label: str
+    answers: dict[str, str]
+    """Model -> class that it takes the clip for."""
+
+
+@dataclass(frozen=True)
+class Analyses:
+    """All of it."""
+
+    baselines: list[Baseline]
+    orders: list[Order]
+    calibrations: list[Calibration]
+    ensembles: list[Ensemble]
+    costs: list[Cost]
+    class_scores: dict[str, list[ClassScore]]
+    """Model -> its classes."""
+    missed: list[Missed]
+    audit: dict[str, Any]
+    """metrics/audit.json."""
+
+
+Rightness = NDArray[np.float64]
+"""(n,): for each clip, whether the answer is right, or the share of seeds whose answer is."""
+
+
+def differences(pairs: Mapping[str, tuple[Rightness, Rightness]], units: NDArray[np.int64]) -> dict[str, Difference]:
+    """Test each pair of rightnesses (n,) on the same clips; Holm-corrected over all of them."""
+    tests = {name: cluster_difference(first, second, units) for name, (first, second) in pairs.items()}
+    corrected = holm([test.p for test in tests.values()])
+    return {name: Difference(test.difference, test.interval, p) for (name, test), p in zip(tests.items(), corrected, strict=True)}
+
+
+def against_baselines(
+    models: Mapping[str, Predictions], baselines: Mapping[str, Predictions], parameters: Mapping[str, int]
+) -> list[Baseline]:
+    """Each baseline, and what every model has over it; corrected over the models within each baseline.
+
+    Not over the baselines too: that sequence modelling adds something is said where a model is better than every baseline, and
+    a claim that needs all its tests wants no price for their number.
+    """
+    units = next(iter(models.values())).test.units
+    right = {name: predictions.right() for name, predictions in models.items()}
+    rows = []
+    for name, predictions in baselines.items():
+        base = predictions.right()
+        gains = differences({model: (own, base) for model, own in right.items()}, units)
+        rows.append(Baseline(name, float(base.mean()), cluster_interval(base, units), parameters[name], gains))
+    return rows
+
+
+def order_of_frames(models: Mapping[str, Predictions]) -> list[Order]:
+    """Top-1 with the frames' order changed, and whether shuffling hurts; corrected over the models."""
+    plain, changed = {}, {}
+    for name, one in models.items():
+        test = one.test
+        plain[name] = _hits(test.logits, test)
+        changed[name] = {change: _hits(logits, test) for change, logits in test.changed.items()}
+    tests = differences({name: (plain[name], changed[name]["shuffled"]) for name in models}, test.units)
+    shares = {name: {change: float(right.mean()) for change, right in changed[name].items()} for name in models}
+    return [Order(name, float(plain[name].mean()), shares[name], tests[name]) for name in models]
+
+
+def calibrations(models: Mapping[str, Predictions]) -> list[Calibration]:
+    """Expected calibration error on test clips, before and after a temperature that validation clips give."""
+    rows = []
+    for name, one in models.items():
+        temperature = calibration.fit_temperature(one.val.logits, one.val.labels) if len(one.val.labels) else None
+        before, after = calibration.softmax(one.test.logits), calibration.softmax(one.test.logits, temperature or 1.0)
+        labels = one.test.labels
+        rows.append(
+            Calibration(
+                name,
+                temperature,
+                calibration.expected_calibration_error(before, labels),
+                calibration.expected_calibration_error(after, labels),
+                calibration.reliability(before, labels),
+                calibration.reliability(after, labels),
+            )
+        )
+    return rows
+
+
+def combined(models: Mapping[str, Predictions], first: str) -> list[Ensemble]:
+    """Averages of all models and, where there are validation clips to choose them on, of the best pair and triple.
+
+    Args:
+        first: the model in the first place, which they are tested against.
+    """
+    some = models[first]
+    chosen = {"all": tuple(models)}
+    if len(some.val.labels):
+        probabilities = {name: calibration.softmax(one.val.logits) for name, one in models.items()}
+        for name, size in (("best pair", 2), ("best triple", 3)):
+            chosen[name] = ensembles.best_subset(probabilities, some.val.labels, sizes=(size,))
+    averaged = {name: ensembles.average([models[member].test.logits for member in members]) for name, members in chosen.items()}
+    right = {name: _hits(logits, some.test) for name, logits in averaged.items()}
+    own = _hits(some.test.logits, some.test)
+    tests = differences({name: (hits, own) for name, hits in right.items()}, some.test.units)
+    return [
+        Ensemble(name, members, float(right[name].mean()), cluster_interval(right[name], some.test.units), tests[name])
+        for name, members in chosen.items()
+    ]
+
+
+def costs(models: Sequence[TrainedModel], timings: Mapping[str, tuple[float, float]]) -> list[Cost]:
+    """Accuracy of the saved models beside their cost, and which of them are on the Pareto front.
+
+    Args:
+        timings: model -> milliseconds a clip, megabytes.
+    """
+    points = {model.name: (model.test_top1, model.flops) for model in models}
+
+    def beaten(name: str) -> bool:
+        top1, flops = points[name]
+        return any((other >= top1 and less < flops) or (other > top1 and less <= flops) for other, less in points.values())
+
+    return [
+        Cost(model.name, model.test_top1, model.parameters, model.flops, *timings[model.name], not beaten(model.name))
+        for model in models
+    ]
+
+
+def _hits(logits: NDArray[np.float32], answers: Answers) -> Rightness:
+    return metrics.hits(logits, answers.labels, 1).astype(np.float64)
+
+
+def class_scores(predictions: Predictions, class_names: Sequence[str]) -> list[ClassScore]:
+    """Precision, recall and F1 of each class that has test clips; 0 where there is nothing to divide by."""
+    labels, answers = predictions.test.labels, predictions.test.logits.argmax(axis=1)
+    numbers = np.unique(labels)
+    scores = precision_recall_fscore_support(labels, answers, labels=numbers, zero_division=0)
+    return [
+        ClassScore(class_names[number], int(clips), float(precision), float(recall), float(f1))
+        for number, precision, recall, f1, clips in zip(numbers, *scores, strict=True)
+    ]
+
+
+def missed_by_all(models: Mapping[str, Predictions], class_names: Sequence[str]) -> list[Missed]:
+    """Test clips that every model gets wrong, sorted by clip."""
+    some = next(iter(models.values())).test
+    answers = {name: one.test.logits.argmax(axis=1) for name, one in models.items()}
+    wrong = np.all([answer != some.labels for answer in answers.values()], axis=0)
+    return [
+        Missed(
+            str(some.clips[row]),
+            class_names[some.labels[row]],
+            {name: class_names[answer[row]] for name, answer in answers.items()},
+        )
+        for row in np.flatnonzero(wrong)
+    ]
+
+
+def summary(found: Analyses) -> dict[str, Any]:
+    """What compare.json has of it: the same bytes on every run, hence no timings."""
+    return {
+        "baselines": [
+            {"name": one.name, "top1": one.top1, "top1_low": one.interval.low, "top1_high": one.interval.high}
+            for one in found.baselines
+        ],
+        "ensembles": [
+            {"name": one.name, "members": list(one.members), "top1": one.top1, **_difference(one.gain)} for one in found.ensembles
+        ],
+        "gains": [
+            {"model": model, "baseline": one.name, **_difference(gain)}
+            for one in found.baselines
+            for model, gain in one.gains.items()
+        ],
+        "order_of_frames": [
+            {"model": one.model, "top1": one.top1, **one.changed, **_difference(one.shuffling)} for one in found.orders
+        ],
+        "missed_by_all": [one.clip for one in found.missed],
+    }
+
+
+def _difference(test: Difference) -> dict[str, Any]:
+    low, high = test.interval.low, test.interval.high
+    return {"difference": test.points, "difference_low": low, "difference_high": high, "p": test.p, "verdict": test.verdict}

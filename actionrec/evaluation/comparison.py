@@ -1,0 +1,280 @@
+"""Compare trained models on the same test clips: ranking, intervals, paired tests, and the advice that follows from them.
+
+Nothing here depends on timings, which change from run to run. n clips, K classes; accuracies are fractions from 0 to 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrec.evaluation import metrics
+from actionrec.evaluation.context import Setting
+from actionrec.evaluation.intervals_and_tests import (
+    SIGNIFICANCE,
+    Interval,
+    better_than,
+    cluster_difference,
+    cluster_interval,
+    holm,
+    mcnemar,
+    wilson,
+)
+from actionrec.evaluation.trained_models import TrainedModel, check_comparable
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One model's place."""
+
+    name: str
+    rank: int  # from 1, by test top-1, then mean-class, then fewer parameters
+    top1: float  # mean over the seeds
+    std: float | None  # over the seeds; None with one
+    interval: Interval  # of top-1, from a bootstrap of whole sources
+    wilson: Interval  # of top-1, as if clips were independent
+    top5: float  # this and what follows: of the saved model
+    top5_interval: Interval
+    mean_class: float
+    val_top1: float | None
+    parameters: int
+    best_epoch: int
+    epochs: int
+    guessing: float  # top-1 of always answering the most frequent class of the test clips
+    p_guessing: float  # Holm-corrected, one-sided binomial: is it better than that, if clips were independent?
+
+    @property
+    def efficiency(self) -> float:
+        """Top-1 in percent for each million of parameters: the study's efficiency score."""
+        return 100 * self.top1 / (self.parameters / 1e6)
+
+    @property
+    def beats_guessing(self) -> bool:
+        """Whether it is shown to be better than always answering the most frequent class.
+
+        The binomial test alone takes siblings as independent: in simulations of models that only guess it called 4 to 18 % of
+        them better, and at least one of seven in up to 56 %. With the low end of the interval of whole clusters above that
+        class's share as well, 0 to 2 % and up to 8 %.
+        """
+        return self.p_guessing < SIGNIFICANCE and self.interval.low > self.guessing
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models on the same test clips; `a` ranks before `b`."""
+
+    a: str
+    b: str
+    difference: float  # top-1 of a less top-1 of b
+    only_a_right: int
+    only_b_right: int
+    p: float  # exact McNemar on the saved models, two-sided
+    p_holm: float  # the same, corrected for all pairs of models
+    interval: Interval  # of the difference, from whole sources
+    p_sources: float  # paired test that exchanges the two on whole sources
+    p_sources_holm: float
+
+    @property
+    def p_both(self) -> float:
+        """The larger of the two corrected p-values: below 0.05 only where both tests tell the models apart."""
+        return max(self.p_holm, self.p_sources_holm)
+
+    @property
+    def apart(self) -> bool:
+        """Whether both tests tell the two apart: the one knows nothing of siblings, the other averages over seeds."""
+        return self.p_both < SIGNIFICANCE
+
+    @property
+    def verdict(self) -> str:
+        return f"{self.a} is better" if self.apart else "tie"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Which model to take, and which not. The rules are in `advise`."""
+
+    most_accurate: str
+    tied: tuple[str, ...]  # the others that the test cannot tell from it
+    cheapest_tied: str
+    smallest: str
+    balanced: str
+    avoid: dict[str, str]  # model -> why
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models in order of rank, every pair of them, and the advice."""
+
+    standings: tuple[Standing, ...]
+    pairs: tuple[Pair, ...]
+    guessing: float  # share of the most frequent class among the test clips
+    advice: Advice
+
+    def standing(self, name: str) -> Standing:
+        return next(standing for standing in self.standings if standing.name == name)
+
+    def pair(self, one: str, other: str) -> Pair:
+        return next(pair for pair in self.pairs if {pair.a, pair.b} == {one, other})
+
+    def against_first(self, name: str) -> Pair | None:
+        """The test of a model against the first in rank; none for the first itself."""
+        first = self.standings[0].name
+        return None if name == first else self.pair(first, name)
+
+
+def compare(models: Sequence[TrainedModel]) -> Comparison:
+    """Rank models and test every pair of them on the test clips.
+
+    Raises:
+        DataError: see `check_comparable`.
+    """
+    check_comparable(models)
+    test = models[0].test
+    labels, units = test.labels, test.units
+    hits = {model.name: metrics.hits(model.test.logits, labels, 1) for model in models}
+    right = {model.name: model.predictions.right() for model in models}
+    guessing = float(np.bincount(labels).max() / len(labels))
+    # With a single class among the test clips, answering it is always right, and nothing can be better.
+    p_guessing = holm([better_than(int(hits[model.name].sum()), len(labels), guessing) for model in models])
+
+    measured = [_standing(model, right[model.name], guessing, p) for model, p in zip(models, p_guessing, strict=True)]
+    order = sorted(measured, key=lambda one: (-one["top1"], -one["mean_class"], one["parameters"], one["name"]))
+    standings = tuple(Standing(rank=place, **one) for place, one in enumerate(order, start=1))
+
+    names = [(a, b) for a, b in combinations(standings, 2)]
+    exact = [mcnemar(hits[a.name], hits[b.name]) for a, b in names]
+    sources = [cluster_difference(right[a.name], right[b.name], units) for a, b in names]
+    corrected = holm([test.p for test in exact]), holm([test.p for test in sources])
+    pairs = tuple(
+        Pair(
+            a.name, b.name, a.top1 - b.top1, one.only_first, one.only_second, one.p, p_holm, other.interval, other.p, p_sources_holm
+        )
+        for (a, b), one, other, p_holm, p_sources_holm in zip(names, exact, sources, *corrected, strict=True)
+    )
+    return Comparison(standings, pairs, guessing, advise(standings, pairs))
+
+
+def _standing(model: TrainedModel, right: NDArray[np.float64], guessing: float, p_guessing: float) -> dict[str, Any]:
+    """A standing's fields but for its rank."""
+    test, val = model.test, model.val
+    by_seed = [metrics.top_k(logits, test.labels, 1) for logits in test.seed_logits]
+    top1 = float(np.mean(by_seed))
+    return {
+        "name": model.name,
+        "top1": top1,
+        "std": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else None,
+        "interval": cluster_interval(right, test.units),
+        "wilson": wilson(round(top1 * len(test.labels)), len(test.labels)),
+        "top5": metrics.top_k(test.logits, test.labels, 5),
+        "top5_interval": cluster_interval(metrics.hits(test.logits, test.labels, 5).astype(np.float64), test.units),
+        "mean_class": metrics.mean_class(test.logits, test.labels),
+        "val_top1": metrics.top_k(val.logits, val.labels, 1) if len(val.labels) else None,
+        "parameters": model.parameters,
+        "best_epoch": model.best_epoch,
+        "epochs": model.epochs,
+        "guessing": guessing,
+        "p_guessing": p_guessing,
+    }
+
+
+def advise(standings: Sequence[Standing], pairs: Sequence[Pair]) -> Advice:
+    """Derive the deployment advice.
+
+    - avoid: not shown to be better than always answering the most frequent class (`Standing.beats_guessing`); or another model is
+      significantly more accurate (both tests, Holm) and no larger.
+    - most accurate: the first in rank; tied with it are the models that the test cannot tell from it. The cheapest of them all
+      has the fewest parameters.
+    - smallest: the fewest parameters.
+    - balanced: the highest efficiency among the first and those tied with it.
+
+    Cheapest, smallest and balanced pass over models to avoid, unless all are.
+    """
+    by_name = {standing.name: standing for standing in standings}
+    avoid: dict[str, str] = {}
+    for standing in standings:
+        ahead = [pair.a for pair in pairs if pair.b == standing.name and pair.apart]
+        no_larger = [name for name in ahead if by_name[name].parameters <= standing.parameters]
+        if not standing.beats_guessing:
+            avoid[standing.name] = "not shown to be better than always answering the most frequent class"
+        elif no_larger:
+            avoid[standing.name] = f"{no_larger[0]} is significantly more accurate and no larger"
+
+    first = standings[0]
+    tied = [pair.b for pair in pairs if pair.a == first.name and not pair.apart]
+    usable = [standing for standing in standings if standing.name not in avoid] or list(standings)
+    leaders = [standing for standing in usable if standing.name == first.name or standing.name in tied] or usable
+    return Advice(
+        most_accurate=first.name,
+        tied=tuple(tied),
+        cheapest_tied=min(leaders, key=lambda one: one.parameters).name,
+        smallest=min(usable, key=lambda one: one.parameters).name,
+        balanced=max(leaders, key=lambda one: one.efficiency).name,
+        avoid=avoid,
+    )
+
+
+def chosen_by_validation(comparison: Comparison) -> tuple[str, ...]:
+    """The models with the highest validation top-1, in order of rank; none without a validation set."""
+    known = [standing.val_top1 for standing in comparison.standings if standing.val_top1 is not None]
+    return tuple(standing.name for standing in comparison.standings if known and standing.val_top1 == max(known))
+
+
+def summary(comparison: Comparison, setting: Setting, order: Sequence[str]) -> dict[str, Any]:
+    """The content of compare.json: the same bytes on every run, models in the fixed `order`.
+
+    `dvc metrics show` prints every number of a mapping in a column and leaves lists out; so the pairs are a list, and each
+    model carries the one test that matters most, against the first.
+    """
+    advice = comparison.advice
+    return {
+        "best": advice.most_accurate,
+        "dataset": setting.dataset,
+        "protocol": setting.protocol,
+        "fold": setting.fold,
+        "folds": setting.folds,
+        "seed": setting.seed,
+        "epoch_chosen_on": setting.epoch_chosen_on,
+        "backbone": setting.backbone,
+        "weights": setting.weights,
+        "classes": len(setting.class_names),
+        "test_clips": setting.test_clips,
+        "most_frequent_class": comparison.guessing,
+        "advice": {
+            "most_accurate": advice.most_accurate,
+            "cheapest_tied": advice.cheapest_tied,
+            "smallest": advice.smallest,
+            "balanced": advice.balanced,
+            "avoid": advice.avoid,
+        },
+        "models": {name: _model_summary(comparison, name) for name in order},
+        "pairs": [{**asdict(pair), "verdict": pair.verdict} for pair in comparison.pairs],
+    }
+
+
+def _model_summary(comparison: Comparison, name: str) -> dict[str, Any]:
+    standing = comparison.standing(name)
+    test = comparison.against_first(name)
+    return {
+        "rank": standing.rank,
+        "top1": standing.top1,
+        "top1_low": standing.interval.low,
+        "top1_high": standing.interval.high,
+        **({} if standing.std is None else {"top1_std": standing.std}),
+        "top1_wilson_low": standing.wilson.low,
+        "top1_wilson_high": standing.wilson.high,
+        "top5": standing.top5,
+        "top5_low": standing.top5_interval.low,
+        "top5_high": standing.top5_interval.high,
+        "mean_class": standing.mean_class,
+        **({} if standing.val_top1 is None else {"val_top1": standing.val_top1}),
+        "best_epoch": standing.best_epoch,
+        "parameters": standing.parameters,
+        "efficiency": standing.efficiency,
+        "p_guessing": standing.p_guessing,
+        "beats_guessing": standing.beats_guessing,
+        "p_against_best": 1.0 if test is None else test.p_both,
+        "tied_with_best": test is None or not test.apart,
+    }

@@ -1,0 +1,1 @@
+"""Experiments over several splits: cross-validation and the leak gap."""

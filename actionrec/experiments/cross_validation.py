@@ -1,0 +1,199 @@
+"""The same recipes under every fold of the group split, on the same cached features: each clip is tested once.
+
+A training run is one fold and one model. Its predictions wait in .work/cross-validate/<key>.npz, the key a digest of all that they
+depend on, so that an interrupted run goes on where it was, and one more fold count or model costs what is new in it.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from actionrec.core import paths
+from actionrec.core.errors import DataError, ParamsError
+from actionrec.core.progress import progress
+from actionrec.data.clips import Clip
+from actionrec.data.splits import SplitSettings
+from actionrec.evaluation.predictions import Answers, Predictions, read_predictions, write_predictions
+from actionrec.experiments import leak_gap
+from actionrec.features.feature_store import FeatureSet
+from actionrec.io import files, machine
+from actionrec.io.source_code import digest_behind
+from actionrec.models import parameter_count
+from actionrec.parallel import worker_pool
+from actionrec.training import seed_runs
+from actionrec.training.bundle import Architecture
+from actionrec.training.recipes import Recipe
+from actionrec.training.training_data import Task
+
+logger = logging.getLogger(__name__)
+
+STORE = paths.WORK / "cross-validate"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model's training in one fold."""
+
+    fold: int
+    """From 0."""
+    model: str
+    recipe: Recipe
+    task: Task
+    device: str
+    predictions: Path
+    """Where its result is, or will be."""
+
+    @property
+    def architecture(self) -> Architecture:
+        features = self.task.features.features
+        return Architecture(self.model, self.recipe.arguments, features.shape[2], self.task.class_names)
+
+    @property
+    def epochs(self) -> int:
+        """Over all seeds."""
+        return self.recipe.train.epochs * len(self.recipe.train.seeds)
+
+
+def runs(
+    clips: Sequence[Clip],
+    features: FeatureSet,
+    features_sum: str,
+    settings: SplitSettings,
+    folds: int,
+    seed: int,
+    recipes: Mapping[str, Recipe],
+    device: str,
+) -> list[Run]:
+    """All training runs, fold by fold; the group split, whatever protocol `settings` names.
+
+    Args:
+        features_sum: see `digest_of`.
+        folds: in place of `settings.folds`.
+        seed: of the split.
+
+    Raises:
+        DataError: the clips cannot be divided so.
+        ParamsError: a model's arguments do not fit together.
+    """
+    try:
+        settings = replace(settings, protocol="group", folds=folds, fold=0)
+    except ValueError as error:
+        raise DataError(f"--folds: {error}") from None
+    made: list[Run] = []
+    for fold, (_, task) in enumerate(leak_gap.tasks(clips, features, settings, seed, range(folds), ("group",))):
+        split = _digest_of_task(task)
+        for model, recipe in recipes.items():
+            key = _key(features_sum, split, model, recipe, device)
+            made.append(Run(fold, model, recipe, task, device, STORE / f"{key}.npz"))
+    parameters(made)  # so that unfit arguments are refused before hours of training
+    return made
+
+
+def parameters(runs: Sequence[Run]) -> dict[str, int]:
+    """How many parameters each model has.
+
+    Raises:
+        ParamsError: a model's arguments do not fit together.
+    """
+    found: dict[str, int] = {}
+    for run in runs:
+        if run.model not in found:
+            try:
+                found[run.model] = parameter_count(run.architecture.create())
+            except ValueError as error:
+                raise ParamsError(f"{paths.PARAMS}: models.{run.model} (or model): {error}") from None
+    return found
+
+
+def digest_of(features: Path) -> str:
+    """Digest of a folder of features: names and contents of its shards."""
+    return files.digest({file.name: files.sha256_of(file) for file in features.glob("*.safetensors")})
+
+
+def _digest_of_task(task: Task) -> str:
+    """Digest of which clips there are, of what class and source, and in which subset."""
+    total = hashlib.sha256(files.digest({"clips": task.features.clips, "classes": task.class_names}).encode())
+    for array in (task.labels, task.units, *(task.rows[subset] for subset in sorted(task.rows))):
+        total.update(len(array).to_bytes(8, "little") + array.tobytes())
+    return total.hexdigest()
+
+
+def _key(features_sum: str, split: str, model: str, recipe: Recipe, device: str) -> str:
+    made_from = {
+        "features": features_sum,
+        "split": split,
+        "model": model,
+        "recipe": asdict(recipe),
+        "code": digest_behind([__name__, seed_runs.__name__, f"actionrec.models.{model}"]),
+        "torch": torch.__version__,
+        "device": machine.device_name(device),
+        "threads": machine.TRAINING_THREADS,
+        "arithmetic": machine.arithmetic(),
+    }
+    return files.digest(made_from)
+
+
+def result(run: Run) -> Predictions | None:
+    """A run's predictions; None where it has not been, or its file is damaged, which is logged."""
+    if not run.predictions.exists():
+        return None
+    try:
+        return read_predictions(run.predictions, len(run.task.class_names), "It is made again.")
+    except DataError as error:
+        logger.warning("%s", error)
+        return None
+
+
+def complete(runs: Sequence[Run], jobs: int) -> tuple[dict[str, list[Predictions]], dict[str, str]]:
+    """Train what is missing, `jobs` runs at a time.
+
+    Returns:
+        Model -> its predictions, fold by fold, of the models that have all; and of the others model -> why it failed.
+    """
+    missing = [run for run in runs if result(run) is None]
+    if len(missing) < len(runs):
+        logger.info("%d of %d training runs are there from an earlier run", len(runs) - len(missing), len(runs))
+    failed: dict[str, str] = {}
+    with progress("Cross-validating", sum(run.epochs for run in missing), "epoch") as advance:
+        for run, why in worker_pool.each(train, missing, jobs, advance):
+            if why or result(run) is None:
+                failed.setdefault(run.model, f"fold {run.fold}: {why or f'{run.predictions} cannot be used'}")
+    found: dict[str, list[Predictions]] = {run.model: [] for run in runs if run.model not in failed}
+    for run in runs:
+        if run.model in found and (predictions := result(run)):
+            found[run.model].append(predictions)
+    return found, failed
+
+
+def train(run: Run, advance: Callable[[int], None]) -> None:
+    """Train once a seed; write what all trials and the best of them say of the validation and test clips.
+
+    Args:
+        advance: told of epochs; where training ends early, also of those that it saves.
+
+    Raises:
+        TrainingError: the loss is not finite in the first epoch.
+    """
+    task, recipe = run.task, run.recipe
+    made = []
+    for seed in recipe.train.seeds:
+        left = recipe.train.epochs
+
+        def on_epoch(_: object) -> None:
+            nonlocal left
+            left -= 1
+            advance(1)
+
+        made.append(seed_runs.run(task, run.architecture, recipe.train, recipe.seed, seed, run.device, on_epoch))
+        advance(left)
+    chosen = seed_runs.best(made, task)
+    rows = task.reported
+    clips = np.array([task.features.clips[row] for row in rows])
+    logits = np.stack([trial.logits for trial in made])
+    answers = Answers(clips, task.labels[rows], task.units[rows], chosen.logits, logits, {})
+    write_predictions(run.predictions, Predictions(answers, task.reported_subsets, tuple(trial.seed for trial in made)))

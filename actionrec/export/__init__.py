@@ -1,0 +1,1 @@
+"""Export trained models to ONNX and import the study's checkpoints."""

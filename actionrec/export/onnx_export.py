@@ -1,0 +1,182 @@
+"""A bundle as an ONNX file: frames or features in, probabilities out, and metadata that say how to use it; checked against torch.
+
+B clips, T frames a clip, D features a frame, K classes.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx
+import onnxruntime  # type: ignore[import-untyped]
+import torch
+from numpy.typing import NDArray
+
+from actionrec.export.onnx_graph import FEATURES, FRAMES, PROBABILITIES, ExportError, Form, Pieces
+from actionrec.inference.predictor import Predictor
+from actionrec.io import machine
+from actionrec.io.files import whole_file
+
+FORMAT = "1"
+"""Of metadata, inputs and outputs; another number once a program that reads this one would go wrong."""
+
+TOLERANCE = 1e-3
+"""Of a probability, between an exported model and torch, both in fp32; sums in another order are off by 1e-5 at most."""
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Clips, and what torch makes of them: a batch of one each."""
+
+    frames: Sequence[NDArray[np.uint8]]
+    """(1, T, 3, H, W)."""
+    features: Sequence[NDArray[np.float32]]
+    """(1, T, D)."""
+    probabilities: Sequence[NDArray[np.float32]]
+    """(K,)."""
+
+    def inputs(self, form: Form) -> Sequence[NDArray[Any]]:
+        """What an exported model takes."""
+        return self.frames if form == "whole" else self.features
+
+
+@dataclass(frozen=True)
+class Check:
+    """How an exported model's answers compare with torch's, of n clips."""
+
+    clips: int
+    difference: float
+    """The largest absolute difference of a probability."""
+    same: int
+    """Clips with the same most probable class."""
+
+
+def answer(pieces: Pieces, clips: Iterable[NDArray[np.uint8]]) -> Answered:
+    """Run a bundle in torch on frames (T, H, W, 3)."""
+    frames = [as_frames(clip) for clip in clips]
+    with torch.inference_mode():
+        features = [pieces.backbone(torch.from_numpy(one)) for one in frames]
+        probabilities = [pieces.head(one)[0].numpy() for one in features]
+    return Answered(frames, [one.numpy() for one in features], probabilities)
+
+
+def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: str = "fp32") -> dict[str, str]:
+    """What an exported model says of itself: text, or JSON where it is more than a name or a number.
+
+    Args:
+        weights_sha256: of the bundle's model.safetensors.
+        precision: of the exported backbone's arithmetic.
+    """
+    features, sampling = predictor.bundle.features, predictor.sampling
+    given = {
+        "whole": f"{FRAMES} (B, {sampling.count}, 3, {sampling.resolution}, {sampling.resolution}) uint8",
+        "head": f"{FEATURES} (B, {sampling.count}, {predictor.bundle.architecture.feature_dim}) float32",
+    }
+    said: dict[str, Any] = {
+        "format": f"actionrec {FORMAT}",
+        "form": form,
+        "input": given[form],
+        "output": f"{PROBABILITIES} (B, {len(predictor.class_names)}) float32",
+        "model": predictor.bundle.architecture.model,
+        "model_sha256": weights_sha256,
+        "class_names": list(predictor.class_names),
+        "temperature": predictor.temperature,  # already in the graph
+        "calibration": predictor.bundle.calibration_note,
+        "threshold": predictor.threshold,
+        "threshold_meaning": "an answer is unsure below this top probability; 0: no threshold",
+        "precision": precision,
+        "backbone": features["backbone"],
+        "backbone_weights": features["weights"],
+        "backbone_weights_sha256": features["weights_sha256"],
+        "trained_precision": features["precision"],  # of the features that the head was trained on
+        "sampling": {
+            "count": sampling.count,
+            "places": "evenly spaced from the clip's first frame to its last, rounded down; repeated where it has fewer",
+        },
+        "preprocessing": {
+            "size": sampling.resolution,
+            "resize": "not cropped; bilinear, or by area where the longer side is at least twice the size",
+            "format": sampling.format,
+            "quality": sampling.quality,
+            "jpeg_sampling": "4:4:4",
+            "colours": "RGB",
+            "values": "uint8, 0 to 255",
+            **{key: features["preprocessing"][key] for key in ("mean", "std", "scale")},
+            "normalised_by": "the graph",
+        },
+    }
+    return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in said.items()}
+
+
+def write(path: Path, graph: onnx.ModelProto, about: Mapping[str, str], check: Callable[[Path], Found]) -> Found:
+    """Write an exported model, whole or not at all; the same model gives the same bytes.
+
+    Args:
+        about: its metadata.
+        check: is given the draft, and raises where it is not to be kept.
+
+    Returns:
+        What the check returns.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(graph)
+    for node in model.graph.node:
+        node.doc_string = ""  # it would tell where on this machine the code lies
+        del node.metadata_props[:]
+    onnx.helper.set_model_props(model, dict(sorted(about.items())))
+    onnx.checker.check_model(model)
+    with whole_file(path) as draft:
+        draft.write_bytes(model.SerializeToString(deterministic=True))
+        return check(draft)
+
+
+def session(path: Path) -> onnxruntime.InferenceSession:
+    """An exported model, ready to run on this machine's processor, on all its cores."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = machine.workers()
+    options.log_severity_level = 3  # errors
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def run(model: onnxruntime.InferenceSession, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    """Probabilities (B, K) of frames or features."""
+    (made,) = model.run([PROBABILITIES], {model.get_inputs()[0].name: inputs})
+    return np.asarray(made, dtype=np.float32)
+
+
+def as_frames(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A clip (T, H, W, 3) as the whole model takes it: (1, T, 3, H, W)."""
+    return np.ascontiguousarray(clip.transpose(0, 3, 1, 2)[None])
+
+
+def compare(answers: Sequence[NDArray[np.floating]], wanted: Sequence[NDArray[np.floating]]) -> Check:
+    """Compare the probabilities of clips, (K,) each."""
+    differences = [float(np.abs(got - right).max()) for got, right in zip(answers, wanted, strict=True)]
+    same = [int(got.argmax()) == int(right.argmax()) for got, right in zip(answers, wanted, strict=True)]
+    return Check(len(differences), max(differences), sum(same))
+
+
+def check(path: Path, inputs: Sequence[NDArray[Any]], wanted: Sequence[NDArray[np.float32]]) -> Check:
+    """Run an exported model on clips, one at a time.
+
+    Args:
+        inputs: what it takes, a batch of one each.
+        wanted: torch's probabilities (K,) for each.
+
+    Raises:
+        ExportError: a probability differs by more than TOLERANCE, or a most probable class does.
+    """
+    model = session(path)
+    found = compare([run(model, one)[0] for one in inputs], wanted)
+    if not found.difference <= TOLERANCE or found.same < found.clips:  # what is no number is within no tolerance
+        raise ExportError(
+            f"the exported model answers otherwise in onnxruntime {onnxruntime.__version__} than in torch {torch.__version__}, and "
+            f"was not written: the largest difference of a probability is {found.difference:.2g} (allowed: {TOLERANCE:g}), and the "
+            f"most probable class is the same for {found.same} of {found.clips} clips. Use the versions of requirements.txt."
+        )
+    return found

@@ -1,0 +1,170 @@
+"""A bundle as two ONNX graphs: what turns frames into features, and what turns features into calibrated probabilities.
+
+B clips, T frames a clip, D features a frame, K classes. The whole model is the one joined to the other. Both are in fp32, whatever
+`features.precision` is, and take a batch of any size; T and the frames' size are the bundle's.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import onnx
+import torch
+from onnxscript import opset20
+from torch import Tensor, nn
+
+from actionrec.core.errors import ActionrecError
+from actionrec.features.backbones import Backbone
+from actionrec.inference.predictor import Predictor
+from actionrec.training.classifier import Classifier
+
+FRAMES, FEATURES, PROBABILITIES = "frames", "features", "probabilities"
+"""Names of inputs and outputs."""
+
+OPSET = 20
+op: Any = opset20
+
+_LARGEST = 2**31 - 2**20  # bytes of one ONNX file, which is a protobuf message
+
+Form = Literal["whole", "head"]
+
+
+class ExportError(ActionrecError):
+    """A model cannot be exported, or its exported form gives other answers."""
+
+
+class FeaturesOf(nn.Module):
+    """Frames (B, T, 3, H, W), uint8, RGB -> features (B, T, D), float32; normalisation included."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map frames (B, T, 3, H, W) to features (B, T, D)."""
+        features = self.backbone(frames.flatten(0, 1).permute(0, 2, 3, 1))
+        return features.reshape(-1, frames.shape[1], features.shape[1])
+
+
+class ProbabilitiesOf(nn.Module):
+    """Features (B, T, D), float32 -> probabilities (B, K), calibrated."""
+
+    def __init__(self, network: Classifier, temperature: float) -> None:
+        super().__init__()
+        self.network, self.temperature = network, temperature
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, T, D) to probabilities (B, K)."""
+        return torch.softmax(self.network(features) / self.temperature, dim=1)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A bundle in torch, on a CPU, and as the two graphs that exported models are made of."""
+
+    backbone: FeaturesOf
+    head: ProbabilitiesOf
+    frames_graph: onnx.ModelProto
+    """frames -> features."""
+    features_graph: onnx.ModelProto
+    """features -> probabilities."""
+
+    def graph(self, form: Form) -> onnx.ModelProto:
+        """An exported model, without metadata."""
+        return joined(self.frames_graph, self.features_graph) if form == "whole" else self.features_graph
+
+
+def trace(predictor: Predictor) -> Pieces:
+    """Make the graphs of a bundle; the same bundle gives the same graphs.
+
+    Raises:
+        ExportError: ONNX cannot express the backbone, or one file cannot hold it.
+    """
+    backbone = FeaturesOf(predictor.backbone.cpu()).eval()
+    head = ProbabilitiesOf(predictor.network.cpu(), predictor.temperature).eval()
+    size = sum(tensor.nbytes for module in (backbone, head) for tensor in module.state_dict().values())
+    if size > _LARGEST:
+        raise ExportError(
+            f"{predictor.bundle.features['backbone']} and {predictor.name} have {size / 2**30:.1f} GiB of weights; an ONNX file "
+            "holds 2 GiB. Export a model on a smaller backbone."
+        )
+    count, pixels = predictor.sampling.count, predictor.sampling.resolution
+    frames = torch.zeros(2, count, 3, pixels, pixels, dtype=torch.uint8)
+    features = torch.zeros(2, count, predictor.bundle.architecture.feature_dim)
+    try:
+        return Pieces(backbone, head, _graph(backbone, frames, FRAMES, FEATURES), _graph(head, features, FEATURES, PROBABILITIES))
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise ExportError(
+            f"{predictor.bundle.features['backbone']} with {predictor.name} cannot be exported to ONNX ({reason})."
+        ) from None
+
+
+def _graph(module: nn.Module, example: Tensor, given: str, made: str) -> onnx.ModelProto:
+    """Trace a module whose input and output have a batch of any size as their first dimension."""
+    with torch.no_grad(), warnings.catch_warnings():  # with gradients, recurrent layers have a way of their own on a CPU
+        warnings.simplefilter("ignore")
+        for chatty in ("onnxscript", "onnx_ir"):  # about each constant that they find twice, or do not fold
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[given],
+            output_names=[made],
+            dynamic_shapes=({0: "batch"},),
+            custom_translation_table=_TRANSLATED,
+            verbose=False,
+        )
+    assert program is not None  # it is, where no file is named
+    return program.model_proto
+
+
+def _roll(tensor: Any, shifts: Sequence[int], dims: Sequence[int] = ()) -> Any:
+    """torch.roll; without dimensions, of a tensor that has one: the exporter knows it with dimensions alone."""
+    for shift, axis in zip(shifts, dims or (0,), strict=True):
+        first, split, last, where = (op.Constant(value_ints=[number]) for number in (0, -shift, 2**63 - 1, axis))
+        if shift:
+            tensor = op.Concat(op.Slice(tensor, split, last, where), op.Slice(tensor, first, split, where), axis=axis)
+    return tensor
+
+
+def _attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """scaled_dot_product_attention of tensors with any number of leading dimensions: the exporter knows it with two alone."""
+    if is_causal or enable_gqa:
+        raise NotImplementedError("attention that is causal, or of grouped queries")
+    *batch, rows, columns = range(len(query.shape))
+    scaled = op.Mul(query, op.Constant(value_float=query.shape[-1] ** -0.5 if scale is None else scale))
+    scores = op.MatMul(scaled, op.Transpose(key, perm=[*batch, columns, rows]))
+    return op.MatMul(op.Softmax(scores if attn_mask is None else op.Add(scores, attn_mask), axis=-1), value)
+
+
+_TRANSLATED: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.aten.roll.default: _roll,
+    torch.ops.aten.scaled_dot_product_attention.default: _attention,
+}
+"""What the Swin Transformer computes and the exporter does not translate."""
+
+
+def joined(first: onnx.ModelProto, second: onnx.ModelProto) -> onnx.ModelProto:
+    """frames -> features and features -> probabilities, as frames -> probabilities."""
+    prefixed = onnx.compose.add_prefix(first, "backbone/", rename_inputs=False, rename_outputs=False)
+    return onnx.compose.merge_models(
+        prefixed,
+        onnx.compose.add_prefix(second, "head/", rename_inputs=False, rename_outputs=False),
+        io_map=[(FEATURES, FEATURES)],
+        producer_name=first.producer_name,
+        producer_version=first.producer_version,
+    )

@@ -1,0 +1,192 @@
+"""Why a model gave its answer: which frames of a clip mattered to it, and where in them. T frames, D features, K classes.
+
+Which frames: each in turn is hidden from the sequence model (its features become the training clips' mean), and the fall of the
+answer's log-probability is its importance (occlusion, Zeiler and Fergus 2014, arXiv 1311.2901). Attention models also tell how
+much of each frame reaches their average over time (attention rollout, Abnar and Zuidema 2020, arXiv 2005.00928). Where: Grad-CAM
+(Selvaraju et al. 2017, arXiv 1610.02391) from the answer's logit through the sequence model into the backbone's last feature map.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from actionrec.evaluation import calibration
+from actionrec.inference.predictor import Prediction, Predictor
+from actionrec.training import loop
+from actionrec.training.classifier import Classifier
+from actionrec.video.sampling import SampledClip
+
+_BATCH = 8  # frames at a time through the backbone with gradients
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Of one clip and one class."""
+
+    prediction: Prediction
+    label: str
+    """The class that is explained."""
+    indices: Sequence[int]
+    """(T,), which frame of the clip each one is."""
+    importance: NDArray[np.float64]
+    """(T,), by how much the label's log-probability falls without the frame; below 0, the frame speaks against it."""
+    attention: NDArray[np.float64] | None
+    """(T,), shares that sum to 1; None for models without attention."""
+    heat: NDArray[np.float32] | None
+    """(T, h, w), from 0 to 1, the most in the whole clip; None for a backbone without a feature map."""
+
+
+def explain(predictor: Predictor, clip: SampledClip, label: str | None = None) -> Explanation:
+    """Explain a class's probability for a clip that `predictor.sample` decoded.
+
+    Args:
+        label: without, the most probable class.
+    """
+    features = predictor.extractor(clip.frames)
+    prediction = predictor.answer(features)
+    label = label or prediction.label
+    place = list(predictor.class_names).index(label)
+    importance = occlusion(predictor, features, place)
+    return Explanation(
+        prediction,
+        label,
+        clip.indices,
+        importance,
+        attention(predictor.network, features),
+        grad_cam(predictor, clip.frames, place),
+    )
+
+
+def hide(network: Classifier, features: NDArray[np.float16], frames: Sequence[int]) -> NDArray[np.float16]:
+    """Hide some frames of a clip (T, D) from its model: their features become the mean over the training clips.
+
+    A model that takes features as they are, as the study's do, does not know that mean; there it is the clip's own.
+    """
+    mean = network.standardise.mean
+    neutral = mean.cpu().numpy() if mean.any() else features.astype(np.float32).mean(axis=0)
+    hidden = features.copy()
+    hidden[list(frames)] = neutral.astype(np.float16)
+    return hidden
+
+
+def occlusion(predictor: Predictor, features: NDArray[np.float16], place: int) -> NDArray[np.float64]:
+    """The importance of each frame to class number `place`: (T, D) -> (T,)."""
+    count = len(features)
+    variants = np.stack([features, *(hide(predictor.network, features, [frame]) for frame in range(count))])
+    logits = loop.predict(predictor.network, variants, np.arange(count + 1))
+    shares = calibration.softmax(logits, predictor.temperature)[:, place]
+    log = np.log(np.maximum(shares, 1e-300))
+    difference: NDArray[np.float64] = log[0] - log[1:]
+    return difference
+
+
+def attention(network: Classifier, features: NDArray[np.float16]) -> NDArray[np.float64] | None:
+    """How much of each frame reaches the average over time that a model's answer is read from: (T, D) -> (T,); they sum to 1."""
+    found: list[Tensor] = []
+    hooks: list[Any] = []
+    for module in network.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            hooks.append(module.register_forward_pre_hook(_ask_for_weights, with_kwargs=True))
+            hooks.append(module.register_forward_hook(lambda _, __, made: found.append(made[1][0].detach())))
+        elif callable(getattr(module, "weights", None)):  # the windows of Swin
+            hooks.append(module.register_forward_pre_hook(partial(_note_windows, found)))
+        elif hasattr(module, "reduce"):  # Swin's merging of neighbouring frames
+            hooks.append(module.register_forward_pre_hook(partial(_note_merging, found)))
+    if not hooks:
+        return None
+    try:
+        device = network.standardise.mean.device
+        with torch.no_grad(), _slow_path():
+            network.eval()(torch.from_numpy(features[None]).float().to(device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    flow = torch.eye(len(features), device=found[0].device)
+    for step in found:
+        square = step.shape[0] == step.shape[1]
+        # Half of a block's output is what went past its attention (Abnar and Zuidema, section 3).
+        flow = (0.5 * step + 0.5 * torch.eye(len(step), device=step.device)) @ flow if square else step @ flow
+    return flow.mean(dim=0).double().cpu().numpy()
+
+
+def _ask_for_weights(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return args, {**kwargs, "need_weights": True, "average_attn_weights": True}
+
+
+def _note_windows(found: list[Tensor], module: Any, args: tuple[Tensor, ...]) -> None:
+    found.append(module.weights(args[0])[0])
+
+
+def _note_merging(found: list[Tensor], module: nn.Module, args: tuple[Tensor, ...]) -> None:
+    length = args[0].shape[1]
+    merged = torch.zeros((length + 1) // 2, length, device=args[0].device)
+    for frame in range(length):
+        merged[frame // 2, frame] += 0.5
+    merged[-1, -1] += 0.5 * (length % 2)  # an odd clip's last frame is joined with itself
+    found.append(merged)
+
+
+@contextmanager
+def _slow_path() -> Iterator[None]:
+    """torch's fused encoder layer calls no attention module, and so no hook."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def grad_cam(predictor: Predictor, frames: NDArray[np.uint8], place: int) -> NDArray[np.float32] | None:
+    """Where in frames (T, size, size, 3) class number `place` is seen: (T, h, w), from 0 to 1; None without a feature map."""
+    backbone = predictor.backbone.to(predictor.device)
+    layer = _last_map(backbone.network, lambda: backbone(torch.from_numpy(frames[:1]).to(predictor.device)))
+    if layer is None:
+        return None
+    maps: list[Tensor] = []
+
+    def cut(module: nn.Module, args: Any, made: Tensor) -> Tensor:
+        maps.append(made.detach().requires_grad_())  # the graph starts here: the backbone's own layers need no gradient
+        return maps[-1].clone()  # what follows may work in place
+
+    hook = layer.register_forward_hook(cut)
+    try:
+        # cuDNN gives no gradients of recurrent layers outside training.
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            batches = torch.from_numpy(frames).to(predictor.device).split(_BATCH)
+            features = torch.cat([backbone(batch).float() for batch in batches])
+            logit = predictor.network.eval()(features[None])[0, place]
+            gradients = torch.autograd.grad(logit, maps)
+    finally:
+        hook.remove()
+    weighted = [
+        (activation * gradient.mean(dim=(2, 3), keepdim=True)).sum(dim=1).relu()
+        for activation, gradient in zip(maps, gradients, strict=True)
+    ]
+    heat = torch.cat(weighted).detach().float().cpu().numpy()
+    return heat / heat.max() if heat.max() > 0 else heat
+
+
+def _last_map(network: nn.Module, run: Callable[[], object]) -> nn.Module | None:
+    """The module that is the last to make a picture of features, (B, C, h, w) with h and w above 1."""
+    latest: list[nn.Module] = []
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.dim() == 4 and min(output.shape[2:]) > 1:
+            latest[:] = [module]
+
+    hooks = [module.register_forward_hook(note) for module in network.modules() if module is not network]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return latest[0] if latest else None

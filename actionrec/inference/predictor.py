@@ -1,0 +1,382 @@
+"""From a video file to an answer, by what a model's bundle says and nothing else, so that whoever predicts gets the same.
+
+T frames, D features a frame, K classes. Frames go through the same store as in training: where that keeps JPEGs, what the
+backbone sees here went through JPEG as well.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from actionrec.core import paths
+from actionrec.core.errors import ActionrecError, DataError, ParamsError, VideoError, WeightsError, first_few
+from actionrec.data.clips import SUFFIXES
+from actionrec.evaluation import calibration
+from actionrec.features import backbones, extractors, state_dicts
+from actionrec.features.backbones import Backbone, FeatureSettings
+from actionrec.features.extractors import Extractor
+from actionrec.io import machine
+from actionrec.io.files import read_json
+from actionrec.training import loop
+from actionrec.training.bundle import Bundle, Sampling, load_bundle
+from actionrec.video import clip_reader, frame_store
+from actionrec.video.sampling import SampledClip
+
+logger = logging.getLogger(__name__)
+
+BACKBONE = "backbone.safetensors"
+"""The backbone's weights, in a bundle that carries them along."""
+
+_AHEAD = 2  # clips that each decoding thread is ahead of the network
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How much of a clip's file could be read."""
+
+    frames_read: int
+    padded: int
+    """Frames that the model saw twice, because the clip has fewer than it wants."""
+    warning: str
+    """What is damaged; empty where nothing is known to be."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one clip."""
+
+    class_names: Sequence[str]
+    probabilities: NDArray[np.float64]
+    """(K,), calibrated where the bundle is."""
+    threshold: float
+    """The top probability below which the answer is unsure; 0 where the bundle has none."""
+    reading: Reading | None = None
+    """Of the clip's file; None where there is none, as for a window of a long video."""
+
+    @property
+    def order(self) -> list[int]:
+        """Classes from the most probable to the least; of equals the first, as in the metrics."""
+        return np.argsort(-self.probabilities, kind="stable").tolist()
+
+    @property
+    def label(self) -> str:
+        """The most probable class, whatever its probability."""
+        return self.class_names[self.order[0]]
+
+    @property
+    def confidence(self) -> float:
+        """The most probable class's probability."""
+        return float(self.probabilities.max())
+
+    @property
+    def none_of_these(self) -> bool:
+        """Whether the answer is unsure: the video may show none of the classes."""
+        return self.confidence < self.threshold
+
+    @property
+    def headline(self) -> str:
+        """The answer for people: `Rise`, or, where it is unsure, `probably Rise, 67 %`."""
+        return headline(self.label, self.confidence, self.none_of_these)
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The `count` most probable classes and their probabilities."""
+        return [(self.class_names[place], float(self.probabilities[place])) for place in self.order[:count]]
+
+
+def headline(label: str, confidence: float, unsure: bool) -> str:
+    """An answer for people.
+
+    >>> headline("Rise", 0.674, unsure=True), headline("Rise", 0.97, unsure=False)
+    ('probably Rise, 67 %', 'Rise')
+    """
+    return f"probably {label}, {'>99' if 0.995 <= confidence < 1 else f'{100 * confidence:.0f}'} %" if unsure else label
+
+
+class Predictor:
+    """A bundle with its backbone, ready to predict. Not for several threads at once."""
+
+    def __init__(self, name: str, bundle: Bundle, backbone: Backbone, device: str) -> None:
+        """Take a bundle and the backbone that its features come from.
+
+        Raises:
+            WeightsError: the backbone gives features of another size than the bundle's model takes.
+        """
+        self.name, self.bundle, self.backbone, self.device = name, bundle, backbone, device
+        self.sampling = sampling(bundle)
+        self.network = bundle.network.to(device).eval()
+        self.class_names = bundle.architecture.class_names
+        self.temperature, self.threshold = temperature_and_threshold(bundle)
+        size = self.sampling.resolution
+        try:
+            with torch.inference_mode():
+                width = backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).split("\n", 1)[0]
+            raise WeightsError(f"{name}: {bundle.features['backbone']} takes no frames of {size} x {size} ({reason}).") from None
+        if width != bundle.architecture.feature_dim:
+            raise WeightsError(
+                f"{name}: {bundle.features['backbone']} gives {width} features a frame, but the model takes "
+                f"{bundle.architecture.feature_dim}. The bundle's description and weights do not belong together."
+            )
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """The backbone, the fastest way that this machine has; on all its cores."""
+        precision, size = self.bundle.features["precision"], self.sampling.resolution
+        return extractors.create_extractor(
+            self.backbone, precision=precision, size=size, device=self.device, threads=machine.workers()
+        )
+
+    def sample(self, path: Path) -> SampledClip:
+        """Decode a clip's frames, (T, size, size, 3), as the store gives them to the backbone.
+
+        Raises:
+            DataError: no such file.
+            VideoError: it cannot be decoded.
+        """
+        check_file(path)
+        try:
+            clip = clip_reader.sample_clip_safely(path, self.sampling.count, self.sampling.resolution)
+        except VideoError as error:
+            raise VideoError(f"{path}: {error}.") from None
+        clip.frames[:] = self.stored(clip.frames)
+        return clip
+
+    def stored(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What the store makes of frames (T, size, size, 3), RGB."""
+        if self.sampling.format != "jpeg":
+            return pictures
+        return np.stack([frame_store.decode_jpeg(frame_store.encode_jpeg(picture, self.sampling.quality)) for picture in pictures])
+
+    def logits(self, features: NDArray[np.float16]) -> NDArray[np.float32]:
+        """Map one clip's features (T, D) to logits (K,)."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(machine.TRAINING_THREADS)
+        try:
+            return loop.predict(self.network, features[None], np.array([0]))[0]
+        finally:
+            torch.set_num_threads(before)
+
+    def answer(self, features: NDArray[np.float16]) -> Prediction:
+        """Predict from one clip's features (T, D)."""
+        logits = self.logits(features)
+        if not np.isfinite(logits).all():
+            raise WeightsError(f"{self.name}: the model's output is not finite; its weights are too large. Train it again.")
+        shares = calibration.softmax(logits[None], self.temperature)[0]
+        return Prediction(self.class_names, shares, self.threshold)
+
+    def predict(self, path: Path) -> Prediction:
+        """Predict one clip.
+
+        Raises:
+            DataError, VideoError: see `sample`.
+        """
+        clip = self.sample(path)
+        return replace(self.answer(self.extractor(clip.frames)), reading=reading(clip))
+
+    def features_of_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, tuple[NDArray[np.float16], Reading] | ActionrecError]]:
+        """Yield each clip's features (T, D), or why there are none, in their order; decoding runs ahead of the network."""
+        for path, decoded in _ahead(self.sample, clips, machine.workers()):
+            try:
+                clip = decoded()
+                yield path, (self.extractor(clip.frames), reading(clip))
+            except (DataError, VideoError) as error:
+                yield path, error
+
+    def predict_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, Prediction | ActionrecError]]:
+        """Yield each clip's prediction, or why there is none, in their order."""
+        for path, found in self.features_of_all(clips):
+            yield path, found if isinstance(found, ActionrecError) else replace(self.answer(found[0]), reading=found[1])
+
+
+def reading(clip: SampledClip) -> Reading:
+    """How much of a clip's file could be read."""
+    return Reading(clip.decoded_frames, clip.padded, clip.warning)
+
+
+def load(folder: Path, *, backbone_file: Path | None = None, device: str | None = None) -> Predictor:
+    """Make a bundle ready to predict.
+
+    Args:
+        backbone_file: the backbone's weights; without, they are looked for: see `read_backbone`.
+        device: as torch names it; without, `machine.device()`.
+
+    Raises:
+        DataError: there is no bundle there, or a damaged one.
+        WeightsError: model or backbone have not the weights that the bundle was made with.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such model. {_there_are(folder)}")
+    bundle = load_bundle(folder)
+    return Predictor(folder.resolve().name, bundle, read_backbone(folder, bundle, backbone_file), device or machine.device())
+
+
+def _there_are(folder: Path) -> str:
+    trained = sorted(one.name for one in folder.parent.glob("*") if (one / "model.json").is_file())
+    return f"There are {first_few(trained, 10)}." if trained else "Run `dvc repro` to train one, or name a bundle's folder."
+
+
+def find_bundle(name: str | None) -> Path:
+    """The folder of a bundle: a model's name, or a path; None: the model that the comparison puts first.
+
+    Raises:
+        DataError: nothing was named and nothing was compared.
+    """
+    if name is None:
+        if not paths.COMPARISON.is_file():
+            raise DataError(
+                f"{paths.COMPARISON} is missing, so no model is known to be the best. Run `dvc repro`, or name one: --model."
+            )
+        compared = read_json(paths.COMPARISON)
+        name = compared.get("best") if isinstance(compared, dict) else None
+        if not isinstance(name, str):
+            raise DataError(f"{paths.COMPARISON} does not say which model is the best. Run `dvc repro -f compare`.")
+    return Path(name) if "/" in name or Path(name).is_dir() else paths.model_folder(name)
+
+
+def check_file(path: Path) -> None:
+    """Make sure that something is a file: reading from a pipe would wait, for ever perhaps.
+
+    Raises:
+        DataError: it is not, or is not there.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file.")
+    if not path.is_file():
+        raise DataError(f"{path} is {'a folder' if path.is_dir() else 'no plain file'}; wanted a video file.")
+
+
+def sampling(bundle: Bundle) -> Sampling:
+    """How a bundle's frames are sampled."""
+    return Sampling(**bundle.features["frames"])
+
+
+def temperature_and_threshold(bundle: Bundle) -> tuple[float, float]:
+    """A bundle's calibration; 1 and 0 where it has none."""
+    fitted = bundle.calibration or {}
+    return fitted.get("temperature", 1.0), fitted.get("threshold", 0.0)
+
+
+def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Backbone:
+    """Build a bundle's backbone, and make sure that its weights are those that the bundle was made with.
+
+    They are looked for in `file`; in the bundle's own folder; where their name says (torchvision's, or seeded); and where
+    params.yaml's features.weights says, if the file there has the same name.
+
+    Raises:
+        DataError: torchvision has no such backbone.
+        WeightsError: they are not found, or are others.
+    """
+    about = bundle.features
+    backbone, named, precision, wanted = (about[key] for key in ("backbone", "weights", "precision", "weights_sha256"))
+    settings = FeatureSettings(backbone, named, precision)
+    if named == backbones.RANDOM:  # drawn from a seed, and scaled where a file's are not
+        if file is not None:
+            raise WeightsError(f"{folder} was trained on random weights, which come from a seed. Do without --backbone.")
+    elif file is not None:
+        settings = FeatureSettings(backbone, os.path.abspath(file), precision)  # noqa: PTH100
+    elif (folder / BACKBONE).is_file():
+        settings = FeatureSettings(backbone, str(folder / BACKBONE), precision)
+    elif settings.is_file:
+        settings = FeatureSettings(backbone, str(_named_in_params(folder, named)), precision)
+    try:
+        built = backbones.create_backbone(settings)
+    except ParamsError:  # which tells of params.yaml, that has no part in this
+        raise DataError(f"{folder} wants the backbone {backbone!r}, which this torchvision does not have as one.") from None
+    if wanted is None and settings.is_file:
+        raise WeightsError(
+            f"{folder} does not tell the hash of its backbone's weights, so that {settings.weights} cannot be checked."
+        )
+    if wanted is not None and (got := state_dicts.state_sha256(built.network)) != wanted:
+        raise WeightsError(
+            f"{folder} was trained on features of {backbone} with other weights than {settings.weights}: their SHA-256 is "
+            f"{wanted[:12]}…, not {got[:12]}…. Find those with --backbone, or train again: `dvc repro`."
+        )
+    return built
+
+
+def _named_in_params(folder: Path, name: str) -> Path:
+    try:
+        configured: Any = read_weights_setting()
+    except ActionrecError:
+        configured = ""
+    if Path(configured).name == name and Path(configured).is_file():
+        return Path(configured)
+    raise WeightsError(
+        f"{folder} was trained on features of a backbone whose weights are in a file called {name}, which is not here. "
+        "Name it with --backbone, or in params.yaml as features.weights. In a copy of the bundle it may also lie as "
+        f"{BACKBONE}."
+    )
+
+
+def read_weights_setting() -> str:
+    """features.weights as params.yaml has it."""
+    from actionrec.io import params  # here: a bundle is used without a project, too
+
+    return str(params.load().get("features", {}).get("weights", ""))
+
+
+def videos_in(wanted: Iterable[Path]) -> list[Path]:
+    """Files as they are named, and in place of a folder the videos at any depth in it, sorted; other files there are reported.
+
+    Raises:
+        DataError: something is not there, or a folder has no videos.
+    """
+    found: list[Path] = []
+    for path in wanted:
+        if not path.is_dir():
+            if not path.exists():
+                raise DataError(f"{path}: no such file or folder.")
+            found.append(path)
+            continue
+        inside = sorted(_inside(path, set()))
+        videos = [one for one in inside if one.suffix.lower() in SUFFIXES and one.is_file()]
+        skipped = [ascii(str(one))[1:-1] for one in inside if one not in set(videos)]
+        if not videos:
+            raise DataError(f"{path} has no videos; expected files named {', '.join(SUFFIXES)}.")
+        if skipped:
+            logger.warning("%s: skipped %d files that are not videos: %s", path, len(skipped), first_few(skipped))
+        found += videos
+    return found
+
+
+def _inside(folder: Path, above: set[Path]) -> Iterator[Path]:
+    """Files at any depth, links followed and hidden ones left out, as `clips.find_clips` does.
+
+    Args:
+        above: real folders on the way here, which a link may lead back to.
+    """
+    real = folder.resolve()
+    for entry in folder.iterdir() if real not in above else ():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _inside(entry, {*above, real})
+        else:
+            yield entry
+
+
+def _ahead(
+    work: Callable[[Path], SampledClip], clips: Sequence[Path], threads: int
+) -> Iterator[tuple[Path, Callable[[], SampledClip]]]:
+    """Yield each clip with what waits for its frames; a few more are decoded meanwhile."""
+    with ThreadPoolExecutor(threads) as pool:
+        begun: deque[tuple[Path, Future[SampledClip]]] = deque()
+        rest = iter(clips)
+        while True:
+            while len(begun) < _AHEAD * threads and (path := next(rest, None)) is not None:
+                begun.append((path, pool.submit(work, path)))
+            if not begun:
+                return
+            path, future = begun.popleft()
+            yield path, future.result

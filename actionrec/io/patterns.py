@@ -1,0 +1,45 @@
+"""Regular expressions that people write, searched within a time limit.
+
+With nested repetitions, a search for one name can take years. `regex` reads what Python's `re` reads, and stops in time.
+"""
+
+import regex
+
+from actionrec.core.errors import DataError, quoted
+
+LONGEST = 1_000
+"""Characters of a pattern."""
+
+SECONDS_A_NAME = 1.0
+"""A search that ends by itself takes microseconds."""
+
+
+def check(pattern: str) -> None:
+    """Make sure that a text is a regular expression.
+
+    Raises:
+        ValueError: it is not, or is longer than LONGEST.
+    """
+    if len(pattern) > LONGEST:
+        raise ValueError(f"it has {len(pattern):,} characters, more than {LONGEST:,}")
+    try:
+        regex.compile(pattern)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except (regex.error, OverflowError) as error:
+        raise ValueError(str(error)) from None
+
+
+def search(pattern: str, name: str) -> "regex.Match[str] | None":
+    """Find the first match of a pattern in a name.
+
+    Raises:
+        DataError: that takes longer than SECONDS_A_NAME.
+    """
+    try:
+        return regex.search(pattern, name, timeout=SECONDS_A_NAME)
+    except TimeoutError:
+        raise DataError(
+            f"data.group (or --group): the pattern {quoted(pattern)} takes more than {SECONDS_A_NAME:g} s on the "
+            f"name {quoted(name)}. Write it without a repetition inside a repetition, such as (a+)+."
+        ) from None

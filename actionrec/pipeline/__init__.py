@@ -1,0 +1,1 @@
+"""Commands that drive DVC: train-all and repair."""

@@ -1,0 +1,1 @@
+"""Train sequence models on cached features."""

@@ -1,0 +1,57 @@
+"""Batches of features for training: read from the store ahead of their use, or kept on a GPU where they fit.
+
+Memory does not grow with the number of clips: a batch is read from its shards while the one before it is in use. What was read
+lately the operating system keeps in free memory, so that later epochs read no disk where there is enough of it.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from actionrec.features.feature_store import Features
+
+_GPU_SHARE = 0.5  # of a GPU's free memory that features may take; the rest is for the model and its steps
+
+
+def on_device(features: Features, device: str) -> Features:
+    """Move all features to a GPU, once, where half of its free memory holds them; elsewhere leave them where they are."""
+    if not device.startswith("cuda") or isinstance(features, Tensor):
+        return features
+    clips, frames, feature_dim = features.shape
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, such as an earlier copy's
+    if clips * frames * feature_dim * 2 > _GPU_SHARE * free:
+        return features
+    resident = torch.empty((clips, frames, feature_dim), dtype=torch.float16, device=device)
+    for start in range(0, clips, 256):
+        rows = np.arange(start, min(start + 256, clips))
+        resident[start : start + len(rows)] = torch.from_numpy(features[rows]).to(device)
+    return resident
+
+
+def batches(features: Features, rows: Sequence[NDArray[np.int64]], device: str) -> Iterator[Tensor]:
+    """Yield the features of each group of rows, (B, T, D) in float32, on the device."""
+    if isinstance(features, Tensor):
+        if len(rows):  # all rows go to a GPU at once: a copy a batch would wait for the batch before it
+            together = torch.from_numpy(np.concatenate(rows)).to(features.device)
+            for group in together.split([len(one) for one in rows]):
+                yield features[group].float()
+        return
+    with ThreadPoolExecutor(1) as reader:
+        ahead: deque[Future[Tensor]] = deque()
+        for group in rows:
+            ahead.append(reader.submit(_read, features, group, device))
+            if len(ahead) > 1:
+                yield ahead.popleft().result().to(device, non_blocking=True).float()
+        while ahead:
+            yield ahead.popleft().result().to(device, non_blocking=True).float()
+
+
+def _read(features: Features, rows: NDArray[np.int64], device: str) -> Tensor:
+    batch = torch.from_numpy(np.asarray(features[rows]))
+    return batch.pin_memory() if device.startswith("cuda") else batch

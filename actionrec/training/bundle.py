@@ -1,0 +1,257 @@
+"""A trained model as a folder that says all that is needed to use it: model.safetensors and model.json."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from actionrec.core.errors import MALFORMED, DataError, WeightsError, first_few, quoted, shortened
+from actionrec.features.feature_store import current_frames
+from actionrec.features.state_dicts import check_shapes, load_state
+from actionrec.io.files import read_json, sha256_of, whole_folder, write_json
+from actionrec.io.params import section, typed, typed_fields, unknown_keys
+from actionrec.io.tensors import load_tensors, places, save_tensors
+from actionrec.models import MODELS, create_model, model_keys, parameter_count
+from actionrec.training.classifier import Classifier
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "model.json"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Enough to build a model without its weights."""
+
+    model: str
+    """A key of actionrec.models.MODELS."""
+    arguments: dict[str, Any]
+    """Keywords of its constructor."""
+    feature_dim: int
+    """D."""
+    class_names: list[str]
+    """K names; a class's number is its place."""
+
+    def create(self) -> Classifier:
+        """Build the network, with fresh weights from torch's global random state: (B, T, D) to (B, K)."""
+        model = create_model(self.model, self.arguments, feature_dim=self.feature_dim, class_count=len(self.class_names))
+        return Classifier(self.feature_dim, model)
+
+    def outline(self) -> Classifier:
+        """The network without memory for its weights, to compare a file with before anything is built.
+
+        Raises:
+            ValueError: a size is out of range.
+        """
+        with torch.device("meta"):
+            return self.create()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained model, ready to predict."""
+
+    architecture: Architecture
+    network: Classifier
+    features: dict[str, Any]
+    """What its features are made with: backbone, weights and their hash, precision, preprocessing, sampling of frames."""
+    calibration: dict[str, float] | None = None
+    """`temperature`, which logits are divided by before softmax; `temperature_fitted`, false where all validation answers were
+    correct, so that it stayed at 1; and `threshold`, the top probability below which an answer is unsure, 0 where there were too
+    few validation answers for one. None where there were no validation clips."""
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether a temperature was fitted."""
+        return is_calibrated(self.calibration)
+
+    @property
+    def calibration_note(self) -> str:
+        """How its probabilities were calibrated, in words."""
+        return calibration_note(self.calibration)
+
+
+def is_calibrated(calibration: Mapping[str, float] | None) -> bool:
+    """Whether a temperature was fitted. Bundles from before `temperature_fitted` was recorded have 1 where none was."""
+    known = calibration or {}
+    return bool(known.get("temperature_fitted", known.get("temperature", 1.0) != 1.0))
+
+
+def calibration_note(calibration: Mapping[str, float] | None) -> str:
+    """How a bundle's probabilities were calibrated, in words."""
+    if is_calibrated(calibration):
+        return "calibrated on validation clips"
+    why = "all validation clips were answered correctly" if calibration else "there were no validation clips"
+    return f"not calibrated: {why}"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a bundle's frames are sampled from a clip and stored; see actionrec.video.frame_store.FrameSettings."""
+
+    count: int
+    """T."""
+    resolution: int
+    """Width and height, pixels."""
+    format: Literal["jpeg", "raw"]
+    quality: int
+    """Of JPEG."""
+
+    def __post_init__(self) -> None:
+        for name, largest in (("count", 4096), ("resolution", 4096), ("quality", 100)):  # as frames.* of params.yaml
+            if not 1 <= getattr(self, name) <= largest:
+                raise ValueError(f"{name} must be from 1 to {largest}; got {quoted(getattr(self, name))}")
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    temperature: float
+    threshold: float
+
+    def __post_init__(self) -> None:
+        if not (1e-3 <= self.temperature <= 1e3 and 0 <= self.threshold <= 1):
+            got = f"{self.temperature} and {self.threshold}"
+            raise ValueError(f"wanted a temperature from 0.001 to 1,000 and a threshold from 0 to 1; got {got}")
+
+
+@dataclass(frozen=True)
+class _Features:
+    """Of what a bundle says of features, that which is used."""
+
+    backbone: str
+    weights: str
+    weights_sha256: str | None
+    precision: Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class _Description:
+    model: str
+    feature_dim: int
+    class_names: Sequence[str]
+    sha256: str
+    frames: Sampling
+
+
+def _check(description: Any, where: Path) -> None:
+    """Make sure that a model.json says what it must, in the right types.
+
+    Raises:
+        DataError: with all that is wrong.
+    """
+    problems: list[str] = []
+    if not isinstance(description, dict):
+        raise DataError(f"{where} describes no model: wanted keys and values. Run `dvc repro` to make it again.")
+    said = typed_fields(_Description, description, "", problems)
+    if isinstance(features := section(description, "features", "", problems), dict):
+        typed_fields(_Features, features, "features.", problems)
+    if description.get("calibration") is not None and (fitted := section(description, "calibration", "", problems)) is not None:
+        values = typed_fields(_Calibration, fitted, "calibration.", problems)
+        if not isinstance(fitted.get("temperature_fitted", False), bool):
+            problems.append(f"calibration.temperature_fitted must be true or false; got {fitted['temperature_fitted']!r}")
+        if len(values) == 2:
+            try:
+                _Calibration(**values)
+            except ValueError as error:
+                problems.append(f"calibration: {error}")
+    problems += _argument_problems(description)
+    names = said.get("class_names", ())
+    if any(name.strip() == "" or not _is_unicode(name) for name in names):
+        problems.append("class_names has a name that is empty or not valid Unicode")
+    if len(set(names)) < len(names):
+        problems.append("class_names has a name more than once")
+    if problems:
+        raise DataError(f"{where} describes no model: {first_few(problems, 10, '; ')}. Run `dvc repro` to make it again.")
+
+
+def _argument_problems(description: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the keywords of a known model's constructor, by their types; sizes are checked where it is built."""
+    name, arguments = description.get("model"), description.get("arguments")
+    if not isinstance(name, str) or name not in MODELS:
+        return [f"model must be one of {', '.join(MODELS)}; got {quoted(name)}"]
+    if not isinstance(arguments, dict):
+        return [f"arguments must hold keys and values; got {quoted(arguments)}"]
+    problems: list[str] = []
+    keys = model_keys(name)
+    problems += unknown_keys(arguments, list(keys), "arguments.")
+    for key, value in arguments.items():
+        if key in keys:
+            typed(keys[key].annotation, value, f"arguments.{key}", problems)
+    return problems
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written: JSON can have half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def save_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write a bundle, whole or not at all; the same model gives the same bytes."""
+    architecture = bundle.architecture
+    features = dict(bundle.features)
+    with whole_folder(folder) as draft:
+        state = {name: tensor.cpu().numpy() for name, tensor in bundle.network.state_dict().items()}
+        save_tensors(draft / WEIGHTS, state, {})
+        description = {
+            "model": architecture.model,
+            "arguments": architecture.arguments,
+            "parameters": parameter_count(bundle.network),
+            "feature_dim": architecture.feature_dim,
+            "class_names": architecture.class_names,
+            "frames": features.pop("frames", None),
+            "features": features,
+            "calibration": bundle.calibration,
+            "sha256": sha256_of(draft / WEIGHTS),
+        }
+        write_json(draft / DESCRIPTION, description)
+
+
+def save_new_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write a bundle where there is nothing yet.
+
+    Raises:
+        DataError: something is there.
+    """
+    if folder.exists():
+        raise DataError(f"{folder} is there already. Name another folder, or remove it first.")
+    save_bundle(folder, bundle)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle; nothing in it is run as code.
+
+    Raises:
+        DataError: a file is missing or damaged.
+        WeightsError: the weights are not those that the description was written for.
+    """
+    description = read_json(folder / DESCRIPTION)
+    if isinstance(description, dict) and "frames" in description:
+        description["frames"] = current_frames(description["frames"])
+    _check(description, folder / DESCRIPTION)
+    file = folder / WEIGHTS
+    try:
+        digest, features = description["sha256"], {**description["features"], "frames": description["frames"]}
+        architecture = Architecture(*(description[key] for key in ("model", "arguments", "feature_dim", "class_names")))
+        outline = architecture.outline()
+    except (*MALFORMED, RuntimeError) as error:
+        raise DataError(
+            f"{folder / DESCRIPTION} describes no model ({shortened(str(error), 300)}). Run `dvc repro` to make it again."
+        ) from None
+    if not file.is_file():
+        raise DataError(f"{file} is missing. Run `dvc repro` to make it.")
+    if sha256_of(file) != digest:
+        raise WeightsError(f"{file} is not the file that {DESCRIPTION} was written for: its SHA-256 differs.")
+    stored, _ = places(file)
+    check_shapes(outline, {name: place.shape for name, place in stored.items()}, str(file))
+    if strange := sorted({place.dtype for place in stored.values()} - {"F16", "F32", "F64"}):
+        raise WeightsError(f"{file} has numbers of type {', '.join(strange)}, wanted F32. Run `dvc repro` to make it again.")
+    network = architecture.create()
+    state, _ = load_tensors(file)
+    load_state(network, {name: torch.from_numpy(array) for name, array in state.items()}, str(file))
+    network.eval()
+    return Bundle(architecture, network, features, description.get("calibration"))

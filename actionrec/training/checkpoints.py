@@ -1,0 +1,94 @@
+"""Where a training run is after an epoch, as a file that a killed run goes on from: the same weights come out as if nothing was.
+
+.work/training/<model>/<key>.safetensors, the key a digest of all that the outcome depends on. A finished run's file stays, with
+its best weights alone, until the model is trained on something else: `dvc repro` may be killed after the stage, before DVC has
+stored what it made.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from actionrec.core import paths
+from actionrec.core.errors import MALFORMED, DataError
+from actionrec.io import files, machine
+from actionrec.io.source_code import digest_behind
+from actionrec.io.tensors import load_tensors, save_tensors
+from actionrec.training.loop import Epoch, Progress
+
+logger = logging.getLogger(__name__)
+
+_ABOUT = "progress"
+_SUM = "sha256"
+
+
+class Checkpoint:
+    """The file of one training run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, progress: Progress) -> None:
+        """Write the file, whole or not at all."""
+        about = {
+            "epochs": [asdict(epoch) for epoch in progress.epochs],
+            "best_epoch": progress.best_epoch,
+            "diverged_in": progress.diverged_in,
+            "finished": progress.finished,
+            "seconds": progress.seconds,
+        }
+        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in progress.tensors.items()}
+        text = json.dumps(about)  # a norm may be infinite, which Python's JSON can say
+        save_tensors(self.path, tensors, {_ABOUT: text, _SUM: _checksum(tensors, text)})
+
+    def load(self) -> Progress | None:
+        """Read the file; None where there is none, or where it is damaged, which is logged."""
+        if not self.path.exists():
+            return None
+        try:
+            tensors, metadata = load_tensors(self.path)
+            text = metadata[_ABOUT]
+            if metadata[_SUM] != _checksum(tensors, text):
+                raise DataError("its checksum differs")
+            about = json.loads(text)
+            epochs = [Epoch(**one) for one in about.pop("epochs")]
+            return Progress(epochs, tensors={name: torch.from_numpy(array) for name, array in tensors.items()}, **about)
+        except (DataError, *MALFORMED, RecursionError) as error:
+            logger.warning("%s is damaged (%s); training starts again", self.path, error)
+            return None
+
+
+def folder(model: str) -> Path:
+    """Where the checkpoints of a model are."""
+    return paths.WORK / "training" / model
+
+
+def checkpoint(model: str, made_from: Mapping[str, Any]) -> Checkpoint:
+    """The checkpoint of a run that depends on `made_from`, a JSON-able mapping, on the code that trains, on torch and on how it
+    computes here.
+    """
+    code = digest_behind(["actionrec.training.seed_runs", f"actionrec.models.{model}"])
+    key = files.digest({**made_from, "code": code, "torch": torch.__version__, "arithmetic": machine.arithmetic()})
+    return Checkpoint(folder(model) / f"{key}.safetensors")
+
+
+def keep_only(model: str, wanted: Collection[Checkpoint]) -> None:
+    """Remove a model's other checkpoints: of other settings, other features, other code."""
+    kept = {checkpoint.path for checkpoint in wanted}
+    for path in folder(model).glob("*.safetensors"):
+        if path not in kept:
+            path.unlink(missing_ok=True)
+
+
+def _checksum(tensors: Mapping[str, Any], text: str) -> str:
+    total = hashlib.sha256(text.encode())
+    for name, array in sorted(tensors.items()):
+        total.update(f"{name} {array.dtype} {array.shape}".encode())
+        total.update(memoryview(array).cast("B") if array.size else b"")
+    return total.hexdigest()

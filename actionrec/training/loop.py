@@ -1,0 +1,329 @@
+"""The training loop: a sequence model learns from cached features, and the epoch that is best on held-out clips is kept.
+
+n clips, T frames, D features, K classes. The same seed gives the same weights to the last bit, on one kind of machine.
+"""
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from actionrec.core.errors import TrainingError
+from actionrec.evaluation import metrics
+from actionrec.features.feature_store import Features
+from actionrec.io import machine
+from actionrec.training.batches import batches
+
+logger = logging.getLogger(__name__)
+
+EVALUATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Section `train`; a model's own section may replace any of these."""
+
+    epochs: int
+    batch_size: int
+    """Clips a step."""
+    learning_rate: float
+    """Of Adam, after warm-up and before the first reduction."""
+    weight_decay: float
+    """Added to the gradient, as Adam (not AdamW) does."""
+    step_size: int
+    """Epochs between reductions of the learning rate."""
+    gamma: float
+    """What the learning rate is multiplied by at each reduction."""
+    warmup_epochs: float
+    """The learning rate rises linearly over so many epochs (fractions count); 0 starts with the whole."""
+    standardise: bool
+    """Whether features are brought to mean 0 and deviation 1 over the training clips; the study does not."""
+    clip_norm: float
+    """Gradients are scaled down to this norm; 0 leaves them."""
+    precision: Literal["fp32", "bf16"]
+    """Of matrix products. bf16 is faster where the processor has it; where it has not, fp32 is computed."""
+    seeds: Sequence[int]
+    """One training run each, of fresh weights, order of clips and dropout; added to the project's seed."""
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError(f"seeds must be different whole numbers from 0, at least one; got {list(self.seeds)}")
+        for name in ("epochs", "batch_size", "step_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        for name in ("weight_decay", "warmup_epochs", "clip_norm"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0; got {getattr(self, name)}")
+        for name in ("learning_rate", "gamma"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0; got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to; numbers from 1."""
+
+    number: int
+    learning_rate: float
+    """At the epoch's end."""
+    train_loss: float
+    """Mean over the epoch's clips, in nats, while the weights changed and dropout was on."""
+    train_top1: float
+    held_out_loss: float
+    held_out_top1: float
+    gradient_norm: float
+    """Mean over the epoch's steps, before gradients are scaled down."""
+
+
+@dataclass
+class Progress:
+    """Where a training run is, at an epoch's end: all that is needed to go on as if it had never stopped."""
+
+    epochs: list[Epoch]
+    best_epoch: int
+    diverged_in: int | None
+    """The epoch in which the loss stopped being finite; None where it did not."""
+    finished: bool
+    seconds: float
+    """Of training so far, over all runs."""
+    tensors: dict[str, Tensor]
+    """`best.<name>`, the best epoch's weights; until the end also `weights.<name>`, `adam.<number>.<name>`, and the states of
+    the random generators, `random.<name>`."""
+
+
+class Keeper(Protocol):
+    """Keeps the progress of a training run, such as in a file."""
+
+    def load(self) -> Progress | None: ...
+
+    def save(self, progress: Progress) -> None: ...
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished training run; the model holds the best epoch's weights."""
+
+    best_epoch: int
+    epochs: list[Epoch]
+    """Fewer than were wanted where the loss stopped being finite."""
+    diverged_in: int | None
+    """The epoch in which it did; None where it did not."""
+    seconds: float
+
+
+def fit(
+    model: nn.Module,
+    features: Features,
+    labels: Tensor,
+    train_rows: NDArray[np.int64],
+    held_out_rows: NDArray[np.int64],
+    settings: TrainSettings,
+    seed: int,
+    on_epoch: Callable[[Epoch], None],
+    keeper: Keeper | None = None,
+) -> Fit:
+    """Train with Adam and cross-entropy; keep the epoch with the highest top-1 on the held-out clips.
+
+    Among epochs of equal top-1 the one with the lower loss is kept, and of those the first.
+
+    Args:
+        model: maps (B, T, D) to (B, K); on the device of `labels`.
+        features: (n, T, D), any float type; batches are converted to float32.
+        labels: (n,), from 0 to K - 1.
+        on_epoch: told of each epoch at its end, and first of those that an earlier run finished.
+        keeper: where progress is kept at each epoch's end, and where a run that was killed goes on.
+
+    Raises:
+        TrainingError: the loss is not finite in the first epoch. Later, training ends there, with the best epoch so far.
+    """
+    start = time.perf_counter()
+    shuffle = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    progress = keeper.load() if keeper else None
+    if progress is None:
+        progress = Progress([], 0, None, False, 0.0, {})
+    elif not progress.finished:
+        _restore(progress.tensors, model, optimiser, shuffle)
+    for epoch in progress.epochs:
+        on_epoch(epoch)
+    before = progress.seconds
+    best = {name.removeprefix("best."): tensor for name, tensor in progress.tensors.items() if name.startswith("best.")}
+    held_out_labels = labels[held_out_rows].cpu().numpy()
+
+    while not progress.finished:
+        epoch = _train_epoch(model, features, labels, train_rows, settings, optimiser, shuffle, len(progress.epochs) + 1)
+        logits = predict(model, features, held_out_rows)
+        epoch = replace(
+            epoch,
+            held_out_loss=metrics.cross_entropy(logits, held_out_labels),
+            held_out_top1=metrics.top_k(logits, held_out_labels, 1),
+        )
+        if not np.isfinite([epoch.train_loss, epoch.held_out_loss]).all():
+            if not progress.epochs:
+                raise TrainingError(_advice(epoch, settings))
+            progress.diverged_in = epoch.number
+        else:
+            if not progress.epochs or _merit(epoch) > _merit(progress.epochs[progress.best_epoch - 1]):
+                progress.best_epoch = epoch.number
+                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            progress.epochs.append(epoch)
+            on_epoch(epoch)
+        progress.finished = progress.diverged_in is not None or epoch.number == settings.epochs
+        progress.seconds = before + time.perf_counter() - start
+        if keeper:
+            progress.tensors = {f"best.{name}": tensor for name, tensor in best.items()}
+            if not progress.finished:
+                progress.tensors |= _state(model, optimiser, shuffle)
+            keeper.save(progress)
+
+    model.load_state_dict(best)
+    return Fit(progress.best_epoch, progress.epochs, progress.diverged_in, progress.seconds)
+
+
+def _train_epoch(
+    model: nn.Module,
+    features: Features,
+    labels: Tensor,
+    train_rows: NDArray[np.int64],
+    settings: TrainSettings,
+    optimiser: torch.optim.Adam,
+    shuffle: torch.Generator,
+    number: int,
+) -> Epoch:
+    """Show each training clip once; what is held out is not measured yet."""
+    model.train()
+    device = labels.device
+    if device.type == "cuda":
+        # cuDNN's dropout between LSTM layers has a state of its own that no checkpoint can hold; this starts it anew.
+        torch.cuda.set_rng_state(torch.cuda.get_rng_state(device), device)
+    # Read once an epoch: reading at each step would make a GPU wait.
+    loss_sum = torch.zeros((), device=device)
+    norm_sum = torch.zeros((), device=device)
+    right = torch.zeros((), device=device, dtype=torch.long)
+    order = train_rows[torch.randperm(len(train_rows), generator=shuffle).numpy()]
+    shown_labels = labels[torch.from_numpy(order).to(device)].split(settings.batch_size)
+    groups = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
+    rate = settings.learning_rate
+    shown = batches(features, groups, str(device))
+    for step, (batch, wanted) in enumerate(zip(shown, shown_labels, strict=True)):
+        rate = learning_rate(settings, number - 1, step, len(groups))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        with _arithmetic(settings.precision, device):
+            logits = model(batch).float()
+        loss = functional.cross_entropy(logits, wanted)
+        optimiser.zero_grad()
+        loss.backward()
+        if settings.clip_norm:
+            norm_sum += nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        else:
+            norm_sum += nn.utils.get_total_norm([weight.grad for weight in model.parameters() if weight.grad is not None])
+        optimiser.step()
+        loss_sum += loss.detach() * len(batch)
+        right += (logits.detach().argmax(dim=1) == wanted).sum()
+    clips, nan = len(order), float("nan")
+    return Epoch(number, rate, loss_sum.item() / clips, right.item() / clips, nan, nan, norm_sum.item() / len(groups))
+
+
+def _merit(epoch: Epoch) -> tuple[float, float]:
+    """What the best epoch has the most of."""
+    return epoch.held_out_top1, -epoch.held_out_loss
+
+
+def _advice(epoch: Epoch, settings: TrainSettings) -> str:
+    return (
+        f"the loss is not finite in the first epoch (training {epoch.train_loss}, held out {epoch.held_out_loss}). "
+        f"Lower learning_rate (now {settings.learning_rate}), raise warmup_epochs (now {settings.warmup_epochs}), "
+        f"or clip gradients (clip_norm, now {settings.clip_norm})."
+    )
+
+
+def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Matrix products in bf16, with sums and everything else in float32, where wanted and where the processor has it."""
+    if precision == "bf16" and machine.has_bf16(str(device)):
+        return torch.autocast(device.type, torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def _state(model: nn.Module, optimiser: torch.optim.Adam, shuffle: torch.Generator) -> dict[str, Tensor]:
+    """All that changes while training."""
+    tensors = {f"weights.{name}": tensor for name, tensor in model.state_dict().items()}
+    for number, moments in optimiser.state_dict()["state"].items():
+        tensors |= {f"adam.{number}.{name}": tensor for name, tensor in moments.items()}
+    tensors["random.shuffle"] = shuffle.get_state()
+    tensors["random.cpu"] = torch.get_rng_state()
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
+    return tensors
+
+
+def _restore(tensors: dict[str, Tensor], model: nn.Module, optimiser: torch.optim.Adam, shuffle: torch.Generator) -> None:
+    """Undo `_state`."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, rest = name.split(".", 1)
+        parts.setdefault(part, {})[rest] = tensor
+    model.load_state_dict(parts["weights"])
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in parts["adam"].items():
+        number, moment = name.split(".", 1)
+        moments.setdefault(int(number), {})[moment] = tensor
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    shuffle.set_state(parts["random"]["shuffle"])
+    torch.set_rng_state(parts["random"]["cpu"])
+    if "cuda" in parts["random"]:
+        torch.cuda.set_rng_state(parts["random"]["cuda"], next(model.parameters()).device)
+
+
+def learning_rate(settings: TrainSettings, epoch: int, step: int, steps: int) -> float:
+    """The learning rate of one step: a linear warm-up times reductions at every `step_size` epochs.
+
+    Args:
+        epoch: from 0.
+        step: within the epoch, from 0.
+        steps: of an epoch.
+    """
+    reduced = settings.learning_rate * settings.gamma ** (epoch // settings.step_size)
+    warmup = settings.warmup_epochs * steps
+    return reduced * min(1.0, (epoch * steps + step + 1) / warmup) if warmup else reduced
+
+
+def predict(
+    model: nn.Module,
+    features: Features,
+    rows: NDArray[np.int64],
+    change: Callable[[Tensor, NDArray[np.int64]], Tensor] | None = None,
+) -> NDArray[np.float32]:
+    """Logits of some clips, without dropout, in float32: (rows, K).
+
+    Args:
+        change: done to each batch before the model sees it; gets (B, T, D) and the batch's rows.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    groups = [rows[start : start + EVALUATION_BATCH] for start in range(0, len(rows), EVALUATION_BATCH)]
+    with torch.inference_mode():
+        shown = zip(batches(features, groups, str(device)), groups, strict=True)
+        answers = [model(change(batch, group) if change else batch).float() for batch, group in shown]
+        return torch.cat(answers).cpu().numpy()
+
+
+def reproducible(seed: int, device: str) -> None:
+    """Fix what makes runs differ: random states, threads, and the choice of kernels on a GPU."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(machine.TRAINING_THREADS)
+    if device != "cpu":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it matrix products are not reproducible
+        torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: the default rounds recurrent layers to 10 bits
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False

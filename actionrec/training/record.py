@@ -1,0 +1,102 @@
+"""What is recorded of a model's training: its calibration, the verdict on its curves, its metrics and its timings."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from actionrec.data.splits import SUBSETS
+from actionrec.evaluation import calibration, cost, metrics
+from actionrec.evaluation.predictions import Answers, Predictions
+from actionrec.io import machine
+from actionrec.models import parameter_count
+from actionrec.training import diagnostics
+from actionrec.training.diagnostics import Curves, Kept
+from actionrec.training.loop import Fit
+from actionrec.training.seed_runs import Trial
+from actionrec.training.training_data import Task
+
+
+def calibrate(result: Predictions) -> dict[str, float] | None:
+    """A bundle's calibration, from validation clips; None where there are none."""
+    val = result.val
+    if not len(val.labels):
+        return None
+    temperature = calibration.fit_temperature(val.logits, val.labels)
+    probabilities = calibration.softmax(val.logits, temperature or 1.0)
+    return {
+        "temperature": temperature or 1.0,
+        "temperature_fitted": temperature is not None,
+        "threshold": calibration.confidence_threshold(probabilities, val.labels),
+    }
+
+
+def judge(fit: Fit, task: Task, result: Predictions) -> diagnostics.Health:
+    """The verdict on the saved model's training."""
+    columns = ("train_loss", "train_top1", "held_out_loss", "held_out_top1", "gradient_norm")
+    last = [float("nan")] * (fit.diverged_in is not None)
+    curves = Curves(*([getattr(epoch, column) for epoch in fit.epochs] + last for column in columns))
+    held_out = result.val if task.held_out == "val" else result.test
+    guessing = float(np.bincount(held_out.labels).max() / len(held_out.labels))
+    kept = Kept(held_out.logits.argmax(axis=1), metrics.hits(held_out.logits, held_out.labels, 1), held_out.units)
+    return diagnostics.verdict(curves, len(task.class_names), guessing, len(held_out.labels), kept)
+
+
+def metrics_of(
+    task: Task,
+    made: Sequence[Trial],
+    chosen: Trial,
+    result: Predictions,
+    fitted: dict[str, float] | None,
+    verdict: diagnostics.Health,
+) -> dict[str, Any]:
+    """Flat metrics: of the saved model, and over the seeds."""
+    test = result.test
+    over_seeds = [metrics.top_k(logits, test.labels, 1) for logits in test.seed_logits]
+    temperature = fitted["temperature"] if fitted else 1.0
+    frames, feature_dim = task.features.features.shape[1:]
+    return {
+        **accuracies("test", test),
+        **(accuracies("val", result.val) if len(result.val.labels) else {}),
+        "test_top1_mean": float(np.mean(over_seeds)),
+        **({"test_top1_std": float(np.std(over_seeds, ddof=1))} if len(made) > 1 else {}),
+        **{f"test_top1_{change}": metrics.top_k(logits, test.labels, 1) for change, logits in test.changed.items()},
+        "test_ece": calibration.expected_calibration_error(calibration.softmax(test.logits), test.labels),
+        "test_ece_calibrated": calibration.expected_calibration_error(calibration.softmax(test.logits, temperature), test.labels),
+        **(fitted or {}),
+        "best_epoch": chosen.fit.best_epoch,
+        "epochs": len(chosen.fit.epochs),
+        "seeds": len(made),
+        "best_seed": chosen.seed,
+        "parameters": parameter_count(chosen.network),
+        "flops": cost.flops(chosen.network, frames, feature_dim),
+        **{f"{subset}_clips": len(task.rows[subset]) for subset in SUBSETS},
+        "health": verdict.verdict,
+        "health_notes": [verdict.why, *verdict.notes],
+    }
+
+
+def accuracies(subset: str, answers: Answers) -> dict[str, float]:
+    """Flat metrics of one subset, as fractions."""
+    logits, labels = answers.logits, answers.labels
+    return {
+        f"{subset}_top1": metrics.top_k(logits, labels, 1),
+        f"{subset}_top5": metrics.top_k(logits, labels, 5),
+        f"{subset}_mean_class": metrics.mean_class(logits, labels),
+        f"{subset}_loss": metrics.cross_entropy(logits, labels),
+    }
+
+
+def timing_of(task: Task, made: Sequence[Trial], chosen: Trial, device: str) -> dict[str, Any]:
+    """What differs on every run: seconds of training over all seeds, and what a prediction costs."""
+    seconds = sum(trial.fit.seconds for trial in made)
+    clips = len(task.rows["train"]) * sum(len(trial.fit.epochs) for trial in made)
+    frames, feature_dim = task.features.features.shape[1:]
+    used = cost.memory(chosen.network, frames, feature_dim)
+    return {
+        "train_seconds": round(seconds, 3),
+        "clips_per_second": round(clips / seconds, 1),
+        "device": machine.device_name(device),
+        "latency_ms": round(cost.latency(chosen.network, frames, feature_dim), 3),
+        "memory_mb": round((used.parameter_bytes + used.activation_bytes) / 1e6, 1),
+    }

@@ -1,0 +1,88 @@
+"""What models learn from: clips that have features, their classes and sources, and which of them are for what."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrec.core import paths
+from actionrec.core.errors import DataError
+from actionrec.data.clips import Clip, class_names, cluster_ids, read_clips
+from actionrec.data.splits import SUBSETS, read_split
+from actionrec.features.feature_store import FeatureSet, StoredFeatures, read_features
+
+
+@dataclass(frozen=True)
+class Task:
+    """n clips, sorted by id; K classes."""
+
+    features: FeatureSet
+    labels: NDArray[np.int64]
+    """(n,), places in `class_names`."""
+    class_names: list[str]
+    units: NDArray[np.int64]
+    """(n,), the number of each clip's cluster; see `actionrec.data.clips.Clip.cluster`."""
+    rows: dict[str, NDArray[np.int64]]
+    """Subset -> places in `features`, sorted by clip."""
+
+    @property
+    def held_out(self) -> str:
+        """The subset on which the best epoch is chosen."""
+        return "val" if len(self.rows["val"]) else "test"
+
+    @property
+    def reported(self) -> NDArray[np.int64]:
+        """Places of the validation and test clips, sorted by clip."""
+        return np.sort(np.concatenate([self.rows["val"], self.rows["test"]]))
+
+    @property
+    def reported_subsets(self) -> NDArray[np.str_]:
+        """val or test, for each of `reported`."""
+        return np.where(np.isin(self.reported, self.rows["test"]), "test", "val")
+
+    def signature(self) -> dict[str, Any]:
+        """What tells this task from any other: clips, classes, subsets, and the files of features."""
+        rows = {subset: rows.tolist() for subset, rows in self.rows.items()}
+        stored = self.features.features.signature() if isinstance(self.features.features, StoredFeatures) else None
+        return {"clips": self.features.clips, "labels": self.labels.tolist(), "rows": rows, "features": stored}
+
+
+def read_task() -> Task:
+    """Join the files of features, clips and split.
+
+    Raises:
+        DataError: see `make_task`; or a file is missing or damaged.
+    """
+    return make_task(read_clips(paths.CLIPS), read_split(paths.SPLIT), read_features(paths.FEATURES))
+
+
+def make_task(clips: Sequence[Clip], split: Mapping[str, str], features: FeatureSet) -> Task:
+    """Join features, classes and split.
+
+    Clips that could not be decoded have no features, and clips that no official list names have no subset: both are left out.
+
+    Raises:
+        DataError: these do not belong together, or a class or subset is left without clips.
+    """
+    by_id = {clip.id: clip for clip in clips}
+    names = class_names(clips)
+    unknown = [clip for clip in features.clips if clip not in by_id]
+    if unknown:
+        raise DataError(f"{paths.FEATURES} has {len(unknown)} clips that {paths.CLIPS} lacks ({unknown[0]}). Run `dvc repro`.")
+    number = {name: place for place, name in enumerate(names)}
+    labels = np.array([number[by_id[clip].label] for clip in features.clips], dtype=np.int64)
+    units = cluster_ids([by_id[clip] for clip in features.clips])
+    subsets = np.array([split.get(clip, "unused") for clip in features.clips])
+    rows = {subset: np.flatnonzero(subsets == subset) for subset in SUBSETS}
+    untrained = [name for name in names if not (labels[rows["train"]] == number[name]).any()]
+    if untrained:
+        raise DataError(
+            f"no training clip of {', '.join(untrained)} could be decoded; see {paths.FRAMES}/ledger.csv. "
+            "Mend those clips, or take the class out of the data set."
+        )
+    for subset in ("val", "test"):
+        if subset in split.values() and not len(rows[subset]):
+            raise DataError(f"no {subset} clip could be decoded; see {paths.FRAMES}/ledger.csv. Mend those clips.")
+    return Task(features, labels, names, units, rows)

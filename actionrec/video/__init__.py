@@ -1,0 +1,1 @@
+"""Read videos: decoder, sampling rule and frame store."""

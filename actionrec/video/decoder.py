@@ -1,0 +1,312 @@
+"""Video decoder: the frames of one file, in the order in which they are shown, read on behind damage.
+
+Every part of the program that reads a video file uses this module, so that the same file gives the same pictures everywhere:
+
+- Stream: the one marked as default, else the first; attached pictures (cover art) are not video.
+- Colours: matrix and range as tagged; untagged frames are BT.601 in limited range. Primaries and transfer are ignored, so HDR
+  video (PQ, HLG) is converted as if it were SDR.
+- Rotation and mirroring tags are obeyed, to the nearest quarter turn. Cropping is FFmpeg's. Interlaced frames keep both fields.
+- One thread: a process for each core is faster than codec threads, which give other pictures on each run where packets are damaged.
+"""
+
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.stream import Discard, Disposition
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from actionrec.core.errors import VideoError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+    VideoPacket = Packet[VideoStream]
+
+MAX_PIXELS = 1 << 26
+"""Largest picture, width times height, such as 8192 x 8192."""
+
+# Container formats. Playlists (HLS, concat and the like) are not among them: they would open other files and addresses.
+_FORMATS = (
+    "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg,pva,h264,hevc,av1,obu,ivf,mjpeg,gif,dv,mxf,nut,rm,"
+    "wtv,yuv4mpegpipe,nsv,vc1,h263,h261,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe"
+)
+_STREAMS = 64  # streams of a file for which the largest picture is set while it is opened
+_LONGEST = 10_000_000  # frames; a header that claims more (4 days at 25 frames a second) is taken for nonsense
+_MOST_ERRORS = 100  # of the demuxer, one after another; then the file has ended
+_SKIPPABLE = ("h264", "hevc")  # decoders that can skip frames to which no other frame refers
+_INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # containers that say where each frame begins; others leave it to a parser
+_TRANSFERS = {16: "PQ", 18: "HLG"}
+_REENCODE = "Re-encode it: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"
+_MAKE_READABLE = "Make the file and its folders readable: chmod u+rX FILE"
+
+av.logging.set_libav_level(av.logging.PANIC)  # errors are raised and counted here
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file claims about itself, before anything is decoded."""
+
+    frames: int
+    """0 where it claims none, or an absurd number. Where only a duration is given, duration times frame rate."""
+    frames_per_second: float
+    """0 where it is not known."""
+    width: int
+    """Pixels as stored, before rotation."""
+    height: int
+    codec: str
+    """FFmpeg's name, such as `h264` or `mpeg4`."""
+    hdr: str = ""
+    """`PQ` or `HLG` for HDR video; else empty."""
+
+
+class Video:
+    """An open video file. Its packets can be read once, and decoded once."""
+
+    def __init__(self, container: "InputContainer", stream: "VideoStream") -> None:
+        self.header = _header(container, stream)
+        self.packets_read = self.frames_read = 0  # so far; an edit list's packets, which give no frame, do not count
+        self._container, self._stream, self._decoder = container, stream, stream.codec_context
+        self._decoder.thread_count, self._decoder.thread_type = 1, "NONE"
+        self._decoder.options = {"max_pixels": str(MAX_PIXELS)}
+        self._errors = self._damaged_packets = self._damaged_frames = 0
+        self._encrypted = False
+        self._matrix: NDArray[np.int32] | None = None
+
+    @property
+    def damaged(self) -> int:
+        """Packets that were damaged, so far."""
+        return max(self._errors + self._damaged_frames, self._damaged_packets)
+
+    @property
+    def warning(self) -> str:
+        """What is damaged; empty where nothing is."""
+        counts = f"{self.frames_read} of {max(self.packets_read, self.frames_read)} frames read"
+        return f"{self.damaged} packet{'s' * (self.damaged > 1)} damaged; {counts}" if self.damaged else ""
+
+    def times_for_skipping(self, packets: "Sequence[VideoPacket]") -> list[int]:
+        """The time stamp of each frame, in order, where frames can be skipped and the others known by these; else empty."""
+        times = [packet.pts for packet in packets]
+        known = self._decoder.name in _SKIPPABLE and self._container.format.name in _INDEXED
+        if not known or None in times or len(set(times)) < len(times):
+            return []
+        return sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
+
+    def packets(self) -> "Iterator[VideoPacket]":
+        """Yield the packets of the stream, and go on behind errors of the demuxer."""
+        errors = 0  # since the last packet
+        while errors < _MOST_ERRORS:
+            try:
+                for packet in self._container.demux(self._stream):
+                    if not packet.size:
+                        continue
+                    self._errors += errors
+                    errors = 0
+                    self.packets_read += not packet.is_discard
+                    self._damaged_packets += packet.is_corrupt
+                    self._encrypted = self._encrypted or packet.has_sidedata("encryption_info")
+                    yield packet
+                return
+            except FFmpegError:
+                errors += 1
+        self._errors += 1  # some demuxers report an error, again and again, in place of the end
+
+    def frames(
+        self, packets: "Iterable[VideoPacket] | None" = None, wanted: Collection[int] | None = None
+    ) -> "Iterator[VideoFrame]":
+        """Decode to the end.
+
+        Args:
+            packets: from `packets()`; without, they are read now.
+            wanted: time stamps. Frames with others may be skipped, if no other frame refers to them.
+        """
+        for packet in self.packets() if packets is None else packets:
+            if wanted is not None:
+                self._decoder.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+            yield from self._decode(packet)
+        yield from self._decode(None)
+
+    def _decode(self, packet: "VideoPacket | None") -> "Iterator[VideoFrame]":
+        try:
+            frames = self._decoder.decode(packet)
+        except FFmpegError:
+            self._errors += 1
+            return
+        for frame in frames:
+            if not self.frames_read:
+                self._matrix = _display_matrix(frame)
+            self._damaged_frames += frame.is_corrupt
+            self.frames_read += 1
+            yield frame
+
+    def seconds(self, frame: "VideoFrame") -> float | None:
+        """The time stamp of a frame; None where it has none."""
+        return None if frame.pts is None or not self._stream.time_base else float(frame.pts * self._stream.time_base)
+
+    def picture(self, frame: "VideoFrame") -> NDArray[np.uint8]:
+        """Convert a frame to (H, W, 3), RGB, upright.
+
+        Raises:
+            VideoError: FFmpeg cannot convert its colours.
+        """
+        try:
+            # A new reformatter each time: it keeps its last frame, and after damage a decoder may show what kept frames hold.
+            converted = VideoReformatter().reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1)
+        except (FFmpegError, OSError, ValueError) as error:
+            got = f"pixel format {frame.format.name}, colour matrix {int(frame.colorspace)}"
+            raise VideoError(
+                f"colours cannot be converted; got {got} ({getattr(error, 'strerror', None) or error}). {_REENCODE}",
+                header_frames=self.header.frames,
+            ) from None
+        picture = np.asarray(converted.to_ndarray(), dtype=np.uint8)
+        return picture if self._matrix is None else upright(picture, self._matrix)
+
+    def no_frame(self) -> VideoError:
+        """The error for a file none of whose frames could be decoded."""
+        reason, step = "no frame can be decoded", _REENCODE
+        if self._encrypted:
+            reason, step = "the video is encrypted", "Export it without copy protection (DRM)"
+        elif not self.header.width * self.header.height:  # FFmpeg gives up where it sees a size over its limit
+            reason, step = f"the picture size is unknown, or over {MAX_PIXELS:,} pixels", _REENCODE
+        elif not self.packets_read:
+            reason, step = "the file has a header and no video data", "It may be cut off: copy or download it again"
+        got = f"codec {self.header.codec}; the header claims {self.header.frames} frames, {self.packets_read} packets were read"
+        return VideoError(f"{reason} ({got}). {step}", header_frames=self.header.frames)
+
+
+def _display_matrix(frame: "VideoFrame") -> NDArray[np.int32] | None:
+    """The display matrix (9,) of a frame, from a tiny copy: PyAV's side data would keep the frame's buffer from the decoder."""
+    try:
+        matrix: Any = VideoReformatter().reformat(frame, width=16, height=16).side_data.get("DISPLAYMATRIX")
+    except (FFmpegError, OSError, ValueError):  # colours that cannot be converted: `picture` raises the error
+        return None
+    return None if matrix is None else np.frombuffer(bytes(matrix), dtype=np.int32)
+
+
+def upright(picture: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Turn and mirror a picture (H, W, 3) as a display matrix says, to the nearest quarter turn.
+
+    Args:
+        matrix: (9,), row by row, as in ISO/IEC 14496-12: a pixel at (x, y) is shown at (a x + c y, b x + d y).
+    """
+    across, b, _, c, down = (int(value) for value in matrix[:5])
+    if abs(b) + abs(c) > abs(across) + abs(down):
+        picture, across, down = picture.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(picture[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])
+
+
+class PictureTooLargeError(VideoError):
+    """The pictures of a file are larger than they may be."""
+
+
+@contextmanager
+def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
+    """Open a file.
+
+    Args:
+        max_pixels: largest picture, width times height.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        VideoError: it is empty, not a video, has no video stream, or an unknown codec, or its pictures are too large.
+    """
+    try:
+        os.path.abspath(path).encode()  # noqa: PTH100
+    except UnicodeEncodeError:
+        raise VideoError("the path is not valid UTF-8. Rename the file or folder") from None
+    try:
+        status = path.stat()
+    except PermissionError:
+        raise VideoError(f"permission denied. {_MAKE_READABLE}") from None
+    if not stat.S_ISREG(status.st_mode):  # a pipe would keep its reader waiting
+        raise VideoError("not a regular file; expected a video file, got a folder, pipe or device")
+    if not status.st_size:
+        raise VideoError("the file is empty (0 bytes). Copy or download it again")
+    try:
+        container = _open(path, max_pixels)
+    except PermissionError:
+        raise VideoError(f"permission denied. {_MAKE_READABLE}") from None
+    except (FFmpegError, ValueError) as error:
+        reason = f"not a video file that FFmpeg can open ({getattr(error, 'strerror', None) or error})"
+        if _lacks_index(path):
+            reason = "the file is cut off: its index (the moov box) is missing"
+        raise VideoError(f"{reason}. Copy or download it again") from None
+    with container:
+        yield Video(container, _video_stream(container, max_pixels))
+
+
+def read_header(path: Path) -> Header:
+    """Read what the file claims; for what it raises see `open_video`."""
+    with open_video(path) as video:
+        return video.header
+
+
+def _open(path: Path, max_pixels: int) -> "InputContainer":
+    """Open a file with no picture of more than `max_pixels` being decoded."""
+    name = os.path.abspath(path)  # noqa: PTH100 - FFmpeg takes `a:b.avi` for a protocol
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    limits = [{"max_pixels": str(max_pixels)}] * _STREAMS
+    try:
+        return av.open(name, container_options=options, stream_options=limits, metadata_errors="replace")  # type: ignore[arg-type]
+    except ValueError as error:
+        if isinstance(error, FFmpegError):
+            raise
+    # MPEG and FLV name their streams only while they are read. Without decoders, their parsers still find the sizes.
+    with av.open(name, container_options=options | {"codec_whitelist": "none"}, metadata_errors="replace") as container:
+        if container.streams.video:
+            _video_stream(container, max_pixels)
+    return av.open(name, container_options=options, metadata_errors="replace")
+
+
+def _lacks_index(path: Path) -> bool:
+    """Tell whether a file begins as MP4 and MOV do and has no `moov` box: it was not written or copied to its end."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as contents:
+        return contents[4:8] == b"ftyp" and contents.find(b"moov") < 0
+
+
+def _video_stream(container: "InputContainer", max_pixels: int) -> "VideoStream":
+    """The stream marked as default, else the first that is not a picture attached to the file; others are not read."""
+    streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    if not streams:
+        kinds = sorted({one.type or "unknown" for one in container.streams})
+        if container.streams.video:
+            raise VideoError("no video stream, only an attached picture (cover art). Use the original video file")
+        got = f"only {', '.join(kinds)}" if kinds else "the file has no streams"
+        raise VideoError(f"no video stream; {got}. Use a file with video")
+    stream = next((one for one in streams if one.disposition & Disposition.default), streams[0])
+    decoder = stream.codec_context
+    if decoder is None:
+        raise VideoError(f"unknown video codec. {_REENCODE}")
+    if decoder.width * decoder.height > max_pixels:
+        got = f"got {decoder.width} x {decoder.height}, expected at most {max_pixels:,} pixels"
+        raise PictureTooLargeError(f"pictures are too large; {got}. Scale the video down")
+    for one in container.streams:
+        if one.index != stream.index:
+            one.discard = Discard.all
+    return stream
+
+
+def _header(container: "InputContainer", stream: "VideoStream") -> Header:
+    decoder = stream.codec_context
+    rate = float(stream.guessed_rate or stream.average_rate or 0)
+    frames = stream.frames or round((container.duration or 0) / av.time_base * rate)
+    return Header(
+        frames=frames if 0 < frames <= _LONGEST else 0,
+        frames_per_second=rate,
+        width=decoder.width,
+        height=decoder.height,
+        codec=decoder.codec.canonical_name,
+        hdr=_TRANSFERS.get(int(decoder.color_trc or 0), ""),
+    )

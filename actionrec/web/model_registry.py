@@ -1,0 +1,130 @@
+"""The models that are served: loaded when they are first asked for, with one backbone for all that share it."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from actionrec.core import paths
+from actionrec.core.errors import MALFORMED, ActionrecError, DataError, shortened
+from actionrec.features.backbones import RANDOM, Backbone
+from actionrec.features.extractors import Extractor
+from actionrec.inference.predictor import Predictor, read_backbone
+from actionrec.io import machine
+from actionrec.io.files import read_json
+from actionrec.training.bundle import DESCRIPTION, calibration_note, is_calibrated, load_bundle
+from actionrec.web import figures
+from actionrec.web.predict_request import RequestError
+
+logger = logging.getLogger(__name__)
+
+
+def trained() -> list[Path]:
+    """The project's bundles: the best of the comparison first, then by name.
+
+    Raises:
+        DataError: there are none.
+    """
+    found = sorted(one.parent for one in paths.MODELS.glob(f"*/{DESCRIPTION}"))
+    if not found:
+        raise DataError(f"{paths.MODELS} has no trained model. Run `dvc repro` to train some, or name a bundle's folder: --model.")
+    ranks = figures.ranks()
+    return sorted(found, key=lambda folder: ranks.get(folder.name, len(ranks) + 1))
+
+
+class Shelf:
+    """Bundles by their folders' names. To be used by one thread at a time."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        """Take the folders of bundles; the first is the one that is used where nobody chooses.
+
+        Raises:
+            DataError: two have the same name, or a folder is not there.
+        """
+        self._folders = {folder.resolve().name: folder for folder in folders}
+        if len(self._folders) < len(folders):
+            raise DataError(f"models must have different names; got {', '.join(map(str, folders))}.")
+        for folder in folders:
+            if not folder.is_dir():
+                raise DataError(f"{folder}: no such model. Run `dvc repro` to train one, or name a bundle's folder: --model.")
+        self._device = machine.device()
+        self._predictors: dict[str, Predictor] = {}
+        self._backbones: dict[tuple[Any, ...], Backbone] = {}
+        self._extractors: dict[tuple[Any, ...], Extractor] = {}
+        self._refused: dict[str, str] = {}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._folders)
+
+    def prepare(self) -> None:
+        """Load the first model that is whole, so that the first visitor does not wait for it, and make it the default.
+
+        Raises:
+            RequestError: none is whole; the message is the last one's.
+        """
+        for place, name in enumerate(self.names):
+            try:
+                self.predictor(name)
+            except RequestError as error:
+                if place + 1 == len(self.names):
+                    raise
+                logger.warning("not served: %s", error)
+            else:
+                self._folders = {name: self._folders[name], **self._folders}
+                return
+
+    def predictor(self, name: str | None = None) -> Predictor:
+        """A model, ready to predict; without a name, the first one.
+
+        Raises:
+            RequestError: no such model (404), or one whose files do not fit each other (500).
+        """
+        name = name or self.names[0]
+        if name not in self._folders:
+            raise RequestError(404, f"{shortened(name)}: no such model. There are {', '.join(self.names)}.")
+        if name not in self._predictors:
+            try:
+                self._predictors[name] = self._load(name)
+            except ActionrecError as error:
+                self._refused[name] = str(error)
+                raise RequestError(500, str(error)) from None
+            self._refused.pop(name, None)
+        return self._predictors[name]
+
+    def _load(self, name: str) -> Predictor:
+        folder = self._folders[name]
+        bundle = load_bundle(folder)
+        # Equal hashes are equal weights; which they are was checked when they were read.
+        source = tuple(bundle.features.get(key) for key in ("backbone", "weights", "weights_sha256", "precision"))
+        if source not in self._backbones:
+            self._backbones[source] = read_backbone(folder, bundle)
+        predictor = Predictor(name, bundle, self._backbones[source], self._device)
+        ready = (*source, predictor.sampling.resolution)
+        if ready in self._extractors:
+            predictor.extractor = self._extractors[ready]
+        else:
+            self._extractors[ready] = predictor.extractor
+        return predictor
+
+    def describe(self) -> list[dict[str, Any]]:
+        """What there is to choose from: for each model what its bundle says, and what the comparison measured."""
+        return [self._describe(name, folder) for name, folder in self._folders.items()]
+
+    def _describe(self, name: str, folder: Path) -> dict[str, Any]:
+        try:
+            known = read_json(folder / DESCRIPTION)
+            about = {
+                "architecture": known["model"],
+                "parameters": known["parameters"],
+                "class_names": known["class_names"],
+                "calibrated": is_calibrated(known.get("calibration")),
+                "calibration_note": calibration_note(known.get("calibration")),
+                "backbone": known["features"]["backbone"],
+                "untrained_backbone": known["features"]["weights"] == RANDOM,
+                "frames": known["frames"]["count"],
+            }
+        except (ActionrecError, *MALFORMED):
+            about = {}
+        compared = figures.of_model(name) if folder.resolve() == paths.model_folder(name).resolve() else {}
+        return {"model": name, **about, **compared, "error": self._refused.get(name)}

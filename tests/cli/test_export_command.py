@@ -1,0 +1,261 @@
+"""`python -m actionrec export`, as a person runs it, and docs/onnx_example.py with what it writes."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from bundles import CLASSES, FRAMES, clips, tiny_bundle
+from exported import project_of
+
+from actionrec.features import backbones
+from actionrec.features.backbones import FeatureSettings
+from actionrec.io.files import read_json, sha256_of
+from actionrec.parallel.shards import shard_name, shard_of
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "docs" / "onnx_example.py"
+
+
+def actionrec(*arguments, cwd, **settings):
+    command = [sys.executable, "-m", "actionrec", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACTIONREC_DEVICE": "cpu", **settings}
+    return subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, check=False)
+
+
+def export(*arguments, cwd, **settings):
+    return actionrec("export", *arguments, cwd=cwd, **settings)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A plain run in a folder with a bundle and clips, and that folder."""
+    folder = tmp_path_factory.mktemp("place")
+    tiny_bundle(folder / "gru", "gru", frames={**FRAMES, "format": "jpeg"})
+    clips(folder / "videos", count=1)
+    return export("--model", "./gru", "--check", "videos", cwd=folder), folder
+
+
+def test_whole_and_head_are_written_and_checked(done):
+    printed, folder = done
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stderr == "written to .work/export/gru\n"
+    assert {path.name for path in (folder / ".work/export/gru").iterdir()} == {"gru.onnx", "gru-head.onnx"}
+    assert printed.stdout.startswith("gru as ONNX, checked against torch on 3 videos (allowed difference: 0.001)\n\n| file ")
+    rows = re.findall(r"\| (gru\S*) +\| +([\d.]+) \| (.+?) +\| +(\S+) \| (\d of \d) +\|", printed.stdout)
+    assert [(row[0], row[2], row[4]) for row in rows] == [
+        ("gru.onnx", "frames (B, 8, 3, 64, 64) uint8", "3 of 3"),
+        ("gru-head.onnx", "features (B, 8, 512) float32", "3 of 3"),
+    ]
+    assert all(float(row[3]) < 1e-4 for row in rows)
+    assert re.search(
+        r"`predict` computes features in fp32, and differs by up to \S+; the same top-1 for 3 of 3\.\n$", printed.stdout
+    )
+
+
+def test_the_same_bundle_gives_the_same_bytes_and_json_tells_them(done, tmp_path):
+    _, folder = done
+    printed = export("--model", folder / "gru", "--output", tmp_path / "here", "--json", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    told = json.loads(printed.stdout)
+    assert told["model"] == "gru"
+    assert told["checked_on"] == "4 clips of noise, for want of real ones"
+    assert told["int8"] is None
+    assert [Path(one["path"]).name for one in told["written"]] == ["gru.onnx", "gru-head.onnx"]
+    for one in told["written"]:
+        path = Path(one["path"])
+        assert path.parent == tmp_path / "here"
+        assert sha256_of(path) == one["sha256"] == sha256_of(folder / ".work/export/gru" / path.name)
+        assert (one["bytes"], one["check"]["same"]) == (path.stat().st_size, 4)
+
+
+def test_only_what_is_asked_for_is_written(done, tmp_path):
+    _, folder = done
+    printed = export("--model", folder / "gru", "--only", "head", "--output", tmp_path / "here", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["gru-head.onnx"]
+
+
+def example(model, video, folder):
+    """Run the example where there is nothing but onnxruntime, OpenCV and NumPy to import."""
+    blocker = (
+        "import sys\n"
+        "class Blocker:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('torch', 'torchvision', 'actionrec', 'av', 'onnx', 'openvino', 'scipy'):\n"
+        "            raise ImportError(f'{name} is not here')\n"
+        "sys.meta_path.insert(0, Blocker())\n"
+    )
+    (folder / "blocked").mkdir(exist_ok=True)
+    (folder / "blocked" / "sitecustomize.py").write_text(blocker)
+    environment = {**os.environ, "PYTHONPATH": str(folder / "blocked")}
+    without = subprocess.run([sys.executable, "-c", "import torch"], env=environment, capture_output=True, text=True, check=False)
+    assert "torch is not here" in without.stderr
+    command = [sys.executable, str(EXAMPLE), str(model), str(video)]
+    return subprocess.run(command, env=environment, cwd=folder, text=True, capture_output=True, check=False)
+
+
+def predict(video, model, folder, *arguments):
+    printed = actionrec("predict", video, "--model", model, "--json", *arguments, cwd=folder)
+    assert printed.returncode == 0, printed.stderr
+    return json.loads(printed.stdout)
+
+
+def test_the_example_answers_as_predict_does(done, tmp_path):
+    _, folder = done
+    for video in sorted((folder / "videos").rglob("*.avi")):
+        printed = example(folder / ".work/export/gru/gru.onnx", video, tmp_path)
+        assert printed.returncode == 0, printed.stderr
+        lines = [line for line in printed.stdout.splitlines() if not line.startswith("unsure")]
+        wanted = predict(video, folder / "gru", folder)
+        assert [line.split(maxsplit=1)[1] for line in lines] == [one["label"] for one in wanted["top"]]
+        for line, one in zip(lines, wanted["top"], strict=True):
+            assert float(line.split()[0]) == pytest.approx(one["probability"], abs=2e-3)
+
+
+def test_the_example_refuses_what_is_no_video(done, tmp_path):
+    _, folder = done
+    (tmp_path / "clip.avi").write_bytes(b"no video")
+    printed = example(folder / ".work/export/gru/gru.onnx", tmp_path / "clip.avi", tmp_path)
+    assert printed.returncode == 1
+    assert printed.stderr.endswith("clip.avi: no frame can be decoded\n")
+
+
+def test_the_example_is_as_short_as_the_docs_say():
+    assert len(EXAMPLE.read_text().splitlines()) <= 40
+
+
+@pytest.fixture(scope="module")
+def in_8_bits(tmp_path_factory):
+    """An export in 8 bits in a project, and the project."""
+    folder = tmp_path_factory.mktemp("project")
+    project_of(folder)
+    tiny_bundle(folder / "data/models/gru", "gru")
+    return export("--model", "gru", "--int8", "--calibrate", "6", cwd=folder), folder
+
+
+def test_8_bits_are_measured_on_the_test_clips(in_8_bits):
+    printed, folder = in_8_bits
+    assert printed.returncode == 0, printed.stderr
+    output = folder / ".work/export/gru"
+    assert {path.name for path in output.iterdir()} == {
+        "gru.onnx",
+        "gru-head.onnx",
+        "gru-int8.onnx",
+        "gru-int8.json",
+        "gru-int8-timing.json",
+    }
+    found, timing = read_json(output / "gru-int8.json"), read_json(output / "gru-int8-timing.json")
+    assert (found["calibrated_on"], found["test_clips"]) == (6, 3)
+    assert found["top1_fp32"] in (0, 1 / 3, 2 / 3, 1)
+    assert 0 < found["largest_difference"] < 0.5
+    assert timing["times_faster"] == pytest.approx(timing["ms_fp32"] / timing["ms_int8"])
+    assert "checked against torch on 3 test clips" in printed.stdout
+    assert "In 8 bits, calibrated on 6 training clips; on 3 test clips:" in printed.stdout
+    about = {one.key: one.value for one in onnx.load(output / "gru-int8.onnx").metadata_props}
+    assert about["precision"] == "int8"
+    assert json.loads(about["class_names"]) == CLASSES
+
+
+def test_8_bits_are_the_same_bytes_again(in_8_bits):
+    _, folder = in_8_bits
+    printed = export("--model", "gru", "--int8", "--calibrate", "6", "--output", "again", "--json", cwd=folder)
+    assert printed.returncode == 0, printed.stderr
+    told = json.loads(printed.stdout)["int8"]
+    found = read_json(folder / ".work/export/gru/gru-int8.json")
+    assert (told["calibrated"], told["top1_int8"]) == (6, found["top1_int8"])
+    for name in ("gru-int8.onnx", "gru-int8.json"):
+        assert (folder / "again" / name).read_bytes() == (folder / ".work/export/gru" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--int8"], "from data/frames: data/clips.csv is missing."),
+        (["--int8", "--only", "head"], "--int8 is about the backbone, which --only head leaves out."),
+        (["--space", "demo", "--int8"], "--space goes with --model and --backbone alone."),
+        (["--space", "demo", "--calibrate", "3"], "--calibrate and --measure are about --int8, which is not asked for."),
+        (["--measure", "3"], "--calibrate and --measure are about --int8, which is not asked for."),
+        (["--model", " "], "--model is empty. Name a model, such as gru, or a bundle's folder."),
+        (["--check", "nothing.avi"], "nothing.avi: no such file or folder."),
+        (["--output", "gru/model.json"], "gru/model.json: no folder can be made there"),
+        (["--backbone", "nothing.safetensors"], "Do without --backbone."),
+    ],
+)
+def test_bad_input_is_one_clear_message(arguments, message, done):
+    _, folder = done
+    printed = export("--model", "./gru", *arguments, cwd=folder)
+    assert printed.returncode == 2
+    assert printed.stderr.startswith("error: ")
+    assert message in printed.stderr
+    assert "Traceback" not in printed.stderr
+    assert printed.stdout == ""
+
+
+def test_the_current_folder_has_a_name(done, tmp_path):
+    _, folder = done
+    printed = export("--model", ".", "--only", "head", "--output", tmp_path / "here", cwd=folder / "gru")
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout.startswith("gru as ONNX, ")
+    assert [path.name for path in (tmp_path / "here").iterdir()] == ["gru-head.onnx"]
+
+    printed = export("--model", ".", "--space", tmp_path / "demo", cwd=folder / "gru")
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stderr == f"written to {tmp_path}/demo; python app.py in it shows the page\n"
+    assert (tmp_path / "demo/bundle/gru/model.json").is_file()
+    assert "# Action recognition (gru)\n" in (tmp_path / "demo/README.md").read_text()
+
+
+@pytest.mark.parametrize("lost", ["train", "test"])
+def test_8_bits_without_frames_is_bad_input(in_8_bits, tmp_path, lost):
+    """The list of the frames is there, and the frames are not."""
+    _, folder = in_8_bits
+    project = shutil.copytree(folder, tmp_path / "project", ignore=shutil.ignore_patterns(".work"))
+    clips = [line.split(",") for line in (project / "data/split.csv").read_text().splitlines()[1:]]
+    for clip in (name for name, subset in clips if subset == lost):
+        (project / "data/frames" / f"{shard_name(shard_of(clip, 4))}.tar").unlink(missing_ok=True)
+    left = [name for name, subset in clips if subset != lost
+            and (project / "data/frames" / f"{shard_name(shard_of(name, 4))}.tar").exists()]  # fmt: skip
+    what = "calibrate" if lost == "train" or not left else "measure"
+    printed = export("--model", "gru", "--int8", cwd=project)
+    assert printed.returncode == 2
+    message = f"error: there is no clip to {what} on: data/frames has lost the files with their frames. Run `dvc repro"
+    assert message in printed.stderr
+    assert "Traceback" not in printed.stderr
+
+
+def test_a_model_that_is_not_there_is_bad_input(tmp_path):
+    printed = export("--model", "gru", cwd=tmp_path)
+    assert printed.returncode == 2
+    assert printed.stderr.startswith("error: data/models/gru: no such model.")
+
+
+@pytest.mark.slow
+def test_real_clips_and_real_weights(shared, tmp_path):
+    """A bundle on published weights, checked on real clips, which the example then answers as `predict` does."""
+    weights = shared / "weights" / "mobilenet_v2_imagenet.safetensors"
+    settings = FeatureSettings("mobilenet_v2", str(weights), "fp32")
+    about = backbones.describe(settings, backbones.create_backbone(settings))
+    frames = {"count": 16, "resolution": 224, "format": "jpeg", "quality": 95}
+    about.pop("backbone")
+    folder = tiny_bundle(tmp_path / "lstm", "lstm", backbone="mobilenet_v2", frames=frames, **about)
+    videos = [sorted((shared / "data/real_clips" / name).glob("*.*"))[0] for name in ("Fall", "Fight", "NoFight")]
+    command = ["--model", folder, "--backbone", weights, "--output", tmp_path / "here", "--json", "--check", *videos]
+    printed = export(*command, cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    told = json.loads(printed.stdout)
+    assert [one["check"]["same"] for one in told["written"]] == [3, 3]
+    assert told["predict"]["same"] == 3
+    assert told["predict"]["difference"] < 1e-2
+    shutil.copy(weights, folder / "backbone.safetensors")
+    for video in videos:
+        lines = example(tmp_path / "here/lstm.onnx", video, tmp_path).stdout.splitlines()
+        wanted = predict(video, folder, tmp_path)
+        best = next(line for line in lines if not line.startswith("unsure"))
+        assert best.split(maxsplit=1)[1] == wanted["top"][0]["label"]
+        assert float(best.split()[0]) == pytest.approx(wanted["top"][0]["probability"], abs=1e-2)

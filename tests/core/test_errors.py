@@ -1,0 +1,82 @@
+import pytest
+
+from actionrec.core.errors import first_few, is_printable, printable, printable_lines, quoted, shortened
+
+HIDDEN = {
+    "escape": "\x1b",
+    "delete": "\x7f",
+    "C1 control sequence introducer": "\x9b",
+    "carriage return": "\r",
+    "right-to-left override": "\u202e",
+    "right-to-left isolate": "\u2067",
+    "zero-width space": "\u200b",
+    "zero-width joiner": "\u200d",
+    "byte order mark": "\ufeff",
+    "soft hyphen": "\xad",
+    "line separator": "\u2028",
+    "combining grapheme joiner": "\u034f",
+    "Hangul filler": "\u3164",
+    "variation selector": "\ufe0f",
+    "supplementary variation selector": "\U000e0101",
+    "tag letter": "\U000e0041",
+    "empty Braille pattern": "\u2800",
+    "half of a surrogate pair": "\udcff",
+}
+
+
+@pytest.mark.parametrize("sign", HIDDEN.values(), ids=HIDDEN)
+def test_a_character_that_does_not_show_becomes_its_escape(sign):
+    assert not is_printable(sign)
+    shown = printable(f"Dive{sign}s")
+    assert shown == f"Dive{ascii(sign)[1:-1]}s"
+    assert shown.isascii()
+
+
+@pytest.mark.parametrize(
+    "text", ["Pull ups", "PlayingDhol-2_(b)", "Tauchen für Anfänger", "動作", "غوص", "e\u0301", "🤸", "a\u3000b"]
+)
+def test_names_in_any_script_stay_as_they_are(text):
+    assert printable(text) == text
+
+
+def test_text_of_several_lines_keeps_its_line_feeds_and_tabs():
+    assert printable_lines("a\n\tb\x1b[2J\r") == "a\n\tb\\x1b[2J\\r"
+
+
+def test_long_names_are_cut():
+    assert shortened("x" * 80) == "x" * 80
+    assert shortened("x" * 1_000_000) == "x" * 80 + "..."
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value] * 9
+    return value
+
+
+AWKWARD = {
+    "wide and deep": nested(30),
+    "deep": nested(5_000),
+    "5,000 digits": 10**5_000,
+    "10 million characters": "a" * 10_000_000,
+    "a million numbers": {"k": list(range(10**6))},
+    "control characters": ["\x1b", "\u202e"],
+}
+
+
+@pytest.mark.parametrize("value", AWKWARD.values(), ids=AWKWARD)
+def test_a_value_is_quoted_in_one_short_line_whatever_it_is(value):
+    text = quoted(value)
+    assert len(text) < 200
+    assert text.isascii()
+    assert text.isprintable()
+
+
+@pytest.mark.parametrize("value", [True, None, 4.0, "four", ["jpeg"], [1, True], {"a": 1}])
+def test_a_short_value_is_quoted_as_python_writes_it(value):
+    assert quoted(value) == repr(value)
+
+
+def test_first_few_names_the_rest_by_their_number():
+    assert first_few(["a", "b", "c"], limit=2) == "a, b and 1 more"

@@ -1,0 +1,101 @@
+import fabricate
+import numpy as np
+import pytest
+
+from actionrec.evaluation import analyses
+from actionrec.evaluation.intervals_and_tests import Interval
+
+CLASSES = 4
+LABELS = np.arange(160) % CLASSES
+CLIPS = np.array([f"{place:04}.avi" for place in range(160)])
+SUBSETS = np.array(["val"] * 40 + ["test"] * 120)
+
+
+def model(right, *, sure=3.0, changes=("shuffled", "reversed", "one_frame")):
+    """Predictions that are right with a chance of `right`, and say the next class elsewhere."""
+    random = np.random.default_rng(int(100 * right))
+    answers = np.where(random.random(160) < right, LABELS, (LABELS + 1) % CLASSES)
+    logits = np.zeros((160, CLASSES), dtype=np.float32)
+    logits[np.arange(160), answers] = sure
+    return fabricate.predictions(CLIPS, LABELS, SUBSETS, logits, changes=changes)
+
+
+def test_a_model_that_is_far_above_a_baseline_is_called_better_and_one_alike_a_tie():
+    models = {"good": model(0.95), "same": model(0.5)}
+    [baseline] = analyses.against_baselines(models, {"mean_pool": model(0.5, changes=())}, {"mean_pool": 10})
+    assert baseline.gains["good"].verdict == "better"
+    assert baseline.gains["same"].verdict == "tie"
+    assert baseline.gains["same"].points == 0
+    assert baseline.interval.low < baseline.top1 < baseline.interval.high
+
+
+def test_the_order_of_frames_matters_where_shuffling_costs_answers():
+    sees, blind = model(0.95), model(0.9)
+    same = dict.fromkeys(blind.answers.changed, blind.answers.logits)
+    blind = fabricate.replace(blind, answers=fabricate.replace(blind.answers, changed=same))
+    first, second = analyses.order_of_frames({"sees": sees, "blind": blind})
+    assert first.shuffling.verdict == "better"
+    assert first.changed["shuffled"] < first.top1
+    assert (second.shuffling.points, second.shuffling.p) == (0, 1)
+    assert set(second.changed.values()) == {second.top1}
+
+
+def test_a_temperature_from_validation_clips_brings_confidence_to_accuracy():
+    [row] = analyses.calibrations({"too sure": model(0.7, sure=12.0)})
+    assert row.temperature > 2
+    assert row.calibrated_error < row.error / 2
+
+
+def test_an_ensemble_of_models_that_err_apart_is_better_than_each():
+    random = np.random.default_rng(0)
+    models = {}
+    for number in range(3):
+        logits = random.normal(0, 1, (160, CLASSES)).astype(np.float32)
+        logits[np.arange(160), LABELS] += 1
+        models[f"m{number}"] = fabricate.predictions(CLIPS, LABELS, SUBSETS, logits)
+    everything, pair, triple = analyses.combined(models, "m0")
+    single = models["m0"].right().mean()
+    assert everything.members == triple.members == ("m0", "m1", "m2")
+    assert everything.top1 > single
+    assert everything.gain.points == pytest.approx(everything.top1 - single)
+    assert len(pair.members) == 2
+
+
+def test_without_validation_clips_no_pair_is_chosen():
+    test_only = {name: fabricate.replace(model(0.8), subsets=np.array(["test"] * 160)) for name in ("a", "b", "c")}
+    assert [row.name for row in analyses.combined(test_only, "a")] == ["all"]
+
+
+def test_the_pareto_front_holds_what_nothing_cheaper_matches():
+    right = np.arange(100) < 80
+    models = [
+        fabricate.trained("best", np.arange(100) < 95, flops=900),
+        fabricate.trained("same_but_dearer", np.arange(100) < 95, flops=1000),
+        fabricate.trained("cheap", right, flops=10),
+        fabricate.trained("as_cheap_and_worse", np.arange(100) < 60, flops=10),
+    ]
+    rows = analyses.costs(models, {one.name: (1.0, 2.0) for one in models})
+    assert [row.model for row in rows if row.on_front] == ["best", "cheap"]
+
+
+def test_class_scores_by_hand():
+    """Class 0: 2 clips, 1 right, 1 taken for class 1; class 1: 2 clips, both right; class 2 has no clips."""
+    logits = np.eye(3, dtype=np.float32)[[0, 1, 1, 1]]
+    made = fabricate.predictions(["a", "b", "c", "d"], [0, 0, 1, 1], ["test"] * 4, logits)
+    zero, one = analyses.class_scores(made, ["zero", "one", "two"])
+    assert (zero.name, zero.clips, zero.precision, zero.recall, zero.f1) == ("zero", 2, 1, 0.5, pytest.approx(2 / 3))
+    assert (one.clips, one.precision, one.recall, one.f1) == (2, pytest.approx(2 / 3), 1, pytest.approx(0.8))
+
+
+def test_clips_that_all_models_get_wrong_are_named_with_their_answers():
+    clips, labels = ["a", "b", "c"], [0, 1, 1]
+    first = fabricate.predictions(clips, labels, ["test"] * 3, np.eye(3, dtype=np.float32)[[0, 2, 0]])
+    second = fabricate.predictions(clips, labels, ["test"] * 3, np.eye(3, dtype=np.float32)[[1, 2, 1]])
+    assert analyses.missed_by_all({"m": first, "n": second}, ["x", "y", "z"]) == [analyses.Missed("b", "y", {"m": "z", "n": "z"})]
+
+
+def test_a_difference_is_real_where_its_corrected_p_is_below_the_level():
+    below, above = Interval(-0.2, -0.1), Interval(0.1, 0.2)
+    assert analyses.Difference(-0.15, below, 0.01).verdict == "worse"
+    assert analyses.Difference(0.15, above, 0.01).verdict == "better"
+    assert analyses.Difference(0.15, above, 0.06).verdict == "tie"

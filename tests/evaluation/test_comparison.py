@@ -1,0 +1,206 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from fabricate import SETTING, first_right, predictions, trained
+
+from actionrec.core.errors import DataError
+from actionrec.evaluation import comparison, intervals_and_tests
+from actionrec.evaluation.comparison import compare
+from actionrec.evaluation.context import Setting
+
+
+def test_ranking_is_by_top1_then_mean_class_then_parameters():
+    # All have 3 of 4 right: `a` 3 of 3 and 0 of 1 in the two classes, `b` and `c` 2 of 3 and 1 of 1.
+    def uneven(name, answers):
+        logits = np.eye(4, dtype=np.float32)[answers]
+        return trained(name, [1, 1, 1, 0], predictions=predictions(list("wxyz"), [0, 0, 0, 1], ["test"] * 4, logits))
+
+    a, b = uneven("a", [0, 0, 0, 2]), uneven("b", [0, 0, 2, 1])
+    c = dataclasses.replace(b, name="c", parameters=10)
+    result = compare([a, b, c])
+    assert [one.name for one in result.standings] == ["c", "b", "a"]
+    assert [one.rank for one in result.standings] == [1, 2, 3]
+    assert result.standing("b").mean_class == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_ranking_does_not_depend_on_the_order_of_the_models():
+    models = [trained(name, first_right(count)) for name, count in (("a", 50), ("b", 50), ("c", 90))]
+    forward, backward = compare(models), compare(models[::-1])
+    assert forward.standings == backward.standings
+    assert forward.pairs == backward.pairs
+    assert forward.advice == backward.advice
+
+
+def test_standing_holds_what_the_clips_say():
+    one = compare([trained("a", first_right(96), parameters=2_000_000, val_right=first_right(5, 10))]).standings[0]
+    assert one.top1 == 0.96
+    assert one.val_top1 == 0.5
+    assert one.efficiency == pytest.approx(48)
+    assert 0.90 < one.wilson.low < 0.96 < one.wilson.high < 0.99
+    assert 0.85 < one.interval.low < 0.96 < one.interval.high < 1
+
+
+def test_pairs_are_tested_on_the_same_clips_and_corrected_for_all_of_them():
+    result = compare([trained("a", first_right(90)), trained("b", first_right(82)), trained("c", first_right(81))])
+    pair = result.pair("b", "a")
+    assert (pair.a, pair.b, pair.only_a_right, pair.only_b_right) == ("a", "b", 8, 0)
+    assert pair.difference == pytest.approx(0.08)
+    assert pair.p == pytest.approx(2 / 2**8)
+    assert pair.p_holm == pytest.approx(2 * pair.p)  # a against c is smaller still, then this one, then b against c
+    assert pair.p_both == max(pair.p_holm, pair.p_sources_holm)
+    assert result.pair("b", "c").verdict == "tie"
+    assert len(result.pairs) == 3
+
+
+def test_a_tie_is_called_a_tie_and_the_cheapest_of_it_is_named():
+    result = compare(
+        [
+            trained("big", first_right(90), parameters=9_000_000),
+            trained("small", first_right(88), parameters=1_000_000),
+            trained("poor", first_right(60), parameters=500_000),
+        ]
+    )
+    advice = result.advice
+    assert advice.most_accurate == "big"
+    assert advice.tied == ("small",)
+    assert advice.cheapest_tied == advice.balanced == "small"
+    assert advice.smallest == "poor"  # worse, but smaller than all that are better: a fair trade
+    assert advice.avoid == {}
+
+
+def test_a_model_that_a_smaller_one_beats_is_to_be_avoided():
+    advice = compare([trained("good", first_right(95)), trained("fat", first_right(60), parameters=5_000_000)]).advice
+    assert advice.avoid == {"fat": "good is significantly more accurate and no larger"}
+    assert advice.tied == ()
+    assert advice.balanced == advice.smallest == advice.cheapest_tied == "good"
+
+
+def test_models_that_may_be_guessing_are_avoided_but_still_ranked():
+    result = compare([trained("a", first_right(26)), trained("b", first_right(24), parameters=10)])
+    assert result.guessing == 0.25
+    assert set(result.advice.avoid) == {"a", "b"}
+    assert result.advice.most_accurate == "a"
+    assert result.advice.smallest == "b"
+
+
+def test_siblings_that_are_right_together_do_not_beat_guessing():
+    """40 of 100 right where the most frequent class has 25: significant for 100 sources, not for the same clips from 10."""
+    right = first_right(40)
+    alone = compare([trained("a", right)]).standing("a")
+    together = compare([trained("a", right, units=np.arange(100) // 10)]).standing("a")
+    assert alone.p_guessing == together.p_guessing < 0.001
+    assert (alone.beats_guessing, together.beats_guessing) == (True, False)
+    assert together.interval.low < 0.25 < alone.interval.low
+
+
+def test_models_that_only_guess_are_seldom_called_better(monkeypatch):
+    """60 sets of 24 sources of 5 clips, two classes alike: each source is wholly right or wrong by chance."""
+    monkeypatch.setattr(intervals_and_tests, "RESAMPLES", 199)
+    rng = np.random.default_rng(0)
+    source = np.repeat(np.arange(24), 5)
+    binomial = better = 0
+    for _ in range(60):
+        one = compare([trained("a", rng.integers(0, 2, 24)[source], classes=2, units=source)]).standing("a")
+        binomial += one.p_guessing < 0.05
+        better += one.beats_guessing
+    assert binomial >= 8  # 24 %
+    assert better <= 3  # 2.5 % are expected
+
+
+def test_a_guessing_model_is_not_the_smallest_to_take():
+    result = compare([trained("a", first_right(95), parameters=10_000_000), trained("b", first_right(25), parameters=10)])
+    assert result.advice.smallest == "a"
+    assert "most frequent class" in result.advice.avoid["b"]
+
+
+def test_validation_may_choose_another_model():
+    models = [
+        trained("a", first_right(90), val_right=first_right(5, 10)),
+        trained("b", first_right(80), val_right=first_right(8, 10)),
+    ]
+    assert comparison.chosen_by_validation(compare(models)) == ("b",)
+    assert comparison.chosen_by_validation(compare([trained("a", first_right(9))])) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"class_names": ("a", "b", "c", "z")}, "b and a know different classes (4 and 4; not in both: d, z)"),
+        ({"class_names": ("b", "a", "c", "d")}, "(4 and 4; not in both: the same names in another order)"),
+        (
+            {"features": {"backbone": "resnet50", "weights": "random", "weights_sha256": "beef"}},
+            "b and a were trained on different features (weights_sha256: beef and 1234). Run `dvc repro`",
+        ),
+        ({"frames": {"count": 16}}, "b and a were trained on different frames (count: 16 and 32)"),
+        (
+            {"clips": ["0000.avi", "0001.avi", "0002.avi", "new.avi"]},
+            "b and a have predictions for different clips (4 and 4; not in both: 0003.avi (test), new.avi (test))",
+        ),
+        ({"subsets": ["test", "test", "test", "val"]}, "not in both: 0003.avi (test), 0003.avi (val)"),
+        ({"labels": [0, 1, 2, 2]}, "b and a disagree about the true class or the source of 0003.avi (2 and 3)"),
+        ({"test_top1": 0.5}, "b: metrics.json says test_top1 = 0.500000, but its predictions give 0.750000"),
+    ],
+)
+def test_models_that_cannot_be_compared_are_refused(change, message):
+    a = trained("a", [1, 1, 1, 0])
+    answers = a.predictions.answers
+    parts = {"clips": answers.clips, "labels": answers.labels, "subsets": a.predictions.subsets, "logits": answers.logits}
+    b = dataclasses.replace(a, name="b", **{key: value for key, value in change.items() if key not in parts})
+    if parts.keys() & change.keys():
+        b = dataclasses.replace(b, predictions=predictions(**{**parts, **change}))
+    with pytest.raises(DataError) as error:
+        compare([a, b])
+    assert message in str(error.value)
+    assert "Run `dvc repro" in str(error.value)
+
+
+def test_no_test_clips_is_an_error():
+    with pytest.raises(DataError, match="a has no predictions for test clips"):
+        compare([trained("a", [], val_right=[1, 0], test_top1=1.0)])
+
+
+def test_summary_is_json_without_nothing_and_without_timings():
+    models = [trained("a", first_right(90)), trained("b", first_right(20))]
+    setting = Setting.of(
+        models[0],
+        {
+            "dataset": "sample",
+            "protocol": "group",
+            "folds": 5,
+            "fold": 0,
+            "seed": 0,
+            "test_clips_with_sibling_in_training": 0.0,
+            "clips_without_group": 0,
+            "duplicated_clips": 0,
+            "classes_without_test_clips": [],
+        },
+        {"clips": 400, "padded": 0, "failed": 0},
+    )
+    text = json.dumps(comparison.summary(compare(models), setting, ["b", "a"]), allow_nan=False)
+    summary = json.loads(text)
+    assert summary["best"] == "a"
+    assert list(summary["models"]) == ["b", "a"]
+    assert summary["models"]["a"]["rank"] == 1
+    assert summary["models"]["b"]["tied_with_best"] is False
+    assert summary["epoch_chosen_on"] == "test"
+    assert summary["pairs"][0]["verdict"] == "a is better"
+    assert "null" not in text
+    assert "second" not in text
+
+
+def test_the_protocol_in_one_line_tells_which_official_list():
+    official = dataclasses.replace(SETTING, protocol="official", fold=2)
+    assert official.phrase == "sample, official split 2, 100 test clips"
+
+
+def test_a_difference_needs_both_tests():
+    """20 clips apart, all in one direction: McNemar is sure; but they come from two sources, which proves nothing."""
+    right, wrong = np.ones(100, dtype=bool), np.arange(100) >= 20
+    spread, lumped = np.arange(100) // 2, np.where(np.arange(100) < 20, np.arange(100) % 2, np.arange(100) // 2)
+    apart = compare([trained("a", right, units=spread), trained("b", wrong, units=spread)]).pair("a", "b")
+    alike = compare([trained("a", right, units=lumped), trained("b", wrong, units=lumped)]).pair("a", "b")
+    assert (apart.verdict, alike.verdict) == ("a is better", "tie")
+    assert alike.p_holm < 0.001
+    assert alike.p_sources_holm > 0.05

@@ -1,0 +1,140 @@
+import pytest
+import torch
+from torch import nn
+
+from actionrec.evaluation.cost import flops, latency, memory
+from actionrec.models import MODELS, create_model
+from actionrec.training.classifier import Classifier
+
+FRAMES, D, K, H = 16, 24, 5, 12
+ARGUMENTS = {
+    **{name: {"hidden_dim": H} for name in ("simple_rnn", "lstm", "gru", "bilstm", "stacked_lstm")},
+    "transformer": {"d_model": 16, "num_heads": 4, "num_layers": 3, "ff_dim": 40},
+    "swin_transformer": {"dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window": 4},
+}
+
+
+def model(name):
+    return create_model(name, ARGUMENTS[name], feature_dim=D, class_count=K)
+
+
+def recurrent(gates, inputs):
+    """Each step multiplies the input and the state by the gates' weights."""
+    return FRAMES * 2 * gates * H * (inputs + H)
+
+
+def attention(tokens, window, width, mlp):
+    """Query, key, value and output; scores and weighted sums within windows; two layers of the MLP."""
+    return 2 * tokens * (4 * width**2 + 2 * width * mlp) + 2 * 2 * tokens * window * width
+
+
+BY_HAND = {
+    "simple_rnn": recurrent(1, D) + 2 * H * K,
+    "lstm": recurrent(4, D) + 2 * H * K,
+    "gru": recurrent(3, D) + 2 * H * K,
+    "bilstm": 2 * recurrent(4, D) + 2 * 2 * H * K,
+    "stacked_lstm": recurrent(4, D) + recurrent(4, H) + 2 * H * K,
+    "transformer": 2 * FRAMES * D * 16 + 3 * attention(FRAMES, FRAMES, 16, 40) + 2 * 16 * K,
+    "swin_transformer": (
+        2 * FRAMES * D * 8
+        + 2 * attention(FRAMES, 4, 8, 32)
+        + 2 * (FRAMES // 2) * 16 * 16  # merging: two frames of 8 joined, to 16
+        + 2 * attention(FRAMES // 2, 4, 16, 64)
+        + 2 * 16 * K
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_operations_are_those_of_the_formula(name):
+    assert flops(model(name), FRAMES, D) == BY_HAND[name]
+
+
+def test_the_standardiser_and_dropout_cost_no_matrix_product():
+    assert flops(Classifier(D, model("gru").train()), FRAMES, D) == BY_HAND["gru"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_left_as_it_was(name):
+    network = model(name).train()
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    flops(network, FRAMES, D)
+    memory(network, FRAMES, D)
+    latency(network, FRAMES, D, repeats=1)
+    assert network.training
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+
+
+def test_memory_by_hand():
+    network = nn.Sequential(nn.Linear(D, 100), nn.ReLU(), nn.Linear(100, K))
+    found = memory(network, FRAMES, D)
+    assert found.parameter_bytes == 4 * (D * 100 + 100 + 100 * K + K)
+    # The input is alive throughout; of the rest, the most at once is what goes into the ReLU and what comes out of it.
+    assert found.activation_bytes == 4 * FRAMES * (D + 100 + 100)
+
+
+def test_a_view_takes_no_memory_and_what_is_dropped_is_free():
+    class Chain(nn.Module):
+        def forward(self, clip):
+            for _ in range(5):
+                clip = (clip + 1).transpose(1, 2).transpose(1, 2)
+            return clip
+
+    assert memory(Chain(), FRAMES, D).activation_bytes == 4 * FRAMES * D * 3  # the input, a step's own, and what it makes
+
+
+def test_a_view_of_a_parameter_is_no_activation():
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(K, D))
+
+        def forward(self, clip):
+            return clip @ self.weight.t()
+
+    assert memory(Product(), FRAMES, D).activation_bytes == 4 * FRAMES * (D + K)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_memory_is_the_same_every_time_and_grows_with_the_clip(name):
+    network = model(name)
+    found = memory(network, FRAMES, D)
+    assert memory(network, FRAMES, D) == found
+    assert memory(network, 2 * FRAMES, D).activation_bytes > found.activation_bytes >= 4 * FRAMES * D
+
+
+def test_parameters_count_in_their_own_type():
+    network = nn.Linear(D, K)
+    assert memory(network.half(), FRAMES, D).parameter_bytes == 2 * (D * K + K)
+
+
+def test_latency_is_the_median_without_the_first_runs(monkeypatch):
+    ticks = iter([0, 90, 90, 180, 180, 270, 270, 271, 271, 274, 274, 276])  # three to warm up, then 1, 3 and 2 seconds
+    monkeypatch.setattr("actionrec.evaluation.cost.time.perf_counter", lambda: next(ticks))
+    assert latency(model("gru"), FRAMES, D, repeats=3) == 2_000
+
+
+def test_latency_runs_a_whole_clip_alone_on_as_many_threads_as_asked():
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, clip):
+            seen.append((tuple(clip.shape), torch.get_num_threads(), self.training, torch.is_inference_mode_enabled()))
+            return clip
+
+    before = torch.get_num_threads()
+    assert latency(Spy(), FRAMES, D, repeats=2) >= 0
+    assert set(seen) == {((1, FRAMES, D), 1, False, True)}
+    assert torch.get_num_threads() == before
+
+
+def test_threads_are_given_back_when_a_model_fails():
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError):
+        latency(nn.Linear(D + 1, K), FRAMES, D, threads=before + 1)
+    assert torch.get_num_threads() == before
+
+
+def test_latency_needs_repeats():
+    with pytest.raises(ValueError, match="at least 1; got 0 and 1"):
+        latency(nn.Identity(), FRAMES, D, repeats=0)

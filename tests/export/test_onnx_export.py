@@ -1,0 +1,197 @@
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from bundles import CALIBRATION, CLASSES, tiny_bundle
+
+from actionrec.export import onnx_export, onnx_graph
+from actionrec.export.onnx_graph import ExportError
+from actionrec.inference.predictor import load
+from actionrec.io.files import sha256_of
+from actionrec.models import MODELS
+
+ROOT = Path(__file__).parents[2]
+T, SIZE, D = 8, 64, 512
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    """Of each model, one."""
+    return cache(lambda name: load(tiny_bundle(tmp_path_factory.mktemp("models") / name, name), device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def pieces(predictor):
+    return cache(lambda name: onnx_graph.trace(predictor(name)))
+
+
+def noise(clips, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (clips, T, 3, SIZE, SIZE), dtype=np.uint8)
+
+
+def write(path, predictor, pieces, form):
+    onnx_export.write(path, pieces.graph(form), onnx_export.metadata(predictor, form, "ab"), lambda draft: None)
+    return path
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_frames_in_a_batch_of_any_size_get_torchs_probabilities(name, predictor, pieces, tmp_path):
+    model = onnx_export.session(write(tmp_path / "whole.onnx", predictor(name), pieces(name), "whole"))
+    for clips in (1, 3):
+        frames = noise(clips)
+        with torch.inference_mode():
+            wanted = pieces(name).head(pieces(name).backbone(torch.from_numpy(frames))).numpy()
+        got = onnx_export.run(model, frames)
+        assert got.shape == (clips, len(CLASSES))
+        np.testing.assert_allclose(got, wanted, atol=1e-5)
+        np.testing.assert_allclose(got.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_features_in_a_batch_of_any_size_get_torchs_probabilities(name, predictor, pieces, tmp_path):
+    model = onnx_export.session(write(tmp_path / "head.onnx", predictor(name), pieces(name), "head"))
+    for clips in (1, 3, 17):
+        features = np.random.default_rng(clips).normal(size=(clips, T, D)).astype(np.float32)
+        with torch.inference_mode():
+            wanted = torch.softmax(predictor(name).network(torch.from_numpy(features)) / CALIBRATION["temperature"], dim=1).numpy()
+        assert np.ptp(wanted) > 1e-3
+        np.testing.assert_allclose(onnx_export.run(model, features), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_whole_and_predict_agree(name, predictor, pieces, tmp_path):
+    model = onnx_export.session(write(tmp_path / "whole.onnx", predictor(name), pieces(name), "whole"))
+    for clip in noise(2, seed=1).transpose(0, 1, 3, 4, 2):
+        said = predictor(name).answer(predictor(name).extractor(np.ascontiguousarray(clip)))
+        np.testing.assert_allclose(onnx_export.run(model, onnx_export.as_frames(clip))[0], said.probabilities, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "count"), [("gru", "GRU", 1), ("lstm", "LSTM", 1), ("stacked_lstm", "LSTM", 2), ("bilstm", "LSTM", 1)]
+)
+def test_recurrent_layers_are_nodes_of_their_own(name, kind, count, pieces):
+    kinds = [node.op_type for node in pieces(name).features_graph.graph.node]
+    assert kinds.count(kind) == count
+    assert not {"Loop", "Tanh"} & set(kinds)  # unrolled
+
+
+@pytest.mark.parametrize(
+    ("form", "given"),
+    [
+        ("whole", ("frames", ["batch", T, 3, SIZE, SIZE], onnx.TensorProto.UINT8)),
+        ("head", ("features", ["batch", T, D], onnx.TensorProto.FLOAT)),
+    ],
+)
+def test_inputs_and_outputs_have_names_and_shapes(form, given, predictor, pieces, tmp_path):
+    graph = onnx.load(write(tmp_path / "model.onnx", predictor("gru"), pieces("gru"), form)).graph
+
+    def told(value):
+        shape = [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        return value.name, shape, value.type.tensor_type.elem_type
+
+    assert [told(one) for one in graph.input] == [given]
+    assert [told(one) for one in graph.output] == [("probabilities", ["batch", len(CLASSES)], onnx.TensorProto.FLOAT)]
+
+
+def test_the_file_says_how_to_use_it(predictor, pieces, tmp_path):
+    path = write(tmp_path / "whole.onnx", predictor("gru"), pieces("gru"), "whole")
+    about = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).get_modelmeta().custom_metadata_map
+    assert json.loads(about["class_names"]) == CLASSES
+    assert json.loads(about["sampling"])["count"] == T
+    assert {"size": SIZE, "format": "raw", "colours": "RGB"}.items() <= json.loads(about["preprocessing"]).items()
+    assert json.loads(about["preprocessing"])["mean"] == [0.485, 0.456, 0.406]
+    assert float(about["temperature"]) == CALIBRATION["temperature"]
+    assert float(about["threshold"]) == CALIBRATION["threshold"]
+    assert {key: about[key] for key in ("format", "form", "model", "backbone", "backbone_weights", "precision")} == {
+        "format": "actionrec 1",
+        "form": "whole",
+        "model": "gru",
+        "backbone": "resnet18",
+        "backbone_weights": "random",
+        "precision": "fp32",
+    }
+    assert about["backbone_weights_sha256"] == predictor("gru").bundle.features["weights_sha256"]
+
+
+def test_two_processes_write_the_same_bytes_and_none_of_this_machine(tmp_path):
+    tiny_bundle(tmp_path / "gru", "gru")
+    code = (
+        "import sys, pathlib; sys.path[:0] = ['tests', 'tests/export']; from test_onnx_export import *;"
+        "made = load(pathlib.Path(sys.argv[1]), device='cpu'); pieces = onnx_graph.trace(made);"
+        "[write(pathlib.Path(f'{sys.argv[2]}-{form}.onnx'), made, pieces, form) for form in ('whole', 'head')]"
+    )
+    for name in ("first", "second"):
+        environment = {**os.environ, "PYTHONHASHSEED": str(len(name))}
+        command = [sys.executable, "-c", code, str(tmp_path / "gru"), str(tmp_path / name)]
+        subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True)
+    for form in ("whole", "head"):
+        contents = (tmp_path / f"first-{form}.onnx").read_bytes()
+        assert contents == (tmp_path / f"second-{form}.onnx").read_bytes()
+        for trace in (str(ROOT), str(tmp_path), "site-packages", ".py"):
+            assert trace.encode() not in contents
+
+
+def answered(pieces, clips=2):
+    return onnx_export.answer(pieces, noise(clips).transpose(0, 1, 3, 4, 2))
+
+
+def test_the_check_tells_difference_and_same_answers(predictor, pieces, tmp_path):
+    path = write(tmp_path / "head.onnx", predictor("gru"), pieces("gru"), "head")
+    known = answered(pieces("gru"))
+    found = onnx_export.check(path, known.inputs("head"), known.probabilities)
+    assert (found.clips, found.same) == (2, 2)
+    assert 0 <= found.difference < 1e-5
+
+
+@pytest.mark.parametrize("wrong", [lambda one: one + 0.01, lambda one: one * np.float32(np.nan), lambda one: one[::-1]])
+def test_a_model_that_answers_otherwise_is_refused_and_not_left(wrong, predictor, pieces, tmp_path):
+    known = answered(pieces("gru"))
+    wanted = [wrong(one).copy() for one in known.probabilities]
+    with pytest.raises(ExportError, match=r"answers otherwise in onnxruntime .* and was not written: the largest difference"):
+        onnx_export.write(
+            tmp_path / "gru.onnx",
+            pieces("gru").graph("whole"),
+            {},
+            lambda draft: onnx_export.check(draft, known.inputs("whole"), wanted),
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_export_leaves_the_old_file(predictor, pieces, tmp_path):
+    path = write(tmp_path / "gru.onnx", predictor("gru"), pieces("gru"), "head")
+    before = sha256_of(path)
+
+    def refuse(_):
+        raise ExportError("no")
+
+    with pytest.raises(ExportError):
+        onnx_export.write(path, pieces("gru").graph("whole"), {}, refuse)
+    assert sha256_of(path) == before
+    assert [file.name for file in tmp_path.iterdir()] == ["gru.onnx"]
+
+
+def test_more_weights_than_a_file_holds_are_refused(predictor, monkeypatch):
+    monkeypatch.setattr(onnx_graph, "_LARGEST", 10_000_000)
+    with pytest.raises(ExportError, match=r"^resnet18 and gru have 0\.0 GiB of weights; an ONNX file holds 2 GiB\."):
+        onnx_graph.trace(predictor("gru"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "efficientnet_b0", "convnext_tiny", "densenet121", "googlenet", "swin_t"])
+def test_backbones_of_all_kinds(backbone, tmp_path):
+    made = load(tiny_bundle(tmp_path / "gru", "gru", backbone=backbone), device="cpu")
+    pieces = onnx_graph.trace(made)
+    known = answered(pieces, clips=3)
+    path = write(tmp_path / "gru.onnx", made, pieces, "whole")
+    found = onnx_export.check(path, known.inputs("whole"), known.probabilities)
+    assert found.difference < 1e-4
+    together = onnx_export.run(onnx_export.session(path), np.concatenate(known.frames))
+    np.testing.assert_allclose(together, np.stack(known.probabilities), atol=1e-4)

@@ -1,0 +1,228 @@
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models import VisionTransformer
+
+from actionrec.core.errors import ActionrecError, ParamsError, WeightsError
+from actionrec.features import extractors
+from actionrec.features.backbones import Backbone, FeatureSettings, create_backbone
+from actionrec.features.extractors import BATCH, Extractor, create_extractor, runtime
+
+ROOT = Path(__file__).parents[2]
+SIZE = 48
+
+with_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
+every_runtime = pytest.mark.parametrize("chosen", ["torch", pytest.param("openvino", marks=with_openvino)])
+every_precision = pytest.mark.parametrize("precision", ["fp32", "bf16"])
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def tiny():
+    """A backbone of two convolutions: 6 features."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 6, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1)
+    return Backbone(nn.Sequential(*layers)).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def make(monkeypatch):
+    def make(backbone, chosen, precision="fp32", size=SIZE):
+        monkeypatch.setenv("ACTIONREC_RUNTIME", chosen)
+        return create_extractor(backbone, precision=precision, size=size, device="cpu", threads=1)
+
+    return make
+
+
+def clip(frame_count, seed=0, size=SIZE):
+    return np.random.default_rng(seed).integers(0, 256, (frame_count, size, size, 3), dtype=np.uint8)
+
+
+def relative_error(got, wanted):
+    return np.linalg.norm(got.astype(np.float64) - wanted) / np.linalg.norm(wanted.astype(np.float64))
+
+
+@every_runtime
+@every_precision
+def test_features_are_the_backbones_to_rounding(make, tiny, chosen, precision):
+    frames = clip(5)
+    wanted = tiny(torch.from_numpy(frames)).numpy()
+    features = make(tiny, chosen, precision)(frames)
+    assert features.shape == (5, 6)
+    assert features.dtype == np.float16
+    assert relative_error(features, wanted) < (1e-3 if precision == "fp32" else 2e-2)
+
+
+@with_openvino
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_openvino_and_torch_agree_on_a_whole_network(make, name):
+    backbone, frames = create_backbone(FeatureSettings(name, "random", "fp32")), clip(3)
+    wanted = backbone(torch.from_numpy(frames)).numpy()
+    assert relative_error(make(backbone, "torch")(frames), wanted) < 1e-3
+    assert relative_error(make(backbone, "openvino")(frames), wanted) < 1e-3
+    assert relative_error(make(backbone, "torch", "bf16")(frames), wanted) < 3e-2
+    assert relative_error(make(backbone, "openvino", "bf16")(frames), wanted) < 3e-2
+
+
+@every_runtime
+@every_precision
+def test_a_clips_bytes_do_not_depend_on_the_clips_before_it(make, tiny, chosen, precision):
+    extract = make(tiny, chosen, precision)
+    alone = extract(clip(7, seed=1)).tobytes()
+    for frame_count in (1, 32, 40, 7):
+        extract(clip(frame_count, seed=frame_count + 5))
+        assert extract(clip(7, seed=1)).tobytes() == alone
+    assert make(tiny, chosen, precision)(clip(7, seed=1)).tobytes() == alone
+
+
+@every_runtime
+@every_precision
+def test_a_long_clip_is_done_in_parts(make, tiny, chosen, precision):
+    extract, frames = make(tiny, chosen, precision), clip(2 * BATCH + 6)
+    parts = [extract(frames[start : start + BATCH]) for start in (0, BATCH, 2 * BATCH)]
+    assert [len(part) for part in parts] == [32, 32, 6]
+    np.testing.assert_array_equal(extract(frames), np.concatenate(parts))
+
+
+@every_runtime
+def test_each_frame_gets_its_own_features_in_order(make, tiny, chosen):
+    frames = clip(40)
+    features = make(tiny, chosen)(frames)
+    np.testing.assert_array_equal(make(tiny, chosen)(frames[::-1]), features[::-1])
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+@every_runtime
+def test_frames_may_lie_scattered_in_memory_or_be_read_only(make, tiny, chosen):
+    frames = clip(4)
+    extract = make(tiny, chosen)
+    wanted = extract(frames)
+    scattered = np.ascontiguousarray(frames[..., ::-1])[..., ::-1]
+    np.testing.assert_array_equal(extract(scattered), wanted)
+    frames.flags.writeable = False
+    np.testing.assert_array_equal(extract(frames), wanted)
+
+
+def test_making_an_extractor_leaves_the_backbone_as_it_is(make, tiny):
+    before = {name: tensor.clone() for name, tensor in tiny.state_dict().items()}
+    make(tiny, "torch", "bf16")
+    for name, tensor in tiny.state_dict().items():
+        assert tensor.dtype == before[name].dtype
+        assert torch.equal(tensor, before[name])
+
+
+@every_runtime
+@every_precision
+def test_features_that_float16_cannot_hold_are_refused(make, tiny, chosen, precision):
+    with torch.no_grad():
+        tiny.network[2].weight.abs_().mul_(1e6)
+    with pytest.raises(WeightsError) as caught:
+        make(tiny, chosen, precision)(clip(2))
+    assert str(caught.value) == (
+        "the backbone gives features that are not finite, or beyond float16's 65504. "
+        "Check features.weights, or try features.precision fp32."
+    )
+
+
+def test_a_size_that_the_network_does_not_take_is_refused(make):
+    network = VisionTransformer(image_size=32, patch_size=16, num_layers=1, num_heads=1, hidden_dim=8, mlp_dim=8)
+    with pytest.raises(ParamsError) as caught:
+        make(Backbone(network).eval(), "torch", size=64)
+    assert str(caught.value) == (
+        "params.yaml: this features.backbone does not take frames.resolution 64 (Wrong image height! Expected 32 but got 64!)."
+    )
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("", "openvino"), ("openvino", "openvino"), ("torch", "torch")])
+@with_openvino
+def test_the_runtime_is_the_machines_choice(monkeypatch, text, wanted):
+    monkeypatch.setenv("ACTIONREC_RUNTIME", text)
+    assert runtime("cpu") == wanted
+    assert runtime("cuda:1") == "torch"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("text", ["onnx", "Torch", " "])
+def test_an_unknown_runtime_is_refused(monkeypatch, text, device):
+    monkeypatch.setenv("ACTIONREC_RUNTIME", text)
+    with pytest.raises(ActionrecError) as caught:
+        runtime(device)
+    assert str(caught.value) == f"ACTIONREC_RUNTIME must be openvino or torch; got {text!r}"
+
+
+def test_without_openvino_torch_runs_unless_openvino_was_asked_for(monkeypatch):
+    monkeypatch.setattr(extractors, "find_spec", lambda name: None)
+    monkeypatch.delenv("ACTIONREC_RUNTIME", raising=False)
+    assert runtime("cpu") == "torch"
+    monkeypatch.setenv("ACTIONREC_RUNTIME", "openvino")
+    with pytest.raises(ActionrecError) as caught:
+        runtime("cpu")
+    assert str(caught.value) == "ACTIONREC_RUNTIME is openvino, which is not installed here."
+
+
+def test_openvino_is_imported_only_where_it_runs():
+    code = "import sys; import actionrec.features.extractors; print('openvino' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@every_precision
+def test_a_gpu_gives_the_same_features_to_rounding(tiny, precision):
+    frames = clip(40)
+    wanted = tiny(torch.from_numpy(frames)).numpy()
+    extract = create_extractor(tiny, precision=precision, size=SIZE, device="cuda", threads=1)
+    assert relative_error(extract(frames), wanted) < (2e-3 if precision == "fp32" else 3e-2)
+    assert extract(frames).tobytes() == extract(frames).tobytes()
+
+
+@every_runtime
+def test_each_clip_of_many_gets_its_own_features_in_order(make, tiny, chosen):
+    extract = make(tiny, chosen)
+    clips = [clip(frames, seed) for seed, frames in enumerate((3, 40, 1, 5))]
+    made = list(extract.each(iter(clips)))
+    assert [one.tobytes() for one in made] == [extract(one).tobytes() for one in clips]
+    assert list(extract.each([])) == []
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 2, 10])
+def test_work_is_begun_ahead_of_what_is_waited_for(ahead):
+    events = []
+
+    def run(frames):
+        number = int(frames[0, 0, 0, 0])
+        events.append(f"begin {number}")
+
+        def wait():
+            events.append(f"end {number}")
+            return np.full((len(frames), 2), number, dtype=np.float32)
+
+        return wait
+
+    clips = [np.full((1, 2, 2, 3), number, dtype=np.uint8) for number in range(4)]
+    made = [one[0, 0] for one in Extractor(run, ahead).each(clips)]
+    assert made == [0, 1, 2, 3]
+    first_end = events.index("end 0")
+    assert first_end == min(ahead + 1, 4)
+    assert events[:first_end] == [f"begin {number}" for number in range(first_end)]
+    assert [event for event in events if event.startswith("end")] == [f"end {number}" for number in range(4)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_many_clips_on_a_gpu_come_back_as_one_by_one(tiny):
+    extract = create_extractor(tiny, precision="bf16", size=SIZE, device="cuda", threads=1)
+    clips = [clip(32, seed) for seed in range(12)]
+    assert [one.tobytes() for one in extract.each(iter(clips))] == [extract(one).tobytes() for one in clips]

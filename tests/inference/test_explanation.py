@@ -1,0 +1,173 @@
+"""Which frames mattered, and where in them."""
+
+import bundles
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from actionrec.evaluation import calibration
+from actionrec.inference import explanation, predictor
+from actionrec.models import MODELS
+from actionrec.models.swin_transformer import WindowAttention
+from actionrec.models.transformer import sinusoidal_positions
+from actionrec.plots import explanation as plots
+from actionrec.training import loop
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return bundles.clips(tmp_path_factory.mktemp("clips"), 1)[2]
+
+
+def load(folder, model, **about):
+    return predictor.load(bundles.tiny_bundle(folder / model, model, **about))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_is_explained(tmp_path, clip, model):
+    predictor = load(tmp_path, model)
+    sampled = predictor.sample(clip)
+    found = explanation.explain(predictor, sampled)
+    assert found.label == found.prediction.label
+    assert found.importance.shape == (8,)
+    assert np.isfinite(found.importance).all()
+    assert np.abs(found.importance).max() > 0
+    assert found.heat.shape == (8, 2, 2)
+    assert found.heat.min() >= 0
+    assert found.heat.max() == 1
+    if "transformer" in model:
+        assert found.attention.shape == (8,)
+        assert found.attention.min() >= 0
+        assert found.attention.sum() == pytest.approx(1)
+    else:
+        assert found.attention is None
+
+
+def test_importance_is_the_fall_of_the_log_probability_without_the_frame(tmp_path, clip):
+    predictor = load(tmp_path, "gru")
+    features = predictor.extractor(predictor.sample(clip).frames)
+    importance = explanation.occlusion(predictor, features, 2)
+    hidden = features.copy()
+    hidden[5] = predictor.network.standardise.mean.numpy()
+    before, after = (
+        calibration.softmax(loop.predict(predictor.network, one[None], np.array([0])), predictor.temperature)[0, 2]
+        for one in (features, hidden)
+    )
+    assert importance[5] == pytest.approx(np.log(before / after), abs=1e-4)
+
+
+def test_a_frame_that_looks_as_the_mean_of_all_matters_not(tmp_path, clip):
+    predictor = load(tmp_path, "gru")
+    features = predictor.extractor(predictor.sample(clip).frames)
+    features = explanation.hide(predictor.network, features, [3])
+    assert explanation.occlusion(predictor, features, 0)[3] == pytest.approx(0, abs=1e-6)
+
+
+def test_without_a_standardiser_the_clips_own_mean_stands_in_for_what_is_hidden(tmp_path, clip):
+    predictor = load(tmp_path, "gru")
+    predictor.network.standardise.mean.zero_()
+    features = predictor.extractor(predictor.sample(clip).frames)
+    hidden = explanation.hide(predictor.network, features, [2])
+    np.testing.assert_allclose(hidden[2], features.astype(np.float32).mean(axis=0), rtol=1e-3, atol=1e-3)
+    assert np.array_equal(hidden[3], features[3])
+
+
+def test_another_class_can_be_asked_for(tmp_path, clip):
+    predictor = load(tmp_path, "gru")
+    sampled = predictor.sample(clip)
+    one, other = (explanation.explain(predictor, sampled, label) for label in ("Bright", "Striped"))
+    assert not np.allclose(one.importance, other.importance)
+
+
+def test_the_same_clip_is_explained_the_same(tmp_path, clip):
+    predictor = load(tmp_path, "swin_transformer")
+    sampled = predictor.sample(clip)
+    one, other = (explanation.explain(predictor, sampled) for _ in range(2))
+    assert np.array_equal(one.importance, other.importance)
+    assert np.array_equal(one.heat, other.heat)
+    assert np.array_equal(one.attention, other.attention)
+
+
+def test_explaining_changes_no_later_answer(tmp_path, clip):
+    predictor = load(tmp_path, "transformer")
+    before = predictor.predict(clip).probabilities
+    explanation.explain(predictor, predictor.sample(clip))
+    assert np.array_equal(predictor.predict(clip).probabilities, before)
+
+
+def test_heat_is_the_class_activation_map_where_features_are_its_mean(tmp_path, clip):
+    """ResNet's features are the mean of its last map, so that Grad-CAM is the map weighted by the logit's gradient."""
+    predictor = load(tmp_path, "gru")
+    frames = predictor.sample(clip).frames
+    network, backbone = predictor.network, predictor.backbone
+    maps = []
+    hook = backbone.network.layer4.register_forward_hook(lambda _, __, made: maps.append(made))
+    features = backbone(torch.from_numpy(frames)).detach().requires_grad_()
+    hook.remove()
+    network(features[None])[0, 1].backward()
+    heat = (maps[0] * features.grad[:, :, None, None]).sum(dim=1).relu().numpy()
+    np.testing.assert_allclose(explanation.grad_cam(predictor, frames, 1), heat / heat.max(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "densenet121"])
+def test_backbones_that_work_in_place_are_explained(tmp_path, clip, backbone):
+    predictor = load(tmp_path, "gru", backbone=backbone)
+    assert explanation.grad_cam(predictor, predictor.sample(clip).frames, 0).max() == 1
+
+
+def test_a_window_attends_as_its_output_says():
+    torch.manual_seed(0)
+    layer = WindowAttention(dim=8, heads=1, window=4, shift=2, bias_std=1.0)
+    layer.project = torch.nn.Identity()
+    for length in (3, 4, 8, 10):
+        frames = torch.randn(2, length, 8)
+        weights = layer.weights(frames)
+        torch.testing.assert_close(weights.sum(dim=2), torch.ones(2, length))
+        value = layer.qkv(frames).chunk(3, dim=2)[2]
+        torch.testing.assert_close(weights @ value, layer(frames), rtol=1e-4, atol=1e-5)
+
+
+def test_a_transformers_attention_is_rolled_out_over_its_layers(tmp_path, clip):
+    predictor = load(tmp_path, "transformer")
+    features = predictor.extractor(predictor.sample(clip).frames)
+    model = predictor.network.model.eval()
+    flow = torch.eye(8)
+    with torch.no_grad():
+        states = model.embed(predictor.network.standardise(torch.from_numpy(features[None]).float()))
+        states = states + sinusoidal_positions(8, model.d_model)
+        for layer in model.encoder.layers:
+            normed = layer.norm1(states)
+            _, weights = layer.self_attn(normed, normed, normed, need_weights=True)
+            flow = (0.5 * weights[0] + 0.5 * torch.eye(8)) @ flow
+            states = layer(states)
+    np.testing.assert_allclose(explanation.attention(predictor.network, features), flow.mean(dim=0).numpy(), atol=1e-5)
+
+
+def test_the_strip_shows_the_frame_of_each_part_that_mattered_most():
+    importance = np.zeros(32)
+    importance[[3, 5, 31]] = [1, -2, 0.5]
+    shown = plots.shown_frames(importance)
+    assert len(shown) == 8
+    assert (shown[0], shown[1], shown[-1]) == (3, 5, 31)
+    assert shown == sorted(shown)
+    assert plots.shown_frames(np.zeros(3)) == [0, 1, 2]
+
+
+def test_the_picture_is_the_same_on_every_run(tmp_path, clip):
+    predictor = load(tmp_path, "transformer")
+    sampled = predictor.sample(clip)
+    found = explanation.explain(predictor, sampled)
+    one, other = (plots.film_strip(found, sampled.frames, "clip.avi") for _ in range(2))
+    assert one == other
+    (tmp_path / "a.png").write_bytes(one)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.width > 1000
+
+
+def test_where_a_frame_is_hot_less_of_it_is_left():
+    frame = np.full((64, 64, 3), 200, np.uint8)
+    heat = np.zeros((4, 4), np.float32)
+    heat[:2, :2] = 1
+    shown = plots.overlaid(frame, heat)
+    assert np.abs(shown[8, 8].astype(int) - 200).max() > np.abs(shown[56, 56].astype(int) - 200).max()

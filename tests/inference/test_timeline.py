@@ -1,0 +1,163 @@
+"""Windows over a film, and runs of the same answer that cover it once."""
+
+from itertools import pairwise
+
+import bundles
+import numpy as np
+import pytest
+from film import write_video
+
+from actionrec.core.errors import DataError
+from actionrec.inference import timeline
+from actionrec.inference.predictor import Prediction, load
+from actionrec.inference.timeline import Moment, clock, runs, windows
+from actionrec.video.clip_reader import timed_frames
+from actionrec.video.decoder import open_video
+from actionrec.video.sampling import TimedFrame, evenly_spaced
+
+
+def numbered(count, rate=10.0, start=0):
+    """A film whose frames hold their numbers."""
+    for number in range(count):
+        yield TimedFrame(number / rate, np.full((1, 1, 3), (start + number) % 256, np.uint8))
+
+
+def numbers(window):
+    return window.frames[:, 0, 0, 0].tolist()
+
+
+def test_windows_follow_each_other_by_the_stride_and_the_last_ends_with_the_film():
+    found = list(windows(numbered(63), 4, 2.0, 1.0))
+    assert [round(one.start, 6) for one in found] == [0, 1, 2, 3, 4, 4.3]
+    assert [round(one.end, 6) for one in found] == [2, 3, 4, 5, 6, 6.3]
+    for one in found:
+        first = round(one.start * 10)
+        assert numbers(one) == [first + place for place in evenly_spaced(20, 4)]
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "stride"), [(40, 1.0, 1.0), (40, 1.0, 3.0), (37, 1.5, 0.4), (25, 2.5, 0.7), (5, 4, 2)]
+)
+def test_windows_begin_with_the_film_and_end_with_it(count, seconds, stride):
+    found = list(windows(numbered(count), 3, seconds, stride))
+    assert found[0].start == 0
+    assert found[-1].end == pytest.approx(count / 10)
+    assert numbers(found[0])[0] == 0
+    assert numbers(found[-1])[-1] == count - 1
+    assert all(one.start < later.start for one, later in pairwise(found))
+
+
+def test_a_film_no_longer_than_a_window_is_one_window_of_all_its_frames():
+    (found,) = windows(numbered(12), 5, 30.0, 10.0)
+    assert (found.start, found.end) == (0, pytest.approx(1.2))
+    assert numbers(found) == evenly_spaced(12, 5)
+
+
+def test_a_film_that_is_whole_windows_long_has_no_window_twice():
+    assert [one.start for one in windows(numbered(40), 2, 2.0, 2.0)] == [0, 2]
+
+
+def test_a_single_frame_is_a_window():
+    (found,) = windows(numbered(1), 3, 1.0, 1.0)
+    assert numbers(found) == [0, 0, 0]
+
+
+def test_frames_that_come_at_uneven_times_are_taken_by_their_times():
+    late = [TimedFrame(seconds, np.full((1, 1, 3), place, np.uint8)) for place, seconds in enumerate([0, 0.1, 0.2, 2.0, 2.1, 4.0])]
+    found = list(windows(late, 2, 1.0, 1.0))
+    assert [(one.start, numbers(one)) for one in found[:2]] == [(0, [0, 2]), (2, [3, 4])]
+    assert (numbers(found[2]), found[2].end) == ([5, 5], pytest.approx(4.8))  # it is shown as long as frames are on average
+
+
+@pytest.mark.parametrize("seconds", [0.01, 1.0, 4.0, 9.0, 10.0, 25.0])
+@pytest.mark.parametrize("stride", [0.005, 0.5, 2.0, 7.0])
+@pytest.mark.parametrize("rate", [0.1, 25.0])
+def test_windows_without_a_frame_show_the_one_on_screen(seconds, stride, rate):
+    """One picture every 10 s, or windows shorter than a frame."""
+    found = list(windows(numbered(8, rate), 2, seconds, stride))
+    assert found[0].start == 0
+    assert found[-1].end == pytest.approx(8 / rate)
+    for one in found:
+        began = [place for place in range(8) if one.start - 0.51 / rate <= place / rate < one.end]
+        on_screen = max(place for place in range(8) if place / rate < one.end + 1e-6)
+        assert set(numbers(one)) <= {*began, on_screen}
+
+
+def test_a_last_frame_after_a_long_gap_is_a_window():
+    late = [TimedFrame(seconds, np.full((1, 1, 3), place, np.uint8)) for place, seconds in enumerate([0, 0.04, 0.08, 100.0])]
+    found = list(windows(late, 2, 2.0, 1.0))
+    assert (numbers(found[-1]), found[-1].start > 90) == ([3, 3], True)
+
+
+@pytest.mark.parametrize("stride", [1e-18, 1e-3, 1e18])
+def test_a_stride_of_any_length_comes_to_an_end(stride):
+    found = list(windows(numbered(30), 2, 1.0, stride))
+    assert len(found) <= 31
+    assert found[-1].end == pytest.approx(3.0)
+
+
+def test_a_window_that_memory_would_not_hold_is_refused():
+    with pytest.raises(DataError, match="more than 3000 frames"):
+        list(windows(numbered(4000), 2, 1000.0, 1.0))
+    for seconds, stride in ((0, 1), (1, 0), (-1, 1)):
+        with pytest.raises(DataError, match="must be above 0"):
+            list(windows(numbered(3), 2, seconds, stride))
+
+
+def moment(start, end, *shares, threshold=0.0):
+    return Moment(start, end, Prediction(("a", "b"), np.array(shares), threshold))
+
+
+def test_runs_merge_neighbours_and_cover_the_film_once():
+    found = [
+        moment(0, 4, 0.9, 0.1),
+        moment(2, 6, 0.7, 0.3),
+        moment(4, 8, 0.2, 0.8),
+        moment(6, 10, 0.55, 0.45, threshold=0.6),
+        moment(8, 12, 0.6, 0.4, threshold=0.7),
+    ]
+    made = runs(found)
+    assert [(run.start, run.end, run.headline, run.windows, run.none_of_these) for run in made] == [
+        (0, 5, "a", 2, False),
+        (5, 7, "b", 1, False),
+        (7, 12, "probably a, 57 %", 2, True),
+    ]
+    assert [run.confidence for run in made] == pytest.approx([0.8, 0.8, 0.575])
+
+
+def test_no_window_gives_no_run():
+    assert runs([]) == []
+
+
+def test_unsure_neighbours_are_one_run_whatever_their_top_classes():
+    found = [moment(start, start + 1, share, 1 - share, threshold=0.9) for start, share in enumerate((0.6, 0.3, 0.7))]
+    (run,) = runs(found)
+    assert (run.start, run.end, run.answer, run.windows) == (0, 3, "a", 3)
+    assert run.headline == "probably a, 53 %"
+
+
+def test_a_film_of_one_window_is_answered_as_the_clip_is(tmp_path):
+    predictor = load(bundles.tiny_bundle(tmp_path / "gru"))
+    path = bundles.clips(tmp_path / "clips", 1)[0]
+    (found,) = timeline.moments(predictor, film_frames(path, predictor), 60.0, 30.0)
+    assert np.array_equal(found.prediction.probabilities, predictor.predict(path).probabilities)
+
+
+def test_a_film_of_two_actions_has_two_runs(tmp_path):
+    predictor = load(bundles.tiny_bundle(tmp_path / "gru"))
+    path = write_video(tmp_path / "two.avi", bundles.pictures(0, 7, 50) + bundles.pictures(2, 7, 50))
+    found = list(timeline.moments(predictor, film_frames(path, predictor), 0.5, 0.25))
+    made = runs(found)
+    assert (made[0].answer, made[0].end) == ("Bright", pytest.approx(2.0, abs=0.3))
+    assert {run.answer for run in made[1:]} <= {"Striped", "Dark"}  # never the first again
+    assert [run.start for run in made] == [0, *(run.end for run in made[:-1])]
+    assert made[-1].end == pytest.approx(4.0, abs=0.05)
+
+
+def film_frames(path, predictor):
+    with open_video(path) as video:
+        yield from timed_frames(video, predictor.sampling.resolution)
+
+
+def test_times_are_read_by_people():
+    assert [clock(seconds) for seconds in (0, 9.99, 61.25, 3600)] == ["0:00.0", "0:09.9", "1:01.2", "1:00:00.0"]

@@ -1,0 +1,306 @@
+import csv
+import math
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from actionrec.core.errors import DataError
+from actionrec.io.files import (
+    digest,
+    read_csv,
+    read_json,
+    sha256_of,
+    whole_file,
+    whole_folder,
+    write_csv,
+    write_json,
+    write_spreadsheet,
+    write_text,
+)
+
+HEADER = ("clip", "note")
+
+
+def everything_in(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_a_file_appears_when_its_block_ends(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.txt"
+    with whole_file(path) as draft:
+        draft.write_text("half")
+        assert not path.exists()
+        assert draft.parent == path.parent  # the same file system, so that taking its place cannot fail half-way
+    assert path.read_text() == "half"
+    assert everything_in(path.parent) == ["a.txt"]
+
+
+def test_a_file_that_fails_leaves_nothing_and_the_old_one_as_it_was(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError), whole_file(path) as draft:
+        draft.write_text("half\n\udcff", encoding="utf-8")
+    assert path.read_text() == "old"
+    assert everything_in(tmp_path) == ["a.txt"]
+
+
+def test_a_block_that_fails_before_it_writes_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a.txt"):
+        raise KeyboardInterrupt
+    assert everything_in(tmp_path) == []
+
+
+def test_a_folder_replaces_the_old_one_when_its_block_ends(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "old.txt").touch()
+    with whole_folder(path) as draft:
+        (draft / "new.txt").touch()
+        assert everything_in(path) == ["old.txt"]
+    assert everything_in(tmp_path) == ["folder", "new.txt"]
+
+
+def test_a_folder_that_fails_leaves_nothing_and_the_old_one_as_it_was(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    (path / "old.txt").touch()
+    with pytest.raises(UnicodeEncodeError), whole_folder(path) as draft:
+        write_text(draft / "inner" / "new.txt", "half\n\udcff")
+    assert everything_in(tmp_path) == ["folder", "old.txt"]
+
+
+def test_a_folder_s_block_starts_empty_even_after_a_killed_run_of_the_same_process_number(tmp_path):
+    with whole_folder(tmp_path / "folder") as draft:
+        name = draft.name
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "left.txt").touch()
+    with whole_folder(tmp_path / "folder") as draft:
+        assert everything_in(draft) == []
+
+
+@pytest.fixture
+def ended():
+    """The number of a process that is no more."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_drafts_of_killed_runs_go_with_the_next_file_or_folder_of_that_name_and_no_others(tmp_path, ended):
+    living = os.getppid()
+    kept = [
+        f".a.{living}.draft",
+        f".a.b.{ended}.draft",
+        f".aa.{ended}.draft",
+        ".a.x.draft",
+        f".a.{ended}.other",
+        f"a.{ended}.draft",
+    ]
+    for name in (f".a.{ended}.draft", f".[a].{ended}.draft", *kept):
+        (tmp_path / name).touch()
+    (tmp_path / f".f.{ended}.draft").mkdir()
+    (tmp_path / f".f.{ended}.draft" / "half.txt").touch()
+    write_text(tmp_path / "a", "whole")
+    with whole_folder(tmp_path / "f"):
+        pass
+    assert everything_in(tmp_path) == sorted([*kept, f".[a].{ended}.draft", "a", "f"])
+    write_text(tmp_path / "[a]", "whole")
+    assert everything_in(tmp_path) == sorted([*kept, "[a]", "a", "f"])
+
+
+def test_a_file_inside_the_block_of_another_whose_name_goes_on_does_not_touch_its_draft(tmp_path):
+    with whole_file(tmp_path / "a.csv") as draft:
+        draft.write_text("a table")
+        write_text(tmp_path / "a", "a text")
+    assert (tmp_path / "a.csv").read_text() == "a table"
+
+
+def test_json_is_indented_unicode_with_a_final_line_end_and_its_keys_in_the_order_given(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": "é\u2028"})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "b": 1,\n  "a": "é\u2028"\n}\n'
+    assert read_json(tmp_path / "a.json") == {"b": 1, "a": "é\u2028"}
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_json_refuses_what_is_no_json_and_writes_nothing(tmp_path, number):
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "a.json", {"loss": number})
+    assert everything_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("contents", [b"", b'{"a": ', b"\xff\xfe", b'{"a": "\x80"}'])
+def test_damaged_json_is_told_with_its_path(tmp_path, contents):
+    (tmp_path / "a.json").write_bytes(contents)
+    with pytest.raises(DataError, match=r"a\.json.*Run `python -m actionrec repair`\.$"):
+        read_json(tmp_path / "a.json")
+
+
+def test_missing_files_are_told_with_their_path(tmp_path):
+    with pytest.raises(DataError) as error:
+        read_json(tmp_path / "a.json")
+    assert str(error.value) == f"{tmp_path}/a.json is missing. Run `dvc repro` to make it."
+    with pytest.raises(DataError, match=r"a\.csv is missing\."):
+        read_csv(tmp_path / "a.csv", HEADER)
+
+
+def test_csv_is_rfc_4180_in_utf_8_with_line_feeds(tmp_path):
+    write_csv(tmp_path / "a.csv", HEADER, [["é", 1], ['a "b", c', ""], ["two\nlines", None]])
+    expected = 'clip,note\né,1\n"a ""b"", c",\n"two\nlines",\n'
+    assert (tmp_path / "a.csv").read_bytes() == expected.encode()
+
+
+ODD = [
+    "\n",
+    "\r",
+    "\r\n",
+    "a\rb",
+    "a\r\nb",
+    "a\n",
+    "\u2028",
+    "\x85",
+    "\x0b\x0c",
+    ",",
+    '"',
+    '""',
+    " a ",
+    "#",
+    "'",
+    "\\",
+    "\\n",
+    "",
+    "=1+1",
+    "\t",
+]
+
+
+@pytest.mark.parametrize("text", ODD, ids=ascii)
+def test_odd_text_survives_csv(tmp_path, text):
+    write_csv(tmp_path / "a.csv", HEADER, [[text, "x"], ["y", text], [text, text]])
+    rows = [{"clip": text, "note": "x"}, {"clip": "y", "note": text}, {"clip": text, "note": text}]
+    assert read_csv(tmp_path / "a.csv", HEADER) == rows
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:  # and so for any other reader
+        assert list(csv.DictReader(stream)) == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+        ("1" * 5_000, "a number of 5,000 digits"),
+        ('{"a": -' + "9" * 100 + "}", "a number of 101 digits"),
+        ("NaN", "the number NaN is not finite"),
+        ("[-Infinity]", "the number -Infinity is not finite"),
+        ("1e999", "the number 1e999 is not finite"),
+    ],
+    ids=["lists", "mappings", "5,000 digits", "100 digits", "NaN", "infinity", "overflow"],
+)
+def test_json_that_cannot_be_worked_with_is_refused_in_one_line(tmp_path, text, reason):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError) as error:
+        read_json(tmp_path / "a.json")
+    assert str(error.value) == f"{tmp_path}/a.json: not valid JSON ({reason}). Run `python -m actionrec repair`."
+
+
+def test_json_of_an_absurd_size_is_not_read(tmp_path):
+    with (tmp_path / "a.json").open("wb") as stream:
+        stream.truncate(10 << 30)  # sparse: it takes no room
+    with pytest.raises(DataError, match=r"a\.json: not valid JSON \(it has more than 32 MiB\)"):
+        read_json(tmp_path / "a.json")
+
+
+FORMULAS = [
+    "=1+1",
+    "+1-1",
+    "-cmd|' /C calc'!A0",
+    "@SUM(A1)",
+    "  =1",
+    "\u00a0=1",
+    "＝1+1",
+    "－1+1",
+    "a;=1+1",
+    "a; -x",
+    "-",
+    "-1x",
+    "--5",
+]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_spreadsheet_shows_text_that_looks_like_a_formula(tmp_path, text):
+    write_spreadsheet(tmp_path / "a.csv", HEADER, [[text, 1]])
+    [row] = read_csv(tmp_path / "a.csv", HEADER)
+    for cell in row["clip"].split(";"):
+        assert not re.match(r"\s*[=+\-@＝－]", cell)
+    assert row["clip"] != text
+    assert row["clip"].replace("'", "") == text.replace("'", "")
+
+
+@pytest.mark.parametrize("text", ["\t=1", "\r=1", "\n=1", "\x1b[31m", "\u202eiva.drow", "a\x00"])
+def test_a_spreadsheet_shows_control_characters_as_escapes(tmp_path, text):
+    write_spreadsheet(tmp_path / "a.csv", HEADER, [[text, 1]])
+    [row] = read_csv(tmp_path / "a.csv", HEADER)
+    assert row["clip"].isprintable()
+    assert not row["clip"].startswith(("=", "+", "-", "@"))
+
+
+@pytest.mark.parametrize("cell", ["-0.5", "+3", "12.25", "-1e-05", "0.0001", "pull-ups", "a=b", "x@y", "", "A-1", "yes", -0.5, 7])
+def test_numbers_and_plain_text_stay_as_they_are_in_a_spreadsheet(tmp_path, cell):
+    write_spreadsheet(tmp_path / "a.csv", HEADER, [[cell, "x"]])
+    assert read_csv(tmp_path / "a.csv", HEADER) == [{"clip": str(cell), "note": "x"}]
+
+
+@pytest.mark.parametrize("text", [*FORMULAS, "'=1", "\t=1", "\r=1", "\u202ex"])
+def test_csv_for_programs_gives_back_every_cell_as_it_was(tmp_path, text):
+    write_csv(tmp_path / "a.csv", HEADER, [[text, text]])
+    assert read_csv(tmp_path / "a.csv", HEADER) == [{"clip": text, "note": text}]
+
+
+def test_csv_of_no_rows_is_a_header(tmp_path):
+    write_csv(tmp_path / "a.csv", HEADER, [])
+    assert read_csv(tmp_path / "a.csv", HEADER) == []
+
+
+@pytest.mark.parametrize("contents", ["", "clip\n", "note,clip\n", "clip,note,more\n", "\ufeffclip,note\n", "<<<<<<< HEAD\n"])
+def test_csv_with_another_header_is_refused(tmp_path, contents):
+    (tmp_path / "a.csv").write_text(contents, encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        read_csv(tmp_path / "a.csv", HEADER)
+    got = contents.strip("\n")
+    assert str(error.value) == f"{tmp_path}/a.csv: the header is '{got}', not 'clip,note'. Run `dvc repro` to make it again."
+
+
+@pytest.mark.parametrize("row", ["a", "a,b,c", "=======", '"a'])
+def test_csv_with_ragged_rows_is_refused(tmp_path, row):
+    (tmp_path / "a.csv").write_text(f"clip,note\nx,y\n{row}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"a\.csv is damaged: a row has more or fewer than 2 fields"):
+        read_csv(tmp_path / "a.csv", HEADER)
+
+
+def test_csv_that_is_no_utf_8_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"clip,note\n\xe9,1\n")
+    with pytest.raises(DataError, match=r"a\.csv is damaged: no valid UTF-8"):
+        read_csv(tmp_path / "a.csv", HEADER)
+
+
+def test_a_csv_row_that_fails_leaves_no_file(tmp_path):
+    def rows():
+        yield ["a", "b"]
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_csv(tmp_path / "a.csv", HEADER, rows())
+    assert everything_in(tmp_path) == []
+
+
+def test_sha256_of_a_file_is_the_known_one(tmp_path):
+    write_text(tmp_path / "a", "abc")
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_digest_depends_on_values_and_not_on_the_order_of_keys():
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert len({digest(value) for value in ({"a": 1}, {"a": "1"}, {"a": 1.5}, {"a": None}, {"b": 1}, {"a": [1]})}) == 6

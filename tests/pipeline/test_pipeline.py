@@ -1,0 +1,448 @@
+"""The pipeline itself: what its stages declare, and real runs of the whole DAG in a temporary project."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import lookalikes
+import numpy as np
+import pytest
+from dvc.repo import Repo
+from dvc.repo.reproduce import plan_repro
+from projects import TINY, clone, commit, edit_params, flat, ran, run
+from ruamel.yaml import YAML
+
+from actionrec.data import archives
+from actionrec.io import params, source_code
+from actionrec.models import MODELS
+from actionrec.training.recipes import read_recipe
+
+ROOT = Path(__file__).parents[2]
+TRAINS = {f"train@{name}" for name in MODELS}
+SIDE_STAGES = {"baseline", "audit"}
+RECURRENT = TRAINS - {"train@transformer", "train@swin_transformer"}
+
+
+# Run by each Python process of the pipeline: notes under its stage's name which files it imported.
+SPY = """
+import atexit, os, sys
+
+def note():
+    if stage := os.environ.get("DVC_STAGE"):
+        files = [getattr(module, "__file__", None) or "" for module in [*sys.modules.values()]]
+        with open(os.path.join(os.path.dirname(__file__), stage), "a") as stream:
+            stream.write("\\n".join(files) + "\\n")
+
+atexit.register(note)
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of bright, dark and striped clips, in six groups."""
+    folder = tmp_path_factory.mktemp("tiny")
+    for number, name in enumerate(("Bright", "Dark", "Striped")):
+        (folder / name).mkdir()
+        for group in range(1, 7):
+            random = np.random.default_rng((number, group))
+            path = folder / name / f"v_{name}_g{group:02d}_c01.avi"
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"XVID"), 25, (96, 64))
+            for _ in range(9):
+                frame = random.integers(0, 60, (64, 96, 3), dtype=np.uint8) + np.uint8(150 if name == "Bright" else 0)
+                frame[:, ::8] += np.uint8(100 if name == "Striped" else 0)
+                writer.write(frame)
+            writer.release()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_clips: Path) -> tuple[Path, str, Path]:
+    """A project after its first `dvc repro`, what that printed, and a folder of what its processes imported."""
+    project = tmp_path_factory.mktemp("finished") / "project"
+    clone(project)
+    (project / "data" / "raw" / "tiny").symlink_to(tiny_clips)
+    edit_params(project, flat(TINY))
+    spy = tmp_path_factory.mktemp("imports")
+    (spy / "sitecustomize.py").write_text(SPY)
+    printed = run("dvc", "repro", cwd=project, PYTHONPATH=str(spy))
+    commit(project)
+    return project, printed, spy
+
+
+@pytest.fixture
+def project(finished: tuple[Path, str, Path], tmp_path: Path) -> Path:
+    """A copy of the finished project, to be changed."""
+    copy = tmp_path / "project"
+    shutil.copytree(finished[0], copy, symlinks=True)
+    return copy
+
+
+def changed(project: Path) -> set[str]:
+    """Stages that `dvc status` finds changed."""
+    return set(json.loads(run("dvc", "status", "--json", cwd=project)))
+
+
+STAGES = Repo(ROOT).index.stages
+
+
+def named_at_run_time(stage) -> list[str]:
+    """The modules that a stage imports by a name that is known only when it runs."""
+    module, own = stage.cmd.split()[2], stage.cmd.split()[-1]
+    return {
+        "stages.train": [f"actionrec.models.{own}"],
+        "stages.check": [f"actionrec.models.{name}" for name in MODELS],
+        "stages.package": [f"actionrec.models.{name}" for name in MODELS],
+    }.get(module, [])
+
+
+def declared_code(stage) -> set[str]:
+    return {Path(dep.fs_path).relative_to(ROOT).as_posix() for dep in stage.deps if str(dep.fs_path).endswith(".py")}
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.addressing)
+def test_stage_declares_every_file_that_it_imports(stage):
+    """Also those that it imports late, in a function."""
+    files = source_code.files_behind([stage.cmd.split()[2], *named_at_run_time(stage)])
+    assert {Path(file).relative_to(ROOT).as_posix() for file in files} == declared_code(stage)
+
+
+def test_modules_are_named_at_run_time_where_the_tests_know_of_it():
+    """Another call of import_module needs another line in `named_at_run_time`."""
+    files = [file for folder in ("actionrec", "stages") for file in (ROOT / folder).rglob("*.py")]
+    dynamic = {file.relative_to(ROOT).as_posix() for file in files if re.search(r"import_module\(|__import__\(", file.read_text())}
+    assert dynamic == {"actionrec/models/__init__.py", "actionrec/parallel/engines/ray.py"}
+
+
+def leaves_that_matter(model: str, tmp_path: Path) -> set[str]:
+    """Paths in params.yaml whose change changes a model's recipe."""
+    document = params.load(ROOT / "params.yaml")
+    file, before = tmp_path / "params.yaml", read_recipe(model, ROOT / "params.yaml")
+    found = set()
+    for leaf, value in flat(document).items():
+        changed_value = {bool: lambda v: not v, int: lambda v: v + 8, float: lambda v: v / 2}.get(type(value))
+        if changed_value:
+            shutil.copy(ROOT / "params.yaml", file)
+            edit_params(tmp_path, {leaf: changed_value(value)})
+            if read_recipe(model, file) != before:
+                found.add(leaf)
+    return found
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.name != "check"], ids=lambda stage: stage.name)
+def test_stage_declares_the_parameters_that_it_reads(stage, tmp_path):
+    declared = {param for dep in stage.params for param in dep.params}
+    name = stage.name.removeprefix("train@")
+    if name in MODELS or name == "package":
+        read = set().union(*(leaves_that_matter(model, tmp_path) for model in (MODELS if name == "package" else [name])))
+        assert {leaf for leaf in read if not any(f"{leaf}.".startswith(f"{param}.") for param in declared)} == set()
+        assert {param for param in declared if not any(f"{leaf}.".startswith(f"{param}.") for leaf in read)} <= {f"models.{name}"}
+    elif name in ("baseline", "audit", "compare"):
+        assert declared == set()
+    elif name == "weights":  # of the section, what it checks
+        assert declared == {"features.backbone", "features.weights"}
+    else:
+        script = f"import dataclasses, stages.{name} as s; print(*(field.name for field in dataclasses.fields(s.Params)))"
+        printed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, text=True, capture_output=True, check=True)
+        assert declared == set(printed.stdout.split())
+
+
+def test_weights_are_checked_before_clips_are_fetched_and_decoded():
+    order = [stage.name for stage in plan_repro(Repo(ROOT).index.graph)]
+    assert order.index("weights") < order.index("fetch") < order.index("extract_frames")
+
+
+@pytest.mark.slow
+def test_repro_makes_all_that_the_contract_names(finished):
+    project, printed, _ = finished
+    before = {"check", "fetch", "weights", "split", "extract_frames", "resnet_features"}
+    assert ran(printed) == {*before, *TRAINS, *SIDE_STAGES, "compare", "package"}
+    files = {
+        "data/clips.csv",
+        "data/split.csv",
+        "data/frames/ledger.csv",
+        "metrics/extract_frames.json",
+        "metrics/audit.json",
+        "metrics/baseline.json",
+        "metrics/compare.json",
+        "metrics/curves.csv",
+        "metrics/per_class.csv",
+        "metrics/report.md",
+        "metrics/results_table.csv",
+        "metrics/results_table.tex",
+        "plots/model_comparison.png",
+        "plots/all_models_grid.png",
+        *(f"data/models/{name}/{file}" for name in MODELS for file in ("model.safetensors", "model.json")),
+        *(f"data/best/{file}" for file in ("model.safetensors", "model.json", "README.md")),
+        *(f"metrics/cards/{name}.md" for name in MODELS),
+        *(f"data/predictions/{name}.npz" for name in MODELS),
+        *(f"metrics/{name}/{file}.json" for name in MODELS for file in ("metrics", "timing")),
+        *(f"plots/{name}_{picture}.png" for name in MODELS for picture in ("curves", "confusion")),
+    }
+    assert {file for file in files if not (project / file).is_file()} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_stage_declares_every_file_that_its_processes_imported(finished, stage):
+    project, _, spy = finished
+    code = [project.resolve() / folder for folder in ("actionrec", "stages")]
+    files = {Path(line) for line in (spy / stage.name).read_text().splitlines()}
+    imported = {file.relative_to(project.resolve()).as_posix() for file in files if any(map(file.is_relative_to, code))}
+    assert {"actionrec/__init__.py", "stages/__init__.py"} < imported
+    assert imported <= declared_code(stage)
+
+
+@pytest.mark.slow
+def test_repro_again_does_nothing(finished):
+    assert "up to date" in run("dvc", "repro", cwd=finished[0])
+    assert changed(finished[0]) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({"seed": 1}, {"split", *TRAINS, "package"}),
+        ({"split.protocol": "random"}, {"split"}),
+        ({"split.fold": 1}, {"split"}),
+        ({"frames.count": 4}, {"extract_frames"}),
+        ({"features.precision": "bf16"}, {"resnet_features"}),
+        ({"features.backbone": "resnet34"}, {"weights", "resnet_features"}),
+        ({"train.epochs": 3}, {*TRAINS, "package"}),
+        ({"model.dropout": 0.1}, {*TRAINS, "package"}),
+        ({"model.hidden_dim": 8}, {*RECURRENT, "package"}),
+        ({"models.transformer.ff_dim": 16}, {"train@transformer", "package"}),
+        ({"models.stacked_lstm.num_layers": 3}, {"train@stacked_lstm", "package"}),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_parameter_reruns_only_what_reads_it(project, change, stages):
+    edit_params(project, change)
+    assert changed(project) == {"check", *stages}
+
+
+@pytest.mark.slow
+def test_editing_one_models_file_retrains_that_model_alone(project):
+    with (project / "actionrec/models/gru.py").open("a") as stream:
+        stream.write("\n# changed\n")
+    assert changed(project) == {"check", "train@gru", "package"}  # check and package read all models' parameters
+
+
+@pytest.mark.slow
+def test_an_experiment_with_another_width_retrains_the_models_that_have_one(project):
+    printed = run("dvc", "exp", "run", "-S", "model.hidden_dim=8", cwd=project)
+    assert ran(printed) == {"check", *RECURRENT, "compare", "package"}
+    assert "model.hidden_dim" in run("dvc", "params", "diff", cwd=project)
+    assert "metrics/compare.json" in run("dvc", "metrics", "diff", cwd=project)
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_from_the_queue_and_its_result_is_a_row_a_value(project):
+    run("dvc", "exp", "run", "--queue", "-S", "model.hidden_dim=4,8", "train@gru", cwd=project)
+    run("dvc", "queue", "start", cwd=project)
+    for _ in range(240):
+        if "Running" not in (status := run("dvc", "queue", "status", cwd=project)) and "Queued" not in status:
+            break
+        time.sleep(1)
+    assert status.count("Success") == 2, status
+    wanted = "Experiment|.*hidden_dim|.*gru/metrics.json:test_top1$"
+    shown = run("dvc", "exp", "show", "--csv", "--drop", ".*", "--keep", wanted, cwd=project)
+    rows = [row for row in csv.DictReader(shown.splitlines()) if row.get("Experiment")]
+    assert {row["model.hidden_dim"] for row in rows} == {"4", "8"}
+    [accuracy] = {name for name in rows[0] if name.endswith("test_top1")}
+    assert all(0 <= float(row[accuracy]) <= 1 for row in rows)
+
+
+@pytest.mark.slow
+def test_a_new_split_decodes_nothing_and_a_forced_rerun_gives_the_same_bytes(project):
+    edit_params(project, {"split.fold": 1})
+    assert ran(run("dvc", "repro", cwd=project)) == {"check", "split", *TRAINS, *SIDE_STAGES, "compare", "package"}
+    before = (project / "dvc.lock").read_text()
+    shutil.rmtree(project / ".work")  # or finished shards and trainings would be taken from there
+    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 17
+    assert without_timings(project / "dvc.lock") == without_timings_of(before)
+
+
+def without_timings(lock: Path) -> dict[str, dict[str, str]]:
+    return without_timings_of(lock.read_text())
+
+
+def without_timings_of(text: str) -> dict[str, dict[str, str]]:
+    """Stage -> output -> hash, without the timing files and what shows them."""
+    shown = ("timing.json", "report.md", "results_table.csv", "results_table.tex", "model_comparison.png", "against_cost.png")
+    stages = YAML(typ="safe").load(text)["stages"]
+    return {
+        name: {out["path"]: out["md5"] for out in stage["outs"] if not out["path"].endswith(shown)}
+        for name, stage in stages.items()
+    }
+
+
+@pytest.mark.slow
+def test_real_clips_among_damaged_ones_run_to_the_end(project, shared):
+    mixed = project / "data" / "raw" / "mixed"
+    for folder in ("Fight", "NoFight"):
+        (mixed / folder).parent.mkdir(exist_ok=True)
+        (mixed / folder).symlink_to((shared / "data/real_clips" / folder).resolve())
+    (mixed / "Odd").mkdir()
+    for file in (shared / "data/broken").resolve().iterdir():
+        if file.suffix in (".avi", ".mp4", ".mov", ".mkv"):
+            (mixed / "Odd" / file.name).symlink_to(file)
+    edit_params(
+        project,
+        {
+            "data.dataset": "mixed",
+            "features.backbone": "mobilenet_v2",
+            "features.weights": str((shared / "weights/mobilenet_v2_imagenet.safetensors").resolve()),
+            "frames.max_failed": 0.02,
+        },
+    )
+    refused = subprocess.run(("dvc", "repro"), cwd=project, text=True, capture_output=True, check=False)
+    assert refused.returncode != 0
+    assert "Odd/empty.avi: the file is empty" in refused.stdout + refused.stderr
+    assert "raise frames.max_failed" in refused.stdout + refused.stderr
+
+    edit_params(project, {"frames.max_failed": 0.2})
+    assert "compare" in ran(run("dvc", "repro", cwd=project))
+    counts = json.loads((project / "metrics/extract_frames.json").read_text())
+    assert counts["failed"] >= 6
+    assert counts["clips"] == counts["decoded"] + counts["failed"] == len([*mixed.glob("*/*.*")])
+    assert json.loads((project / "metrics/compare.json").read_text())["backbone"] == "mobilenet_v2"
+    assert "/weights/" not in (project / "data/models/gru/model.json").read_text()  # no path of a machine in results
+
+
+needs_unpacker = pytest.mark.skipif(
+    not archives.installed(),
+    reason=f"no program that unpacks RAR is installed. {archives.INSTALL}",
+)
+
+
+@pytest.fixture
+def mirror(host, tmp_path):
+    """The address of look-alikes of the published data sets."""
+    lookalikes.publish(host, tmp_path)
+    return host.url
+
+
+@pytest.mark.slow
+@needs_unpacker
+def test_an_experiment_with_a_published_data_set_fetches_it_and_no_other(project, mirror, host):
+    settings = {"ACTIONREC_MIRROR": mirror}
+    printed = run("dvc", "exp", "run", "-S", "data.dataset=ucf50", "extract_frames", cwd=project, **settings)
+    assert ran(printed) == {"check", "fetch", "split", "extract_frames"}
+    assert [path for path, _ in host.asked] == ["/UCF50.rar"]
+    assert (project / "data/archives.sha256").read_text().endswith("  UCF50.rar\n")
+    assert "data/raw/ucf50" not in run("git", "status", "--porcelain", "--untracked-files=all", cwd=project)
+
+    # Other code for fetching, as with a newer version: what is there is checked and kept.
+    with (project / "actionrec/data/download.py").open("a") as stream:
+        stream.write("\n# changed\n")
+    clip = project / "data/raw/ucf50/YoYo/v_YoYo_g01_c01.avi"
+    contents = clip.read_bytes()
+    assert "is there already, and is kept" in run("dvc", "repro", "fetch", cwd=project, **settings)
+    assert clip.read_bytes() == contents
+    assert len(host.asked) == 1
+
+
+@pytest.mark.slow
+@needs_unpacker
+def test_official_lists_are_the_split_of_a_fetched_data_set(project, mirror):
+    edit_params(project, {"data.dataset": "ucf101", "split.protocol": "official", "split.fold": 2})
+    run("dvc", "repro", "split", cwd=project, ACTIONREC_MIRROR=mirror)
+    with (project / "data/split.csv").open(newline="") as stream:
+        subsets = {row["clip"]: row["subset"] for row in csv.DictReader(stream)}
+    tested = {clip for clip, subset in subsets.items() if subset == "test"}
+    assert tested == {clip for clip in subsets if "_g02_" in clip or "_g05_" in clip}
+
+
+@pytest.mark.slow
+@needs_unpacker
+def test_clips_that_an_official_list_leaves_out_are_neither_trained_on_nor_tested(project, mirror):
+    edit_params(project, {"data.dataset": "hmdb51", "split.protocol": "official", "split.fold": 1, "split.validation": 0})
+    run("dvc", "repro", "train@gru", cwd=project, ACTIONREC_MIRROR=mirror)
+    counts = json.loads((project / "metrics/gru/metrics.json").read_text())
+    assert (counts["train_clips"], counts["val_clips"], counts["test_clips"]) == (12, 0, 3)
+    assert json.loads((project / "metrics/split.json").read_text())["unused_clips"] == 3
+    assert json.loads((project / "metrics/extract_frames.json").read_text())["clips"] == 18
+
+
+@pytest.mark.slow
+def test_clips_in_a_layout_of_ones_own_run_by_a_list_beside_them(project, tiny_clips):
+    mine = project / "data/raw/mine"
+    mine.mkdir()
+    rows = ["clip,label,group,subset"]
+    for number, clip in enumerate(sorted(tiny_clips.rglob("*.avi"))):
+        shutil.copy(clip, mine / f"{number}.avi")
+        person = clip.name.split("_")[2]
+        rows.append(f"{number}.avi,{clip.parent.name},{person},{'test' if person == 'g06' else 'train'}")
+    (mine / "clips.csv").write_text("\n".join(rows) + "\n")
+    edit_params(project, {"data.dataset": "mine", "split.protocol": "official", "split.fold": 1})
+    run("dvc", "repro", "extract_frames", cwd=project)
+    summary = json.loads((project / "metrics/split.json").read_text())
+    assert (summary["test_clips"], summary["clips_without_group"], summary["groups"]) == (3, 0, 6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("subset", ["val", "test"])
+def test_a_trained_model_is_evaluated_to_the_last_digit_of_its_training(finished: tuple[Path, str, Path], subset: str) -> None:
+    project = finished[0]
+    recorded = json.loads((project / "metrics/swin_transformer/metrics.json").read_text())
+    command = (sys.executable, "-m", "actionrec", "evaluate", "--model", "swin_transformer", "--subset", subset, "--json")
+    printed = run(*command, cwd=project)
+    found, _ = json.JSONDecoder().raw_decode(printed)
+    assert {key: found[key] for key in ("top1", "top5", "mean_class", "loss")} == {
+        key: recorded[f"{subset}_{key}"] for key in ("top1", "top5", "mean_class", "loss")
+    }
+    assert "another number" not in printed
+
+
+@pytest.mark.slow
+def test_the_best_model_predicts_a_clip(finished: tuple[Path, str, Path]) -> None:
+    project = finished[0]
+    found = json.loads(
+        run(sys.executable, "-m", "actionrec", "predict", "data/raw/tiny/Dark/v_Dark_g01_c01.avi", "--json", cwd=project)
+    )
+    assert found["model"] == json.loads((project / "metrics/compare.json").read_text())["best"]
+    assert {one["label"] for one in found["top"]} == {"Bright", "Dark", "Striped"}
+
+
+def readme_commands() -> list[str]:
+    """The README's own commands: all lines of its `sh` blocks, but `make test`, which this is a part of."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and line != "make test"]
+
+
+@pytest.mark.slow
+def test_the_readmes_commands_run(project):
+    commands = readme_commands()
+    assert {"make repro", "dvc metrics show metrics/*/metrics.json"} <= set(commands)
+    for command in commands:
+        printed = run("sh", "-c", command, cwd=project, VENV=sys.prefix)
+        assert printed.strip(), command
+
+
+def test_the_readmes_table_is_the_last_runs():
+    with (ROOT / "metrics/results_table.csv").open(newline="") as stream:
+        wanted = [(row["model"], f"{float(row['top1_percent']):.1f}") for row in csv.DictReader(stream)]
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) ", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [row for row in rows if row[0] in MODELS] == wanted
+
+
+def test_the_readmes_dag_is_the_one_that_dvc_draws():
+    assert run("dvc", "dag", "--md", "compare", cwd=ROOT).strip() in (ROOT / "README.md").read_text()
+
+
+def test_the_committed_lock_is_current(tmp_path):
+    """A fresh clone without data has nothing to run: code, parameters and dvc.lock belong together."""
+    run("git", "clone", "-q", str(ROOT), str(tmp_path / "clone"), cwd=tmp_path)
+    for name in run("git", "ls-files", "-z", cwd=ROOT).split("\0"):
+        if name and (ROOT / name).is_file():
+            (tmp_path / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tmp_path / "clone" / name)
+    assert ran(run("dvc", "repro", "--allow-missing", "--dry", cwd=tmp_path / "clone")) == set()

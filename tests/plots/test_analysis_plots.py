@@ -1,0 +1,344 @@
+import io
+import warnings
+from dataclasses import replace
+from itertools import combinations
+
+import matplotlib.image
+import numpy as np
+import pytest
+from fabricate import SETTING
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from actionrec.evaluation.analyses import Baseline, Calibration, Cost, Difference, Ensemble, Missed, Order
+from actionrec.evaluation.calibration import reliability, softmax
+from actionrec.evaluation.comparison import Comparison, Pair, Standing, advise
+from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.models import MODELS
+from actionrec.plots import canvas, intervals, missed, order, pareto
+from actionrec.plots import reliability as diagram
+
+NAMES = list(MODELS)
+CLOSE = (0.962, 0.956, 0.951, 0.946, 0.941, 0.924, 0.025)  # one at chance
+FEW = (1.0, 1.0, 23 / 24, 23 / 24, 23 / 24, 21 / 24, 21 / 24)
+PERFECT, CHANCE = (1.0,) * 7, (0.01,) * 7
+AWKWARD = replace(SETTING, dataset="da$ta$_{\n動作 " + 15 * "long name ", weights="random", val_clips=0)
+
+
+def around(top1, half):
+    return Interval(max(0.0, top1 - half), min(1.0, top1 + half))
+
+
+def standing(name, rank, top1, *, half=0.02, std=None):
+    return Standing(
+        name=name,
+        rank=rank,
+        top1=top1,
+        std=std,
+        interval=around(top1, half),
+        wilson=around(top1, half / 2),
+        top5=1.0,
+        top5_interval=Interval(0.9, 1.0),
+        mean_class=top1,
+        val_top1=None,
+        parameters=10**6,
+        best_epoch=1,
+        epochs=1,
+        guessing=0.1,
+        p_guessing=0.001,
+    )
+
+
+def comparison(tops, apart=(), *, guessing=0.1, **how):
+    """Models in order of rank, of which the pairs of places in `apart` differ."""
+    standings = tuple(
+        standing(name, rank, top1, **how) for rank, (name, top1) in enumerate(zip(NAMES, tops, strict=False), start=1)
+    )
+    pairs = []
+    for (a, one), (b, other) in combinations(enumerate(standings), 2):
+        p = 0.001 if (a, b) in apart else 1.0
+        pairs.append(Pair(one.name, other.name, one.top1 - other.top1, 0, 0, p, p, Interval(-0.1, 0.1), p, p))
+    return Comparison(standings, tuple(pairs), guessing, advise(standings, pairs))
+
+
+def difference(points=0.0, p=1.0):
+    return Difference(points, Interval(points - 0.03, points + 0.03), p)
+
+
+BASELINES = [Baseline(name, top1, around(top1, 0.02), 1000, {}) for name, top1 in (("mean_pool", 0.94), ("middle_frame", 0.90))]
+ENSEMBLES = [
+    Ensemble("all", tuple(NAMES), 0.97, around(0.97, 0.01), difference()),
+    Ensemble("best triple", ("stacked_lstm", "swin_transformer", "transformer"), 0.965, around(0.965, 0.01), difference()),
+]
+
+
+def orders(tops, *, losses=(0.04, 0.02, 0.2), p=1.0):
+    shuffled, backwards, still = losses
+    return [
+        Order(
+            name,
+            top1,
+            {"shuffled": max(0, top1 - shuffled), "reversed": max(0, top1 - backwards), "one_frame": max(0, top1 - still)},
+            difference(shuffled, p),
+        )
+        for name, top1 in zip(NAMES, tops, strict=False)
+    ]
+
+
+def calibrated(clips, models=7, temperature=0.5):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, clips)
+    rows = []
+    for name in NAMES[:models]:
+        logits = rng.normal(size=(clips, 5)) + 2 * np.eye(5)[labels]
+        before, after = (reliability(softmax(logits, t), labels) for t in (1.0, temperature))
+        rows.append(Calibration(name, temperature, 0.123, 0.045, before, after))
+    return rows
+
+
+def costs(tops, flops=(252, 671, 336, 152, 470, 84, 881), latency=(8.2, 19.6, 9.9, 9.1, 14.5, 4.1, 12.3)):
+    points = list(zip(NAMES, tops, flops, latency, strict=False))
+    front = {
+        name: not any((t >= top1 and f < flop) or (t > top1 and f <= flop) for _, t, f, _ in points)
+        for name, top1, flop, _ in points
+    }
+    return [Cost(name, top1, 10**6, flop * 10**6, ms, 10.0, front[name]) for name, top1, flop, ms in points]
+
+
+def spread(tops, half=0.02):
+    return {name: around(top1, half) for name, top1 in zip(NAMES, tops, strict=True)}
+
+
+def clip(number, label="Rowing", said="Kayaking", votes=5):
+    answers = {name: said if place < votes else "Surfing" for place, name in enumerate(NAMES)}
+    return Missed(f"{label}/v_{label}_g{number:02}_c01.avi", label, answers)
+
+
+def strip(frames=32, height=60, width=80):
+    return np.arange(frames, dtype=np.uint8)[:, None, None, None] * np.ones((1, height, width, 3), dtype=np.uint8)
+
+
+DRAW = {
+    "intervals": lambda: intervals.accuracy_intervals(comparison(CLOSE[4:]), BASELINES, ENSEMBLES, SETTING),
+    "order": lambda: order.order_of_frames(orders(CLOSE[4:]), 0.1, SETTING),
+    "reliability": lambda: diagram.reliability_diagram(calibrated(24, models=2), SETTING),
+    "pareto": lambda: pareto.accuracy_against_cost(costs(CLOSE[:3]), spread(CLOSE), SETTING),
+    "missed": lambda: missed.missed_clips([clip(1)], {clip(1).clip: strip()}, SETTING),
+}
+
+
+class Drawn:
+    """A picture that was checked, and the figure it was made of."""
+
+    def __init__(self, figure, pixels):
+        self.figure = figure
+        self.pixels = pixels
+        self.texts = [text.get_text() for text in _visible(figure)]
+
+    def says(self, *sayings):
+        return all(any(what in text for text in self.texts) for what in sayings)
+
+    def is_silent_on(self, *sayings):
+        return not any(what in text for text in self.texts for what in sayings)
+
+
+def _visible(figure):
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+@pytest.fixture
+def check(monkeypatch):
+    """Draw a picture; make sure that nothing is cut off and that no text lies on another."""
+    drawn = []
+
+    def png(figure):
+        contents = canvas.png(figure)
+        assert b"Software" not in contents
+        pixels = matplotlib.image.imread(io.BytesIO(contents), format="png")
+        border = np.concatenate(
+            [pixels[:2].reshape(-1, 4), pixels[-2:].reshape(-1, 4), pixels[:, :2].reshape(-1, 4), pixels[:, -2:].reshape(-1, 4)]
+        )
+        assert (border == 1).all(), "something reaches the edge of the picture"
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in _visible(figure)]
+        for text, box in boxes:
+            assert (box.min >= figure.bbox.min).all(), text
+            assert (box.max <= figure.bbox.max).all(), text
+        for (one, box), (other, its) in combinations(boxes, 2):
+            assert not box.padded(-1).overlaps(its.padded(-1)), f"{one!r} lies on {other!r}"
+        drawn.append(Drawn(figure, pixels))
+        return contents
+
+    for module in (intervals, order, diagram, pareto, missed):
+        monkeypatch.setattr(module, "png", png)
+
+    def picture(draw, *arguments):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            draw(*arguments)
+        return drawn[-1]
+
+    return picture
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_a_picture_is_the_same_bytes_on_every_run(name):
+    with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "savefig.dpi": 30}):
+        changed = DRAW[name]()  # nor does the user's matplotlibrc change it
+    assert DRAW[name]() == changed
+
+
+def test_intervals_of_a_close_field_with_one_model_at_chance(check):
+    tied_but_for = {(0, 5), (1, 5), *((place, 6) for place in range(6))}
+    close = comparison(CLOSE, tied_but_for, std=0.004)
+    seen = check(intervals.accuracy_intervals, close, BASELINES, ENSEMBLES, replace(SETTING, seeds=3))
+    assert seen.pixels.shape[1] == 12 * canvas.DPI
+    assert seen.says("96.2", "± 0.4", "(94.2–98.2)")
+    assert seen.says("stacked_lstm + swin_transformer + transformer", "all 7", "mean_pool")
+    # The model at chance must not press the others into a corner: it is pointed at, and so is guessing.
+    assert seen.says("far below, at 2.5", "always the most frequent class: 10.0")
+    assert seen.figure.axes[0].get_xlim()[0] > 80
+
+
+@pytest.mark.parametrize("tops", [PERFECT, CHANCE])
+def test_intervals_without_anything_to_tell_apart(check, tops):
+    seen = check(intervals.accuracy_intervals, comparison(tops, guessing=0.01), [], [], AWKWARD)
+    assert seen.is_silent_on("±")
+    assert seen.says("7. swin_transformer")
+
+
+def test_lines_join_neighbours_none_of_which_are_apart():
+    assert intervals.unbroken_ties(comparison(CLOSE)) == [(0, 6)]
+    assert intervals.unbroken_ties(comparison(CLOSE[:4], {(0, 3), (1, 3)})) == [(0, 2), (2, 3)]
+    assert intervals.unbroken_ties(comparison(CLOSE, set(combinations(range(7), 2)))) == []
+    assert intervals.unbroken_ties(comparison(CLOSE[:1])) == []
+
+
+def test_ties_that_no_line_can_join_are_named(check):
+    # The first is apart from the second alone, and so no line that has both can reach the third.
+    seen = check(intervals.accuracy_intervals, comparison((0.9, 0.8, 0.7), {(0, 1)}), [], [], SETTING)
+    assert intervals.unbroken_ties(comparison((0.9, 0.8, 0.7), {(0, 1)})) == [(1, 2)]
+    assert seen.says("no line joins them: simple_rnn and gru")
+    every_second = {(a, b) for a, b in combinations(range(7), 2) if (b - a) % 2}
+    assert check(intervals.accuracy_intervals, comparison(FEW, every_second), [], [], SETTING).says("and 3 more")
+
+
+def test_an_axis_shows_ten_points_within_0_and_100_and_no_row_far_off():
+    assert intervals.percent_limits([(93, 97), (91, 96), (1, 4)]) == (89, 99)
+    assert intervals.percent_limits([(100, 100)]) == (90, 100)
+    assert intervals.percent_limits([(0, 1)] * 7) == (0, 10)
+    assert intervals.percent_limits([(60, 100), (40, 90), (20, 29)]) == (20, 100)
+    assert intervals.percent_limits([(95, 96), (1, 4), (1, 4)]) == (1, 96)  # most are down there
+
+
+def test_ticks_are_round_and_none_is_above_100():
+    assert intervals.percent_ticks(69.5, 101) == [70, 80, 90, 100]
+    assert intervals.percent_ticks(-0.3, 10.3) == [0, 2, 4, 6, 8, 10]
+
+
+def test_order_of_frames_marks_models_that_shuffling_really_changes(check):
+    some_real = [*orders(CLOSE, p=0.001)[:2], *orders(CLOSE)[2:]]
+    seen = check(order.order_of_frames, some_real, 0.02, SETTING)
+    assert sum("★" in text for text in seen.texts) == 2
+    assert seen.says("4.0", "(1.0 to 7.0)", "more than chance (p < 0.05)")
+    assert seen.says("far below, at 2.5")
+
+
+@pytest.mark.parametrize("tops", [PERFECT, CHANCE])
+def test_order_of_frames_that_makes_no_difference(check, tops):
+    seen = check(order.order_of_frames, orders(tops, losses=(0.0, 0.0, 0.0)), 0.01, AWKWARD)
+    assert seen.says("0.0")
+    assert seen.is_silent_on("★", "−0.0")
+
+
+def test_no_change_of_order_hides_another_in_a_tie(check):
+    seen = check(order.order_of_frames, orders((0.5,), losses=(0.0, 0.0, 0.0)), 0.4, SETTING)
+    dots = [line for line in seen.figure.axes[0].lines if line.get_marker() in ("o", "D", "s")]
+    assert len({line.get_marker() for line in dots}) == 3
+    assert np.diff([line.get_ydata()[0] for line in dots]) == pytest.approx([0.22, 0.22])  # rows of 0.7 inches
+
+
+def test_reliability_of_few_clips(check):
+    rows = calibrated(24)
+    seen = check(diagram.reliability_diagram, [replace(rows[0], temperature=0.05), *rows[1:]], replace(SETTING, test_clips=24))
+    assert seen.says("ECE 12.3 → 4.5 %, T = 0.50", "T ≤ 0.05")
+    assert seen.says("so few clips")
+    before, after = seen.figure.axes[1].collections  # of the first model
+    assert len(before.get_offsets()) == (rows[0].before.count > 0).sum() < 15  # no dot where there are no clips
+    assert len(after.get_offsets()) == (rows[0].after.count > 0).sum()
+    assert np.isfinite(after.get_offsets()).all()
+
+
+def test_reliability_without_a_temperature(check):
+    seen = check(diagram.reliability_diagram, calibrated(2000, models=4, temperature=1.0), replace(AWKWARD, test_clips=2000))
+    assert seen.says("ECE 12.3 %", "No temperature")
+    assert seen.is_silent_on("T =", "before it", "so few clips")
+
+
+def test_cost_of_a_close_field_with_one_model_at_chance(check):
+    seen = check(pareto.accuracy_against_cost, costs(CLOSE), spread(CLOSE), replace(SETTING, seeds=3))
+    for name in NAMES[:-1]:
+        assert seen.texts.count(name) == 2
+    assert seen.texts.count("swin_transformer, far below: 2.5") == 2
+    assert seen.texts.count("↖ better") == 2
+    operations, _ = seen.figure.axes
+    assert operations.get_ylim()[0] > 80
+    stairs = [line for line in operations.lines if line.get_linestyle() == "--" and len(line.get_xdata()) > 1]
+    assert len(stairs) == 1
+    assert (np.diff(stairs[0].get_xydata(), axis=0) >= 0).all()
+
+
+def test_cost_of_models_that_tie(check):
+    check(pareto.accuracy_against_cost, costs(FEW), spread(FEW, half=0.3), AWKWARD)
+
+
+def test_cost_of_identical_models(check):
+    same = costs(PERFECT, flops=(100,) * 7, latency=(5.0,) * 7)
+    seen = check(pareto.accuracy_against_cost, same, spread(PERFECT), SETTING)
+    dots = [line.get_xdata()[0] for line in seen.figure.axes[1].lines if line.get_marker() == "o"]
+    assert len(dots) == 7
+    assert np.diff(sorted(dots)).min() > 10  # pixels
+
+
+def test_costs_that_are_apart_by_powers_of_ten(check):
+    wide = costs(CLOSE[:6], flops=[10**place for place in range(6)], latency=[0.01 * 10**place for place in range(6)])
+    seen = check(pareto.accuracy_against_cost, wide, spread(CLOSE), SETTING)
+    assert [label.get_text() for label in seen.figure.axes[0].get_xticklabels()] == ["1", "10", "100", "1,000", "10,000", "100,000"]
+
+
+def test_places_move_as_little_as_it_takes():
+    assert pareto._apart([5, 20, 5], 2) == [4, 20, 6]
+    assert pareto._apart([1, 9, 5], 2) == [1, 9, 5]
+    assert pareto._apart([0, 1, 2, 3], 4) == [-4.5, -0.5, 3.5, 7.5]
+
+
+def test_missed_clips_show_their_first_frame_their_last_and_three_between(check):
+    seen = check(missed.missed_clips, [clip(1)], {clip(1).clip: strip(frames=32)}, SETTING)
+    assert [image.get_array().mean() for image in seen.figure.axes[0].images] == [0, 8, 16, 23, 31]
+    assert seen.says("Rowing ← Kayaking (5 of 7)", "Rowing/v_Rowing_g01_c01.avi")
+    assert seen.says("1 of 100")
+
+
+def test_missed_clips_beyond_the_twelfth_are_counted(check):
+    clips = [clip(number) for number in range(14)]
+    frames = {one.clip: strip() for one in clips[:11]}
+    seen = check(missed.missed_clips, clips, frames, SETTING)
+    assert seen.says("and 2 more", "14 of 100")
+    assert sum("Kayaking" in text for text in seen.texts) == missed.SHOWN
+    assert seen.says("no frames")  # of the twelfth
+    assert seen.pixels.shape[0] < 13 * canvas.DPI
+
+
+def test_missed_clips_with_awkward_names_and_shapes(check):
+    names = ("$a$b$", "W" * 200, "動作" * 60, "\\frac{_^}", "<b>&</b>", "line\nbreak")
+    clips = [clip(number, label=name, said=name[::-1]) for number, name in enumerate(names)]
+    shapes = [(1, 90, 160), (3, 160, 90), (5, 1, 1), (32, 224, 224), (2, 240, 320), (7, 30, 900)]
+    frames = {one.clip: strip(*shape) for one, shape in zip(clips, shapes, strict=True)}
+    seen = check(missed.missed_clips, clips, frames, AWKWARD)
+    assert seen.says("line break ← kaerb enil")
+
+
+def test_no_missed_clip_is_said_in_a_small_picture(check):
+    seen = check(missed.missed_clips, [], {}, replace(AWKWARD, dataset="da$ta$_{"))
+    assert seen.says("Every test clip is answered rightly by at least one model.")
+    assert seen.pixels.shape[0] < 3 * canvas.DPI

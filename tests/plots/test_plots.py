@@ -1,0 +1,102 @@
+import io
+import warnings
+from dataclasses import replace
+
+import matplotlib.image
+import numpy as np
+import pytest
+from fabricate import SETTING, first_right, trained
+
+from actionrec.evaluation.comparison import compare
+from actionrec.models import MODELS
+from actionrec.plots import canvas, confusion, curves, overview
+
+HISTORY = curves.History(2, (2.0, 1.0, 0.5), (0.2, 0.6, 0.9), (2.1, 1.2, 1.3), (0.2, 0.5, 0.4))
+
+
+def pixels(png):
+    assert png.startswith(b"\x89PNG")
+    assert b"Software" not in png
+    return matplotlib.image.imread(io.BytesIO(png), format="png")
+
+
+def standings(counts=(90, 88, 60, 50, 40, 30, 5)):
+    models = [trained(name, first_right(count), parameters=10**6) for name, count in zip(MODELS, counts, strict=True)]
+    return compare(models)
+
+
+def seconds():
+    return {name: 10.0 * place for place, name in enumerate(MODELS, start=1)}
+
+
+def test_every_model_has_a_colour_of_its_own():
+    assert list(canvas.COLOURS) == list(MODELS)
+    assert len(set(canvas.COLOURS.values())) == len(MODELS)
+
+
+def test_pictures_are_the_same_bytes_on_every_run():
+    result = standings()
+    draw = [
+        lambda: overview.model_comparison(result, SETTING, seconds()),
+        lambda: curves.model_curves("gru", HISTORY, SETTING),
+        lambda: confusion.confusion_matrix(result.standings[0], np.eye(6, dtype=np.int64), SETTING),
+    ]
+    for picture in draw:
+        assert picture() == picture()
+
+
+def test_the_user_s_matplotlibrc_changes_nothing():
+    plain = curves.model_curves("gru", HISTORY, SETTING)
+    with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "savefig.dpi": 30}):
+        assert curves.model_curves("gru", HISTORY, SETTING) == plain
+
+
+@pytest.mark.parametrize("counts", [(90, 90, 90, 90, 90, 90, 90), (100, 100, 99, 99, 98, 98, 97), (0, 0, 0, 0, 0, 0, 0)])
+def test_ties_perfection_and_failure_can_be_drawn(counts):
+    picture = pixels(overview.model_comparison(standings(counts), SETTING, seconds()))
+    assert picture.shape[1] == 12 * canvas.DPI
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 60])
+def test_any_number_of_epochs_can_be_drawn(epochs):
+    values = tuple(np.linspace(1, 0.1, epochs))
+    history = curves.History(1, values, values, values, values)
+    pixels(curves.model_curves("gru", history, SETTING))
+
+
+def test_a_diverged_training_can_be_drawn():
+    nan, inf = float("nan"), float("inf")
+    history = curves.History(1, (1.0, inf, nan), (0.1, 0.1, 0.1), (nan, nan, nan), (0.1, 0.1, 0.1))
+    pixels(curves.model_curves("gru", history, SETTING))
+    everything = curves.History(1, (nan,), (nan,), (nan,), (nan,))
+    pixels(curves.all_models_grid(list(MODELS), dict.fromkeys(MODELS, everything), SETTING))
+
+
+@pytest.mark.parametrize("classes", [2, 8, 15, 50, 101])
+def test_confusion_of_any_size_can_be_drawn(classes):
+    counts = np.diag(np.full(classes, 9))
+    counts[0, 1] = 1
+    setting = replace(SETTING, class_names=tuple(f"Class{place}" for place in range(classes)))
+    height, width = pixels(confusion.confusion_matrix(standings().standings[0], counts, setting)).shape[:2]
+    assert min(height, width) > 3 * canvas.DPI
+    assert max(height, width) < 22 * canvas.DPI
+
+
+def test_one_error_in_thirty_can_be_seen():
+    setting = replace(SETTING, class_names=("a", "b"))
+    right = confusion.confusion_matrix(standings().standings[0], np.array([[30, 0], [0, 30]]), setting)
+    wrong = confusion.confusion_matrix(standings().standings[0], np.array([[29, 1], [0, 30]]), setting)
+    assert np.abs(pixels(right) - pixels(wrong)).max() > 0.1
+
+
+def test_a_class_without_test_clips_can_be_drawn():
+    pixels(confusion.confusion_matrix(standings().standings[0], np.diag([5, 0, 5]), replace(SETTING, class_names=("a", "b", "c"))))
+
+
+def test_awkward_names_can_be_drawn_without_a_warning():
+    names = ("$a$b$", "x" * 200, "動作🤸", "\\frac{_^}", "<b>&</b>", "line\nbreak")
+    setting = replace(SETTING, class_names=names, dataset="da$ta$_{")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pixels(confusion.confusion_matrix(standings().standings[0], np.eye(6, dtype=np.int64), setting))
+        pixels(overview.model_comparison(standings(), setting, seconds()))

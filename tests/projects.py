@@ -1,0 +1,91 @@
+"""Temporary projects: a copy of this one, small parameters, and commands run in it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+
+# Small enough for a run in a minute; nothing here is about accuracy.
+TINY = {
+    "data": {"dataset": "tiny"},
+    "frames": {"count": 6, "resolution": 64, "shards": 4},
+    "features": {"backbone": "resnet18", "precision": "fp32"},
+    "train": {"epochs": 2},
+    "model": {"hidden_dim": 16},
+    "models": {
+        "transformer": {"d_model": 16, "num_heads": 2, "num_layers": 1, "ff_dim": 32},
+        "swin_transformer": {"dim": 16, "depths": [2, 2], "num_heads": [2, 2], "window": 2},
+    },
+}
+
+# Parameters for single stages.
+PARAMS = {
+    "seed": 0,
+    "data": {"dataset": "mine", "group": None},
+    "split": {"protocol": "group", "folds": 3, "fold": 0, "validation": 0.2},
+    "frames": {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95, "shards": 8, "max_failed": 0.02},
+    "features": {"backbone": "resnet18", "weights": "random", "precision": "fp32"},
+}
+
+
+def run(*command: str, cwd: Path, **settings: str) -> str:
+    """Run a program and return what it prints; show that where it fails."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **settings}
+    done = subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def edit_params(project: Path, changes: dict[str, object]) -> None:
+    """Change values by their path, such as {"model.hidden_dim": 8}, and keep the file's form."""
+    yaml, file = YAML(), project / "params.yaml"
+    document = yaml.load(file)
+    for path, value in changes.items():
+        *sections, key = path.split(".")
+        section = document
+        for name in sections:
+            section = section[name]
+        assert key in section, path
+        section[key] = value
+    yaml.dump(document, file)
+
+
+def flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    return {
+        path: value
+        for key, inner in tree.items()
+        for path, value in (flat(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {prefix + key: inner}).items()
+    }
+
+
+def clone(target: Path) -> None:
+    """Copy the project as Git would have it after a commit of what lies here."""
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT).split("\0")
+    for name in filter(None, listed):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    (target / "dvc.lock").unlink(missing_ok=True)
+    run("git", "init", "-q", "-b", "main", cwd=target)
+    run("git", "config", "user.name", "Test", cwd=target)
+    run("git", "config", "user.email", "test@example.invalid", cwd=target)
+    commit(target)
+
+
+def commit(project: Path) -> None:
+    run("git", "add", "--all", cwd=project)
+    run("git", "commit", "-q", "--allow-empty", "-m", "state", cwd=project)
+
+
+def ran(printed: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", printed))
+
+
+def bytes_of(*folders):
+    return {str(path): path.read_bytes() for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()}

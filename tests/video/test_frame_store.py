@@ -1,0 +1,233 @@
+import io
+import json
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import webdataset
+from film import ODD_NAMES
+
+from actionrec.core.errors import DataError
+from actionrec.video.frame_store import FrameSettings, FrameWriter, count_clips, decode_jpeg, encode_jpeg, read_shard
+from actionrec.video.sampling import SampledClip
+
+JPEG = FrameSettings(count=3, resolution=32, format="jpeg", quality=95, shards=4, max_failed=0.02)
+RAW = replace(JPEG, format="raw")
+BOTH = pytest.mark.parametrize("settings", [JPEG, RAW], ids=["jpeg", "raw"])
+
+
+def sampled(seed=0, count=3, size=32):
+    """A clip with smooth, colourful frames."""
+    y, x = np.mgrid[0:size, 0:size] / size
+    frames = np.stack([[x, y, 0.5 + 0.5 * np.sin(6 * x + index + seed)] for index in range(count)])  # (T, 3, H, W)
+    frames = (255 * frames).astype(np.uint8).transpose(0, 2, 3, 1)
+    return SampledClip(np.ascontiguousarray(frames), list(range(count)), 10, 10)
+
+
+def write(path, settings, clips):
+    with FrameWriter(path, settings) as writer:
+        for clip_id, clip in clips.items():
+            writer.add(clip_id, clip_id.split("/")[0], clip)
+    return path
+
+
+@BOTH
+def test_clips_come_back_in_order_under_their_ids(tmp_path, settings):
+    clips = {"B/b.avi": sampled(1), "A/a.avi": sampled(2), "A/c.avi": sampled(3)}
+    path = write(tmp_path / "shard.tar", settings, clips)
+    read = list(read_shard(path))
+    assert [clip_id for clip_id, _ in read] == list(clips)
+    for clip_id, frames in read:
+        assert frames.dtype == np.uint8
+        if settings is RAW:
+            np.testing.assert_array_equal(frames, clips[clip_id].frames)
+        else:
+            assert np.abs(frames.astype(int) - clips[clip_id].frames).max() <= 8
+    assert count_clips(path) == 3
+
+
+@BOTH
+def test_the_same_clips_give_the_same_bytes(tmp_path, settings):
+    clips = {"A/a.avi": sampled(1), "B/b.avi": sampled(2)}
+    assert write(tmp_path / "1.tar", settings, clips).read_bytes() == write(tmp_path / "2.tar", settings, clips).read_bytes()
+
+
+@BOTH
+def test_odd_names_come_back(tmp_path, settings):
+    clips = {f"Clâss #1\n/{name}": sampled(number) for number, name in enumerate(ODD_NAMES)}
+    path = write(tmp_path / "shard.tar", settings, clips)
+    assert [clip_id for clip_id, _ in read_shard(path)] == list(clips)
+
+
+@BOTH
+def test_a_shard_without_clips_is_a_shard(tmp_path, settings):
+    path = write(tmp_path / "shard.tar", settings, {})
+    assert list(read_shard(path)) == []
+    assert count_clips(path) == 0
+
+
+def test_more_than_a_thousand_frames_stay_in_order(tmp_path):
+    settings = replace(JPEG, count=1002, resolution=8)
+    frames = np.zeros((1002, 8, 8, 3), np.uint8)
+    frames[:] = (np.arange(1002) // 4)[:, None, None, None]
+    path = write(tmp_path / "shard.tar", settings, {"A/a.avi": SampledClip(frames, list(range(1002)), 1002, 1002)})
+    [(_, read)] = read_shard(path)
+    assert np.abs(read.astype(int) - frames).max() <= 1
+
+
+def test_webdataset_reads_jpegs_grouped_by_clip(tmp_path):
+    clips = {f"A/v_{name}": sampled(number) for number, name in enumerate(ODD_NAMES)}
+    path = write(tmp_path / "shard.tar", JPEG, clips)
+    samples = list(webdataset.WebDataset(str(path), shardshuffle=False).decode("rgb8"))
+    assert len(samples) == len(clips)
+    assert len({sample["__key__"] for sample in samples}) == len(clips)
+    for sample, (clip_id, clip) in zip(samples, clips.items(), strict=True):
+        assert sample["json"] == {"clip": clip_id, "label": "A", "frame_indices": [0, 1, 2], "decoded_frames": 10}
+        pictures = [sample[f"{index:03d}.jpg"] for index in range(3)]
+        assert np.abs(np.stack(pictures).astype(int) - clip.frames).max() <= 8
+
+
+def test_webdataset_reads_raw_frames(tmp_path):
+    clip = sampled(1)
+    path = write(tmp_path / "shard.tar", RAW, {"A/a.b.c.avi": clip})
+    [sample] = webdataset.WebDataset(str(path), shardshuffle=False).decode()
+    assert sample["json"]["clip"] == "A/a.b.c.avi"
+    np.testing.assert_array_equal(sample["npy"], clip.frames)
+
+
+def test_a_red_frame_is_red():
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[:] = (250, 10, 20)
+    assert np.abs(decode_jpeg(encode_jpeg(red, 95)).astype(int) - red).max() <= 3
+
+
+def sampling_factors(jpeg):
+    """Horizontal and vertical sampling of Y, Cb and Cr, from the start-of-frame segment."""
+    place = 2
+    while jpeg[place + 1] not in (0xC0, 0xC1, 0xC2):
+        place += 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
+    assert jpeg[place + 9] == 3  # components
+    return [divmod(jpeg[place + 10 + 3 * component + 1], 16) for component in range(3)]
+
+
+@pytest.mark.parametrize("quality", [1, 50, 95, 100])
+def test_colours_are_not_subsampled(quality):
+    assert sampling_factors(encode_jpeg(sampled().frames[0], quality)) == [(1, 1)] * 3
+
+
+def test_edges_of_colour_survive():
+    stripes = np.zeros((32, 32, 3), np.uint8)
+    stripes[:, ::2], stripes[:, 1::2] = (200, 40, 40), (40, 40, 200)
+    decoded = decode_jpeg(encode_jpeg(stripes, 95)).astype(int)
+    assert (decoded[:, ::2, 0] - decoded[:, 1::2, 0]).min() > 120
+
+
+def test_better_quality_is_larger_and_closer():
+    frame = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    sizes, errors = [], []
+    for quality in (30, 75, 95, 100):
+        jpeg = encode_jpeg(frame, quality)
+        sizes.append(len(jpeg))
+        errors.append(np.abs(decode_jpeg(jpeg).astype(int) - frame).mean())
+    assert sizes == sorted(sizes)
+    assert errors == sorted(errors, reverse=True)
+
+
+@BOTH
+def test_a_shard_cut_anywhere_is_told_as_damaged(tmp_path, settings):
+    clips = {f"A/{number}.avi": sampled(number, size=16) for number in range(3)}
+    path = write(tmp_path / "shard.tar", replace(settings, resolution=16), clips)
+    contents = path.read_bytes()
+    end = len(contents.rstrip(b"\0"))
+    cuts = {0, 1, 100, end - 1, *range(512, end + 512, 512), *range(700, end, 1999)}  # between members too, as disks cut them
+    for kept in sorted(cuts):
+        path.write_bytes(contents[:kept])
+        with pytest.raises(DataError, match=r"shard\.tar is damaged \(.+\)\. Run `python -m actionrec repair`\.$"):
+            list(read_shard(path))
+
+
+@pytest.mark.parametrize("contents", [b"", b"no tar at all" * 100, bytes(5000), b"\x1f\x8b" + bytes(2000)])
+def test_a_file_that_is_no_shard_is_told_as_damaged(tmp_path, contents):
+    path = tmp_path / "shard.tar"
+    path.write_bytes(contents)
+    for reads in (count_clips, lambda path: list(read_shard(path))):
+        with pytest.raises(DataError, match=r"shard\.tar is damaged"):
+            reads(path)
+
+
+def members(path, contents_of):
+    with tarfile.open(path, "w") as tar:
+        for name, contents in contents_of.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(contents)
+            tar.addfile(info, io.BytesIO(contents))
+    return path
+
+
+ABOUT = json.dumps({"clip": "A/a.avi", "label": "A", "frame_indices": [0], "decoded_frames": 1}).encode()
+
+
+@pytest.mark.parametrize(
+    "contents_of",
+    [
+        {"k.json": ABOUT, "k.000.jpg": b"no picture"},
+        {"k.json": ABOUT, "k.000.jpg": b""},
+        {"k.json": ABOUT, "k.npy": b""},
+        {"k.json": ABOUT, "k.npy": b"\x93NUMPY\x01\x00"},
+        {"k.json": b'{"clip": "A/a.avi"}', "k.000.jpg": encode_jpeg(sampled().frames[0], 95)},
+        {"k.json": b"[]", "k.000.jpg": encode_jpeg(sampled().frames[0], 95)},
+        {"k.json": b"\xff", "k.000.jpg": encode_jpeg(sampled().frames[0], 95)},
+        {"k.json": ABOUT},
+    ],
+)
+def test_members_that_are_not_what_they_should_be_are_told_as_damage(tmp_path, contents_of):
+    with pytest.raises(DataError, match=r"shard\.tar is damaged \(.+\)\."):
+        list(read_shard(members(tmp_path / "shard.tar", contents_of)))
+
+
+def test_stored_frames_never_run_code(tmp_path):
+    stream = io.BytesIO()
+    np.save(stream, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"shard\.tar is damaged"):
+        list(read_shard(members(tmp_path / "shard.tar", {"k.json": ABOUT, "k.npy": stream.getvalue()})))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"count": 0}, "count must be from 1 to 4096; got 0"),
+        ({"count": 4097}, "count must be from 1 to 4096; got 4097"),
+        ({"resolution": 7}, "resolution must be from 8 to 4096; got 7"),
+        ({"quality": 0}, "quality must be from 1 to 100; got 0"),
+        ({"quality": 101}, "quality must be from 1 to 100; got 101"),
+        ({"shards": 0}, "shards must be from 1 to 10000; got 0"),
+        ({"max_failed": -0.1}, "max_failed is a share, from 0 to 1; got -0.1"),
+        ({"max_failed": 2}, "max_failed is a share, from 0 to 1; got 2"),
+    ],
+)
+def test_settings_out_of_range_are_refused(change, message):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        replace(JPEG, **change)
+    assert str(error.value) == message
+
+
+def test_sampling_is_what_decides_the_pixels_of_a_clip():
+    assert JPEG.sampling() == {"count": 3, "resolution": 32, "format": "jpeg", "quality": 95}
+    assert replace(JPEG, shards=64, max_failed=1).sampling() == JPEG.sampling()
+
+
+@BOTH
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_that_decode_ahead_change_nothing(tmp_path, settings, threads):
+    path = tmp_path / "s.tar"
+    with FrameWriter(path, settings) as writer:
+        for number in range(9):
+            writer.add(f"A/{number}.avi", "A", sampled(number))
+    alone, ahead = list(read_shard(path)), list(read_shard(path, threads))
+    assert [clip for clip, _ in ahead] == [clip for clip, _ in alone] == [f"A/{number}.avi" for number in range(9)]
+    for (_, one), (_, other) in zip(alone, ahead, strict=True):
+        np.testing.assert_array_equal(one, other)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(DataError, match="is damaged"):
+        list(read_shard(path, threads))

@@ -1,0 +1,141 @@
+"""Models that are served: shared backbones, and bundles that do not fit."""
+
+import json
+import shutil
+from pathlib import Path
+
+import bundles
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from actionrec.core.errors import DataError
+from actionrec.io.files import sha256_of
+from actionrec.web import model_registry as shelves
+from actionrec.web.model_registry import Shelf
+from actionrec.web.predict_request import RequestError
+
+
+def describe(folder, **changes):
+    path = folder / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def damage_hash(folder):
+    state = load_file(folder / "model.safetensors")
+    save_file({name: array + np.float32(0.01) for name, array in state.items()}, folder / "model.safetensors")
+    return "model.safetensors is not the file that model.json was written for: its SHA-256 differs."
+
+
+def damage_classes(folder):
+    describe(folder, class_names=["One", "Two"])
+    return "does not fit"
+
+
+def damage_feature_size(folder):
+    describe(folder, feature_dim=64)
+    return "does not fit"
+
+
+def damage_backbone(folder):
+    known = json.loads((folder / "model.json").read_text())
+    describe(folder, features={**known["features"], "weights_sha256": "0" * 64})
+    return "was trained on features of resnet18 with other weights than random"
+
+
+def damage_backbone_size(folder):
+    """Another backbone, whose hash is right, gives features of another size."""
+    other = bundles.tiny_bundle(folder.with_name("other"), backbone="shufflenet_v2_x0_5")
+    describe(folder, features=json.loads((other / "model.json").read_text())["features"])
+    return "gives 1024 features a frame, but the model takes 512"
+
+
+def damage_description(folder):
+    (folder / "model.json").write_text("{")
+    return "model.json: not valid JSON"
+
+
+def damage_file(folder):
+    (folder / "model.safetensors").unlink()
+    return "model.safetensors is missing"
+
+
+DAMAGES = [
+    damage_hash, damage_classes, damage_feature_size, damage_backbone, damage_backbone_size, damage_description, damage_file,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.removeprefix("damage_"))
+def test_a_bundle_that_does_not_fit_is_refused_and_the_others_are_served(models, clips, tmp_path, damage):
+    bad = shutil.copytree(models[0], tmp_path / "bad")
+    message = damage(bad)
+    shelf = Shelf([bad, models[1]])
+    with pytest.raises(RequestError, match=message.replace("(", r"\(")) as refused:
+        shelf.predictor("bad")
+    assert refused.value.status_code == 500
+    assert "Traceback" not in str(refused.value)
+    assert {one["model"]: one["error"] for one in shelf.describe()} == {"bad": str(refused.value), "simple_rnn": None}
+
+    shelf.prepare()
+    assert shelf.names[0] == "simple_rnn"  # a model that works is the default
+    assert shelf.predictor().predict(next(clips.glob("Dark/*"))).label == "Dark"
+
+
+def test_a_bundle_that_was_mended_is_served(models, tmp_path):
+    bad = shutil.copytree(models[0], tmp_path / "bad")
+    (bad / "model.safetensors").unlink()
+    shelf = Shelf([bad])
+    with pytest.raises(RequestError):
+        shelf.prepare()
+    shutil.copyfile(models[0] / "model.safetensors", bad / "model.safetensors")
+    assert sha256_of(bad / "model.safetensors") == json.loads((bad / "model.json").read_text())["sha256"]
+    assert shelf.predictor("bad").name == "bad"
+    assert shelf.describe()[0]["error"] is None
+
+
+def test_a_model_says_whether_it_was_calibrated(tmp_path):
+    unfitted = {"temperature": 1.0, "temperature_fitted": False, "threshold": 0.0}
+    folders = [bundles.tiny_bundle(tmp_path / name, calibration=one) for name, one in (("a", bundles.CALIBRATION), ("b", unfitted))]
+    assert [(one["calibrated"], one["calibration_note"]) for one in Shelf(folders).describe()] == [
+        (True, "calibrated on validation clips"),
+        (False, "not calibrated: all validation clips were answered correctly"),
+    ]
+
+
+def test_models_of_one_backbone_share_it(models):
+    shelf = Shelf(models)
+    first, second = shelf.predictor("gru"), shelf.predictor("simple_rnn")
+    assert first.backbone is second.backbone
+    assert first.extractor is second.extractor
+
+
+def test_names_must_tell_models_apart(models, tmp_path):
+    same = shutil.copytree(models[0], tmp_path / "gru")
+    with pytest.raises(DataError, match="models must have different names"):
+        Shelf([models[0], same])
+    with pytest.raises(DataError, match="nix: no such model"):
+        Shelf([tmp_path / "nix"])
+
+
+def test_trained_models_come_with_the_best_first(project):
+    with pytest.raises(DataError, match="data/models has no trained model"):
+        shelves.trained()
+    for name in ("a", "b", "c"):
+        (project / "data/models" / name).mkdir(parents=True)
+        (project / "data/models" / name / "model.json").write_text("{}")
+    assert [folder.name for folder in shelves.trained()] == ["a", "b", "c"]
+    (project / "metrics").mkdir()
+    (project / "metrics/compare.json").write_text(json.dumps({"models": {"b": {"rank": 2}, "c": {"rank": 1}}}))
+    assert [folder.name for folder in shelves.trained()] == ["c", "b", "a"]
+
+
+def test_a_projects_model_has_its_figures_however_it_is_reached(project):
+    bundles.tiny_bundle(project / "data/models/gru")
+    (project / "metrics").mkdir()
+    (project / "metrics/compare.json").write_text(json.dumps({"models": {"gru": {"rank": 1, "top1": 0.75}}}))
+    (project / "link").symlink_to(project / "data/models/gru")
+    for path in ("data/models/gru", project / "data/models/gru", "./data/../data/models/gru", "link"):
+        (model,) = Shelf([Path(path)]).describe()
+        assert (model["model"], model["top1"]) == ("gru", 0.75), path
+    other = shutil.copytree(project / "data/models/gru", project / "elsewhere/gru")
+    assert "top1" not in Shelf([other]).describe()[0]
