@@ -10,13 +10,13 @@ from actionrec.evaluation import baselines, metrics, predictions
 from actionrec.evaluation.baselines import BaselineFit
 from actionrec.evaluation.predictions import Answers, Predictions
 from actionrec.io import files
-from actionrec.training.training_data import Task, read_task
+from actionrec.training.training_data import TrainingData, read_training_data
 
 logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    task = read_task()
+    task = read_training_data()
     record: dict[str, Any] = {}
     for name, fit in baselines.BASELINES.items():
         fitted = fit(task.features.features, task.labels, task.rows["train"], task.rows["val"])
@@ -35,12 +35,12 @@ def main() -> None:
     files.write_json(paths.BASELINE_METRICS, record)
 
 
-def answers_of(fitted: BaselineFit, task: Task) -> Predictions:
+def answers_of(fitted: BaselineFit, task: TrainingData) -> Predictions:
     """A baseline's logits in the form of a model's predictions; there is one run, and no order of frames to change."""
     reported = task.reported
     logits = fitted.logits[reported]
     ids = np.array([task.features.clips[row] for row in reported])
-    answers = Answers(ids, task.labels[reported], task.units[reported], logits, logits[None], {})
+    answers = Answers(ids, task.labels[reported], task.clusters[reported], logits, logits[None], {})
     return Predictions(answers, task.reported_subsets, (0,))
 
 

@@ -12,7 +12,7 @@ from actionrec.evaluation import analyses, comparison, metrics
 from actionrec.evaluation.analyses import Analyses
 from actionrec.evaluation.baselines import BASELINES
 from actionrec.evaluation.comparison import Comparison
-from actionrec.evaluation.context import Setting, read_setting
+from actionrec.evaluation.context import EvaluationContext, read_context
 from actionrec.evaluation.predictions import Predictions, read_predictions
 from actionrec.evaluation.trained_models import TrainedModel, read_model, remake, wanted
 from actionrec.io.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
@@ -32,7 +32,7 @@ class Gathered:
     models: list[TrainedModel]
     """In the order of MODELS."""
     result: Comparison
-    setting: Setting
+    setting: EvaluationContext
     timings: dict[str, Timing]
     histories: dict[str, History]
     found: Analyses
@@ -47,7 +47,7 @@ def main() -> None:
 def gather() -> Gathered:
     """Read and compute everything, before anything is written."""
     models = [read_model(name) for name in MODELS]
-    setting = read_setting(models[0])
+    setting = read_context(models[0])
     result = comparison.compare(models)
     timings = {name: read_timing(name) for name in MODELS}
     ranked = sorted(models, key=lambda model: result.standing(model.name).rank)
@@ -69,7 +69,7 @@ def gather() -> Gathered:
 def write_numbers(gathered: Gathered) -> None:
     """Write compare.json, the report and the tables."""
     result, setting, found, timings = gathered.result, gathered.setting, gathered.found, gathered.timings
-    first = next(model for model in gathered.models if model.name == result.standings[0].name)
+    first = next(model for model in gathered.models if model.name == result.leaderboard[0].name)
     counts = metrics.confusion(first.test.logits, first.test.labels)
     write_json(paths.COMPARISON, {**comparison.summary(result, setting, list(MODELS)), **analyses.summary(found)})
     write_text(paths.REPORT, markdown.report(result, setting, timings, counts, found, gathered.models))
@@ -82,15 +82,15 @@ def write_numbers(gathered: Gathered) -> None:
 def draw(gathered: Gathered) -> None:
     """Draw the pictures."""
     result, setting, found, histories = gathered.result, gathered.setting, gathered.found, gathered.histories
-    names = [standing.name for standing in result.standings]
+    names = [standing.name for standing in result.leaderboard]
     seconds = {name: timing.train_seconds for name, timing in gathered.timings.items()}
-    ends = {standing.name: standing.interval for standing in result.standings}
+    ends = {standing.name: standing.interval for standing in result.leaderboard}
     shown = read_frames(paths.FRAMES, [one.clip for one in found.missed[: missed.SHOWN]])
     pictures = {
         "model_comparison": overview.model_comparison(result, setting, seconds),
         "all_models_grid": curves.all_models_grid(names, histories, setting),
         "accuracy_intervals": intervals.accuracy_intervals(result, found.baselines, found.ensembles, setting),
-        "order_of_frames": order.order_of_frames(found.orders, result.guessing, setting),
+        "order_of_frames": order.order_of_frames(found.orders, result.majority_accuracy, setting),
         "reliability": reliability.reliability_diagram(found.calibrations, setting),
         "accuracy_against_cost": pareto.accuracy_against_cost(found.costs, ends, setting),
         "missed_by_all": missed.missed_clips(found.missed, shown, setting),
@@ -116,7 +116,7 @@ def read_baselines(model: TrainedModel) -> tuple[dict[str, Predictions], dict[st
     return answered, dict(zip(BASELINES, counts, strict=True))
 
 
-def read_audit(setting: Setting) -> dict[str, Any]:
+def read_audit(setting: EvaluationContext) -> dict[str, Any]:
     """metrics/audit.json, of which the report's section can be written."""
     record: dict[str, Any] = read_json(paths.AUDIT)
     try:

@@ -17,7 +17,7 @@ from actionrec.data.clips import Clip, read_clips
 from actionrec.io import checksums, files, machine, params
 from actionrec.io.params import DataSettings
 from actionrec.parallel import shards
-from actionrec.parallel.shard_store import Advance, Task
+from actionrec.parallel.shard_store import Advance, ShardJob
 from actionrec.parallel.shards import shard_name, shard_of
 from actionrec.video import clip_reader, decoder, frame_store, sampling
 from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
@@ -76,7 +76,7 @@ def main() -> None:
     report_damaged([row for row in ledger if row["warning"]])
 
 
-def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]:
+def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[ShardJob]:
     """Spread the clips over shards."""
     of_shard = defaultdict(list)
     for clip in clips:
@@ -97,7 +97,7 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Task]
         job = Job(inside, folder, settings)
         inputs = {folder / clip.id: clip.sha256 for clip in inside}
         ids = [clip.id for clip in inside]
-        tasks.append(Task(shard_name(number), files.digest(key), len(inside), job, inputs, ids))
+        tasks.append(ShardJob(shard_name(number), files.digest(key), len(inside), job, inputs, ids))
     return tasks
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from actionrec.core import entry, paths
 from actionrec.core.errors import MALFORMED, DataError, shortened
 from actionrec.evaluation.analyses import class_scores
-from actionrec.evaluation.context import read_setting
+from actionrec.evaluation.context import read_context
 from actionrec.evaluation.trained_models import SAME_ACCURACY, check_comparable, read_model, remake
 from actionrec.io.files import read_json, whole_folder, write_text
 from actionrec.models import MODELS
@@ -38,7 +38,7 @@ def gather() -> dict[str, Evidence]:
     """
     models = [read_model(name) for name in MODELS]
     check_comparable(models)
-    setting = read_setting(models[0])
+    setting = read_context(models[0])
     comparison, audit = read_json(paths.COMPARISON), read_json(paths.AUDIT)
     if not isinstance(comparison, dict) or comparison.get("best") not in list(MODELS):
         raise DataError(f"{paths.COMPARISON} does not say which model is the best. {AGAIN}")

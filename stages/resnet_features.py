@@ -20,7 +20,7 @@ from actionrec.features.backbones import FeatureSettings
 from actionrec.features.extractors import Extractor
 from actionrec.io import checksums, files, machine, params, tensors
 from actionrec.parallel import engines, shards
-from actionrec.parallel.shard_store import Advance, Task
+from actionrec.parallel.shard_store import Advance, ShardJob
 from actionrec.video import frame_store
 from actionrec.video.frame_store import DESCRIPTION
 
@@ -58,7 +58,7 @@ def main() -> None:
     logger.info("%d clips in %d shards", sum(task.clips for task in tasks), len(tasks))
 
 
-def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list[Task]:
+def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list[ShardJob]:
     """One task for each shard of frames; shards that hold no clip (all failed to decode) are passed over."""
     found = sorted(paths.FRAMES.glob("*.tar"))
     if not found:
@@ -78,7 +78,7 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
         if clips:
             key = {"frames": contents[path.name], "source": source, "code": code, "made_by": made_by}
             inputs = {path: contents[path.name], **weights}
-            tasks.append(Task(path.stem, files.digest(key), clips, Job(path, settings, source, device), inputs))
+            tasks.append(ShardJob(path.stem, files.digest(key), clips, Job(path, settings, source, device), inputs))
     return tasks
 
 

@@ -17,8 +17,8 @@ from actionrec.training.bundle import Architecture, Bundle, save_bundle
 from actionrec.training.checkpoints import Checkpoint
 from actionrec.training.loop import Epoch
 from actionrec.training.recipes import Recipe, read_recipe
-from actionrec.training.seed_runs import Trial
-from actionrec.training.training_data import Task, read_task
+from actionrec.training.seed_runs import SeedRun
+from actionrec.training.training_data import TrainingData, read_training_data
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def main() -> None:
     name = parser.parse_args().model
 
     recipe = read_recipe(name)
-    task = read_task()
+    task = read_training_data()
     device = machine.device()
     architecture = Architecture(name, recipe.arguments, task.features.features.shape[2], task.class_names)
     try:
@@ -55,11 +55,11 @@ def main() -> None:
     logger.info("%s: test top-1 %.1f %%, epoch %d; %s: %s", name, 100 * top1, chosen.fit.best_epoch, verdict.verdict, verdict.why)
 
 
-def train(name: str, task: Task, architecture: Architecture, recipe: Recipe, device: str) -> list[Trial]:
+def train(name: str, task: TrainingData, architecture: Architecture, recipe: Recipe, device: str) -> list[SeedRun]:
     """Train once a seed, logging epochs as they come."""
     made = []
-    keepers = {seed: keeper(name, task, architecture, recipe, seed, device) for seed in recipe.train.seeds}
-    checkpoints.keep_only(name, keepers.values())
+    checkpointers = {seed: checkpointer(name, task, architecture, recipe, seed, device) for seed in recipe.train.seeds}
+    checkpoints.keep_only(name, checkpointers.values())
     with progress(f"Training {name}", recipe.train.epochs * len(recipe.train.seeds), "epoch") as advance:
         for seed in recipe.train.seeds:
             with log(name) as live:
@@ -68,11 +68,13 @@ def train(name: str, task: Task, architecture: Architecture, recipe: Recipe, dev
                     log_epoch(live, epoch)
                     advance(1)
 
-                made.append(seed_runs.run(task, architecture, recipe.train, recipe.seed, seed, device, on_epoch, keepers[seed]))
+                made.append(
+                    seed_runs.run(task, architecture, recipe.train, recipe.seed, seed, device, on_epoch, checkpointers[seed])
+                )
     return made
 
 
-def keeper(name: str, task: Task, architecture: Architecture, recipe: Recipe, seed: int, device: str) -> Checkpoint:
+def checkpointer(name: str, task: TrainingData, architecture: Architecture, recipe: Recipe, seed: int, device: str) -> Checkpoint:
     """The checkpoint of one seed's training run."""
     settings = {key: value for key, value in asdict(recipe.train).items() if key != "seeds"}
     made_from = {

@@ -9,7 +9,7 @@ import numpy as np
 from actionrec.core import paths
 from actionrec.evaluation import metrics, study_results
 from actionrec.evaluation.baselines import BASELINES
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.predictions import Answers, Predictions, write_predictions
 from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.models import MODELS
@@ -142,8 +142,8 @@ def predictions(clips, labels, subsets, logits, *, seeds=(0,), changes=PERTURBAT
     noise = [random.normal(0, 2.0 * (place > 0), logits.shape).astype(np.float32) for place in range(len(seeds))]
     spoiled = {name: np.where(np.arange(len(labels))[:, None] % 2, logits, np.roll(logits, 1, axis=1)) for name in changes}
     labels = np.asarray(labels, dtype=np.int64)
-    units = labels * len(labels) + np.arange(len(labels)) // (2 * logits.shape[1])
-    answers = Answers(np.asarray(clips), labels, units, logits, logits[None] + np.stack(noise), spoiled)
+    clusters = labels * len(labels) + np.arange(len(labels)) // (2 * logits.shape[1])
+    answers = Answers(np.asarray(clips), labels, clusters, logits, logits[None] + np.stack(noise), spoiled)
     return Predictions(answers, np.asarray(subsets), tuple(seeds))
 
 
@@ -155,7 +155,7 @@ def log(name, metric, values):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-SETTING = Setting(
+SETTING = EvaluationContext(
     dataset="sample",
     protocol="group",
     folds=5,
@@ -180,7 +180,7 @@ SETTING = Setting(
 )
 
 
-def trained(name, right, *, parameters=1_000_000, classes=4, val_right=None, units=None, **changes):
+def trained(name, right, *, parameters=1_000_000, classes=4, val_right=None, clusters=None, **changes):
     """A model that is right on the test clips where `right` is true and says the next class elsewhere."""
     right = np.asarray(right, dtype=bool)
     val = np.asarray([] if val_right is None else val_right, dtype=bool)
@@ -191,8 +191,8 @@ def trained(name, right, *, parameters=1_000_000, classes=4, val_right=None, uni
     clips = np.array([f"{place:04}.avi" for place in range(len(labels))])
     subsets = np.array(["test"] * len(right) + ["val"] * len(val))
     made = predictions(clips, labels, subsets, logits)
-    if units is not None:
-        made = replace(made, answers=replace(made.answers, units=np.asarray(units)))
+    if clusters is not None:
+        made = replace(made, answers=replace(made.answers, clusters=np.asarray(clusters)))
     values = {
         "name": name,
         "predictions": made,

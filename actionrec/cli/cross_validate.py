@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     found, failed = cross_validation.complete(runs, jobs)
     if found:
         results = fold_results.summarise(found, cross_validation.parameters(runs))
-        setting = texts.Setting.of(settings.data.dataset, settings.split.validation, settings.seed, stored, found)
+        setting = texts.FoldContext.of(settings.data.dataset, settings.split.validation, settings.seed, stored, found)
         report = texts.text(results, setting)
         files.write_text(output / texts.REPORT, report)
         files.write_spreadsheet(output / texts.MODELS, texts.MODELS_HEADER, texts.model_rows(results, setting))

@@ -49,7 +49,9 @@ def run(arguments: argparse.Namespace) -> None:
         differences: list[str] = []
         what = str(arguments.data)
     else:
-        made = recompute_metrics.of_subset(folder.name, bundle.load_bundle(folder), training_data.read_task(), arguments.subset)
+        made = recompute_metrics.of_subset(
+            folder.name, bundle.load_bundle(folder), training_data.read_training_data(), arguments.subset
+        )
         metrics = paths.model_metrics(folder.name)
         recorded = files.read_json(metrics) if folder == paths.model_folder(folder.name) and metrics.is_file() else {}
         differences = recompute_metrics.differences(made, arguments.subset, recorded)

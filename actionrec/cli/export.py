@@ -11,7 +11,7 @@ from actionrec.cli.terminal import Commands, add, check_model, make_writable, po
 if TYPE_CHECKING:
     from actionrec.data.clips import Clip
     from actionrec.export.onnx_graph import Form, Pieces
-    from actionrec.export.onnx_int8 import Cost
+    from actionrec.export.onnx_int8 import QuantisationReport
     from actionrec.inference.predictor import Predictor
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def label_clips(arguments: argparse.Namespace, predictor: "Predictor") -> tuple[
 
 def write_int8(
     output: Path, predictor: "Predictor", pieces: "Pieces", weights: str, training: list["Clip"], tested: list["Clip"]
-) -> "Cost":
+) -> "QuantisationReport":
     """Write the 8-bit model, and beside it what it costs and, in a file of its own, how fast it is."""
     from actionrec.core.progress import progress
     from actionrec.export import onnx_export, onnx_int8, reference_clips

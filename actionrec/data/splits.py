@@ -63,18 +63,18 @@ def divide(clips: Sequence[Clip], settings: SplitSettings, seed: int, listed: Ma
     """
     classes = {clip.label for clip in clips}
     clips = sorted((clip for clip in clips if listed is None or clip.id in listed), key=lambda clip: clip.id)
-    units = units_of(clips, by_group=settings.protocol != "random")
+    clusters = units_of(clips, by_group=settings.protocol != "random")
     labels = np.array([clip.label for clip in clips])
     subsets = np.full(len(clips), "train", dtype="<U5")
     if listed is None:
-        candidates = _divisible(labels, units, np.arange(len(clips)))
-        _refuse_too_many_parts(settings.folds, len(set(units[candidates])), "testing")
-        parts = deal(labels[candidates], units[candidates], settings.folds, seed)
+        candidates = _divisible(labels, clusters, np.arange(len(clips)))
+        _refuse_too_many_parts(settings.folds, len(set(clusters[candidates])), "testing")
+        parts = deal(labels[candidates], clusters[candidates], settings.folds, seed)
         subsets[candidates[parts == settings.fold]] = "test"
     else:
         subsets[:] = [listed[clip.id] for clip in clips]
     if settings.validation and "val" not in subsets:
-        subsets[_draw_validation(labels, units, np.flatnonzero(subsets == "train"), settings.validation, seed)] = "val"
+        subsets[_draw_validation(labels, clusters, np.flatnonzero(subsets == "train"), settings.validation, seed)] = "val"
     untrained = sorted(classes - set(labels[subsets == "train"]))
     if untrained:
         raise DataError(
@@ -84,11 +84,11 @@ def divide(clips: Sequence[Clip], settings: SplitSettings, seed: int, listed: Ma
     return dict(zip([clip.id for clip in clips], subsets.tolist(), strict=True))
 
 
-def _divisible(labels: NDArray[np.str_], units: NDArray[np.int64], pool: NDArray[np.int64]) -> NDArray[np.int64]:
+def _divisible(labels: NDArray[np.str_], clusters: NDArray[np.int64], pool: NDArray[np.int64]) -> NDArray[np.int64]:
     """The clips of a pool whose unit may leave it: no unit that is all that a class has."""
-    units_of_class = {label: set(units[pool[labels[pool] == label]]) for label in set(labels[pool])}
+    units_of_class = {label: set(clusters[pool[labels[pool] == label]]) for label in set(labels[pool])}
     pinned = {unit for those in units_of_class.values() if len(those) == 1 for unit in those}
-    return pool[~np.isin(units[pool], list(pinned))]
+    return pool[~np.isin(clusters[pool], list(pinned))]
 
 
 def _refuse_too_many_parts(parts: int, available: int, what: str) -> None:
@@ -111,25 +111,25 @@ def _refuse_too_many_parts(parts: int, available: int, what: str) -> None:
 
 
 def _draw_validation(
-    labels: NDArray[np.str_], units: NDArray[np.int64], pool: NDArray[np.int64], share: float, seed: int
+    labels: NDArray[np.str_], clusters: NDArray[np.int64], pool: NDArray[np.int64], share: float, seed: int
 ) -> NDArray[np.int64]:
     """Draw about `share` of the pool, stratified, in whole units; each class keeps a unit in the pool.
 
     Returns:
         Indices into the clips, from the pool.
     """
-    candidates = _divisible(labels, units, pool)
-    available = len(set(units[candidates]))
+    candidates = _divisible(labels, clusters, pool)
+    available = len(set(clusters[candidates]))
     _refuse_too_many_parts(2, available, "validation")
     taken, parts = _as_parts(share, available)
-    part = deal(labels[candidates], units[candidates], parts, seed)
-    order = np.argsort(_oversized(units[candidates], part, parts), kind="stable")
-    drawn = set(units[candidates[np.isin(part, order[:taken])]])
+    part = deal(labels[candidates], clusters[candidates], parts, seed)
+    order = np.argsort(_oversized(clusters[candidates], part, parts), kind="stable")
+    drawn = set(clusters[candidates[np.isin(part, order[:taken])]])
     for label in np.unique(labels[candidates]):
-        of_class = units[pool[labels[pool] == label]]
+        of_class = clusters[pool[labels[pool] == label]]
         if drawn.issuperset(of_class):
-            drawn.discard(min(set(of_class), key=lambda unit: ((units[pool] == unit).sum(), unit)))
-    return pool[np.isin(units[pool], list(drawn))]
+            drawn.discard(min(set(of_class), key=lambda unit: ((clusters[pool] == unit).sum(), unit)))
+    return pool[np.isin(clusters[pool], list(drawn))]
 
 
 def _as_parts(share: float, most: int) -> tuple[int, int]:
@@ -143,7 +143,7 @@ def _as_parts(share: float, most: int) -> tuple[int, int]:
     return next(near, None) or min(choices, key=lambda choice: abs(choice[0] / choice[1] - share))
 
 
-def deal(labels: NDArray[np.str_], units: NDArray[np.int64], parts: int, seed: int) -> NDArray[np.int64]:
+def deal(labels: NDArray[np.str_], clusters: NDArray[np.int64], parts: int, seed: int) -> NDArray[np.int64]:
     """Deal whole units to parts, each unit to the part that has the least of the unit's classes so far: 0 to parts - 1 a clip.
 
     Units come largest first, by powers of two, and shuffled within a power. scikit-learn's StratifiedGroupKFold balances as well,
@@ -152,7 +152,7 @@ def deal(labels: NDArray[np.str_], units: NDArray[np.int64], parts: int, seed: i
     The parts are then numbered in an order drawn from the seed, so that none is special: the first to be filled always has the
     largest unit. Only part 0, the default test set, never has a unit that is larger than an equal part.
     """
-    unit = np.unique(units, return_inverse=True)[1]
+    unit = np.unique(clusters, return_inverse=True)[1]
     label = np.unique(labels, return_inverse=True)[1]
     class_sizes = np.bincount(label)
     (owners, classes), clips = np.unique(np.stack([unit, label]), axis=1, return_counts=True)
@@ -178,10 +178,10 @@ def deal(labels: NDArray[np.str_], units: NDArray[np.int64], parts: int, seed: i
     return number[part_of[unit]]
 
 
-def _oversized(units: NDArray[np.int64], part: NDArray[np.int64], parts: int) -> NDArray[np.bool_]:
+def _oversized(clusters: NDArray[np.int64], part: NDArray[np.int64], parts: int) -> NDArray[np.bool_]:
     """Whether a part has a unit that is larger than an equal part: (parts,)."""
-    names, sizes = np.unique(units, return_counts=True)
-    large = np.isin(units, names[sizes * parts > len(units)])
+    names, sizes = np.unique(clusters, return_counts=True)
+    large = np.isin(clusters, names[sizes * parts > len(clusters)])
     return np.isin(np.arange(parts), part[large])
 
 

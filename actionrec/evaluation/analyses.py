@@ -91,7 +91,7 @@ class Ensemble:
 
 
 @dataclass(frozen=True)
-class Cost:
+class ModelCost:
     """What a prediction costs, from features on."""
 
     model: str
@@ -135,7 +135,7 @@ class Analyses:
     orders: list[Order]
     calibrations: list[Calibration]
     ensembles: list[Ensemble]
-    costs: list[Cost]
+    costs: list[ModelCost]
     class_scores: dict[str, list[ClassScore]]
     """Model -> its classes."""
     missed: list[Missed]
@@ -147,9 +147,9 @@ Rightness = NDArray[np.float64]
 """(n,): for each clip, whether the answer is right, or the share of seeds whose answer is."""
 
 
-def differences(pairs: Mapping[str, tuple[Rightness, Rightness]], units: NDArray[np.int64]) -> dict[str, Difference]:
+def differences(pairs: Mapping[str, tuple[Rightness, Rightness]], clusters: NDArray[np.int64]) -> dict[str, Difference]:
     """Test each pair of rightnesses (n,) on the same clips; Holm-corrected over all of them."""
-    tests = {name: cluster_difference(first, second, units) for name, (first, second) in pairs.items()}
+    tests = {name: cluster_difference(first, second, clusters) for name, (first, second) in pairs.items()}
     corrected = holm([test.p for test in tests.values()])
     return {name: Difference(test.difference, test.interval, p) for (name, test), p in zip(tests.items(), corrected, strict=True)}
 
@@ -162,13 +162,13 @@ def against_baselines(
     Not over the baselines too: that sequence modelling adds something is said where a model is better than every baseline, and
     a claim that needs all its tests wants no price for their number.
     """
-    units = next(iter(models.values())).test.units
+    clusters = next(iter(models.values())).test.clusters
     right = {name: predictions.right() for name, predictions in models.items()}
     rows = []
     for name, predictions in baselines.items():
         base = predictions.right()
-        gains = differences({model: (own, base) for model, own in right.items()}, units)
-        rows.append(Baseline(name, float(base.mean()), cluster_interval(base, units), parameters[name], gains))
+        gains = differences({model: (own, base) for model, own in right.items()}, clusters)
+        rows.append(Baseline(name, float(base.mean()), cluster_interval(base, clusters), parameters[name], gains))
     return rows
 
 
@@ -179,7 +179,7 @@ def order_of_frames(models: Mapping[str, Predictions]) -> list[Order]:
         test = one.test
         plain[name] = _hits(test.logits, test)
         changed[name] = {change: _hits(logits, test) for change, logits in test.changed.items()}
-    tests = differences({name: (plain[name], changed[name]["shuffled"]) for name in models}, test.units)
+    tests = differences({name: (plain[name], changed[name]["shuffled"]) for name in models}, test.clusters)
     shares = {name: {change: float(right.mean()) for change, right in changed[name].items()} for name in models}
     return [Order(name, float(plain[name].mean()), shares[name], tests[name]) for name in models]
 
@@ -219,14 +219,14 @@ def combined(models: Mapping[str, Predictions], first: str) -> list[Ensemble]:
     averaged = {name: ensembles.average([models[member].test.logits for member in members]) for name, members in chosen.items()}
     right = {name: _hits(logits, some.test) for name, logits in averaged.items()}
     own = _hits(some.test.logits, some.test)
-    tests = differences({name: (hits, own) for name, hits in right.items()}, some.test.units)
+    tests = differences({name: (hits, own) for name, hits in right.items()}, some.test.clusters)
     return [
-        Ensemble(name, members, float(right[name].mean()), cluster_interval(right[name], some.test.units), tests[name])
+        Ensemble(name, members, float(right[name].mean()), cluster_interval(right[name], some.test.clusters), tests[name])
         for name, members in chosen.items()
     ]
 
 
-def costs(models: Sequence[TrainedModel], timings: Mapping[str, tuple[float, float]]) -> list[Cost]:
+def costs(models: Sequence[TrainedModel], timings: Mapping[str, tuple[float, float]]) -> list[ModelCost]:
     """Accuracy of the saved models beside their cost, and which of them are on the Pareto front.
 
     Args:
@@ -239,7 +239,7 @@ def costs(models: Sequence[TrainedModel], timings: Mapping[str, tuple[float, flo
         return any((other >= top1 and less < flops) or (other > top1 and less <= flops) for other, less in points.values())
 
     return [
-        Cost(model.name, model.test_top1, model.parameters, model.flops, *timings[model.name], not beaten(model.name))
+        ModelCost(model.name, model.test_top1, model.parameters, model.flops, *timings[model.name], not beaten(model.name))
         for model in models
     ]
 

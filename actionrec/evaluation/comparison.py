@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.evaluation import metrics
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import (
     SIGNIFICANCE,
     Interval,
@@ -27,7 +27,7 @@ from actionrec.evaluation.trained_models import TrainedModel, check_comparable
 
 
 @dataclass(frozen=True)
-class Standing:
+class LeaderboardRow:
     """One model's place."""
 
     name: str
@@ -43,7 +43,7 @@ class Standing:
     parameters: int
     best_epoch: int
     epochs: int
-    guessing: float  # top-1 of always answering the most frequent class of the test clips
+    majority_accuracy: float  # top-1 of always answering the most frequent class of the test clips
     p_guessing: float  # Holm-corrected, one-sided binomial: is it better than that, if clips were independent?
 
     @property
@@ -59,7 +59,7 @@ class Standing:
         them better, and at least one of seven in up to 56 %. With the low end of the interval of whole clusters above that
         class's share as well, 0 to 2 % and up to 8 %.
         """
-        return self.p_guessing < SIGNIFICANCE and self.interval.low > self.guessing
+        return self.p_guessing < SIGNIFICANCE and self.interval.low > self.majority_accuracy
 
 
 @dataclass(frozen=True)
@@ -108,20 +108,20 @@ class Advice:
 class Comparison:
     """Models in order of rank, every pair of them, and the advice."""
 
-    standings: tuple[Standing, ...]
+    leaderboard: tuple[LeaderboardRow, ...]
     pairs: tuple[Pair, ...]
-    guessing: float  # share of the most frequent class among the test clips
+    majority_accuracy: float  # share of the most frequent class among the test clips
     advice: Advice
 
-    def standing(self, name: str) -> Standing:
-        return next(standing for standing in self.standings if standing.name == name)
+    def standing(self, name: str) -> LeaderboardRow:
+        return next(standing for standing in self.leaderboard if standing.name == name)
 
     def pair(self, one: str, other: str) -> Pair:
         return next(pair for pair in self.pairs if {pair.a, pair.b} == {one, other})
 
     def against_first(self, name: str) -> Pair | None:
         """The test of a model against the first in rank; none for the first itself."""
-        first = self.standings[0].name
+        first = self.leaderboard[0].name
         return None if name == first else self.pair(first, name)
 
 
@@ -133,20 +133,20 @@ def compare(models: Sequence[TrainedModel]) -> Comparison:
     """
     check_comparable(models)
     test = models[0].test
-    labels, units = test.labels, test.units
+    labels, clusters = test.labels, test.clusters
     hits = {model.name: metrics.hits(model.test.logits, labels, 1) for model in models}
     right = {model.name: model.predictions.right() for model in models}
-    guessing = float(np.bincount(labels).max() / len(labels))
+    majority_accuracy = float(np.bincount(labels).max() / len(labels))
     # With a single class among the test clips, answering it is always right, and nothing can be better.
-    p_guessing = holm([better_than(int(hits[model.name].sum()), len(labels), guessing) for model in models])
+    p_guessing = holm([better_than(int(hits[model.name].sum()), len(labels), majority_accuracy) for model in models])
 
-    measured = [_standing(model, right[model.name], guessing, p) for model, p in zip(models, p_guessing, strict=True)]
+    measured = [_standing(model, right[model.name], majority_accuracy, p) for model, p in zip(models, p_guessing, strict=True)]
     order = sorted(measured, key=lambda one: (-one["top1"], -one["mean_class"], one["parameters"], one["name"]))
-    standings = tuple(Standing(rank=place, **one) for place, one in enumerate(order, start=1))
+    leaderboard = tuple(LeaderboardRow(rank=place, **one) for place, one in enumerate(order, start=1))
 
-    names = [(a, b) for a, b in combinations(standings, 2)]
+    names = [(a, b) for a, b in combinations(leaderboard, 2)]
     exact = [mcnemar(hits[a.name], hits[b.name]) for a, b in names]
-    sources = [cluster_difference(right[a.name], right[b.name], units) for a, b in names]
+    sources = [cluster_difference(right[a.name], right[b.name], clusters) for a, b in names]
     corrected = holm([test.p for test in exact]), holm([test.p for test in sources])
     pairs = tuple(
         Pair(
@@ -154,10 +154,10 @@ def compare(models: Sequence[TrainedModel]) -> Comparison:
         )
         for (a, b), one, other, p_holm, p_sources_holm in zip(names, exact, sources, *corrected, strict=True)
     )
-    return Comparison(standings, pairs, guessing, advise(standings, pairs))
+    return Comparison(leaderboard, pairs, majority_accuracy, advise(leaderboard, pairs))
 
 
-def _standing(model: TrainedModel, right: NDArray[np.float64], guessing: float, p_guessing: float) -> dict[str, Any]:
+def _standing(model: TrainedModel, right: NDArray[np.float64], majority_accuracy: float, p_guessing: float) -> dict[str, Any]:
     """A standing's fields but for its rank."""
     test, val = model.test, model.val
     by_seed = [metrics.top_k(logits, test.labels, 1) for logits in test.seed_logits]
@@ -166,21 +166,21 @@ def _standing(model: TrainedModel, right: NDArray[np.float64], guessing: float, 
         "name": model.name,
         "top1": top1,
         "std": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else None,
-        "interval": cluster_interval(right, test.units),
+        "interval": cluster_interval(right, test.clusters),
         "wilson": wilson(round(top1 * len(test.labels)), len(test.labels)),
         "top5": metrics.top_k(test.logits, test.labels, 5),
-        "top5_interval": cluster_interval(metrics.hits(test.logits, test.labels, 5).astype(np.float64), test.units),
+        "top5_interval": cluster_interval(metrics.hits(test.logits, test.labels, 5).astype(np.float64), test.clusters),
         "mean_class": metrics.mean_class(test.logits, test.labels),
         "val_top1": metrics.top_k(val.logits, val.labels, 1) if len(val.labels) else None,
         "parameters": model.parameters,
         "best_epoch": model.best_epoch,
         "epochs": model.epochs,
-        "guessing": guessing,
+        "guessing": majority_accuracy,
         "p_guessing": p_guessing,
     }
 
 
-def advise(standings: Sequence[Standing], pairs: Sequence[Pair]) -> Advice:
+def advise(leaderboard: Sequence[LeaderboardRow], pairs: Sequence[Pair]) -> Advice:
     """Derive the deployment advice.
 
     - avoid: not shown to be better than always answering the most frequent class (`Standing.beats_guessing`); or another model is
@@ -192,9 +192,9 @@ def advise(standings: Sequence[Standing], pairs: Sequence[Pair]) -> Advice:
 
     Cheapest, smallest and balanced pass over models to avoid, unless all are.
     """
-    by_name = {standing.name: standing for standing in standings}
+    by_name = {standing.name: standing for standing in leaderboard}
     avoid: dict[str, str] = {}
-    for standing in standings:
+    for standing in leaderboard:
         ahead = [pair.a for pair in pairs if pair.b == standing.name and pair.apart]
         no_larger = [name for name in ahead if by_name[name].parameters <= standing.parameters]
         if not standing.beats_guessing:
@@ -202,9 +202,9 @@ def advise(standings: Sequence[Standing], pairs: Sequence[Pair]) -> Advice:
         elif no_larger:
             avoid[standing.name] = f"{no_larger[0]} is significantly more accurate and no larger"
 
-    first = standings[0]
+    first = leaderboard[0]
     tied = [pair.b for pair in pairs if pair.a == first.name and not pair.apart]
-    usable = [standing for standing in standings if standing.name not in avoid] or list(standings)
+    usable = [standing for standing in leaderboard if standing.name not in avoid] or list(leaderboard)
     leaders = [standing for standing in usable if standing.name == first.name or standing.name in tied] or usable
     return Advice(
         most_accurate=first.name,
@@ -218,11 +218,11 @@ def advise(standings: Sequence[Standing], pairs: Sequence[Pair]) -> Advice:
 
 def chosen_by_validation(comparison: Comparison) -> tuple[str, ...]:
     """The models with the highest validation top-1, in order of rank; none without a validation set."""
-    known = [standing.val_top1 for standing in comparison.standings if standing.val_top1 is not None]
-    return tuple(standing.name for standing in comparison.standings if known and standing.val_top1 == max(known))
+    known = [standing.val_top1 for standing in comparison.leaderboard if standing.val_top1 is not None]
+    return tuple(standing.name for standing in comparison.leaderboard if known and standing.val_top1 == max(known))
 
 
-def summary(comparison: Comparison, setting: Setting, order: Sequence[str]) -> dict[str, Any]:
+def summary(comparison: Comparison, setting: EvaluationContext, order: Sequence[str]) -> dict[str, Any]:
     """The content of compare.json: the same bytes on every run, models in the fixed `order`.
 
     `dvc metrics show` prints every number of a mapping in a column and leaves lists out; so the pairs are a list, and each
@@ -241,7 +241,7 @@ def summary(comparison: Comparison, setting: Setting, order: Sequence[str]) -> d
         "weights": setting.weights,
         "classes": len(setting.class_names),
         "test_clips": setting.test_clips,
-        "most_frequent_class": comparison.guessing,
+        "most_frequent_class": comparison.majority_accuracy,
         "advice": {
             "most_accurate": advice.most_accurate,
             "cheapest_tied": advice.cheapest_tied,

@@ -14,7 +14,7 @@ from actionrec.io.files import read_json
 
 
 @dataclass(frozen=True)
-class Setting:
+class EvaluationContext:
     """The data, the split, and how many clips and runs there were."""
 
     dataset: str
@@ -63,7 +63,7 @@ class Setting:
             train_clips=model.train_clips,
             val_clips=len(model.val.labels),
             test_clips=len(model.test.labels),
-            test_sources=len(np.unique(model.test.units)),
+            test_sources=len(np.unique(model.test.clusters)),
             seeds=len(model.predictions.seeds),
             sibling_share=split["test_clips_with_sibling_in_training"],
             clips_without_group=split["clips_without_group"],
@@ -120,7 +120,7 @@ def _check_kinds(record: Any, kinds: Mapping[str, Any], path: Path) -> None:
     wanted(record, present, path, "Run `dvc repro` to make it again.")
 
 
-def read_setting(model: TrainedModel) -> Setting:
+def read_context(model: TrainedModel) -> EvaluationContext:
     """Read what the stages before training recorded; `model` is any of the compared ones.
 
     Raises:
@@ -130,7 +130,7 @@ def read_setting(model: TrainedModel) -> Setting:
     _check_kinds(split, _OF_SPLIT, paths.SPLIT_METRICS)
     _check_kinds(extraction, _OF_EXTRACTION, paths.FRAME_METRICS)
     try:
-        return Setting.of(model, split, extraction)
+        return EvaluationContext.of(model, split, extraction)
     except KeyError as key:
         where = f"{paths.SPLIT_METRICS}, {paths.FRAME_METRICS} and {paths.model_folder(model.name) / 'model.json'}"
         raise DataError(f"{where}: none has {key}. Run `dvc repro` to make them again.") from None

@@ -87,7 +87,7 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
     return PairedTest(only_first, only_second, min(p, 1.0))
 
 
-def cluster_interval(right: NDArray[np.floating], units: NDArray[np.integer], seed: int = 0) -> Interval:
+def cluster_interval(right: NDArray[np.floating], clusters: NDArray[np.integer], seed: int = 0) -> Interval:
     """95 % interval of accuracy over clips, where clips of one unit may be right or wrong together.
 
     The wider, at each end, of two intervals, as each alone is too narrow somewhere:
@@ -121,7 +121,7 @@ def cluster_interval(right: NDArray[np.floating], units: NDArray[np.integer], se
     Raises:
         ValueError: no clips, different lengths, or shares outside 0 to 1.
     """
-    sums, sizes = _totals(right, units)
+    sums, sizes = _totals(right, clusters)
     clips, count = float(sizes.sum()), len(sizes)
     share = float(sums.sum()) / clips
     informative = int(min((sums > 0).sum(), (sums < sizes).sum()))
@@ -150,7 +150,7 @@ def cluster_interval(right: NDArray[np.floating], units: NDArray[np.integer], se
 
 
 def cluster_difference(
-    first: NDArray[np.floating], second: NDArray[np.floating], units: NDArray[np.integer], seed: int = 0
+    first: NDArray[np.floating], second: NDArray[np.floating], clusters: NDArray[np.integer], seed: int = 0
 ) -> ClusterTest:
     """Test whether two models are right equally often, where clips of one unit may be right or wrong together.
 
@@ -189,7 +189,7 @@ def cluster_difference(
     Raises:
         ValueError: no clips, different lengths, or shares outside 0 to 1.
     """
-    (firsts, sizes), (seconds, _) = _totals(first, units), _totals(second, units)
+    (firsts, sizes), (seconds, _) = _totals(first, clusters), _totals(second, clusters)
     totals = firsts - seconds
     clips = float(sizes.sum())
     difference = float(totals.sum()) / clips
@@ -208,7 +208,7 @@ def cluster_difference(
         p, interval = 1.0, Interval(difference, difference)
     if differing < _FEWEST_TO_TELL or interval.high - interval.low < 1e-9:
         gain, loss = np.maximum(first.astype(float) - second, 0), np.maximum(second.astype(float) - first, 0)
-        won, lost = cluster_interval(gain, units, seed), cluster_interval(loss, units, seed)
+        won, lost = cluster_interval(gain, clusters, seed), cluster_interval(loss, clusters, seed)
         below = np.hypot(gain.mean() - won.low, lost.high - loss.mean())
         above = np.hypot(won.high - gain.mean(), loss.mean() - lost.low)
         low, high = max(-1.0, difference - float(below)), min(1.0, difference + float(above))
@@ -218,13 +218,13 @@ def cluster_difference(
     return ClusterTest(difference, interval, p)
 
 
-def _totals(right: NDArray[np.floating], units: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _totals(right: NDArray[np.floating], clusters: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Right answers and clips of each unit: (G,), (G,)."""
-    if right.shape != units.shape or right.ndim != 1 or not len(right):
-        raise ValueError(f"wanted one share and one unit for each of at least one clip; got {right.shape} and {units.shape}")
+    if right.shape != clusters.shape or right.ndim != 1 or not len(right):
+        raise ValueError(f"wanted one share and one unit for each of at least one clip; got {right.shape} and {clusters.shape}")
     if not ((right >= 0) & (right <= 1)).all():
         raise ValueError(f"shares of right answers must be from 0 to 1; got {right.min()} to {right.max()}")
-    place = np.unique(units, return_inverse=True)[1]
+    place = np.unique(clusters, return_inverse=True)[1]
     sums, sizes = np.bincount(place, weights=right), np.bincount(place)
     return sums.astype(np.float64), sizes.astype(np.float64)
 

@@ -33,7 +33,7 @@ class Answers:
     """(n,)"""
     labels: NDArray[np.int64]
     """(n,), from 0 to K - 1."""
-    units: NDArray[np.int64]
+    clusters: NDArray[np.int64]
     """(n,), the number of each clip's cluster: the same for clips of one source."""
     logits: NDArray[np.float32]
     """(n, K), of the saved model."""
@@ -47,7 +47,7 @@ class Answers:
         return type(self)(
             self.clips[rows],
             self.labels[rows],
-            self.units[rows],
+            self.clusters[rows],
             self.logits[rows],
             self.seed_logits[:, rows],
             {name: logits[rows] for name, logits in self.changed.items()},
@@ -84,7 +84,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "clip": answers.clips,
         "label": answers.labels,
         "subset": predictions.subsets,
-        "unit": answers.units,
+        "unit": answers.clusters,
         "logits": answers.logits,
         "seeds": np.array(predictions.seeds, dtype=np.int64),
         "seed_logits": answers.seed_logits,
@@ -123,11 +123,11 @@ def read_predictions(path: Path, class_count: int, remake: str) -> Predictions:
             f"{path}: numbers or text of another kind than wanted in {first_few(list(map(shortened, wrong)))}. {remake}"
         )
     changed = {key.removeprefix(_CHANGED): array for key, array in record.items() if key.startswith(_CHANGED)}
-    clips, labels, subsets, units = (record[key] for key in ("clip", "label", "subset", "unit"))
+    clips, labels, subsets, clusters = (record[key] for key in ("clip", "label", "subset", "unit"))
     count, shape, seeds = len(clips), (len(clips), class_count), record["seeds"]
     tables = {"logits": record["logits"], **changed}
     shapes_fit = (
-        all(array.shape == (count,) for array in (clips, labels, subsets, units))
+        all(array.shape == (count,) for array in (clips, labels, subsets, clusters))
         and all(table.shape == shape for table in tables.values())
         and record["seed_logits"].shape == (len(seeds), *shape)
         and len(seeds) > 0
@@ -142,7 +142,7 @@ def read_predictions(path: Path, class_count: int, remake: str) -> Predictions:
             raise DataError(f"{path}: {name} of {broken.sum()} clips are NaN or infinite (first: {first}); training diverged.")
     if count and not (labels.min() >= 0 and labels.max() < class_count):
         raise DataError(f"{path}: labels from {labels.min()} to {labels.max()}, not 0 to {class_count - 1}. {remake}")
-    answers = Answers(clips, labels, units, record["logits"], record["seed_logits"], changed)
+    answers = Answers(clips, labels, clusters, record["logits"], record["seed_logits"], changed)
     return Predictions(answers, subsets, tuple(seeds.tolist()))
 
 

@@ -122,8 +122,8 @@ def check_comparable(models: Sequence[TrainedModel]) -> None:
                 f"not in both: {which}). {REMAKE}"
             )
         labels, others = ours.answers.labels, theirs.answers.labels
-        if not np.array_equal(labels, others) or not np.array_equal(ours.answers.units, theirs.answers.units):
-            where = int(np.argmax((labels != others) | (ours.answers.units != theirs.answers.units)))
+        if not np.array_equal(labels, others) or not np.array_equal(ours.answers.clusters, theirs.answers.clusters):
+            where = int(np.argmax((labels != others) | (ours.answers.clusters != theirs.answers.clusters)))
             raise DataError(
                 f"{model.name} and {first.name} disagree about the true class or the source of {ours.answers.clips[where]} "
                 f"({labels[where]} and {others[where]}). {REMAKE}"

@@ -28,7 +28,7 @@ from actionrec.parallel import worker_pool
 from actionrec.training import seed_runs
 from actionrec.training.bundle import Architecture
 from actionrec.training.recipes import Recipe
-from actionrec.training.training_data import Task
+from actionrec.training.training_data import TrainingData
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,14 @@ STORE = paths.WORK / "cross-validate"
 
 
 @dataclass(frozen=True)
-class Run:
+class FoldRun:
     """One model's training in one fold."""
 
     fold: int
     """From 0."""
     model: str
     recipe: Recipe
-    task: Task
+    task: TrainingData
     device: str
     predictions: Path
     """Where its result is, or will be."""
@@ -68,7 +68,7 @@ def runs(
     seed: int,
     recipes: Mapping[str, Recipe],
     device: str,
-) -> list[Run]:
+) -> list[FoldRun]:
     """All training runs, fold by fold; the group split, whatever protocol `settings` names.
 
     Args:
@@ -84,17 +84,17 @@ def runs(
         settings = replace(settings, protocol="group", folds=folds, fold=0)
     except ValueError as error:
         raise DataError(f"--folds: {error}") from None
-    made: list[Run] = []
+    made: list[FoldRun] = []
     for fold, (_, task) in enumerate(leak_gap.tasks(clips, features, settings, seed, range(folds), ("group",))):
         split = _digest_of_task(task)
         for model, recipe in recipes.items():
             key = _key(features_sum, split, model, recipe, device)
-            made.append(Run(fold, model, recipe, task, device, STORE / f"{key}.npz"))
+            made.append(FoldRun(fold, model, recipe, task, device, STORE / f"{key}.npz"))
     parameters(made)  # so that unfit arguments are refused before hours of training
     return made
 
 
-def parameters(runs: Sequence[Run]) -> dict[str, int]:
+def parameters(runs: Sequence[FoldRun]) -> dict[str, int]:
     """How many parameters each model has.
 
     Raises:
@@ -115,10 +115,10 @@ def digest_of(features: Path) -> str:
     return files.digest({file.name: files.sha256_of(file) for file in features.glob("*.safetensors")})
 
 
-def _digest_of_task(task: Task) -> str:
+def _digest_of_task(task: TrainingData) -> str:
     """Digest of which clips there are, of what class and source, and in which subset."""
     total = hashlib.sha256(files.digest({"clips": task.features.clips, "classes": task.class_names}).encode())
-    for array in (task.labels, task.units, *(task.rows[subset] for subset in sorted(task.rows))):
+    for array in (task.labels, task.clusters, *(task.rows[subset] for subset in sorted(task.rows))):
         total.update(len(array).to_bytes(8, "little") + array.tobytes())
     return total.hexdigest()
 
@@ -138,7 +138,7 @@ def _key(features_sum: str, split: str, model: str, recipe: Recipe, device: str)
     return files.digest(made_from)
 
 
-def result(run: Run) -> Predictions | None:
+def result(run: FoldRun) -> Predictions | None:
     """A run's predictions; None where it has not been, or its file is damaged, which is logged."""
     if not run.predictions.exists():
         return None
@@ -149,7 +149,7 @@ def result(run: Run) -> Predictions | None:
         return None
 
 
-def complete(runs: Sequence[Run], jobs: int) -> tuple[dict[str, list[Predictions]], dict[str, str]]:
+def complete(runs: Sequence[FoldRun], jobs: int) -> tuple[dict[str, list[Predictions]], dict[str, str]]:
     """Train what is missing, `jobs` runs at a time.
 
     Returns:
@@ -170,7 +170,7 @@ def complete(runs: Sequence[Run], jobs: int) -> tuple[dict[str, list[Predictions
     return found, failed
 
 
-def train(run: Run, advance: Callable[[int], None]) -> None:
+def train(run: FoldRun, advance: Callable[[int], None]) -> None:
     """Train once a seed; write what all trials and the best of them say of the validation and test clips.
 
     Args:
@@ -195,5 +195,5 @@ def train(run: Run, advance: Callable[[int], None]) -> None:
     rows = task.reported
     clips = np.array([task.features.clips[row] for row in rows])
     logits = np.stack([trial.logits for trial in made])
-    answers = Answers(clips, task.labels[rows], task.units[rows], chosen.logits, logits, {})
+    answers = Answers(clips, task.labels[rows], task.clusters[rows], chosen.logits, logits, {})
     write_predictions(run.predictions, Predictions(answers, task.reported_subsets, tuple(trial.seed for trial in made)))

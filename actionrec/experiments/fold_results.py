@@ -85,14 +85,14 @@ def summarise(found: Mapping[str, Sequence[Predictions]], parameters: Mapping[st
 
     mean_class = {model: metrics.mean_class(answers.logits, answers.labels) for model, answers in pooled.items()}
     order = sorted(found, key=lambda model: (-right[model].mean(), -mean_class[model], parameters[model], model))
-    units = first_of_all.units
-    behind = differences({model: (right[order[0]], right[model]) for model in order[1:]}, units)
+    clusters = first_of_all.clusters
+    behind = differences({model: (right[order[0]], right[model]) for model in order[1:]}, clusters)
     return [
         Result(
             model,
             rank,
             float(right[model].mean()),
-            cluster_interval(right[model], units),
+            cluster_interval(right[model], clusters),
             _spread([score.top1 for score in scores[model]]),
             _spread([score.top5 for score in scores[model]]),
             _spread([score.mean_class for score in scores[model]]),
@@ -115,7 +115,7 @@ def _pooled(folds: Sequence[Answers]) -> Answers:
     return Answers(
         np.concatenate([one.clips for one in folds]),
         np.concatenate([one.labels for one in folds]),
-        np.concatenate([one.units for one in folds]),
+        np.concatenate([one.clusters for one in folds]),
         np.concatenate([one.logits for one in folds]),
         np.concatenate([one.seed_logits for one in folds], axis=1),
         {},

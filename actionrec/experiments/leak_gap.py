@@ -21,7 +21,7 @@ from actionrec.report import percent, table
 from actionrec.training import seed_runs
 from actionrec.training.bundle import Architecture
 from actionrec.training.recipes import Recipe
-from actionrec.training.training_data import Task, make_task
+from actionrec.training.training_data import TrainingData, make_training_data
 
 Protocol = Literal["random", "group"]
 PROTOCOLS: tuple[Protocol, ...] = ("random", "group")
@@ -58,7 +58,7 @@ def tasks(
     seed: int,
     folds: Sequence[int],
     protocols: Sequence[Protocol] = PROTOCOLS,
-) -> Iterator[tuple[str, Task]]:
+) -> Iterator[tuple[str, TrainingData]]:
     """The clips divided by each protocol, in each of the folds; everything else is as in `settings`.
 
     Raises:
@@ -67,24 +67,24 @@ def tasks(
     for protocol in protocols:
         for fold in folds:
             subsets = divide(clips, replace(settings, protocol=protocol, fold=fold), seed)
-            yield protocol, make_task(clips, subsets, features)
+            yield protocol, make_training_data(clips, subsets, features)
 
 
-def answers(task: Task, model: str, recipe: Recipe, device: str) -> Right:
+def answers(task: TrainingData, model: str, recipe: Recipe, device: str) -> Right:
     """Train a model by its recipe, with its first seed, and see which test clips it gets right."""
     architecture = Architecture(model, recipe.arguments, task.features.features.shape[2], task.class_names)
     trial = seed_runs.run(task, architecture, recipe.train, recipe.seed, recipe.train.seeds[0], device, lambda epoch: None)
     rows = task.reported
     right = metrics.hits(trial.logits, task.labels[rows], 1)
     return {
-        task.features.clips[row]: (bool(one), int(task.units[row]))
+        task.features.clips[row]: (bool(one), int(task.clusters[row]))
         for row, one, subset in zip(rows, right, task.reported_subsets, strict=True)
         if subset == "test"
     }
 
 
 def measure(
-    runs: Sequence[tuple[str, Task]], recipes: Mapping[str, Recipe], device: str, advance: Callable[[int], None]
+    runs: Sequence[tuple[str, TrainingData]], recipes: Mapping[str, Recipe], device: str, advance: Callable[[int], None]
 ) -> list[Gap]:
     """Train every model on every task, and compare the protocols; `advance` is told of each training."""
     found: dict[tuple[str, str], Right] = {(model, protocol): {} for model in recipes for protocol in PROTOCOLS}
@@ -104,8 +104,8 @@ def gap(model: str, random: Right, group: Right) -> Gap:
     one, other = _side(random), _side(group)
     if random.keys() == group.keys():
         clips = sorted(random)
-        units = np.array([random[clip][1] for clip in clips])
-        test = cluster_difference(_rightness(random, clips), _rightness(group, clips), units)
+        clusters = np.array([random[clip][1] for clip in clips])
+        test = cluster_difference(_rightness(random, clips), _rightness(group, clips), clusters)
         return Gap(model, one, other, test.difference, test.interval)
     difference = one.top1 - other.top1
     below = math.hypot(one.top1 - one.interval.low, other.interval.high - other.top1)
@@ -120,8 +120,8 @@ def _rightness(answered: Right, clips: Sequence[str]) -> NDArray[np.float64]:
 def _side(answered: Right) -> Side:
     clips = sorted(answered)
     right = _rightness(answered, clips)
-    units = np.array([answered[clip][1] for clip in clips])
-    return Side(float(right.mean()), cluster_interval(right, units), len(clips))
+    clusters = np.array([answered[clip][1] for clip in clips])
+    return Side(float(right.mean()), cluster_interval(right, clusters), len(clips))
 
 
 def text(gaps: Sequence[Gap]) -> str:

@@ -29,7 +29,7 @@ QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Relu", "Clip", "MaxPool", "Averag
 
 
 @dataclass(frozen=True)
-class Cost:
+class QuantisationReport:
     """An 8-bit model beside the one in fp32, on n labelled clips, both by onnxruntime."""
 
     calibrated: int
@@ -98,12 +98,12 @@ def quantise(pieces: Pieces, clips: Iterable[NDArray[np.uint8]]) -> tuple[onnx.M
         return onnx_graph.joined(onnx.load(made), pieces.features_graph), shown.count
 
 
-def measure(int8: Path, whole: Path, clips: Iterable[tuple[NDArray[np.uint8], int]], calibrated: int) -> Cost:
+def measure(int8: Path, whole: Path, clips: Iterable[tuple[NDArray[np.uint8], int]], calibrated: int) -> QuantisationReport:
     """Run an 8-bit model and the one in fp32 on labelled clips, in turns.
 
     Args:
         clips: frames (T, H, W, 3), and the place of the true class.
-        calibrated: see Cost.
+        calibrated: see QuantisationReport.
 
     Raises:
         DataError: there were none.
@@ -127,7 +127,7 @@ def measure(int8: Path, whole: Path, clips: Iterable[tuple[NDArray[np.uint8], in
     found = onnx_export.compare(answers[1], answers[0])
     top1, top1_int8 = (metrics.top_k(np.stack(told), np.array(labels), 1) for told in answers)
     plain, fast = (statistics.median(taken) for taken in seconds)
-    return Cost(calibrated, found.clips, top1, top1_int8, found.same, found.difference, plain, fast)
+    return QuantisationReport(calibrated, found.clips, top1, top1_int8, found.same, found.difference, plain, fast)
 
 
 def _none(what: str) -> DataError:

@@ -18,7 +18,7 @@ from actionrec.inference.predictor import Predictor, temperature_and_threshold
 from actionrec.io import machine
 from actionrec.training import loop
 from actionrec.training.bundle import Bundle
-from actionrec.training.training_data import Task
+from actionrec.training.training_data import TrainingData
 
 LISTED = 10  # clips that failed, in a message
 
@@ -34,7 +34,7 @@ class Evaluation:
     """K names."""
     labels: NDArray[np.int64]
     """(n,), places in `class_names`."""
-    units: NDArray[np.int64]
+    clusters: NDArray[np.int64]
     """(n,), the number of each clip's cluster."""
     logits: NDArray[np.float32]
     """(n, K)."""
@@ -48,7 +48,7 @@ class Evaluation:
     @property
     def interval(self) -> Interval:
         """Of top-1, 95 %, from a bootstrap of sources."""
-        return cluster_interval(metrics.hits(self.logits, self.labels, 1).astype(np.float64), self.units)
+        return cluster_interval(metrics.hits(self.logits, self.labels, 1).astype(np.float64), self.clusters)
 
     def summary(self) -> dict[str, Any]:
         """Flat metrics; the accuracies are computed as in metrics/<model>/metrics.json."""
@@ -58,7 +58,7 @@ class Evaluation:
         return {
             "model": self.model,
             "clips": len(self.clips),
-            "sources": len(np.unique(self.units)),
+            "sources": len(np.unique(self.clusters)),
             "top1": metrics.top_k(self.logits, self.labels, 1),
             "top1_low": interval.low,
             "top1_high": interval.high,
@@ -81,7 +81,7 @@ class Evaluation:
         ]
 
 
-def of_subset(name: str, bundle: Bundle, task: Task, subset: str) -> Evaluation:
+def of_subset(name: str, bundle: Bundle, task: TrainingData, subset: str) -> Evaluation:
     """Answer for one subset of the project's clips, from their cached features.
 
     Validation and test clips are predicted together, as training does it: the batches, and so the last digits, are the same.
@@ -104,7 +104,7 @@ def of_subset(name: str, bundle: Bundle, task: Task, subset: str) -> Evaluation:
         ids,
         task.class_names,
         task.labels[rows],
-        task.units[rows],
+        task.clusters[rows],
         logits[kept],
         temperature,
         threshold,
@@ -160,11 +160,11 @@ def of_folder(
         )
     place = {name: number for number, name in enumerate(known)}
     labels = np.array([place[clip.label] for clip in done], dtype=np.int64)
-    units = cluster_ids(done)
+    clusters = cluster_ids(done)
     ids = [clip.id for clip in done]
     answers, temperature, threshold = np.concatenate(logits), predictor.temperature, predictor.threshold
     calibrated = predictor.bundle.is_calibrated
-    return Evaluation(predictor.name, ids, known, labels, units, answers, temperature, threshold, calibrated, failed)
+    return Evaluation(predictor.name, ids, known, labels, clusters, answers, temperature, threshold, calibrated, failed)
 
 
 def predict(bundle: Bundle, features: Any, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -173,7 +173,7 @@ def predict(bundle: Bundle, features: Any, rows: NDArray[np.int64]) -> NDArray[n
     return loop.predict(bundle.network.to(machine.device()), features, rows)
 
 
-def check_fits(name: str, bundle: Bundle, task: Task) -> None:
+def check_fits(name: str, bundle: Bundle, task: TrainingData) -> None:
     """Make sure that a bundle was trained on features like these, for these classes.
 
     Raises:

@@ -45,7 +45,7 @@ def random_split_leak(clips: Sequence[Clip], folds: int) -> float:
 
 def inseparable_classes(clips: Sequence[Clip]) -> list[str]:
     """Classes whose clips all belong together: under a group split they are trained on, and never tested."""
-    return sorted(label for label, units in _units(clips).items() if len(units) == 1)
+    return sorted(label for label, clusters in _units(clips).items() if len(clusters) == 1)
 
 
 def possible_folds(clips: Sequence[Clip]) -> tuple[int, int]:
@@ -54,14 +54,14 @@ def possible_folds(clips: Sequence[Clip]) -> tuple[int, int]:
     0 where no class can be divided.
     """
     of_class = _units(clips).values()
-    pinned = {unit for units in of_class if len(units) == 1 for unit in units}
-    free = [units - pinned for units in of_class if len(units) > 1]
-    return len(set().union(*free)), min((len(units) for units in free), default=0)
+    pinned = {unit for clusters in of_class if len(clusters) == 1 for unit in clusters}
+    free = [clusters - pinned for clusters in of_class if len(clusters) > 1]
+    return len(set().union(*free)), min((len(clusters) for clusters in free), default=0)
 
 
 def _units(clips: Sequence[Clip]) -> dict[str, set[int]]:
     """Class -> its units: what a group split does not tear apart."""
-    units: dict[str, set[int]] = defaultdict(set)
+    clusters: dict[str, set[int]] = defaultdict(set)
     for clip, unit in zip(clips, units_of(clips, by_group=True), strict=True):
-        units[clip.label].add(int(unit))
-    return units
+        clusters[clip.label].add(int(unit))
+    return clusters

@@ -24,7 +24,7 @@ class _Row:
     seconds: float = 0.0
 
 
-class Board:
+class ProgressTable:
     """A row a name: its state, for how many seconds it has run, and what it said last.
 
     A terminal shows all rows, redrawn in place, if they fit. Elsewhere each change of state is a line, and each running row says

@@ -29,7 +29,7 @@ _SUMS = "sha256.json"
 
 
 @dataclass(frozen=True)
-class Task:
+class ShardJob:
     """One shard to make."""
 
     name: str

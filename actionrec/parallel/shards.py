@@ -24,7 +24,7 @@ from actionrec.core.progress import progress
 from actionrec.io import machine
 from actionrec.io.files import digest
 from actionrec.parallel import engines, shard_store
-from actionrec.parallel.shard_store import Compute, Task
+from actionrec.parallel.shard_store import Compute, ShardJob
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def code_digest(files: Iterable[str]) -> str:
 
 
 def complete(
-    stage: str, tasks: Sequence[Task], compute: Compute, *, what: str, workers: int, device: str = "cpu"
+    stage: str, tasks: Sequence[ShardJob], compute: Compute, *, what: str, workers: int, device: str = "cpu"
 ) -> dict[str, Path]:
     """Make what is not there yet; return the folder of each task by name.
 
@@ -85,7 +85,7 @@ def complete(
     return folders
 
 
-def _key(task: Task) -> str:
+def _key(task: ShardJob) -> str:
     """A task's key, and what this machine's environment changes of the result."""
     arithmetic = machine.arithmetic()
     return digest({"key": task.key, "arithmetic": arithmetic}) if arithmetic else task.key

@@ -26,7 +26,7 @@ from actionrec.core.errors import ActionrecError, DataError, TrainingError
 from actionrec.evaluation.study_results import RESULTS
 from actionrec.io import machine
 from actionrec.io.files import write_text
-from actionrec.parallel.progress_table import RUNNING, Board
+from actionrec.parallel.progress_table import RUNNING, ProgressTable
 from actionrec.pipeline import dvc_process
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ _SKIPPED = {"didn't change, skipping": "unchanged", "is cached - skipping run": 
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingProcess:
     """One model in training."""
 
     model: str
@@ -102,7 +102,7 @@ def train_all(jobs: int) -> None:
         dvc_process.remove_unreadable_lock()
         prepare()
         known = set(_locked_stages())
-        board = Board(sorted(names, key=_seconds, reverse=True))
+        board = ProgressTable(sorted(names, key=_seconds, reverse=True))
         try:
             failed = run_all(board, jobs)
         except KeyboardInterrupt:
@@ -138,9 +138,9 @@ def prepare() -> None:
         raise ActionrecError(f"a stage before training failed, so nothing was trained. Mend it (`dvc repro {' '.join(BEFORE)}`).")
 
 
-def run_all(board: Board, jobs: int) -> dict[str, str]:
+def run_all(board: ProgressTable, jobs: int) -> dict[str, str]:
     """Train the models on the board, from the first on, `jobs` at a time; return why models failed, by model."""
-    waiting, running = list(board.rows), list[Run]()
+    waiting, running = list(board.rows), list[TrainingProcess]()
     failed: dict[str, str] = {}
     try:
         while waiting or running:
@@ -167,10 +167,10 @@ def run_all(board: Board, jobs: int) -> dict[str, str]:
     return failed
 
 
-def start(model: str) -> Run:
+def start(model: str) -> TrainingProcess:
     """Start one model's training."""
     with log_file(model).open("wb") as log:
-        return Run(model, _start([*_DVC, "repro", "--single-item", f"train@{model}"], log.fileno()))
+        return TrainingProcess(model, _start([*_DVC, "repro", "--single-item", f"train@{model}"], log.fileno()))
 
 
 def outcome(printed: str) -> str:

@@ -8,8 +8,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from actionrec.evaluation.comparison import Standing
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.comparison import LeaderboardRow
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.plots.canvas import drawing, png
 from actionrec.report import shorten
 
@@ -17,7 +17,7 @@ MOST_CLASSES_WITH_COUNTS = 15
 LONGEST_NAME = 26
 
 
-def confusion_matrix(standing: Standing, counts: NDArray[np.int64], setting: Setting) -> bytes:
+def confusion_matrix(standing: LeaderboardRow, counts: NDArray[np.int64], setting: EvaluationContext) -> bytes:
     """Draw counts (K, K) as shares of their row, true classes down, predicted classes across.
 
     A class without test clips has a grey row. Up to MOST_CLASSES_WITH_COUNTS classes, the counts are written in the cells.

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.report import shorten
 
@@ -38,7 +38,7 @@ def csv_rows(histories: Mapping[str, History]) -> Iterator[list[str | int | floa
             yield [model, epoch, *values]
 
 
-def model_curves(name: str, history: History, setting: Setting) -> bytes:
+def model_curves(name: str, history: History, setting: EvaluationContext) -> bytes:
     """Draw loss and top-1 of one model side by side."""
     with drawing():
         figure = Figure(figsize=(10, 4.2), layout="constrained")
@@ -54,7 +54,7 @@ def model_curves(name: str, history: History, setting: Setting) -> bytes:
         return png(figure)
 
 
-def all_models_grid(names: Sequence[str], histories: Mapping[str, History], setting: Setting) -> bytes:
+def all_models_grid(names: Sequence[str], histories: Mapping[str, History], setting: EvaluationContext) -> bytes:
     """Draw every model's loss above its top-1, all on the same axes, in the order of `names`."""
     with drawing():
         bands = -(-len(names) // COLUMNS)
@@ -118,7 +118,7 @@ def _highest_loss(histories: Sequence[History]) -> float:
     return max(1.05 * float(finite.max()), 1e-3) if len(finite) else 1.0
 
 
-def _legend(figure: Figure, setting: Setting) -> None:
+def _legend(figure: Figure, setting: EvaluationContext) -> None:
     handles = [
         Line2D([], [], color=GREY, linestyle="--", linewidth=1.3, label="training"),
         Line2D([], [], color=GREY, linewidth=2, label=setting.epoch_chosen_on),

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from actionrec.evaluation.analyses import Baseline, Ensemble
-from actionrec.evaluation.comparison import Comparison, Standing
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.comparison import Comparison, LeaderboardRow
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import Interval
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.report import shorten
@@ -49,7 +49,7 @@ class _Row:
 
 
 def accuracy_intervals(
-    comparison: Comparison, baselines: Sequence[Baseline], ensembles: Sequence[Ensemble], setting: Setting
+    comparison: Comparison, baselines: Sequence[Baseline], ensembles: Sequence[Ensemble], setting: EvaluationContext
 ) -> bytes:
     """Draw a row a model, the first in rank on top, and below them ensembles and baselines in grey.
 
@@ -57,12 +57,12 @@ def accuracy_intervals(
     ties are no chain: the first and the third may be a tie though the second is apart from both. Pairs of this kind, which no
     line can join, are named below the axis.
     """
-    names = [standing.name for standing in comparison.standings]
+    names = [standing.name for standing in comparison.leaderboard]
     groups = [
         ("averages of models", [_ensemble(one, len(names)) for one in ensembles]),
         ("without a sequence model", [_baseline(one) for one in baselines]),
     ]
-    placed = [(float(place), _model(standing)) for place, standing in enumerate(comparison.standings)]
+    placed = [(float(place), _model(standing)) for place, standing in enumerate(comparison.leaderboard)]
     headings: list[tuple[float, str]] = []
     bottom = len(names) - 0.5
     for heading, rows in groups:
@@ -84,7 +84,7 @@ def accuracy_intervals(
             _draw(axes, place, row, low)
         axes.set_ylim(bottom, -1.1)
         axes.set_yticks([])
-        percents_across(axes, low, high, 100 * comparison.guessing)
+        percents_across(axes, low, high, 100 * comparison.majority_accuracy)
         axes.set_xlabel(_below(comparison, runs))
         for place, heading in headings:
             axes.axhline(place, color="#BBBBBB", linewidth=0.8)
@@ -104,7 +104,7 @@ def unbroken_ties(comparison: Comparison) -> list[tuple[int, int]]:
 
     None of them lies within another.
     """
-    names = [standing.name for standing in comparison.standings]
+    names = [standing.name for standing in comparison.leaderboard]
     runs: list[tuple[int, int]] = []
     for first in range(len(names)):
         last = first
@@ -140,11 +140,11 @@ def percent_ticks(low: float, high: float) -> list[float]:
     return [float(tick) for tick in ticks if low <= tick <= min(high, 100)]
 
 
-def percents_across(axes: Axes, low: float, high: float, guessing: float) -> None:
+def percents_across(axes: Axes, low: float, high: float, majority_accuracy: float) -> None:
     """Set up a horizontal axis, and mark what a model must pass to have learned anything; all in percent."""
-    near = guessing >= low - FAR_OFF_LINE
+    near = majority_accuracy >= low - FAR_OFF_LINE
     if near:
-        low, high = min(low, guessing), max(high, guessing)
+        low, high = min(low, majority_accuracy), max(high, majority_accuracy)
     margin = 0.03 * (high - low)
     axes.set_xlim(low - margin, high + margin)
     axes.set_xticks(percent_ticks(low - margin, high + margin))
@@ -152,11 +152,11 @@ def percents_across(axes: Axes, low: float, high: float, guessing: float) -> Non
     axes.set_axisbelow(True)
     axes.set_xlabel("top-1 accuracy, %")
     if near:
-        axes.axvline(guessing, color=GREY, linestyle=":", linewidth=1.2)
-    text, left = f"always the most frequent class: {guessing:.1f}", not near or guessing < (low + high) / 2
+        axes.axvline(majority_accuracy, color=GREY, linestyle=":", linewidth=1.2)
+    text, left = f"always the most frequent class: {majority_accuracy:.1f}", not near or majority_accuracy < (low + high) / 2
     axes.annotate(
         text if near else f"◂ {text}",
-        (guessing, 1) if near else (0, 1),
+        (majority_accuracy, 1) if near else (0, 1),
         xycoords=("data" if near else "axes fraction", "axes fraction"),
         xytext=(4 if left else -4, -2),
         textcoords="offset points",
@@ -182,7 +182,7 @@ def point_left(axes: Axes, place: float, colour: str, percent: float) -> None:
     )
 
 
-def _model(standing: Standing) -> _Row:
+def _model(standing: LeaderboardRow) -> _Row:
     label, colour = f"{standing.rank}. {standing.name}", COLOURS[standing.name]
     return _Row(label, "", standing.top1, standing.std, standing.interval, standing.wilson, colour, is_model=True)
 
@@ -230,7 +230,7 @@ def _beside(axes: Axes, place: float, text: str, *, style: str = "normal", color
     )
 
 
-def _numbers(axes: Axes, placed: Sequence[tuple[float, _Row]], setting: Setting) -> None:
+def _numbers(axes: Axes, placed: Sequence[tuple[float, _Row]], setting: EvaluationContext) -> None:
     """Write the numbers in columns on the right of the lines, where nothing can run into them."""
     spread = any(row.std is not None for _, row in placed)
     columns = (38, 43, 87 if spread else 48)  # points from the lines: end of top-1, start of the deviation, start of the interval
@@ -276,7 +276,7 @@ def _lanes(runs: Sequence[tuple[int, int]]) -> list[int]:
 
 def _below(comparison: Comparison, runs: Sequence[tuple[int, int]]) -> str:
     """Name of the axis, and the ties that no line shows."""
-    places = {standing.name: place for place, standing in enumerate(comparison.standings)}
+    places = {standing.name: place for place, standing in enumerate(comparison.leaderboard)}
     left_out = [
         f"{a} and {b}"
         for a, b in combinations(places, 2)
@@ -290,7 +290,7 @@ def _below(comparison: Comparison, runs: Sequence[tuple[int, int]]) -> str:
     return text
 
 
-def _legend(placed: Sequence[tuple[float, _Row]], setting: Setting, *, joined: bool) -> list[Line2D]:
+def _legend(placed: Sequence[tuple[float, _Row]], setting: EvaluationContext, *, joined: bool) -> list[Line2D]:
     mean = f", mean of {setting.seeds} seeds" if any(row.std is not None for _, row in placed) else ""
     handles = [
         Line2D([], [], color=GREY, marker="o", markersize=7, linestyle="none", label=f"top-1{mean}"),

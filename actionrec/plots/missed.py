@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from actionrec.evaluation.analyses import Missed
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.plots.canvas import DPI, GREY, drawing, png
 from actionrec.report import shorten
 
@@ -36,7 +36,7 @@ _LONGEST_CLIP = 120
 _INK = "#222222"
 
 
-def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8]], setting: Setting) -> bytes:
+def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8]], setting: EvaluationContext) -> bytes:
     """Draw a strip of frames for each of the first SHOWN clips, two strips in a row; without any clip, say so.
 
     Args:
@@ -74,7 +74,7 @@ def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8
         return png(figure)
 
 
-def _none(setting: Setting) -> bytes:
+def _none(setting: EvaluationContext) -> bytes:
     with drawing():
         figure = Figure(figsize=(8, 1.7))
         said = "Every test clip is answered rightly by at least one model."

@@ -9,7 +9,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from actionrec.evaluation.analyses import Order
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import SIGNIFICANCE
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.plots.intervals import SMALL, percent_limits, percents_across, point_left
@@ -27,7 +27,7 @@ _HALF = 0.33  # of the bar for the frames as they are, in rows
 _INK = "#222222"
 
 
-def order_of_frames(orders: Sequence[Order], guessing: float, setting: Setting) -> bytes:
+def order_of_frames(orders: Sequence[Order], majority_accuracy: float, setting: EvaluationContext) -> bytes:
     """Draw a row a model, in the given order: a bar at its top-1, and a dot for each change to the order of frames.
 
     Each change has a height of its own in the row, so that equal accuracies do not hide one another. A model that
@@ -47,7 +47,7 @@ def order_of_frames(orders: Sequence[Order], guessing: float, setting: Setting) 
         axes = figure.subplots()
         axes.set_ylim(len(orders) - 0.5, -0.9)
         axes.set_yticks([])
-        percents_across(axes, low, high, 100 * guessing)
+        percents_across(axes, low, high, 100 * majority_accuracy)
         for place, (order, span) in enumerate(zip(orders, spans, strict=True)):
             if place:
                 axes.axhline(place - 0.5, color="#DDDDDD", linewidth=0.8)

@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from actionrec.evaluation.comparison import Comparison
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.report import shorten
 
 
-def model_comparison(comparison: Comparison, setting: Setting, train_seconds: Mapping[str, float]) -> bytes:
+def model_comparison(comparison: Comparison, setting: EvaluationContext, train_seconds: Mapping[str, float]) -> bytes:
     """Draw four panels with a row a model, the first in rank on top.
 
     Args:
@@ -20,21 +20,21 @@ def model_comparison(comparison: Comparison, setting: Setting, train_seconds: Ma
         setting: named in the title.
         train_seconds: model -> seconds of training.
     """
-    standings = comparison.standings
-    names = [standing.name for standing in standings]
+    leaderboard = comparison.leaderboard
+    names = [standing.name for standing in leaderboard]
     with drawing():
         figure = Figure(figsize=(12, 1.8 + 0.78 * len(names)), layout="constrained")
         figure.suptitle(f"Models compared\n{shorten(setting.phrase, 130)}")
         panels = figure.subplots(2, 2, sharey=True)
 
-        top1 = [100 * one.top1 for one in standings]
-        ends = [(100 * one.interval.low, 100 * one.interval.high) for one in standings]
+        top1 = [100 * one.top1 for one in leaderboard]
+        ends = [(100 * one.interval.low, 100 * one.interval.high) for one in leaderboard]
         written = [f"{value:.1f}  ({low:.1f}–{high:.1f})" for value, (low, high) in zip(top1, ends, strict=True)]
         _dots(panels[0, 0], names, top1, ends, written)
         panels[0, 0].set_title("Top-1 accuracy, % (95 % interval)", loc="left")
-        _mark_guessing(panels[0, 0], 100 * comparison.guessing)
+        _mark_guessing(panels[0, 0], 100 * comparison.majority_accuracy)
 
-        top5 = [100 * one.top5 for one in standings]
+        top5 = [100 * one.top5 for one in leaderboard]
         _dots(panels[0, 1], names, top5, [(value, value) for value in top5], [f"{value:.1f}" for value in top5])
         few = " (of few classes: says nothing)" if setting.top5_is_trivial else ""
         panels[0, 1].set_title(f"Top-5 accuracy, %{few}", loc="left")
@@ -43,11 +43,11 @@ def model_comparison(comparison: Comparison, setting: Setting, train_seconds: Ma
         decimals = 0 if max(seconds) >= 100 else 1
         _bars(panels[1, 0], names, seconds, [f"{value:.{decimals}f}" for value in seconds])
         panels[1, 0].set_title("Training time, seconds", loc="left")
-        millions = [one.parameters / 1e6 for one in standings]
+        millions = [one.parameters / 1e6 for one in leaderboard]
         _bars(panels[1, 1], names, millions, [f"{value:.2f}" for value in millions])
         panels[1, 1].set_title("Parameters, millions", loc="left")
 
-        panels[0, 0].set_yticks(range(len(names)), [f"{one.rank}. {one.name}" for one in standings])
+        panels[0, 0].set_yticks(range(len(names)), [f"{one.rank}. {one.name}" for one in leaderboard])
         panels[0, 0].set_ylim(len(names) - 0.5, -0.8)
         for axes in panels.flat:
             axes.tick_params(axis="y", length=0)
@@ -75,17 +75,17 @@ def _percent_axis(axes: Axes, low: float, high: float) -> None:
     axes.set_xticks([tick for tick in MaxNLocator(6).tick_values(low, high) if low - margin <= tick <= min(high + margin, 100)])
 
 
-def _mark_guessing(axes: Axes, guessing: float) -> None:
+def _mark_guessing(axes: Axes, majority_accuracy: float) -> None:
     """Draw the line that a model must pass to have learned anything, unless it is so far off that it would press them together."""
     low, high = axes.get_xlim()
-    if guessing < low - 15:
+    if majority_accuracy < low - 15:
         return
-    axes.axvline(guessing, color=GREY, linestyle=":", linewidth=1.2)
-    _percent_axis(axes, min(low, guessing), max(high, guessing))
-    left = guessing < sum(axes.get_xlim()) / 2
+    axes.axvline(majority_accuracy, color=GREY, linestyle=":", linewidth=1.2)
+    _percent_axis(axes, min(low, majority_accuracy), max(high, majority_accuracy))
+    left = majority_accuracy < sum(axes.get_xlim()) / 2
     axes.annotate(
         "always the most frequent class",
-        (guessing, 1),
+        (majority_accuracy, 1),
         xycoords=("data", "axes fraction"),
         xytext=(3 if left else -3, -2),
         textcoords="offset points",

@@ -14,8 +14,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 from matplotlib.transforms import IdentityTransform
 
-from actionrec.evaluation.analyses import Cost
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.analyses import ModelCost
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import Interval
 from actionrec.plots.canvas import COLOURS, DPI, GREY, drawing, png
 from actionrec.plots.intervals import percent_limits, percent_ticks
@@ -96,7 +96,7 @@ class _Place:
     """From the dot to the box, where they are far apart."""
 
 
-def accuracy_against_cost(costs: Sequence[Cost], intervals: Mapping[str, Interval], setting: Setting) -> bytes:
+def accuracy_against_cost(costs: Sequence[ModelCost], intervals: Mapping[str, Interval], setting: EvaluationContext) -> bytes:
     """Draw top-1 over operations, with the Pareto front, and over latency; both for one clip, on logarithmic axes.
 
     Models of nearly equal cost stand side by side, a few points off their place.
@@ -155,7 +155,7 @@ def _cost_axis(axes: Axes, values: Sequence[float]) -> None:
 
 
 def _marks(
-    axes: Axes, costs: Sequence[Cost], values: Sequence[float], bars: Sequence[tuple[float, float]], fallen: Sequence[bool]
+    axes: Axes, costs: Sequence[ModelCost], values: Sequence[float], bars: Sequence[tuple[float, float]], fallen: Sequence[bool]
 ) -> list[_Mark]:
     def pixels(value: float, percent: float) -> _Pixel:
         x, y = axes.transData.transform((value, percent))
@@ -195,7 +195,7 @@ def _apart(places: Sequence[float], gap: float) -> list[float]:
     return [float(moved[one]) for one in range(len(places))]
 
 
-def _front(axes: Axes, costs: Sequence[Cost], marks: Sequence[_Mark]) -> list[_Box]:
+def _front(axes: Axes, costs: Sequence[ModelCost], marks: Sequence[_Mark]) -> list[_Box]:
     """Draw the best accuracy that so many operations give, as stairs, and return the boxes of the steps."""
     below = axes.bbox.y0 - 10 * _POINT  # where it cannot be seen
     members = sorted((mark.x, below if mark.fallen else mark.y) for one, mark in zip(costs, marks, strict=True) if one.on_front)
@@ -323,7 +323,7 @@ def _meet(one: _Line, other: _Line) -> bool:
     return side(one, other[0]) != side(one, other[1]) and side(other, one[0]) != side(other, one[1])
 
 
-def _legend(setting: Setting) -> list[Line2D]:
+def _legend(setting: EvaluationContext) -> list[Line2D]:
     several = f" of the mean of {setting.seeds} seeds (dot: the saved model)" if setting.seeds > 1 else ""
     return [
         Line2D([], [], color=GREY, marker="o", markersize=8, linestyle="none", label="top-1"),

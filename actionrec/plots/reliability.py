@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from actionrec.evaluation.analyses import Calibration
 from actionrec.evaluation.calibration import TEMPERATURES, Reliability
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import wilson
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.report import shorten
@@ -26,7 +26,7 @@ _SHOWN = (-5, 105)  # percent
 _TICKS = (0, 25, 50, 75, 100)
 
 
-def reliability_diagram(calibrations: Sequence[Calibration], setting: Setting) -> bytes:
+def reliability_diagram(calibrations: Sequence[Calibration], setting: EvaluationContext) -> bytes:
     """Draw a panel a model, in the given order: accuracy over confidence, and above it the number of clips.
 
     The whiskers, from clips taken as independent, show how little a bin of few clips says. Bins without clips have no dot.
@@ -149,7 +149,7 @@ def _legend(fitted: bool) -> list[Line2D]:
     return [dot("after the temperature" if fitted else "accuracy (larger: more clips)", GREY, GREY), *before, whisker, ideal]
 
 
-def _remark(calibrations: Sequence[Calibration], setting: Setting) -> str:
+def _remark(calibrations: Sequence[Calibration], setting: EvaluationContext) -> str:
     parts = []
     if not setting.val_clips:
         parts.append("No temperature: there are no validation clips to fit it on.")

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binom
 
-from actionrec.evaluation.analyses import Baseline, Calibration, Cost, Ensemble, Order
+from actionrec.evaluation.analyses import Baseline, Calibration, Ensemble, ModelCost, Order
 from actionrec.evaluation.calibration import TEMPERATURES, Reliability
 from actionrec.evaluation.comparison import Comparison
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.report import percent, table
 from actionrec.report.wording import (
@@ -36,13 +36,13 @@ REMEDIES = {
 }
 
 
-def baselines(baselines: Sequence[Baseline], comparison: Comparison, setting: Setting) -> str:
+def baselines(baselines: Sequence[Baseline], comparison: Comparison, setting: EvaluationContext) -> str:
     """What sequence models have over logistic regression that sees no order: two tables, and in words for which models.
 
     Args:
         baselines: at least one, each with a gain for every model of the comparison.
     """
-    models = [standing.name for standing in comparison.standings]
+    models = [standing.name for standing in comparison.leaderboard]
     ways = [[clean(one.name), percent(one.top1), span(one.interval), f"{one.parameters:,}"] for one in baselines]
     gains = [[clean(name), clean(one.name), *difference_cells(one.gains[name])] for name in models for one in baselines]
     runs = f" Models: mean over {setting.seeds} training runs." if setting.seeds > 1 else ""
@@ -81,7 +81,7 @@ def _added(baselines: Sequence[Baseline], models: Sequence[str]) -> list[str]:
     return lines
 
 
-def order(orders: Sequence[Order], setting: Setting) -> str:
+def order(orders: Sequence[Order], setting: EvaluationContext) -> str:
     """Which models lose accuracy when the frames of the test clips are put in another order.
 
     Args:
@@ -150,7 +150,7 @@ def _training(model: TrainedModel) -> str:
     return " ".join(sentences)
 
 
-def calibration(rows: Sequence[Calibration], setting: Setting) -> str:
+def calibration(rows: Sequence[Calibration], setting: EvaluationContext) -> str:
     """How far confidence is from accuracy, and what one temperature mends."""
     cells = [
         [
@@ -188,7 +188,7 @@ def error_by_chance(bins: Reliability) -> float:
     return float(apart.sum() / clips.sum())
 
 
-def _temperature_notes(rows: Sequence[Calibration], setting: Setting) -> list[str]:
+def _temperature_notes(rows: Sequence[Calibration], setting: EvaluationContext) -> list[str]:
     if not setting.val_clips:
         return ["No validation clips, so no temperature was fitted: nothing is calibrated."]
     notes = [f"The temperature was fitted on {setting.val_clips:,} validation clips."]
@@ -208,12 +208,12 @@ def _temperature_notes(rows: Sequence[Calibration], setting: Setting) -> list[st
     return notes
 
 
-def ensembles(rows: Sequence[Ensemble], comparison: Comparison, setting: Setting) -> str:
+def ensembles(rows: Sequence[Ensemble], comparison: Comparison, setting: EvaluationContext) -> str:
     """What averaging several models' probabilities gives over the first model in rank."""
-    first = clean(comparison.standings[0].name)
+    first = clean(comparison.leaderboard[0].name)
     cells = []
     for one in rows:
-        members = "all models" if len(one.members) == len(comparison.standings) else listed([clean(name) for name in one.members])
+        members = "all models" if len(one.members) == len(comparison.leaderboard) else listed([clean(name) for name in one.members])
         parameters = sum(comparison.standing(name).parameters for name in one.members)
         row = [clean(one.name), members, f"{parameters:,}", percent(one.top1), span(one.interval)]
         cells.append([*row, *difference_cells(one.gain)])
@@ -236,7 +236,7 @@ def ensembles(rows: Sequence[Ensemble], comparison: Comparison, setting: Setting
     )
 
 
-def cost(rows: Sequence[Cost], setting: Setting) -> str:
+def cost(rows: Sequence[ModelCost], setting: EvaluationContext) -> str:
     """What a prediction costs with each model, and which models give the most for it."""
     cells = [
         [

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from actionrec.core.errors import first_few
 from actionrec.evaluation import calibration
 from actionrec.evaluation.analyses import ClassScore, Difference
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import Interval
 from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.report import errors, p_value, percent, table
@@ -57,7 +57,7 @@ class Evidence:
     """All that is known of one model."""
 
     model: TrainedModel
-    setting: Setting
+    setting: EvaluationContext
     recipe: Recipe
     bundle: Mapping[str, Any]
     """model.json."""
@@ -275,10 +275,12 @@ def _results(evidence: Evidence) -> str:
 def _against(evidence: Evidence) -> list[str]:
     """What the model is compared with guessing and with the others of its run."""
     name, standing, comparison = evidence.name, evidence.standing, evidence.comparison
-    guessing = f"always answering the most frequent class, {percent(comparison['most_frequent_class'])} %"
+    majority_accuracy = f"always answering the most frequent class, {percent(comparison['most_frequent_class'])} %"
     how = f"p {p_value(standing['p_guessing'])}; the interval of top-1 starts at {percent(standing['top1_low'])} %"
     beats = standing["beats_guessing"]
-    points = [f"Better than {guessing} ({how})." if beats else f"**Not shown to be better than {guessing}** ({how})."]
+    points = [
+        f"Better than {majority_accuracy} ({how})." if beats else f"**Not shown to be better than {majority_accuracy}** ({how})."
+    ]
     pairs = [pair for pair in comparison["pairs"] if name in (pair["a"], pair["b"])]
     ties = [_other(pair, name) for pair in pairs if pair["verdict"] == "tie"]
     ahead = [_other(pair, name) for pair in pairs if pair["verdict"] == f"{name} is better"]

@@ -35,7 +35,7 @@ MODELS_HEADER = (
 
 
 @dataclass(frozen=True)
-class Setting:
+class FoldContext:
     """What the numbers hold for."""
 
     dataset: str
@@ -60,7 +60,7 @@ class Setting:
     ) -> Self:
         """Gather it from the parameters and from what was found: model -> its predictions in each fold."""
         folds = next(iter(found.values()))
-        units = np.concatenate([one.test.units for one in folds])
+        clusters = np.concatenate([one.test.clusters for one in folds])
         source = features.source
         return cls(
             dataset=dataset,
@@ -69,8 +69,8 @@ class Setting:
             seed=seed,
             seeds=max(len(one[0].seeds) for one in found.values()),
             clips=len(features.clips),
-            tested=len(units),
-            sources=len(np.unique(units)),
+            tested=len(clusters),
+            sources=len(np.unique(clusters)),
             backbone=source["backbone"],
             weights=source["weights"],
         )
@@ -91,7 +91,7 @@ class Setting:
         return "; ".join(parts)
 
 
-def text(results: Sequence[Result], setting: Setting) -> str:
+def text(results: Sequence[Result], setting: FoldContext) -> str:
     """The table, its protocol, and how to read it."""
     rows = [
         [
@@ -117,7 +117,7 @@ def text(results: Sequence[Result], setting: Setting) -> str:
     return f"{caption}\n\n{table([*header, *DIFFERENCE_HEADER], rows, 'rlrrrrrrrrrl')}\n\n{note}\n"
 
 
-def model_rows(results: Sequence[Result], setting: Setting) -> Iterator[list[str | int]]:
+def model_rows(results: Sequence[Result], setting: FoldContext) -> Iterator[list[str | int]]:
     """Rows under MODELS_HEADER, in order of rank."""
     for one in results:
         shares = [one.top1, one.interval.low, one.interval.high]
@@ -137,7 +137,7 @@ def fold_rows(results: Sequence[Result]) -> Iterator[list[str | int]]:
             yield [one.model, score.fold, score.clips, *(f"{100 * share:.2f}" for share in shares)]
 
 
-def as_json(results: Sequence[Result], setting: Setting) -> str:
+def as_json(results: Sequence[Result], setting: FoldContext) -> str:
     """Everything, as fractions, for other programs."""
     models = [{**asdict(one), "verdict": one.verdict} for one in results]
     return json.dumps({"setting": asdict(setting), "models": models}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 from actionrec.core.errors import first_few
 from actionrec.evaluation.analyses import ClassScore, Missed
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.report import percent, table
 from actionrec.report.wording import bullets, clean, protocol, saved_run, section
 
@@ -15,7 +15,7 @@ WORST_CLASSES = 10  # ... of more, these
 LISTED = 20  # clips in a table
 
 
-def class_scores(rows: Sequence[ClassScore], model: str, setting: Setting) -> str:
+def class_scores(rows: Sequence[ClassScore], model: str, setting: EvaluationContext) -> str:
     """Precision, recall and F1 of each class, the lowest F1 first; of many classes only the worst.
 
     Args:
@@ -48,7 +48,7 @@ def class_scores(rows: Sequence[ClassScore], model: str, setting: Setting) -> st
     )
 
 
-def missed(rows: Sequence[Missed], setting: Setting) -> str:
+def missed(rows: Sequence[Missed], setting: EvaluationContext) -> str:
     """Test clips that every model gets wrong, by name, with the answer that most models give."""
     title = "Clips that no model gets right"
     if not rows:
@@ -75,7 +75,7 @@ def _majority(one: Missed) -> tuple[str, int]:
     return min(Counter(one.answers.values()).items(), key=lambda item: (-item[1], item[0]))
 
 
-def audit(record: Mapping[str, Any], setting: Setting) -> str:
+def audit(record: Mapping[str, Any], setting: EvaluationContext) -> str:
     """What training gives away about the test clips.
 
     Args:
@@ -162,7 +162,7 @@ def _relation(pair: Mapping[str, Any]) -> str:
     return "siblings" if pair["sibling"] else "of one class" if pair["same_class"] else "of two classes"
 
 
-def _audit_limits(near: Mapping[str, Any] | None, setting: Setting) -> str:
+def _audit_limits(near: Mapping[str, Any] | None, setting: EvaluationContext) -> str:
     """What the search cannot see."""
     notes = "Names tell siblings, bytes tell copies."
     if near:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actionrec.export.onnx_export import TOLERANCE, Check
-from actionrec.export.onnx_int8 import Cost
+from actionrec.export.onnx_int8 import QuantisationReport
 from actionrec.report import percent, table
 from actionrec.report.wording import clean
 
@@ -57,14 +57,14 @@ def _same(check: Check) -> str:
     return f"{check.same} of {check.clips}"
 
 
-def as_json(found: Export, cost: Cost | None) -> str:
+def as_json(found: Export, cost: QuantisationReport | None) -> str:
     """The same for programs, with what 8 bits cost."""
     written = [{**asdict(one), "path": str(one.path)} for one in found.written]
     told = {**asdict(found), "written": written, "int8": cost and asdict(cost)}
     return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
 
 
-def cost_text(found: Cost) -> str:
+def cost_text(found: QuantisationReport) -> str:
     """What 8 bits cost and gain."""
     rows = [
         ["fp32", percent(found.top1), f"{1000 * found.seconds:.0f}"],
@@ -80,7 +80,7 @@ def cost_text(found: Cost) -> str:
     )
 
 
-def accuracy(found: Cost) -> dict[str, Any]:
+def accuracy(found: QuantisationReport) -> dict[str, Any]:
     """What does not change from run to run."""
     return {
         "calibrated_on": found.calibrated,
@@ -92,7 +92,7 @@ def accuracy(found: Cost) -> dict[str, Any]:
     }
 
 
-def timing(found: Cost, device: str) -> dict[str, Any]:
+def timing(found: QuantisationReport, device: str) -> dict[str, Any]:
     """What does."""
     return {
         "device": device,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from actionrec.evaluation import study_results
 from actionrec.evaluation.analyses import Analyses
 from actionrec.evaluation.comparison import Comparison, chosen_by_validation
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import SIGNIFICANCE
 from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.report import Timing, analyses, errors, escape_markdown, p_value, percent, table
@@ -24,7 +24,7 @@ PROTOCOLS = {
 
 def report(
     comparison: Comparison,
-    setting: Setting,
+    setting: EvaluationContext,
     timings: Mapping[str, Timing],
     confusion: NDArray[np.int64],
     found: Analyses,
@@ -40,7 +40,7 @@ def report(
         found: what else was asked of the models.
         models: for the verdicts on their training.
     """
-    best = comparison.standings[0].name
+    best = comparison.leaderboard[0].name
     sections = [
         _opening(comparison, setting),
         _results(comparison, setting),
@@ -65,10 +65,10 @@ def report(
     return "\n\n".join(sections) + "\n"
 
 
-def _opening(comparison: Comparison, setting: Setting) -> str:
+def _opening(comparison: Comparison, setting: EvaluationContext) -> str:
     lines = [
         f"# Results on {escape_markdown(setting.dataset)}",
-        f"{len(comparison.standings)} models, {len(setting.class_names)} classes. Seed {setting.seed}, {setting.frames} frames "
+        f"{len(comparison.leaderboard)} models, {len(setting.class_names)} classes. Seed {setting.seed}, {setting.frames} frames "
         f"a clip, backbone {escape_markdown(setting.backbone)} with weights {escape_markdown(setting.weights)}."
         f"{PROTOCOLS.get(setting.protocol, '')}",
         *_warnings(comparison, setting),
@@ -76,7 +76,7 @@ def _opening(comparison: Comparison, setting: Setting) -> str:
     return "\n\n".join(lines)
 
 
-def _warnings(comparison: Comparison, setting: Setting) -> list[str]:
+def _warnings(comparison: Comparison, setting: EvaluationContext) -> list[str]:
     """What a reader must know before the first number; as a list, or nothing."""
     notes = []
     if setting.weights == "random":
@@ -84,10 +84,10 @@ def _warnings(comparison: Comparison, setting: Setting) -> list[str]:
             "**The backbone is untrained** (`features.weights: random`): these numbers show that the pipeline runs. They say "
             "nothing about how well any model recognises actions in real footage."
         )
-    if not any(one.beats_guessing for one in comparison.standings):
+    if not any(one.beats_guessing for one in comparison.leaderboard):
         notes.append(
             f"**No model is shown to have learned anything**: always answering the most frequent class would be right for "
-            f"{percent(comparison.guessing)} % of the test clips, and none is significantly better than that."
+            f"{percent(comparison.majority_accuracy)} % of the test clips, and none is significantly better than that."
         )
     if setting.sibling_share > 0:
         notes.append(
@@ -118,14 +118,14 @@ def _warnings(comparison: Comparison, setting: Setting) -> list[str]:
     return ["## Before you read the numbers", "\n".join(f"- {note}" for note in notes)] if notes else []
 
 
-def _results(comparison: Comparison, setting: Setting) -> str:
-    with_val = comparison.standings[0].val_top1 is not None
-    several = comparison.standings[0].std is not None
+def _results(comparison: Comparison, setting: EvaluationContext) -> str:
+    with_val = comparison.leaderboard[0].val_top1 is not None
+    several = comparison.leaderboard[0].std is not None
     header = ["#", "model", "top-1 %", *(["± seeds"] if several else []), "95 % interval", "Wilson"]
     header += ["top-5 %", "95 % interval", "mean class %"]
     header += [*(["val top-1 %"] if with_val else []), "parameters", "top-1 % / M", "best epoch"]
     rows = []
-    for one in comparison.standings:
+    for one in comparison.leaderboard:
         row = [str(one.rank), one.name, percent(one.top1), *([] if one.std is None else [percent(one.std)])]
         row += [f"{percent(ends.low)}–{percent(ends.high)}" for ends in (one.interval, one.wilson)]
         row += [percent(one.top5), f"{percent(one.top5_interval.low)}–{percent(one.top5_interval.high)}", percent(one.mean_class)]
@@ -142,13 +142,13 @@ def _results(comparison: Comparison, setting: Setting) -> str:
             + f"95 % interval: from a bootstrap of the {setting.test_sources:,} sources that the test clips come from. Wilson: "
             "as if clips of one source were independent. Mean class: every class counts alike. "
             "Top-1 % / M: efficiency, top-1 percent for each million of parameters. Always answering the most "
-            f"frequent class: {percent(comparison.guessing)} %.",
+            f"frequent class: {percent(comparison.majority_accuracy)} %.",
         ]
     )
 
 
-def _findings(comparison: Comparison, setting: Setting) -> str:
-    first, advice = comparison.standings[0], comparison.advice
+def _findings(comparison: Comparison, setting: EvaluationContext) -> str:
+    first, advice = comparison.leaderboard[0], comparison.advice
     apart = [pair for pair in comparison.pairs if pair.apart]
     behind = [pair.b for pair in apart if pair.a == first.name]
     points = []
@@ -156,7 +156,7 @@ def _findings(comparison: Comparison, setting: Setting) -> str:
         points.append(f"**Tie at the top**: the test cannot tell {listed([first.name, *advice.tied])} apart.")
     if behind:
         points.append(f"**{first.name}** is significantly more accurate than {listed(behind)}.")
-    beaten = {one.name: [pair.b for pair in apart if pair.a == one.name] for one in comparison.standings[1:]}
+    beaten = {one.name: [pair.b for pair in apart if pair.a == one.name] for one in comparison.leaderboard[1:]}
     others = [f"{name} over {listed(worse)}" for name, worse in beaten.items() if worse]
     if others:
         points.append(f"Other significant differences: {'; '.join(others)}.")
@@ -204,7 +204,7 @@ def _advice(comparison: Comparison) -> str:
     for name, reason in advice.avoid.items():
         by_reason.setdefault(reason, []).append(name)
     points += [f"**Avoid: {listed(names)}**: {reason}" for reason, names in by_reason.items()] or ["**Avoid:** none"]
-    all_avoided = len(advice.avoid) == len(comparison.standings)
+    all_avoided = len(advice.avoid) == len(comparison.leaderboard)
     return "\n\n".join(
         [
             "## Which one to deploy",
@@ -217,8 +217,8 @@ def _advice(comparison: Comparison) -> str:
     )
 
 
-def _training_time(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing]) -> str:
-    order = [one.name for one in comparison.standings]
+def _training_time(comparison: Comparison, setting: EvaluationContext, timings: Mapping[str, Timing]) -> str:
+    order = [one.name for one in comparison.leaderboard]
     rows = [
         [
             name,
@@ -237,9 +237,9 @@ def _training_time(comparison: Comparison, setting: Setting, timings: Mapping[st
     return f"## Training time\n\n{protocol(setting)}\n\n{table(header, rows, 'lrrl')}\n\n{notes}"
 
 
-def _against_study(comparison: Comparison, setting: Setting) -> str:
+def _against_study(comparison: Comparison, setting: EvaluationContext) -> str:
     rows = []
-    for one in comparison.standings:
+    for one in comparison.leaderboard:
         theirs = study_results.RESULTS.get(one.name)
         if theirs is None:
             continue
@@ -270,8 +270,8 @@ def _against_study(comparison: Comparison, setting: Setting) -> str:
     )
 
 
-def _errors(comparison: Comparison, setting: Setting, confusion: NDArray[np.int64]) -> str:
-    best = comparison.standings[0].name
+def _errors(comparison: Comparison, setting: EvaluationContext, confusion: NDArray[np.int64]) -> str:
+    best = comparison.leaderboard[0].name
     wrong = confusion - np.diag(np.diag(confusion))
     totals = confusion.sum(axis=1)
     # Most frequent first; among equals, in the order of the classes.
@@ -289,7 +289,7 @@ def _errors(comparison: Comparison, setting: Setting, confusion: NDArray[np.int6
     return f"## Commonest errors of {best}\n\n{protocol(setting)}\n\n{body}"
 
 
-def _pairs(comparison: Comparison, setting: Setting) -> str:
+def _pairs(comparison: Comparison, setting: EvaluationContext) -> str:
     rows = [
         [
             pair.a,
@@ -309,7 +309,7 @@ def _pairs(comparison: Comparison, setting: Setting) -> str:
     return f"## All pairs\n\n{protocol(setting)}\n\n{table(header, rows, 'llrrrrrrl')}\n\n{note}"
 
 
-def _data(setting: Setting) -> str:
+def _data(setting: EvaluationContext) -> str:
     rows = [
         ["clips in the data set", f"{setting.clips:,}"],
         ["of these: not decodable, left out", f"{setting.failed:,}"],
@@ -333,7 +333,7 @@ def _pictures(comparison: Comparison) -> str:
         "![Training curves of all models](../plots/all_models_grid.png)",
         "\n".join(
             f"- {one.name}: [curves](../plots/{one.name}_curves.png), [confusion matrix](../plots/{one.name}_confusion.png)"
-            for one in comparison.standings
+            for one in comparison.leaderboard
         ),
     ]
     return "\n\n".join(lines)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from actionrec.evaluation.analyses import ClassScore
 from actionrec.evaluation.comparison import Comparison
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.report import Timing, on_one_line, percent
 
 CSV_HEADER = (
@@ -43,10 +43,10 @@ CSV_HEADER = (
 CLASS_HEADER = ("model", "class", "test_clips", "precision", "recall", "f1")
 
 
-def csv_rows(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing]) -> list[list[str | int | float]]:
+def csv_rows(comparison: Comparison, setting: EvaluationContext, timings: Mapping[str, Timing]) -> list[list[str | int | float]]:
     """Rows under CSV_HEADER, in order of rank; a missing value is empty."""
     rows: list[list[str | int | float]] = []
-    for one in comparison.standings:
+    for one in comparison.leaderboard:
         top1 = (one.top1, one.interval.low, one.interval.high)
         test = comparison.against_first(one.name)
         timing = timings[one.name]
@@ -87,7 +87,7 @@ def class_rows(scores: Mapping[str, Sequence[ClassScore]]) -> Iterator[list[str 
             yield [model, one.name, one.clips, *(f"{share:.4f}" for share in (one.precision, one.recall, one.f1))]
 
 
-def latex(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing]) -> str:
+def latex(comparison: Comparison, setting: EvaluationContext, timings: Mapping[str, Timing]) -> str:
     """Write a table for the booktabs package; the label is tab:actionrec-results.
 
     Bold: the first model and those that the test cannot tell from it.
@@ -107,7 +107,7 @@ def latex(comparison: Comparison, setting: Setting, timings: Mapping[str, Timing
         f"    {' & '.join(titles)} \\\\",
         "    \\midrule",
     ]
-    for one in comparison.standings:
+    for one in comparison.leaderboard:
         test = comparison.against_first(one.name)
         top1 = percent(one.top1) if test is not None and test.apart else f"\\textbf{{{percent(one.top1)}}}"
         cells = [

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from actionrec.evaluation.analyses import Difference
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import RESAMPLES, SIGNIFICANCE, Interval
 from actionrec.report import escape_markdown, p_value, percent, shorten
 
@@ -23,7 +23,7 @@ def bullets(points: Sequence[str]) -> str:
     return "\n".join(f"- {point}" for point in points)
 
 
-def protocol(setting: Setting) -> str:
+def protocol(setting: EvaluationContext) -> str:
     """What every table of numbers holds for."""
     return f"Protocol: {escape_markdown(setting.phrase)}."
 
@@ -62,12 +62,12 @@ def difference_cells(difference: Difference, verdict: str | None = None) -> list
     return [points(difference.points), ends, p_value(difference.p), verdict or difference.verdict]
 
 
-def saved_run(setting: Setting) -> str:
+def saved_run(setting: EvaluationContext) -> str:
     """Says, where each model was trained several times, that a table is about one of these runs."""
     return f"Of each model's saved run, one of {setting.seeds}." if setting.seeds > 1 else ""
 
 
-def powerless(tests: int, setting: Setting) -> str:
+def powerless(tests: int, setting: EvaluationContext) -> str:
     """Says so if not even the largest difference could be shown by so many tests on whole sources; else nothing.
 
     Of the 2 ** G ways to exchange two models on G sources (10,000 of them where there are more), two are as far from chance as

@@ -66,10 +66,10 @@ class Kept:
 
     answers: NDArray[np.int64]  # (n,) classes
     right: NDArray[np.bool_]  # (n,)
-    units: NDArray[np.int64]  # (n,) the number of each clip's cluster
+    clusters: NDArray[np.int64]  # (n,) the number of each clip's cluster
 
 
-def verdict(curves: Curves, class_count: int, guessing: float, held_out_clips: int, kept: Kept | None = None) -> Health:
+def verdict(curves: Curves, class_count: int, majority_accuracy: float, held_out_clips: int, kept: Kept | None = None) -> Health:
     """Judge a training run; the first of these that holds is the verdict.
 
     1. diverged: a loss or gradient norm that is no number; or the training loss ends above 2 ln K; or above ln K, having been
@@ -97,11 +97,11 @@ def verdict(curves: Curves, class_count: int, guessing: float, held_out_clips: i
     if class_count < 2 or held_out_clips < 1:
         raise ValueError(f"wanted at least 2 classes and 1 held-out clip; got {class_count} and {held_out_clips}")
     answers = None if kept is None else kept.answers
-    notes = _notes(curves, class_count, guessing, answers)
+    notes = _notes(curves, class_count, majority_accuracy, answers)
     checks: tuple[tuple[Verdict, str | None], ...] = (
         ("diverged", _diverged(curves, class_count)),
-        ("at chance", _at_chance(curves, class_count, guessing, held_out_clips, kept)),
-        ("overfitted", _overfitted(curves) or _by_heart(curves, guessing, held_out_clips, kept)),
+        ("at chance", _at_chance(curves, class_count, majority_accuracy, held_out_clips, kept)),
+        ("overfitted", _overfitted(curves) or _by_heart(curves, majority_accuracy, held_out_clips, kept)),
         ("still improving", _still_improving(curves)),
     )
     for name, why in checks:
@@ -110,7 +110,9 @@ def verdict(curves: Curves, class_count: int, guessing: float, held_out_clips: i
     best = curves.best_epoch
     result = f"best held-out top-1 {_percent(curves.held_out_top1[best - 1])}, in epoch {best} of {_epochs(curves)}"
     return Health(
-        "learned", f"{result} (guessing: {_percent(guessing)}); the training loss ends at {curves.train_loss[-1]:.3g}", notes
+        "learned",
+        f"{result} (guessing: {_percent(majority_accuracy)}); the training loss ends at {curves.train_loss[-1]:.3g}",
+        notes,
     )
 
 
@@ -131,51 +133,51 @@ def _diverged(curves: Curves, class_count: int) -> str | None:
     return None
 
 
-def _at_chance(curves: Curves, class_count: int, guessing: float, clips: int, kept: Kept | None) -> str | None:
+def _at_chance(curves: Curves, class_count: int, majority_accuracy: float, clips: int, kept: Kept | None) -> str | None:
     epochs, end = _epochs(curves), curves.train_loss[-1]
     share = end / float(np.log(class_count))
-    constant = kept is not None and len(kept.answers) > 0 and _most_frequent(kept.answers) >= CONSTANT > guessing
+    constant = kept is not None and len(kept.answers) > 0 and _most_frequent(kept.answers) >= CONSTANT > majority_accuracy
     if share <= UNTAUGHT and not constant:
         return None
     training = f"the training loss ends at {end:.3g}, {_percent(share)} of ln {class_count}"
-    if not _could_be_shown(clips, guessing, epochs, kept):
-        return f"{training}; {clips} held-out clips are too few to tell from guessing ({_percent(guessing)})"
+    if not _could_be_shown(clips, majority_accuracy, epochs, kept):
+        return f"{training}; {clips} held-out clips are too few to tell from guessing ({_percent(majority_accuracy)})"
     best = max(curves.held_out_top1)
-    p = min(1.0, better_than(round(best * clips), clips, guessing) * epochs)
+    p = min(1.0, better_than(round(best * clips), clips, majority_accuracy) * epochs)
     low = _low_end(kept)
-    if p < SIGNIFICANCE and low > guessing:
+    if p < SIGNIFICANCE and low > majority_accuracy:
         return None
     return (
-        f"best held-out top-1 {_percent(best)} of {clips} clips is not shown to be better than guessing, {_percent(guessing)} "
-        f"(p = {p:.2g}, for the best of {epochs} epochs{_interval_note(kept, low)}); {training}"
+        f"best held-out top-1 {_percent(best)} of {clips} clips is not shown to be better than the majority class, "
+        f"{_percent(majority_accuracy)} (p = {p:.2g}, for the best of {epochs} epochs{_interval_note(kept, low)}); {training}"
     )
 
 
-def _by_heart(curves: Curves, guessing: float, clips: int, kept: Kept | None) -> str | None:
+def _by_heart(curves: Curves, majority_accuracy: float, clips: int, kept: Kept | None) -> str | None:
     """What was learned is not shown to hold for other clips; without a price for many epochs, which few clips could not pay."""
     best = max(curves.held_out_top1)
-    p, low = better_than(round(best * clips), clips, guessing), _low_end(kept)
-    if (p < SIGNIFICANCE and low > guessing) or not _could_be_shown(clips, guessing, 1, kept):
+    p, low = better_than(round(best * clips), clips, majority_accuracy), _low_end(kept)
+    if (p < SIGNIFICANCE and low > majority_accuracy) or not _could_be_shown(clips, majority_accuracy, 1, kept):
         return None
     return (
         f"the training loss ends at {curves.train_loss[-1]:.3g}, yet the best held-out top-1, {_percent(best)} of {clips} clips, "
-        f"is not shown to be better than guessing, {_percent(guessing)} (p = {p:.2g}{_interval_note(kept, low)})"
+        f"is not shown to be better than guessing, {_percent(majority_accuracy)} (p = {p:.2g}{_interval_note(kept, low)})"
     )
 
 
 def _low_end(kept: Kept | None) -> float:
     """Of the interval of the kept model's top-1 over whole clusters; 1 where its answers are not known."""
-    return 1.0 if kept is None else cluster_interval(kept.right.astype(np.float64), kept.units).low
+    return 1.0 if kept is None else cluster_interval(kept.right.astype(np.float64), kept.clusters).low
 
 
-def _could_be_shown(clips: int, guessing: float, epochs: int, kept: Kept | None) -> bool:
+def _could_be_shown(clips: int, majority_accuracy: float, epochs: int, kept: Kept | None) -> bool:
     """Whether any result on these clips could be shown to be better than guessing."""
-    all_right = 1.0 if kept is None else cluster_interval(np.ones(len(kept.units)), kept.units).low
-    return better_than(clips, clips, guessing) * epochs < SIGNIFICANCE and all_right > guessing
+    all_right = 1.0 if kept is None else cluster_interval(np.ones(len(kept.clusters)), kept.clusters).low
+    return better_than(clips, clips, majority_accuracy) * epochs < SIGNIFICANCE and all_right > majority_accuracy
 
 
 def _interval_note(kept: Kept | None, low: float) -> str:
-    return "" if kept is None else f"; its 95 % interval over {len(np.unique(kept.units))} sources starts at {_percent(low)}"
+    return "" if kept is None else f"; its 95 % interval over {len(np.unique(kept.clusters))} sources starts at {_percent(low)}"
 
 
 def _overfitted(curves: Curves) -> str | None:
@@ -206,7 +208,7 @@ def _still_improving(curves: Curves) -> str | None:
     )
 
 
-def _notes(curves: Curves, class_count: int, guessing: float, answers: NDArray[np.int64] | None) -> tuple[str, ...]:
+def _notes(curves: Curves, class_count: int, majority_accuracy: float, answers: NDArray[np.int64] | None) -> tuple[str, ...]:
     notes: list[str] = []
     train, held_out, best = curves.train_loss, curves.held_out_loss, curves.best_epoch
     if not np.isfinite([*train, *held_out, *(() if curves.gradient_norm is None else curves.gradient_norm)]).all():
@@ -215,7 +217,7 @@ def _notes(curves: Curves, class_count: int, guessing: float, answers: NDArray[n
         notes.append(f"the training loss ends at {train[-1]:.3g}, not below ln {class_count} = {np.log(class_count):.3g} by 2 %")
     if answers is not None and len(answers):
         named = len(np.unique(answers))
-        if _most_frequent(answers) >= CONSTANT > guessing:
+        if _most_frequent(answers) >= CONSTANT > majority_accuracy:
             notes.append(f"{_percent(_most_frequent(answers))} of the held-out clips get the same answer")
         elif named <= class_count / 2 and len(answers) >= class_count:
             notes.append(f"only {named} of {class_count} classes are ever the answer")

@@ -100,7 +100,7 @@ class Progress:
     the random generators, `random.<name>`."""
 
 
-class Keeper(Protocol):
+class Checkpointer(Protocol):
     """Keeps the progress of a training run, such as in a file."""
 
     def load(self) -> Progress | None: ...
@@ -129,7 +129,7 @@ def fit(
     settings: TrainSettings,
     seed: int,
     on_epoch: Callable[[Epoch], None],
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> Fit:
     """Train with Adam and cross-entropy; keep the epoch with the highest top-1 on the held-out clips.
 
@@ -148,7 +148,7 @@ def fit(
     start = time.perf_counter()
     shuffle = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    progress = keeper.load() if keeper else None
+    progress = checkpointer.load() if checkpointer else None
     if progress is None:
         progress = Progress([], 0, None, False, 0.0, {})
     elif not progress.finished:
@@ -179,11 +179,11 @@ def fit(
             on_epoch(epoch)
         progress.finished = progress.diverged_in is not None or epoch.number == settings.epochs
         progress.seconds = before + time.perf_counter() - start
-        if keeper:
+        if checkpointer:
             progress.tensors = {f"best.{name}": tensor for name, tensor in best.items()}
             if not progress.finished:
                 progress.tensors |= _state(model, optimiser, shuffle)
-            keeper.save(progress)
+            checkpointer.save(progress)
 
     model.load_state_dict(best)
     return Fit(progress.best_epoch, progress.epochs, progress.diverged_in, progress.seconds)

@@ -13,8 +13,8 @@ from actionrec.models import parameter_count
 from actionrec.training import diagnostics
 from actionrec.training.diagnostics import Curves, Kept
 from actionrec.training.loop import Fit
-from actionrec.training.seed_runs import Trial
-from actionrec.training.training_data import Task
+from actionrec.training.seed_runs import SeedRun
+from actionrec.training.training_data import TrainingData
 
 
 def calibrate(result: Predictions) -> dict[str, float] | None:
@@ -31,21 +31,21 @@ def calibrate(result: Predictions) -> dict[str, float] | None:
     }
 
 
-def judge(fit: Fit, task: Task, result: Predictions) -> diagnostics.Health:
+def judge(fit: Fit, task: TrainingData, result: Predictions) -> diagnostics.Health:
     """The verdict on the saved model's training."""
     columns = ("train_loss", "train_top1", "held_out_loss", "held_out_top1", "gradient_norm")
     last = [float("nan")] * (fit.diverged_in is not None)
     curves = Curves(*([getattr(epoch, column) for epoch in fit.epochs] + last for column in columns))
     held_out = result.val if task.held_out == "val" else result.test
-    guessing = float(np.bincount(held_out.labels).max() / len(held_out.labels))
-    kept = Kept(held_out.logits.argmax(axis=1), metrics.hits(held_out.logits, held_out.labels, 1), held_out.units)
-    return diagnostics.verdict(curves, len(task.class_names), guessing, len(held_out.labels), kept)
+    majority_accuracy = float(np.bincount(held_out.labels).max() / len(held_out.labels))
+    kept = Kept(held_out.logits.argmax(axis=1), metrics.hits(held_out.logits, held_out.labels, 1), held_out.clusters)
+    return diagnostics.verdict(curves, len(task.class_names), majority_accuracy, len(held_out.labels), kept)
 
 
 def metrics_of(
-    task: Task,
-    made: Sequence[Trial],
-    chosen: Trial,
+    task: TrainingData,
+    made: Sequence[SeedRun],
+    chosen: SeedRun,
     result: Predictions,
     fitted: dict[str, float] | None,
     verdict: diagnostics.Health,
@@ -87,7 +87,7 @@ def accuracies(subset: str, answers: Answers) -> dict[str, float]:
     }
 
 
-def timing_of(task: Task, made: Sequence[Trial], chosen: Trial, device: str) -> dict[str, Any]:
+def timing_of(task: TrainingData, made: Sequence[SeedRun], chosen: SeedRun, device: str) -> dict[str, Any]:
     """What differs on every run: seconds of training over all seeds, and what a prediction costs."""
     seconds = sum(trial.fit.seconds for trial in made)
     clips = len(task.rows["train"]) * sum(len(trial.fit.epochs) for trial in made)

@@ -15,12 +15,12 @@ from actionrec.training.batches import on_device
 from actionrec.training.bundle import Architecture
 from actionrec.training.classifier import Classifier
 from actionrec.training.frame_order import Perturbation
-from actionrec.training.loop import Epoch, Fit, Keeper, TrainSettings
-from actionrec.training.training_data import Task
+from actionrec.training.loop import Checkpointer, Epoch, Fit, TrainSettings
+from actionrec.training.training_data import TrainingData
 
 
 @dataclass(frozen=True)
-class Trial:
+class SeedRun:
     """One training run: a network with the weights of its best epoch."""
 
     seed: int
@@ -32,15 +32,15 @@ class Trial:
 
 
 def run(
-    task: Task,
+    task: TrainingData,
     architecture: Architecture,
     settings: TrainSettings,
     seed: int,
-    trial_seed: int,
+    run_seed: int,
     device: str,
     on_epoch: Callable[[Epoch], None],
-    keeper: Keeper | None = None,
-) -> Trial:
+    checkpointer: Checkpointer | None = None,
+) -> SeedRun:
     """Train once.
 
     Args:
@@ -52,7 +52,7 @@ def run(
         TrainingError: the loss is not finite in the first epoch, or a GPU's memory is too small.
         ValueError: the architecture's arguments do not fit together.
     """
-    loop.reproducible(seed + trial_seed, device)
+    loop.reproducible(seed + run_seed, device)
     network = architecture.create()
     if settings.standardise:
         network.standardise.fit(task.features.features, task.rows["train"])
@@ -61,16 +61,16 @@ def run(
     labels = torch.from_numpy(task.labels).to(device)
     train, held_out = task.rows["train"], task.rows[task.held_out]
     try:
-        fit = loop.fit(network, features, labels, train, held_out, settings, seed + trial_seed, on_epoch, keeper)
+        fit = loop.fit(network, features, labels, train, held_out, settings, seed + run_seed, on_epoch, checkpointer)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"{device} has no room for {architecture.model} ({str(error).partition('. ')[0]}). Train fewer models at a time "
             "(train-all --jobs), lower train.batch_size, or run with ACTIONREC_DEVICE=cpu."
         ) from None
-    return Trial(trial_seed, network, fit, loop.predict(network, features, task.reported))
+    return SeedRun(run_seed, network, fit, loop.predict(network, features, task.reported))
 
 
-def best(trials: Sequence[Trial], task: Task) -> Trial:
+def best(trials: Sequence[SeedRun], task: TrainingData) -> SeedRun:
     """The trial with the highest validation top-1, of those with the lowest validation loss, of those the first.
 
     Without validation clips it is the first: choosing among runs on the test clips would be one look more at them.
@@ -80,14 +80,14 @@ def best(trials: Sequence[Trial], task: Task) -> Trial:
     rows = task.reported_subsets == "val"
     labels = task.labels[task.reported][rows]
 
-    def merit(trial: Trial) -> tuple[float, float]:
+    def merit(trial: SeedRun) -> tuple[float, float]:
         logits = trial.logits[rows]
         return metrics.top_k(logits, labels, 1), -metrics.cross_entropy(logits, labels)
 
     return max(trials, key=merit)  # the first of equals
 
 
-def predictions(trials: Sequence[Trial], chosen: Trial, task: Task, device: str) -> Predictions:
+def predictions(trials: Sequence[SeedRun], chosen: SeedRun, task: TrainingData, device: str) -> Predictions:
     """What all trials say of the reported clips, and the chosen one of the same clips with their frames in other orders."""
     reported, ids = task.reported, task.features.clips
     features = on_device(task.features.features, device)
@@ -98,7 +98,7 @@ def predictions(trials: Sequence[Trial], chosen: Trial, task: Task, device: str)
     answers = Answers(
         np.array([ids[row] for row in reported]),
         task.labels[reported],
-        task.units[reported],
+        task.clusters[reported],
         chosen.logits,
         np.stack([trial.logits for trial in trials]),
         {name: logits(change) for name, change in frame_order.PERTURBATIONS.items()},

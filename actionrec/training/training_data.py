@@ -15,14 +15,14 @@ from actionrec.features.feature_store import FeatureSet, StoredFeatures, read_fe
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingData:
     """n clips, sorted by id; K classes."""
 
     features: FeatureSet
     labels: NDArray[np.int64]
     """(n,), places in `class_names`."""
     class_names: list[str]
-    units: NDArray[np.int64]
+    clusters: NDArray[np.int64]
     """(n,), the number of each clip's cluster; see `actionrec.data.clips.Clip.cluster`."""
     rows: dict[str, NDArray[np.int64]]
     """Subset -> places in `features`, sorted by clip."""
@@ -49,16 +49,16 @@ class Task:
         return {"clips": self.features.clips, "labels": self.labels.tolist(), "rows": rows, "features": stored}
 
 
-def read_task() -> Task:
+def read_training_data() -> TrainingData:
     """Join the files of features, clips and split.
 
     Raises:
         DataError: see `make_task`; or a file is missing or damaged.
     """
-    return make_task(read_clips(paths.CLIPS), read_split(paths.SPLIT), read_features(paths.FEATURES))
+    return make_training_data(read_clips(paths.CLIPS), read_split(paths.SPLIT), read_features(paths.FEATURES))
 
 
-def make_task(clips: Sequence[Clip], split: Mapping[str, str], features: FeatureSet) -> Task:
+def make_training_data(clips: Sequence[Clip], split: Mapping[str, str], features: FeatureSet) -> TrainingData:
     """Join features, classes and split.
 
     Clips that could not be decoded have no features, and clips that no official list names have no subset: both are left out.
@@ -73,7 +73,7 @@ def make_task(clips: Sequence[Clip], split: Mapping[str, str], features: Feature
         raise DataError(f"{paths.FEATURES} has {len(unknown)} clips that {paths.CLIPS} lacks ({unknown[0]}). Run `dvc repro`.")
     number = {name: place for place, name in enumerate(names)}
     labels = np.array([number[by_id[clip].label] for clip in features.clips], dtype=np.int64)
-    units = cluster_ids([by_id[clip] for clip in features.clips])
+    clusters = cluster_ids([by_id[clip] for clip in features.clips])
     subsets = np.array([split.get(clip, "unused") for clip in features.clips])
     rows = {subset: np.flatnonzero(subsets == subset) for subset in SUBSETS}
     untrained = [name for name in names if not (labels[rows["train"]] == number[name]).any()]
@@ -85,4 +85,4 @@ def make_task(clips: Sequence[Clip], split: Mapping[str, str], features: Feature
     for subset in ("val", "test"):
         if subset in split.values() and not len(rows[subset]):
             raise DataError(f"no {subset} clip could be decoded; see {paths.FRAMES}/ledger.csv. Mend those clips.")
-    return Task(features, labels, names, units, rows)
+    return TrainingData(features, labels, names, clusters, rows)

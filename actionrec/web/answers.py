@@ -22,7 +22,7 @@ from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import Video, open_video, read_header
 from actionrec.video.sampling import SampledClip, TimedFrame, evenly_spaced
 from actionrec.web import video_limits
-from actionrec.web.predict_request import Limits, RequestError, Wish
+from actionrec.web.predict_request import Limits, PredictRequest, RequestError
 
 _SHOWN = 8  # frames of a clip
 _MOST_WINDOWS = 2000  # of a film, each as much work as a clip
@@ -33,7 +33,7 @@ Step = dict[str, Any]
 """`doing`: a phrase for people, with `seconds` and `of_seconds` of a film; in the end `result`: the answer."""
 
 
-def steps(find: Callable[[], Predictor], path: Path, name: str, wish: Wish, limits: Limits) -> Iterator[Step]:
+def steps(find: Callable[[], Predictor], path: Path, name: str, wish: PredictRequest, limits: Limits) -> Iterator[Step]:
     """Predict a video; the last step has the answer, with the same fields as `predict --json`.
 
     Args:
@@ -54,7 +54,7 @@ def steps(find: Callable[[], Predictor], path: Path, name: str, wish: Wish, limi
             yield {"result": told | step["result"]} if "result" in step else step | {"of_seconds": seconds}
 
 
-def _clip(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limits) -> Iterator[Step]:
+def _clip(predictor: Predictor, path: Path, name: str, wish: PredictRequest, limits: Limits) -> Iterator[Step]:
     yield {"doing": "Decoding"}
     clip = predictor.sample(path)
     if wish.explain:
@@ -80,7 +80,7 @@ def _clip(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limit
     yield {"result": result}
 
 
-def _timeline(predictor: Predictor, path: Path, name: str, wish: Wish, limits: Limits) -> Iterator[Step]:
+def _timeline(predictor: Predictor, path: Path, name: str, wish: PredictRequest, limits: Limits) -> Iterator[Step]:
     assert wish.window
     stride = wish.stride or wish.window / 2
     if _length(path) > _MOST_WINDOWS * stride:

@@ -19,10 +19,10 @@ from actionrec.core.errors import ActionrecError, DataError, VideoError, is_prin
 from actionrec.data.clips import SUFFIXES
 from actionrec.web import answers, figures, schema
 from actionrec.web import samples as sample_clips
-from actionrec.web.fair_queue import Turns
-from actionrec.web.model_registry import Shelf
-from actionrec.web.predict_request import LONGEST_WINDOW, SHORTEST_STRIDE, Limits, RequestError, Wish
-from actionrec.web.request_middleware import DEFECT, Door
+from actionrec.web.fair_queue import FairQueue
+from actionrec.web.model_registry import ModelRegistry
+from actionrec.web.predict_request import LONGEST_WINDOW, SHORTEST_STRIDE, Limits, PredictRequest, RequestError
+from actionrec.web.request_middleware import DEFECT, RequestMiddleware
 from actionrec.web.samples import Sample
 from actionrec.web.uploads import Uploads
 
@@ -38,7 +38,7 @@ _NAME_LENGTH = 120  # characters of a file's name that are kept
 
 
 def create_app(
-    shelf: Shelf, samples: Sequence[Sample], limits: Limits, *, hosts: Sequence[str] = ("*",), framed_by: str = "'self'"
+    shelf: ModelRegistry, samples: Sequence[Sample], limits: Limits, *, hosts: Sequence[str] = ("*",), framed_by: str = "'self'"
 ) -> FastAPI:
     """Make the server.
 
@@ -50,7 +50,7 @@ def create_app(
     Returns:
         The server; `state.turns.end()` has it tell all who wait that it ends.
     """
-    turns, uploads = Turns(limits), Uploads()
+    turns, uploads = FairQueue(limits), Uploads()
 
     @asynccontextmanager
     async def whole_life(app: FastAPI) -> AsyncIterator[None]:
@@ -67,7 +67,7 @@ def create_app(
         lifespan=whole_life,
     )
     app.state.turns = turns
-    app.add_middleware(Door, turns=turns, limits=limits, hosts=tuple(hosts), framed_by=framed_by)
+    app.add_middleware(RequestMiddleware, turns=turns, limits=limits, hosts=tuple(hosts), framed_by=framed_by)
     _tell_errors(app)
 
     @app.post(
@@ -97,7 +97,7 @@ def create_app(
         Accept `application/x-ndjson` to get a line for each step of the work, `{"doing": ...}`, and in the end `{"result": ...}`
         or `{"error": ...}`.
         """
-        wish = Wish(top, window, stride, explain, pictures)
+        wish = PredictRequest(top, window, stride, explain, pictures)
         if (video is None) == (sample is None):
             raise RequestError(400, f"send a file as video, or a sample's number as sample; got {'both' if video else 'neither'}.")
         name, suffix = _name_and_suffix(video.filename or "video") if video else ("", "")

@@ -12,7 +12,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Turns:
+class FairQueue:
     """The queue for that thread. Between two steps of one request, the others' steps have their turn."""
 
     def __init__(self, limits: Limits) -> None:

@@ -32,7 +32,7 @@ def trained() -> list[Path]:
     return sorted(found, key=lambda folder: ranks.get(folder.name, len(ranks) + 1))
 
 
-class Shelf:
+class ModelRegistry:
     """Bundles by their folders' names. To be used by one thread at a time."""
 
     def __init__(self, folders: Sequence[Path]) -> None:

@@ -84,7 +84,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Wish:
+class PredictRequest:
     """What is to be told of a video."""
 
     top: int = 5

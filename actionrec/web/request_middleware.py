@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actionrec.web.fair_queue import Turns
+from actionrec.web.fair_queue import FairQueue
 from actionrec.web.predict_request import Limits, RequestError
 
 logger = logging.getLogger(__name__)
@@ -19,10 +19,10 @@ DEFECT = "the server has a defect; its log says more."
 _FIELDS = 10_000  # bytes of a form beside its file
 
 
-class Door:
+class RequestMiddleware:
     """ASGI middleware. Uploads are turned away before they are read, not after."""
 
-    def __init__(self, app: ASGIApp, *, turns: Turns, limits: Limits, hosts: Sequence[str], framed_by: str) -> None:
+    def __init__(self, app: ASGIApp, *, turns: FairQueue, limits: Limits, hosts: Sequence[str], framed_by: str) -> None:
         self._app, self._turns, self._limits, self._hosts = app, turns, limits, hosts
         self._sending = 0
         self._headers = {

@@ -41,7 +41,7 @@ class Answer:
 
 
 @dataclass
-class Window(Answer):
+class TimelineWindow(Answer):
     """An answer for a piece of a film."""
 
     start_seconds: float
@@ -49,7 +49,7 @@ class Window(Answer):
 
 
 @dataclass
-class Run:
+class TimelineSegment:
     """A stretch of a film with one answer."""
 
     start_seconds: float
@@ -62,7 +62,7 @@ class Run:
 
 
 @dataclass
-class Explanation:
+class FrameExplanation:
     """Which of a clip's frames mattered to the label."""
 
     label: str
@@ -99,7 +99,7 @@ class ClipAnswer(Answer):
     frames_read: int
     padded: int
     warning: str
-    explanation: Explanation | None = None
+    explanation: FrameExplanation | None = None
     pictures: Pictures | None = None
 
 
@@ -111,8 +111,8 @@ class TimelineAnswer:
     model: str
     frames_read: int
     warning: str
-    runs: list[Run]
-    windows: list[Window]
+    runs: list[TimelineSegment]
+    windows: list[TimelineWindow]
     pictures: Pictures | None = None
 
 

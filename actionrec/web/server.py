@@ -12,8 +12,8 @@ import uvicorn
 
 from actionrec.core.errors import DataError
 from actionrec.web.app import create_app
-from actionrec.web.fair_queue import Turns
-from actionrec.web.model_registry import Shelf
+from actionrec.web.fair_queue import FairQueue
+from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits
 from actionrec.web.samples import Sample
 
@@ -27,7 +27,7 @@ _MOST_PORT = 65535
 class Server(uvicorn.Server):
     """Tells those who wait that it ends, rather than let them wait until it breaks off."""
 
-    def __init__(self, config: uvicorn.Config, turns: Turns) -> None:
+    def __init__(self, config: uvicorn.Config, turns: FairQueue) -> None:
         super().__init__(config)
         self._turns = turns
 
@@ -57,7 +57,7 @@ def serve(
         DataError: the port is in use, or no such host.
         RequestError: no model can be served.
     """
-    shelf = Shelf(folders)
+    shelf = ModelRegistry(folders)
     with listen(host, port) as door:
         shelf.prepare()
         address, number = door.getsockname()[:2]

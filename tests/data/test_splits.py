@@ -137,19 +137,19 @@ def unevenness(labels, parts):
 
 @pytest.mark.parametrize(("protocol", "parts"), [("group", 5), ("group", 12), ("random", 5)])
 def test_parts_are_as_even_as_scikit_learn_s(ucf50, protocol, parts):
-    labels, units = np.array([clip.label for clip in ucf50]), units_of(ucf50, by_group=protocol == "group")
+    labels, clusters = np.array([clip.label for clip in ucf50]), units_of(ucf50, by_group=protocol == "group")
     theirs = np.empty(len(labels), dtype=int)
-    for part, (_, drawn) in enumerate(StratifiedGroupKFold(parts, shuffle=True, random_state=0).split(labels, labels, units)):
+    for part, (_, drawn) in enumerate(StratifiedGroupKFold(parts, shuffle=True, random_state=0).split(labels, labels, clusters)):
         theirs[drawn] = part
     for seed in range(3):
-        assert unevenness(labels, deal(labels, units, parts, seed)) <= 1.05 * unevenness(labels, theirs)
+        assert unevenness(labels, deal(labels, clusters, parts, seed)) <= 1.05 * unevenness(labels, theirs)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_part_is_empty_even_with_one_giant_group_and_as_many_parts_as_groups(seed):
-    units = np.repeat([0, 1, 2, 3, 4], [500, 1, 1, 1, 2])
+    clusters = np.repeat([0, 1, 2, 3, 4], [500, 1, 1, 1, 2])
     labels = np.where(np.arange(505) % 2, "odd", "even")
-    assert sorted(np.bincount(deal(labels, units, 5, seed))) == [1, 1, 1, 2, 500]
+    assert sorted(np.bincount(deal(labels, clusters, 5, seed))) == [1, 1, 1, 2, 500]
 
 
 @BOTH

@@ -8,7 +8,7 @@ from fabricate import SETTING, first_right, predictions, trained
 from actionrec.core.errors import DataError
 from actionrec.evaluation import comparison, intervals_and_tests
 from actionrec.evaluation.comparison import compare
-from actionrec.evaluation.context import Setting
+from actionrec.evaluation.context import EvaluationContext
 
 
 def test_ranking_is_by_top1_then_mean_class_then_parameters():
@@ -20,21 +20,21 @@ def test_ranking_is_by_top1_then_mean_class_then_parameters():
     a, b = uneven("a", [0, 0, 0, 2]), uneven("b", [0, 0, 2, 1])
     c = dataclasses.replace(b, name="c", parameters=10)
     result = compare([a, b, c])
-    assert [one.name for one in result.standings] == ["c", "b", "a"]
-    assert [one.rank for one in result.standings] == [1, 2, 3]
+    assert [one.name for one in result.leaderboard] == ["c", "b", "a"]
+    assert [one.rank for one in result.leaderboard] == [1, 2, 3]
     assert result.standing("b").mean_class == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_ranking_does_not_depend_on_the_order_of_the_models():
     models = [trained(name, first_right(count)) for name, count in (("a", 50), ("b", 50), ("c", 90))]
     forward, backward = compare(models), compare(models[::-1])
-    assert forward.standings == backward.standings
+    assert forward.leaderboard == backward.leaderboard
     assert forward.pairs == backward.pairs
     assert forward.advice == backward.advice
 
 
 def test_standing_holds_what_the_clips_say():
-    one = compare([trained("a", first_right(96), parameters=2_000_000, val_right=first_right(5, 10))]).standings[0]
+    one = compare([trained("a", first_right(96), parameters=2_000_000, val_right=first_right(5, 10))]).leaderboard[0]
     assert one.top1 == 0.96
     assert one.val_top1 == 0.5
     assert one.efficiency == pytest.approx(48)
@@ -79,7 +79,7 @@ def test_a_model_that_a_smaller_one_beats_is_to_be_avoided():
 
 def test_models_that_may_be_guessing_are_avoided_but_still_ranked():
     result = compare([trained("a", first_right(26)), trained("b", first_right(24), parameters=10)])
-    assert result.guessing == 0.25
+    assert result.majority_accuracy == 0.25
     assert set(result.advice.avoid) == {"a", "b"}
     assert result.advice.most_accurate == "a"
     assert result.advice.smallest == "b"
@@ -89,7 +89,7 @@ def test_siblings_that_are_right_together_do_not_beat_guessing():
     """40 of 100 right where the most frequent class has 25: significant for 100 sources, not for the same clips from 10."""
     right = first_right(40)
     alone = compare([trained("a", right)]).standing("a")
-    together = compare([trained("a", right, units=np.arange(100) // 10)]).standing("a")
+    together = compare([trained("a", right, clusters=np.arange(100) // 10)]).standing("a")
     assert alone.p_guessing == together.p_guessing < 0.001
     assert (alone.beats_guessing, together.beats_guessing) == (True, False)
     assert together.interval.low < 0.25 < alone.interval.low
@@ -102,7 +102,7 @@ def test_models_that_only_guess_are_seldom_called_better(monkeypatch):
     source = np.repeat(np.arange(24), 5)
     binomial = better = 0
     for _ in range(60):
-        one = compare([trained("a", rng.integers(0, 2, 24)[source], classes=2, units=source)]).standing("a")
+        one = compare([trained("a", rng.integers(0, 2, 24)[source], classes=2, clusters=source)]).standing("a")
         binomial += one.p_guessing < 0.05
         better += one.beats_guessing
     assert binomial >= 8  # 24 %
@@ -163,7 +163,7 @@ def test_no_test_clips_is_an_error():
 
 def test_summary_is_json_without_nothing_and_without_timings():
     models = [trained("a", first_right(90)), trained("b", first_right(20))]
-    setting = Setting.of(
+    setting = EvaluationContext.of(
         models[0],
         {
             "dataset": "sample",
@@ -199,8 +199,8 @@ def test_a_difference_needs_both_tests():
     """20 clips apart, all in one direction: McNemar is sure; but they come from two sources, which proves nothing."""
     right, wrong = np.ones(100, dtype=bool), np.arange(100) >= 20
     spread, lumped = np.arange(100) // 2, np.where(np.arange(100) < 20, np.arange(100) % 2, np.arange(100) // 2)
-    apart = compare([trained("a", right, units=spread), trained("b", wrong, units=spread)]).pair("a", "b")
-    alike = compare([trained("a", right, units=lumped), trained("b", wrong, units=lumped)]).pair("a", "b")
+    apart = compare([trained("a", right, clusters=spread), trained("b", wrong, clusters=spread)]).pair("a", "b")
+    alike = compare([trained("a", right, clusters=lumped), trained("b", wrong, clusters=lumped)]).pair("a", "b")
     assert (apart.verdict, alike.verdict) == ("a is better", "tie")
     assert alike.p_holm < 0.001
     assert alike.p_sources_holm > 0.05

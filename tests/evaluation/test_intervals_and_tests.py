@@ -102,10 +102,10 @@ def test_holm_of_none_and_of_one():
     assert holm([0.2]) == [0.2]
 
 
-def clustered(rng, *, units, accuracy, correlation, largest=7, smallest=4):
+def clustered(rng, *, clusters, accuracy, correlation, largest=7, smallest=4):
     """Right answers (n,) and units (n,): each unit has a chance of its own (beta-binomial)."""
-    unit = np.repeat(np.arange(units), rng.integers(smallest, largest + 1, units))
-    chances = rng.beta(accuracy * (1 / correlation - 1), (1 - accuracy) * (1 / correlation - 1), units)
+    unit = np.repeat(np.arange(clusters), rng.integers(smallest, largest + 1, clusters))
+    chances = rng.beta(accuracy * (1 / correlation - 1), (1 - accuracy) * (1 / correlation - 1), clusters)
     return (rng.random(len(unit)) < chances[unit]).astype(float), unit
 
 
@@ -128,24 +128,24 @@ def test_clips_that_repeat_their_unit_add_nothing():
 @pytest.mark.parametrize("accuracy", [0.5, 0.9, 0.99])
 def test_the_interval_holds_the_share_and_stays_within_0_and_1(accuracy):
     rng = np.random.default_rng(0)
-    for units in (2, 3, 5, 30):
+    for clusters in (2, 3, 5, 30):
         for _ in range(5):
-            right, unit = clustered(rng, units=units, accuracy=accuracy, correlation=0.5, smallest=1)
+            right, unit = clustered(rng, clusters=clusters, accuracy=accuracy, correlation=0.5, smallest=1)
             interval = cluster_interval(right, unit)
             assert 0 <= interval.low <= right.mean() <= interval.high <= 1
             assert interval.low < interval.high
 
 
 def test_all_right_and_all_wrong_are_as_sure_as_the_units_allow():
-    units = np.repeat(np.arange(10), 5)
-    ones, zeros = cluster_interval(np.ones(50), units), cluster_interval(np.zeros(50), units)
+    clusters = np.repeat(np.arange(10), 5)
+    ones, zeros = cluster_interval(np.ones(50), clusters), cluster_interval(np.zeros(50), clusters)
     assert (ones.low, ones.high) == pytest.approx((wilson(10, 10).low, 1))
     assert (zeros.low, zeros.high) == pytest.approx((0, wilson(0, 10).high))
 
 
 def test_units_of_unequal_size_count_for_fewer():
-    units = np.repeat(np.arange(10), [41] + [1] * 9)
-    assert cluster_interval(np.ones(50), units).low < 0.3  # 2,500 / 1,690 = 1.5 units
+    clusters = np.repeat(np.arange(10), [41] + [1] * 9)
+    assert cluster_interval(np.ones(50), clusters).low < 0.3  # 2,500 / 1,690 = 1.5 units
     assert cluster_interval(np.ones(50), np.repeat(np.arange(10), 5)).low > 0.7
 
 
@@ -174,7 +174,7 @@ def test_one_wrong_clip_shows_little_of_how_clips_go_together():
 
 
 def test_a_mean_over_seeds_is_a_share_like_any_other():
-    once, unit = clustered(np.random.default_rng(0), units=30, accuracy=0.8, correlation=0.4)
+    once, unit = clustered(np.random.default_rng(0), clusters=30, accuracy=0.8, correlation=0.4)
     again = (np.random.default_rng(1).random(len(unit)) < 0.8).astype(float)
     both, mean = cluster_interval(np.concatenate([once, again]), np.concatenate([unit, unit])), (once + again) / 2
     averaged = cluster_interval(mean, unit)  # two seeds are not two sets of clips, but the units' totals are the same
@@ -182,14 +182,14 @@ def test_a_mean_over_seeds_is_a_share_like_any_other():
 
 
 def test_the_interval_depends_on_the_seed_alone_and_not_on_the_order_of_clips():
-    right, unit = clustered(np.random.default_rng(0), units=25, accuracy=0.7, correlation=0.4)
+    right, unit = clustered(np.random.default_rng(0), clusters=25, accuracy=0.7, correlation=0.4)
     order = np.random.default_rng(1).permutation(len(unit))
     assert cluster_interval(right, unit, seed=3) == cluster_interval(right[order], unit[order], seed=3)
     assert cluster_interval(right, unit, seed=3) != cluster_interval(right, unit, seed=4)
 
 
 @pytest.mark.parametrize(
-    ("right", "units", "message"),
+    ("right", "clusters", "message"),
     [
         (np.ones(3), np.zeros(2, dtype=int), r"\(3,\) and \(2,\)"),
         (np.ones(0), np.zeros(0, dtype=int), "at least one clip"),
@@ -197,17 +197,18 @@ def test_the_interval_depends_on_the_seed_alone_and_not_on_the_order_of_clips():
         (np.array([1.0, np.nan]), np.zeros(2, dtype=int), "from 0 to 1"),
     ],
 )
-def test_shares_and_units_are_checked(right, units, message):
+def test_shares_and_units_are_checked(right, clusters, message):
     with pytest.raises(ValueError, match=message):
-        cluster_interval(right, units)
+        cluster_interval(right, clusters)
     with pytest.raises(ValueError, match=message):
-        cluster_difference(right, right, units)
+        cluster_difference(right, right, clusters)
 
 
-def coverage(units, accuracy, correlation, repeats, **sizes):
+def coverage(clusters, accuracy, correlation, repeats, **sizes):
     rng = np.random.default_rng(0)
     intervals = [
-        cluster_interval(*clustered(rng, units=units, accuracy=accuracy, correlation=correlation, **sizes)) for _ in range(repeats)
+        cluster_interval(*clustered(rng, clusters=clusters, accuracy=accuracy, correlation=correlation, **sizes))
+        for _ in range(repeats)
     ]
     return np.mean([interval.low <= accuracy <= interval.high for interval in intervals])
 
@@ -217,7 +218,7 @@ def test_the_interval_covers_the_truth_where_wilson_s_does_not(monkeypatch):
     rng = np.random.default_rng(0)
     hit = {"cluster": 0, "wilson": 0}
     for _ in range(150):
-        right, unit = clustered(rng, units=25, accuracy=0.8, correlation=0.6)
+        right, unit = clustered(rng, clusters=25, accuracy=0.8, correlation=0.6)
         for name, interval in (("cluster", cluster_interval(right, unit)), ("wilson", wilson(int(right.sum()), len(right)))):
             hit[name] += interval.low <= 0.8 <= interval.high
     assert hit["wilson"] < 0.8 * 150
@@ -236,28 +237,28 @@ def test_intervals_over_persons_cover_where_intervals_over_classes_and_persons_d
     for _ in range(100):
         chances = rng.beta(0.8 * (1 / correlation - 1), 0.2 * (1 / correlation - 1), 25)
         right = (rng.random(len(clips)) < chances[person]).astype(float)
-        for name, units in (("person", person), ("class and person", pair)):
-            interval = cluster_interval(right, units)
+        for name, clusters in (("person", person), ("class and person", pair)):
+            interval = cluster_interval(right, clusters)
             covered[name] += interval.low <= 0.8 <= interval.high
     assert covered["person"] >= 90
     assert covered["class and person"] <= 85
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("units", "accuracy"), [(10, 0.5), (10, 0.9), (25, 0.9), (50, 0.97)])
+@pytest.mark.parametrize(("clusters", "accuracy"), [(10, 0.5), (10, 0.9), (25, 0.9), (50, 0.97)])
 @pytest.mark.parametrize("sizes", [{}, {"smallest": 1, "largest": 15}], ids=["alike", "unequal"])
-def test_the_interval_covers_the_truth(monkeypatch, units, accuracy, sizes):
+def test_the_interval_covers_the_truth(monkeypatch, clusters, accuracy, sizes):
     monkeypatch.setattr(intervals_and_tests, "RESAMPLES", 499)
-    assert coverage(units, accuracy, 0.6, 300, **sizes) >= 0.92  # 95 % less 2.4 standard errors
+    assert coverage(clusters, accuracy, 0.6, 300, **sizes) >= 0.92  # 95 % less 2.4 standard errors
 
 
-def paired(rng, *, units, accuracy, worse_by=0.0):
+def paired(rng, *, clusters, accuracy, worse_by=0.0):
     """Two models on the same clips, alike within units and with each other."""
-    unit = np.repeat(np.arange(units), rng.integers(4, 8, units))
-    shared = rng.normal(size=units)[unit]
+    unit = np.repeat(np.arange(clusters), rng.integers(4, 8, clusters))
+    shared = rng.normal(size=clusters)[unit]
 
     def right(wanted):
-        own = rng.normal(size=units)[unit]
+        own = rng.normal(size=clusters)[unit]
         return (0.5 * shared + 0.5 * own + 0.7 * rng.normal(size=len(unit)) < np.sqrt(0.99) * norm.ppf(wanted)).astype(float)
 
     return right(accuracy), right(accuracy - worse_by), unit
@@ -287,7 +288,7 @@ def test_many_differing_clips_give_mcnemar_s_p_but_for_the_sampling():
 
 
 def test_the_cluster_test_is_scipy_s_permutation_test_of_the_units_totals():
-    first, second, unit = paired(np.random.default_rng(5), units=11, accuracy=0.9, worse_by=0.2)
+    first, second, unit = paired(np.random.default_rng(5), clusters=11, accuracy=0.9, worse_by=0.2)
     totals = [np.bincount(unit, weights=right) for right in (first, second)]
     expected = permutation_test(totals, lambda a, b, axis: (a - b).sum(axis=axis), permutation_type="samples", n_resamples=np.inf)
     assert 0.001 < expected.pvalue < 1
@@ -303,9 +304,9 @@ def test_whole_units_that_differ_are_no_more_than_as_many_clips():
     assert mcnemar(*(right > 0 for right in repeated)).p < 1e-5  # clips as independent: six times as much evidence
 
 
-@pytest.mark.parametrize("units", [8, 40])  # all exchanges, and a sample of them
-def test_the_order_of_the_models_turns_the_sign_and_nothing_else(units):
-    first, second, unit = paired(np.random.default_rng(0), units=units, accuracy=0.9, worse_by=0.2)
+@pytest.mark.parametrize("clusters", [8, 40])  # all exchanges, and a sample of them
+def test_the_order_of_the_models_turns_the_sign_and_nothing_else(clusters):
+    first, second, unit = paired(np.random.default_rng(0), clusters=clusters, accuracy=0.9, worse_by=0.2)
     one, other = cluster_difference(first, second, unit), cluster_difference(second, first, unit)
     assert one.difference == -other.difference > 0
     assert one.p == other.p
@@ -315,9 +316,9 @@ def test_the_order_of_the_models_turns_the_sign_and_nothing_else(units):
 def test_the_interval_leaves_out_0_just_where_p_is_significant():
     rng = np.random.default_rng(0)
     seen = set()
-    for units in (6, 9, 15, 40):
+    for clusters in (6, 9, 15, 40):
         for _ in range(12):
-            first, second, unit = paired(rng, units=units, accuracy=0.9, worse_by=float(rng.choice([0.0, 0.2, 0.3])))
+            first, second, unit = paired(rng, clusters=clusters, accuracy=0.9, worse_by=float(rng.choice([0.0, 0.2, 0.3])))
             test = cluster_difference(first, second, unit)
             significant = test.p <= 0.05
             assert significant == (not test.interval.low <= 0 <= test.interval.high)
@@ -327,7 +328,7 @@ def test_the_interval_leaves_out_0_just_where_p_is_significant():
 
 
 def test_no_difference_anywhere():
-    right, unit = clustered(np.random.default_rng(0), units=20, accuracy=0.8, correlation=0.5)
+    right, unit = clustered(np.random.default_rng(0), clusters=20, accuracy=0.8, correlation=0.5)
     test = cluster_difference(right, right, unit)
     assert (test.difference, test.p) == (0, 1)
     assert test.interval.low == pytest.approx(-test.interval.high)
@@ -335,8 +336,8 @@ def test_no_difference_anywhere():
 
 
 def test_a_difference_that_is_the_same_in_all_units_is_not_certain():
-    units = np.repeat(np.arange(10), 5)
-    test = cluster_difference(np.ones(50), np.zeros(50), units)
+    clusters = np.repeat(np.arange(10), 5)
+    test = cluster_difference(np.ones(50), np.zeros(50), clusters)
     assert test.p == pytest.approx(2 / 2**10)
     assert 0 < test.interval.low < 0.8
     assert test.interval.high == 1
@@ -366,8 +367,8 @@ def test_a_sampled_p_is_never_0():
 
 
 def test_five_units_can_show_no_difference():
-    units = np.repeat(np.arange(5), 100)
-    test = cluster_difference(np.ones(500), np.zeros(500), units)
+    clusters = np.repeat(np.arange(5), 100)
+    test = cluster_difference(np.ones(500), np.zeros(500), clusters)
     assert test.p == pytest.approx(2 / 2**5)
     assert (test.interval.low, test.interval.high) == (-1, 1)
 
@@ -387,13 +388,13 @@ def rejections(repeats, **drawn):
 
 def test_equal_models_are_seldom_told_apart_and_different_ones_often(monkeypatch):
     monkeypatch.setattr(intervals_and_tests, "RESAMPLES", 999)
-    assert rejections(200, units=25, accuracy=0.9) <= 0.08
-    assert rejections(60, units=40, accuracy=0.9, worse_by=0.3) > 0.9
+    assert rejections(200, clusters=25, accuracy=0.9) <= 0.08
+    assert rejections(60, clusters=40, accuracy=0.9, worse_by=0.3) > 0.9
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("accuracy", [0.6, 0.9])
-@pytest.mark.parametrize("units", [10, 15, 50])
-def test_equal_models_are_told_apart_in_no_more_than_5_percent(monkeypatch, units, accuracy):
+@pytest.mark.parametrize("clusters", [10, 15, 50])
+def test_equal_models_are_told_apart_in_no_more_than_5_percent(monkeypatch, clusters, accuracy):
     monkeypatch.setattr(intervals_and_tests, "RESAMPLES", 999)
-    assert rejections(500, units=units, accuracy=accuracy) <= 0.07  # 5 % and two standard errors
+    assert rejections(500, clusters=clusters, accuracy=accuracy) <= 0.07  # 5 % and two standard errors

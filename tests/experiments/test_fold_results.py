@@ -19,9 +19,9 @@ def fold(number: int, right: list[list[bool]], *, first_clip: int | None = None)
     for seed, row in enumerate(right):
         for place, hit in enumerate([*row, False]):
             logits[seed, place, labels[place] if hit else 1 - labels[place]] = 1
-    units = np.append(start + np.arange(count), 10_000)
+    clusters = np.append(start + np.arange(count), 10_000)
     subsets = np.array(["test"] * count + ["val"])
-    return Predictions(Answers(clips, labels, units, logits[0], logits, {}), subsets, tuple(range(len(right))))
+    return Predictions(Answers(clips, labels, clusters, logits[0], logits, {}), subsets, tuple(range(len(right))))
 
 
 T, F = True, False
@@ -67,9 +67,9 @@ def test_models_that_were_tested_on_different_clips_are_refused():
         fold_results.summarise(found, {"gru": 1, "lstm": 1})
 
 
-def setting(**changes) -> texts.Setting:
+def setting(**changes) -> texts.EvaluationContext:
     values = {"dataset": "ucf50", "folds": 2, "validation": 0.2, "seed": 0, "seeds": 1, "clips": 4, "tested": 4, "sources": 4}
-    return texts.Setting(**values | {"backbone": "resnet50", "weights": "IMAGENET1K_V1"} | changes)
+    return texts.EvaluationContext(**values | {"backbone": "resnet50", "weights": "IMAGENET1K_V1"} | changes)
 
 
 def test_the_caption_says_what_the_numbers_hold_for():

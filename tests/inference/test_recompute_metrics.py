@@ -15,7 +15,7 @@ from actionrec.inference import recompute_metrics
 from actionrec.inference.predictor import load
 from actionrec.training import record
 from actionrec.training.bundle import load_bundle
-from actionrec.training.training_data import make_task
+from actionrec.training.training_data import make_training_data
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def task_of(predictor, folder):
     clips = find_clips(folder)
     features = np.stack([predictor.extractor(predictor.sample(folder / clip.id).frames) for clip in clips])
     split = {clip.id: {"g01": "train", "g02": "val", "g03": "test"}[clip.group] for clip in clips}
-    return make_task(clips, split, FeatureSet([clip.id for clip in clips], features, predictor.bundle.features))
+    return make_training_data(clips, split, FeatureSet([clip.id for clip in clips], features, predictor.bundle.features))
 
 
 def nothing(count):
@@ -49,7 +49,7 @@ def test_a_subset_has_the_metrics_that_training_records(predictor, folder, subse
     assert list(found.clips) == [
         clip for clip in task.features.clips if {"train": "g01", "val": "g02", "test": "g03"}[subset] in clip
     ]
-    answers = Answers(np.array(found.clips), found.labels, found.units, found.logits, found.logits[None], {})
+    answers = Answers(np.array(found.clips), found.labels, found.clusters, found.logits, found.logits[None], {})
     recorded = record.accuracies(subset, answers)
     assert recompute_metrics.differences(found, subset, recorded) == []
     recorded[f"{subset}_loss"] += 1e-9

@@ -9,7 +9,7 @@ from actionrec.core import paths
 from actionrec.core.errors import ActionrecError
 from actionrec.io import machine
 from actionrec.parallel import shards
-from actionrec.parallel.shard_store import Task
+from actionrec.parallel.shard_store import TrainingData
 from actionrec.training import checkpoints
 
 
@@ -154,7 +154,7 @@ def test_a_variable_that_makes_results_wrong_does_not_reach_the_libraries_or_oth
 
 def shard_folder(name):
     """The folder of a shard that is made here."""
-    made = shards.complete("frames", [Task(name, "ab" * 32, 1, None)], make_nothing, what="Making", workers=1)
+    made = shards.complete("frames", [TrainingData(name, "ab" * 32, 1, None)], make_nothing, what="Making", workers=1)
     return made[name]
 
 

@@ -8,7 +8,7 @@ import termios
 import pytest
 
 from actionrec.parallel import progress_table as module
-from actionrec.parallel.progress_table import Board
+from actionrec.parallel.progress_table import ProgressTable
 
 
 class Clock:
@@ -30,7 +30,7 @@ def clock(monkeypatch, caplog):
 
 
 def test_elsewhere_changes_are_lines_and_what_runs_speaks_every_ten_seconds(clock, caplog):
-    board = Board(["gru", "lstm"])
+    board = ProgressTable(["gru", "lstm"])
     board.change("gru", "running")
     clock.now += 9
     board.note("gru", "1 of 20 epochs")

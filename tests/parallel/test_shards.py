@@ -16,7 +16,7 @@ import pytest
 from actionrec.core import paths
 from actionrec.core.errors import ActionrecError, VideoError
 from actionrec.parallel import engines, shard_store, shards
-from actionrec.parallel.shard_store import Task
+from actionrec.parallel.shard_store import ShardJob
 from actionrec.parallel.shards import code_digest, complete, link_into, shard_name, shard_of
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def wait_for_ever(job, draft, advance):
 
 
 def tasks(project, *texts):
-    return [Task(text, f"key-{text}", len(text), (text, str(project / "journal.txt"))) for text in texts]
+    return [ShardJob(text, f"key-{text}", len(text), (text, str(project / "journal.txt"))) for text in texts]
 
 
 def is_alive(process):
@@ -108,8 +108,8 @@ def test_what_is_missing_is_made_and_what_is_there_is_reused(project, workers):
 
 
 def test_another_key_is_another_shard_and_the_way_back_is_free(project):
-    task = Task("a", "key-1", 1, ("a", str(project / "journal.txt")))
-    other = Task("a", "key-2", 1, ("a", str(project / "journal.txt")))
+    task = ShardJob("a", "key-1", 1, ("a", str(project / "journal.txt")))
+    other = ShardJob("a", "key-2", 1, ("a", str(project / "journal.txt")))
     for wanted in (task, other, task):
         complete("stage", [wanted], write_upper, what="Working", workers=1)
     assert made(project) == {"a": 2}
@@ -244,13 +244,13 @@ def test_a_lost_worker_is_told_with_its_place_and_advice_and_its_rerun_makes_onl
 
 
 def test_the_place_of_the_work_is_the_clip_s_name_where_that_is_known():
-    known = Task("shard-0001", "", 2, None, clip_ids=["Run/a.avi", "Run/b.avi"])
+    known = ShardJob("shard-0001", "", 2, None, clip_ids=["Run/a.avi", "Run/b.avi"])
     assert [known.at(done) for done in range(3)] == [
         "Run/a.avi (clip 1 of 2 in shard-0001)",
         "Run/b.avi (clip 2 of 2 in shard-0001)",
         "clip 2 of 2 in shard-0001",  # all clips are done, and the files are being written
     ]
-    assert Task("shard-0001", "", 2, None).at(0) == "clip 1 of 2 in shard-0001"
+    assert ShardJob("shard-0001", "", 2, None).at(0) == "clip 1 of 2 in shard-0001"
 
 
 def test_drafts_of_killed_runs_are_cleared_away(project):
@@ -303,7 +303,7 @@ def small_store(monkeypatch):
     monkeypatch.setattr(shard_store, "SPARE_BYTES", 100 * KB)
 
     def use(**kilobytes):
-        wanted = [Task(name, name, 1, size) for name, size in kilobytes.items()]
+        wanted = [ShardJob(name, name, 1, size) for name, size in kilobytes.items()]
         complete("stage", wanted, write_a_lot, what="Working", workers=1)
 
     return use

@@ -10,9 +10,9 @@ from fabricate import SETTING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from actionrec.evaluation.analyses import Baseline, Calibration, Cost, Difference, Ensemble, Missed, Order
+from actionrec.evaluation.analyses import Baseline, Calibration, Difference, Ensemble, Missed, ModelCost, Order
 from actionrec.evaluation.calibration import reliability, softmax
-from actionrec.evaluation.comparison import Comparison, Pair, Standing, advise
+from actionrec.evaluation.comparison import Comparison, LeaderboardRow, Pair, advise
 from actionrec.evaluation.intervals_and_tests import Interval
 from actionrec.models import MODELS
 from actionrec.plots import canvas, intervals, missed, order, pareto
@@ -30,7 +30,7 @@ def around(top1, half):
 
 
 def standing(name, rank, top1, *, half=0.02, std=None):
-    return Standing(
+    return LeaderboardRow(
         name=name,
         rank=rank,
         top1=top1,
@@ -44,21 +44,21 @@ def standing(name, rank, top1, *, half=0.02, std=None):
         parameters=10**6,
         best_epoch=1,
         epochs=1,
-        guessing=0.1,
+        majority_accuracy=0.1,
         p_guessing=0.001,
     )
 
 
-def comparison(tops, apart=(), *, guessing=0.1, **how):
+def comparison(tops, apart=(), *, majority_accuracy=0.1, **how):
     """Models in order of rank, of which the pairs of places in `apart` differ."""
-    standings = tuple(
+    leaderboard = tuple(
         standing(name, rank, top1, **how) for rank, (name, top1) in enumerate(zip(NAMES, tops, strict=False), start=1)
     )
     pairs = []
-    for (a, one), (b, other) in combinations(enumerate(standings), 2):
+    for (a, one), (b, other) in combinations(enumerate(leaderboard), 2):
         p = 0.001 if (a, b) in apart else 1.0
         pairs.append(Pair(one.name, other.name, one.top1 - other.top1, 0, 0, p, p, Interval(-0.1, 0.1), p, p))
-    return Comparison(standings, tuple(pairs), guessing, advise(standings, pairs))
+    return Comparison(leaderboard, tuple(pairs), majority_accuracy, advise(leaderboard, pairs))
 
 
 def difference(points=0.0, p=1.0):
@@ -102,7 +102,7 @@ def costs(tops, flops=(252, 671, 336, 152, 470, 84, 881), latency=(8.2, 19.6, 9.
         name: not any((t >= top1 and f < flop) or (t > top1 and f <= flop) for _, t, f, _ in points)
         for name, top1, flop, _ in points
     }
-    return [Cost(name, top1, 10**6, flop * 10**6, ms, 10.0, front[name]) for name, top1, flop, ms in points]
+    return [ModelCost(name, top1, 10**6, flop * 10**6, ms, 10.0, front[name]) for name, top1, flop, ms in points]
 
 
 def spread(tops, half=0.02):
@@ -202,7 +202,7 @@ def test_intervals_of_a_close_field_with_one_model_at_chance(check):
 
 @pytest.mark.parametrize("tops", [PERFECT, CHANCE])
 def test_intervals_without_anything_to_tell_apart(check, tops):
-    seen = check(intervals.accuracy_intervals, comparison(tops, guessing=0.01), [], [], AWKWARD)
+    seen = check(intervals.accuracy_intervals, comparison(tops, majority_accuracy=0.01), [], [], AWKWARD)
     assert seen.is_silent_on("±")
     assert seen.says("7. swin_transformer")
 

@@ -20,7 +20,7 @@ def pixels(png):
     return matplotlib.image.imread(io.BytesIO(png), format="png")
 
 
-def standings(counts=(90, 88, 60, 50, 40, 30, 5)):
+def leaderboard(counts=(90, 88, 60, 50, 40, 30, 5)):
     models = [trained(name, first_right(count), parameters=10**6) for name, count in zip(MODELS, counts, strict=True)]
     return compare(models)
 
@@ -35,11 +35,11 @@ def test_every_model_has_a_colour_of_its_own():
 
 
 def test_pictures_are_the_same_bytes_on_every_run():
-    result = standings()
+    result = leaderboard()
     draw = [
         lambda: overview.model_comparison(result, SETTING, seconds()),
         lambda: curves.model_curves("gru", HISTORY, SETTING),
-        lambda: confusion.confusion_matrix(result.standings[0], np.eye(6, dtype=np.int64), SETTING),
+        lambda: confusion.confusion_matrix(result.leaderboard[0], np.eye(6, dtype=np.int64), SETTING),
     ]
     for picture in draw:
         assert picture() == picture()
@@ -53,7 +53,7 @@ def test_the_user_s_matplotlibrc_changes_nothing():
 
 @pytest.mark.parametrize("counts", [(90, 90, 90, 90, 90, 90, 90), (100, 100, 99, 99, 98, 98, 97), (0, 0, 0, 0, 0, 0, 0)])
 def test_ties_perfection_and_failure_can_be_drawn(counts):
-    picture = pixels(overview.model_comparison(standings(counts), SETTING, seconds()))
+    picture = pixels(overview.model_comparison(leaderboard(counts), SETTING, seconds()))
     assert picture.shape[1] == 12 * canvas.DPI
 
 
@@ -77,20 +77,22 @@ def test_confusion_of_any_size_can_be_drawn(classes):
     counts = np.diag(np.full(classes, 9))
     counts[0, 1] = 1
     setting = replace(SETTING, class_names=tuple(f"Class{place}" for place in range(classes)))
-    height, width = pixels(confusion.confusion_matrix(standings().standings[0], counts, setting)).shape[:2]
+    height, width = pixels(confusion.confusion_matrix(leaderboard().leaderboard[0], counts, setting)).shape[:2]
     assert min(height, width) > 3 * canvas.DPI
     assert max(height, width) < 22 * canvas.DPI
 
 
 def test_one_error_in_thirty_can_be_seen():
     setting = replace(SETTING, class_names=("a", "b"))
-    right = confusion.confusion_matrix(standings().standings[0], np.array([[30, 0], [0, 30]]), setting)
-    wrong = confusion.confusion_matrix(standings().standings[0], np.array([[29, 1], [0, 30]]), setting)
+    right = confusion.confusion_matrix(leaderboard().leaderboard[0], np.array([[30, 0], [0, 30]]), setting)
+    wrong = confusion.confusion_matrix(leaderboard().leaderboard[0], np.array([[29, 1], [0, 30]]), setting)
     assert np.abs(pixels(right) - pixels(wrong)).max() > 0.1
 
 
 def test_a_class_without_test_clips_can_be_drawn():
-    pixels(confusion.confusion_matrix(standings().standings[0], np.diag([5, 0, 5]), replace(SETTING, class_names=("a", "b", "c"))))
+    pixels(
+        confusion.confusion_matrix(leaderboard().leaderboard[0], np.diag([5, 0, 5]), replace(SETTING, class_names=("a", "b", "c")))
+    )
 
 
 def test_awkward_names_can_be_drawn_without_a_warning():
@@ -98,5 +100,5 @@ def test_awkward_names_can_be_drawn_without_a_warning():
     setting = replace(SETTING, class_names=names, dataset="da$ta$_{")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pixels(confusion.confusion_matrix(standings().standings[0], np.eye(6, dtype=np.int64), setting))
-        pixels(overview.model_comparison(standings(), setting, seconds()))
+        pixels(confusion.confusion_matrix(leaderboard().leaderboard[0], np.eye(6, dtype=np.int64), setting))
+        pixels(overview.model_comparison(leaderboard(), setting, seconds()))

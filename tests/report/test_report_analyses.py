@@ -8,7 +8,7 @@ from fabricate import AUDIT, SETTING, trained
 
 from actionrec.evaluation import analyses as found
 from actionrec.evaluation import calibration
-from actionrec.evaluation.analyses import Baseline, Calibration, ClassScore, Cost, Difference, Ensemble, Missed, Order
+from actionrec.evaluation.analyses import Baseline, Calibration, ClassScore, Difference, Ensemble, Missed, ModelCost, Order
 from actionrec.evaluation.comparison import compare
 from actionrec.evaluation.intervals_and_tests import Interval
 from actionrec.evaluation.leak_audit import Audit, Copies, NearDuplicates, NearestTraining
@@ -44,7 +44,7 @@ def ensemble(name, members, verdict):
 
 
 def cost(model, on_front, flops=10_000_000):
-    return Cost(model, 0.9, 2_000_000, flops, 1.234, 15.04, on_front)
+    return ModelCost(model, 0.9, 2_000_000, flops, 1.234, 15.04, on_front)
 
 
 def score(name, f1=0.5, clips=4):
@@ -82,7 +82,7 @@ def real_sections(models, comparison):
     simple = {
         name: trained(name, rng.random(60) < 0.5, val_right=np.ones(20), classes=6).predictions for name in ("mean", "middle")
     }
-    first = comparison.standings[0].name
+    first = comparison.leaderboard[0].name
     return [
         analyses.baselines(found.against_baselines(answered, simple, {"mean": 12_294, "middle": 12_294}), comparison, SETTING),
         analyses.order(found.order_of_frames(answered), SETTING),
@@ -231,9 +231,9 @@ def test_several_runs_are_told_apart_from_the_saved_one(comparison):
 @pytest.mark.parametrize("tests", [1, 3, 14])
 @pytest.mark.parametrize("sources", [2, 5, 6, 7, 8, 9, 10, 11, 15])
 def test_too_few_sources_are_admitted_just_where_no_difference_can_be_shown(tests, sources):
-    units = np.repeat(np.arange(sources), 3)
-    best_case = {str(place): (np.ones(len(units)), np.zeros(len(units))) for place in range(tests)}
-    shown = any(one.is_real for one in found.differences(best_case, units).values())
+    clusters = np.repeat(np.arange(sources), 3)
+    best_case = {str(place): (np.ones(len(clusters)), np.zeros(len(clusters))) for place in range(tests)}
+    shown = any(one.is_real for one in found.differences(best_case, clusters).values())
     note = wording.powerless(tests, replace(SETTING, test_sources=sources))
     assert bool(note) != shown
     assert not note or f"the test clips come from {sources}" in note

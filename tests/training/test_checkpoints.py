@@ -40,7 +40,7 @@ def toy():
     return features, torch.from_numpy(labels), *rows
 
 
-def run(toy, name="gru", keeper=None, killed_in=None, settings=SETTINGS):
+def run(toy, name="gru", checkpointer=None, killed_in=None, settings=SETTINGS):
     """Train; where `killed_in` is an epoch, end in it before its checkpoint is written."""
     loop.reproducible(3, "cpu")
     made = create_model(name, ARGUMENTS[name], feature_dim=FEATURE_DIM, class_count=CLASS_COUNT)
@@ -52,7 +52,7 @@ def run(toy, name="gru", keeper=None, killed_in=None, settings=SETTINGS):
         if epoch.number == killed_in:
             raise Killed
 
-    done = loop.fit(model, *toy, settings, 3, on_epoch, keeper)
+    done = loop.fit(model, *toy, settings, 3, on_epoch, checkpointer)
     weights = {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
     return weights, dataclasses.replace(done, seconds=0), told
 
@@ -61,35 +61,35 @@ def run(toy, name="gru", keeper=None, killed_in=None, settings=SETTINGS):
 @pytest.mark.parametrize("epoch", [2, 4])
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(toy, name, epoch, tmp_path):
     undisturbed = run(toy, name)
-    keeper = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Checkpoint(tmp_path / "c.safetensors")
     with pytest.raises(Killed):
-        run(toy, name, keeper, killed_in=epoch)
-    assert len(keeper.load().epochs) == epoch - 1
+        run(toy, name, checkpointer, killed_in=epoch)
+    assert len(checkpointer.load().epochs) == epoch - 1
     torch.rand(7)  # another random state than the run that was killed had
-    assert run(toy, name, keeper) == undisturbed
+    assert run(toy, name, checkpointer) == undisturbed
 
 
 def test_a_kill_costs_the_epoch_in_flight_and_no_other(toy, tmp_path, monkeypatch):
-    keeper = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Checkpoint(tmp_path / "c.safetensors")
     trained, train = [], loop._train_epoch
     monkeypatch.setattr(loop, "_train_epoch", lambda *a: (trained.append(a[-1]), train(*a))[1])
     for epoch in range(1, 5):
         with pytest.raises(Killed):
-            run(toy, keeper=keeper, killed_in=epoch)
+            run(toy, checkpointer=checkpointer, killed_in=epoch)
     assert trained == [1, 1, 2, 2, 3, 3, 4]
 
 
 def test_a_finished_run_trains_nothing_and_tells_its_epochs(toy, tmp_path, monkeypatch):
-    keeper = Checkpoint(tmp_path / "c.safetensors")
-    first = run(toy, keeper=keeper)
+    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    first = run(toy, checkpointer=checkpointer)
     monkeypatch.setattr(loop, "_train_epoch", lambda *_: pytest.fail("trained again"))
-    assert run(toy, keeper=keeper) == first
-    assert {name.split(".")[0] for name in keeper.load().tensors} == {"best"}  # no moments of Adam
+    assert run(toy, checkpointer=checkpointer) == first
+    assert {name.split(".")[0] for name in checkpointer.load().tensors} == {"best"}  # no moments of Adam
 
 
 def test_a_run_that_diverged_is_finished(toy, tmp_path):
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-2)
-    keeper = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Checkpoint(tmp_path / "c.safetensors")
     progress = None
     features, *rest = toy
 
@@ -101,18 +101,18 @@ def test_a_run_that_diverged_is_finished(toy, tmp_path):
             if len(kept.epochs) == 2:
                 features[:] = np.nan
 
-    run((features, *rest), keeper=Spoiling(keeper.path), settings=settings)
+    run((features, *rest), checkpointer=Spoiling(checkpointer.path), settings=settings)
     assert (progress.diverged_in, progress.finished) == (3, True)
-    assert (keeper.load().diverged_in, keeper.load().finished) == (3, True)
+    assert (checkpointer.load().diverged_in, checkpointer.load().finished) == (3, True)
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "emptied", "text"])
 def test_a_damaged_checkpoint_is_logged_and_not_believed(toy, tmp_path, caplog, harm):
     undisturbed = run(toy)
-    keeper = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Checkpoint(tmp_path / "c.safetensors")
     with pytest.raises(Killed):
-        run(toy, keeper=keeper, killed_in=3)
-    contents = bytearray(keeper.path.read_bytes())
+        run(toy, checkpointer=checkpointer, killed_in=3)
+    contents = bytearray(checkpointer.path.read_bytes())
     if harm == "cut":
         contents = contents[:-1]
     elif harm == "emptied":
@@ -121,21 +121,21 @@ def test_a_damaged_checkpoint_is_logged_and_not_believed(toy, tmp_path, caplog, 
         contents[-5] ^= 1
     else:
         contents = contents.replace(b'\\"best_epoch\\": ', b'\\"best_epoch\\":1')
-    keeper.path.write_bytes(contents)
-    assert keeper.load() is None
-    assert f"{keeper.path} is damaged" in caplog.text
-    assert run(toy, keeper=keeper) == undisturbed
+    checkpointer.path.write_bytes(contents)
+    assert checkpointer.load() is None
+    assert f"{checkpointer.path} is damaged" in caplog.text
+    assert run(toy, checkpointer=checkpointer) == undisturbed
 
 
 def test_time_adds_up_over_runs(toy, tmp_path):
-    keeper = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Checkpoint(tmp_path / "c.safetensors")
     with pytest.raises(Killed):
-        run(toy, keeper=keeper, killed_in=3)
-    progress = keeper.load()
-    keeper.save(dataclasses.replace(progress, seconds=progress.seconds + 1000))
+        run(toy, checkpointer=checkpointer, killed_in=3)
+    progress = checkpointer.load()
+    checkpointer.save(dataclasses.replace(progress, seconds=progress.seconds + 1000))
     loop.reproducible(3, "cpu")
     model = Classifier(FEATURE_DIM, create_model("gru", ARGUMENTS["gru"], feature_dim=FEATURE_DIM, class_count=CLASS_COUNT))
-    assert loop.fit(model, *toy, SETTINGS, 3, lambda epoch: None, keeper).seconds > 1000
+    assert loop.fit(model, *toy, SETTINGS, 3, lambda epoch: None, checkpointer).seconds > 1000
 
 
 def test_the_key_tells_settings_and_code_apart(monkeypatch):
@@ -150,24 +150,24 @@ def test_only_the_wanted_checkpoints_of_a_model_stay(toy):
     kept, old = (checkpoints.checkpoint("gru", {"seed": seed}) for seed in (0, 1))
     other = checkpoints.checkpoint("lstm", {"seed": 1})
     for one in (kept, old, other):
-        run(toy, keeper=one)
+        run(toy, checkpointer=one)
     checkpoints.keep_only("gru", [kept])
     assert [one.path.exists() for one in (kept, old, other)] == [True, False, True]
 
 
 def test_a_gradient_that_is_not_finite_is_kept_as_it_is(toy, tmp_path):
-    keeper = Checkpoint(tmp_path / "c.safetensors")
-    run(toy, keeper=keeper)
-    progress = keeper.load()
+    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    run(toy, checkpointer=checkpointer)
+    progress = checkpointer.load()
     progress.epochs[1] = dataclasses.replace(progress.epochs[1], gradient_norm=float("inf"))
-    keeper.save(progress)
-    assert keeper.load().epochs == progress.epochs
+    checkpointer.save(progress)
+    assert checkpointer.load().epochs == progress.epochs
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_run_killed_on_a_gpu_goes_on_and_ends_with_the_same_bytes(toy, name, tmp_path):
-    def outcome(keeper=None, killed_in=None):
+    def outcome(checkpointer=None, killed_in=None):
         loop.reproducible(3, "cuda")
         made = create_model(name, ARGUMENTS[name], feature_dim=FEATURE_DIM, class_count=CLASS_COUNT)
         model = Classifier(FEATURE_DIM, made).to("cuda")
@@ -177,12 +177,12 @@ def test_a_run_killed_on_a_gpu_goes_on_and_ends_with_the_same_bytes(toy, name, t
                 raise Killed
 
         features, labels, *rows = toy
-        loop.fit(model, features, labels.to("cuda"), *rows, SETTINGS, 3, on_epoch, keeper)
+        loop.fit(model, features, labels.to("cuda"), *rows, SETTINGS, 3, on_epoch, checkpointer)
         return {name: tensor.cpu().numpy().tobytes() for name, tensor in model.state_dict().items()}
 
     undisturbed = outcome()
-    keeper = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Checkpoint(tmp_path / "c.safetensors")
     with pytest.raises(Killed):
-        outcome(keeper, killed_in=3)
-    assert outcome(keeper) == undisturbed
+        outcome(checkpointer, killed_in=3)
+    assert outcome(checkpointer) == undisturbed
     torch.use_deterministic_algorithms(False)

@@ -79,8 +79,8 @@ def test_where_no_result_would_be_significant_the_training_loss_decides():
 
 def siblings(sources, right_sources):
     """What a model says of 200 clips from so many sources, wholly right in some of them."""
-    units = np.repeat(np.arange(sources), CLIPS // sources)
-    return Kept(np.arange(CLIPS) % CLASSES, units < right_sources, units)
+    clusters = np.repeat(np.arange(sources), CLIPS // sources)
+    return Kept(np.arange(CLIPS) % CLASSES, clusters < right_sources, clusters)
 
 
 def test_siblings_that_are_right_together_do_not_show_that_something_was_learned():

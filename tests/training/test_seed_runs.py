@@ -7,7 +7,7 @@ from actionrec.features.feature_store import FeatureSet
 from actionrec.io import machine
 from actionrec.training import loop, seed_runs
 from actionrec.training.bundle import Architecture
-from actionrec.training.training_data import Task
+from actionrec.training.training_data import TrainingData
 
 CLIPS, FRAMES, FEATURE_DIM = 24, 4, 6
 SETTINGS = train_settings(epochs=2, seeds=[0, 1, 2])
@@ -29,7 +29,7 @@ def task(*, validation=True):
     if not validation:
         rows |= {"train": np.arange(18), "val": np.arange(0)}
     names = [f"{place:02d}.avi" for place in range(CLIPS)]
-    return Task(FeatureSet(names, features, {}), labels, ["a", "b"], np.arange(CLIPS) // 2, rows)
+    return TrainingData(FeatureSet(names, features, {}), labels, ["a", "b"], np.arange(CLIPS) // 2, rows)
 
 
 def run(task, seeds=(0, 1, 2), seed=0):
@@ -54,7 +54,7 @@ def swap_answers(trial, rows):
     """The same trial with other answers for some of the reported clips."""
     logits = trial.logits.copy()
     logits[rows] = logits[rows, ::-1]
-    return seed_runs.Trial(trial.seed, trial.network, trial.fit, logits)
+    return seed_runs.SeedRun(trial.seed, trial.network, trial.fit, logits)
 
 
 def test_the_best_trial_is_chosen_on_validation_and_never_on_test():
@@ -68,7 +68,7 @@ def test_the_best_trial_is_chosen_on_validation_and_never_on_test():
     perfect = made[2].logits.copy()
     validation = whole.reported_subsets == "val"
     perfect[validation] = 9 * np.eye(2, dtype=np.float32)[whole.labels[whole.reported][validation]]
-    assert seed_runs.best([*made[:2], seed_runs.Trial(2, made[2].network, made[2].fit, perfect)], whole).seed == 2
+    assert seed_runs.best([*made[:2], seed_runs.SeedRun(2, made[2].network, made[2].fit, perfect)], whole).seed == 2
 
 
 def test_without_validation_the_first_seed_is_taken():
@@ -86,4 +86,4 @@ def test_predictions_hold_every_seed_and_the_chosen_one_with_frames_in_other_ord
     backwards = torch.from_numpy(whole.features.features[whole.reported]).flip(1)
     wanted = loop.predict(made[1].network, backwards, np.arange(len(backwards)))
     assert np.array_equal(result.answers.changed["reversed"], wanted)
-    assert np.array_equal(result.answers.units, whole.units[whole.reported])
+    assert np.array_equal(result.answers.clusters, whole.clusters[whole.reported])

@@ -6,7 +6,7 @@ from actionrec.core.errors import DataError
 from actionrec.data.clips import Clip, write_clips
 from actionrec.data.splits import write_split
 from actionrec.features.feature_store import write_shard
-from actionrec.training.training_data import read_task
+from actionrec.training.training_data import read_training_data
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -29,13 +29,13 @@ def write(clips=CLIPS, subsets=SUBSETS, featured=CLIPS):
 
 def test_a_clip_brings_its_class_source_and_subset():
     write()
-    task = read_task()
+    task = read_training_data()
     assert task.class_names == ["Jump", "Run"]
     assert [task.class_names[label] for label in task.labels] == [name.split("/")[0] for name in task.features.clips]
     # A UCF group number is another source in each class, and all clips of one source share a number.
-    assert len(set(task.units)) == 6
-    for unit in set(task.units):
-        assert len({name[:-6] for name, own in zip(task.features.clips, task.units, strict=True) if own == unit}) == 1
+    assert len(set(task.clusters)) == 6
+    for unit in set(task.clusters):
+        assert len({name[:-6] for name, own in zip(task.features.clips, task.clusters, strict=True) if own == unit}) == 1
     assert task.held_out == "val"
     assert list(task.reported_subsets) == [SUBSETS[task.features.clips[row]] for row in task.reported]
 
@@ -43,13 +43,13 @@ def test_a_clip_brings_its_class_source_and_subset():
 def test_a_clip_without_features_or_without_a_subset_is_left_out():
     unlisted = {name: subset for name, subset in SUBSETS.items() if not name.endswith("g3_c2.avi")}
     write(subsets=unlisted, featured=[one for one in CLIPS if not one.id.endswith("g2_c1.avi")])
-    task = read_task()
+    task = read_training_data()
     assert {subset: len(rows) for subset, rows in task.rows.items()} == {"train": 4, "val": 2, "test": 2}
 
 
 def test_without_validation_the_test_clips_are_held_out():
     write(subsets={name: "train" if subset == "val" else subset for name, subset in SUBSETS.items()})
-    task = read_task()
+    task = read_training_data()
     assert task.held_out == "test"
     assert set(task.reported_subsets) == {"test"}
 
@@ -57,16 +57,16 @@ def test_without_validation_the_test_clips_are_held_out():
 def test_features_of_an_unknown_clip_are_refused():
     write(featured=[*CLIPS, clip("Sit", 1, 1)])
     with pytest.raises(DataError, match=r"data/features has 1 clips that data/clips.csv lacks \(Sit/v_g1_c1.avi\)"):
-        read_task()
+        read_training_data()
 
 
 def test_a_class_without_a_training_clip_is_refused():
     write(featured=[one for one in CLIPS if (one.label, one.group) != ("Run", "g1")])
     with pytest.raises(DataError, match="no training clip of Run could be decoded"):
-        read_task()
+        read_training_data()
 
 
 def test_a_subset_without_clips_is_refused():
     write(featured=[one for one in CLIPS if one.group != "g3"])
     with pytest.raises(DataError, match="no test clip could be decoded"):
-        read_task()
+        read_training_data()

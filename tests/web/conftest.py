@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from actionrec.inference import predictor
 from actionrec.web import app, samples
-from actionrec.web.model_registry import Shelf
+from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits
 
 
@@ -22,7 +22,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shelf(models):
-    return Shelf(models)
+    return ModelRegistry(models)
 
 
 @pytest.fixture(scope="session")

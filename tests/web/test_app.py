@@ -26,7 +26,7 @@ from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import open_video
 from actionrec.web import app as web_app
 from actionrec.web import samples
-from actionrec.web.model_registry import Shelf
+from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits
 
 LINES = {"accept": web_app.LINES}
@@ -496,7 +496,7 @@ def test_the_comparison_stands_beside_the_models(project, temporary):
     Path("plots").mkdir()
     for name in ("gru_curves", "reliability", "accuracy_intervals"):
         Path(f"plots/{name}.png").write_bytes(b"\x89PNG")
-    app = web_app.create_app(Shelf([Path("data/models/gru")]), samples.of_project(), Limits())
+    app = web_app.create_app(ModelRegistry([Path("data/models/gru")]), samples.of_project(), Limits())
     with web_app_client(app) as client:
         (model,) = client.get("/models").json()["models"]
         assert (model["top1"], model["latency_ms"]) == (0.75, 4.2)
@@ -573,7 +573,7 @@ def test_a_damaged_model_is_listed_without_details_and_answers_with_one_line(tmp
     folder = tmp_path / "damaged"
     folder.mkdir()
     (folder / "model.json").write_text(description)
-    with TestClient(web_app.create_app(Shelf([*models, folder]), samples.of_folder(clips), Limits())) as client:
+    with TestClient(web_app.create_app(ModelRegistry([*models, folder]), samples.of_folder(clips), Limits())) as client:
         assert [one["model"] for one in client.get("/models").json()["models"]] == ["gru", "simple_rnn", "damaged"]
         told = send(client, next(clips.glob("Dark/*")), model="damaged")
     assert told.status_code == 500

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from actionrec.core.errors import DataError
 from actionrec.io.files import sha256_of
 from actionrec.web import model_registry as shelves
-from actionrec.web.model_registry import Shelf
+from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import RequestError
 
 
@@ -69,7 +69,7 @@ DAMAGES = [
 def test_a_bundle_that_does_not_fit_is_refused_and_the_others_are_served(models, clips, tmp_path, damage):
     bad = shutil.copytree(models[0], tmp_path / "bad")
     message = damage(bad)
-    shelf = Shelf([bad, models[1]])
+    shelf = ModelRegistry([bad, models[1]])
     with pytest.raises(RequestError, match=message.replace("(", r"\(")) as refused:
         shelf.predictor("bad")
     assert refused.value.status_code == 500
@@ -84,7 +84,7 @@ def test_a_bundle_that_does_not_fit_is_refused_and_the_others_are_served(models,
 def test_a_bundle_that_was_mended_is_served(models, tmp_path):
     bad = shutil.copytree(models[0], tmp_path / "bad")
     (bad / "model.safetensors").unlink()
-    shelf = Shelf([bad])
+    shelf = ModelRegistry([bad])
     with pytest.raises(RequestError):
         shelf.prepare()
     shutil.copyfile(models[0] / "model.safetensors", bad / "model.safetensors")
@@ -96,14 +96,14 @@ def test_a_bundle_that_was_mended_is_served(models, tmp_path):
 def test_a_model_says_whether_it_was_calibrated(tmp_path):
     unfitted = {"temperature": 1.0, "temperature_fitted": False, "threshold": 0.0}
     folders = [bundles.tiny_bundle(tmp_path / name, calibration=one) for name, one in (("a", bundles.CALIBRATION), ("b", unfitted))]
-    assert [(one["calibrated"], one["calibration_note"]) for one in Shelf(folders).describe()] == [
+    assert [(one["calibrated"], one["calibration_note"]) for one in ModelRegistry(folders).describe()] == [
         (True, "calibrated on validation clips"),
         (False, "not calibrated: all validation clips were answered correctly"),
     ]
 
 
 def test_models_of_one_backbone_share_it(models):
-    shelf = Shelf(models)
+    shelf = ModelRegistry(models)
     first, second = shelf.predictor("gru"), shelf.predictor("simple_rnn")
     assert first.backbone is second.backbone
     assert first.extractor is second.extractor
@@ -112,9 +112,9 @@ def test_models_of_one_backbone_share_it(models):
 def test_names_must_tell_models_apart(models, tmp_path):
     same = shutil.copytree(models[0], tmp_path / "gru")
     with pytest.raises(DataError, match="models must have different names"):
-        Shelf([models[0], same])
+        ModelRegistry([models[0], same])
     with pytest.raises(DataError, match="nix: no such model"):
-        Shelf([tmp_path / "nix"])
+        ModelRegistry([tmp_path / "nix"])
 
 
 def test_trained_models_come_with_the_best_first(project):
@@ -135,7 +135,7 @@ def test_a_projects_model_has_its_figures_however_it_is_reached(project):
     (project / "metrics/compare.json").write_text(json.dumps({"models": {"gru": {"rank": 1, "top1": 0.75}}}))
     (project / "link").symlink_to(project / "data/models/gru")
     for path in ("data/models/gru", project / "data/models/gru", "./data/../data/models/gru", "link"):
-        (model,) = Shelf([Path(path)]).describe()
+        (model,) = ModelRegistry([Path(path)]).describe()
         assert (model["model"], model["top1"]) == ("gru", 0.75), path
     other = shutil.copytree(project / "data/models/gru", project / "elsewhere/gru")
-    assert "top1" not in Shelf([other]).describe()[0]
+    assert "top1" not in ModelRegistry([other]).describe()[0]

@@ -13,12 +13,12 @@ from typing import Any
 from actionrec.core import process_lifetime
 from actionrec.core.errors import ActionrecError, first_few
 from actionrec.parallel import shard_store
-from actionrec.parallel.shard_store import Advance, Compute, Task
+from actionrec.parallel.shard_store import Advance, Compute, ShardJob
 
 _POLL_SECONDS = 0.5
 
 
-def make_all(compute: Compute, wanted: Sequence[tuple[Task, Path]], advance: Advance, workers: int) -> None:
+def make_all(compute: Compute, wanted: Sequence[tuple[ShardJob, Path]], advance: Advance, workers: int) -> None:
     """Make each shard in its folder.
 
     Raises:

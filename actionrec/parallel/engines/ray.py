@@ -32,7 +32,7 @@ from actionrec.core.errors import ActionrecError
 from actionrec.io import machine
 from actionrec.io.files import sha256_of
 from actionrec.parallel import shard_store
-from actionrec.parallel.shard_store import Advance, Compute, Task
+from actionrec.parallel.shard_store import Advance, Compute, ShardJob
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def device() -> str:
     raise ActionrecError(f"ACTIONREC_DEVICE is {wanted}, but the Ray cluster has no GPU. Unset it, or use cpu.")
 
 
-def make_all(compute: Compute, wanted: Sequence[tuple[Task, Path]], advance: Advance, device: str) -> None:
+def make_all(compute: Compute, wanted: Sequence[tuple[ShardJob, Path]], advance: Advance, device: str) -> None:
     """Make each shard in its folder.
 
     Args:
@@ -87,7 +87,7 @@ def make_all(compute: Compute, wanted: Sequence[tuple[Task, Path]], advance: Adv
     remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_make)
     board = _start_board()
     libraries = _libraries()
-    waiting, running = deque(wanted), dict[Any, tuple[Task, Path]]()
+    waiting, running = deque(wanted), dict[Any, tuple[ShardJob, Path]]()
     finished = reported = 0
     done_of: Mapping[str, int] = {}
     machines = sum(node["Alive"] for node in ray.nodes())
@@ -172,7 +172,7 @@ def _slots(gpus: float) -> int:
     return int(min(cores, there.get("GPU", 0) / gpus) if gpus else cores)
 
 
-def _fetch(reference: Any, task: Task, done_of: Mapping[str, int]) -> Contents:
+def _fetch(reference: Any, task: ShardJob, done_of: Mapping[str, int]) -> Contents:
     import ray
 
     try:
