@@ -175,7 +175,7 @@ def _standing(model: TrainedModel, right: NDArray[np.float64], majority_accuracy
         "parameters": model.parameters,
         "best_epoch": model.best_epoch,
         "epochs": model.epochs,
-        "guessing": majority_accuracy,
+        "majority_accuracy": majority_accuracy,
         "p_guessing": p_guessing,
     }
 
