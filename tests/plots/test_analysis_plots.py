@@ -275,41 +275,41 @@ def test_reliability_without_a_temperature(check):
     assert seen.is_silent_on("T =", "before it", "so few clips")
 
 
-def test_cost_of_a_close_field_with_one_model_at_chance(check):
+def test_cost_names_each_model_once_and_a_model_far_below_is_marked_on_the_edge(check):
     seen = check(pareto.accuracy_against_cost, costs(CLOSE), spread(CLOSE), replace(SETTING, seeds=3))
-    for name in NAMES[:-1]:
-        assert seen.texts.count(name) == 2
-    assert seen.texts.count("swin_transformer, far below: 2.5") == 2
-    assert seen.texts.count("↖ better") == 2
-    operations, _ = seen.figure.axes
+    assert [seen.texts.count(name) for name in NAMES[:-1]] == [1] * 6
+    assert seen.texts.count("swin_transformer\n(2.5 %, below the axis)") == 1
+    assert seen.says("of the mean of 3 seeds")
+    operations, latency = seen.figure.axes
     assert operations.get_ylim()[0] > 80
-    stairs = [line for line in operations.lines if line.get_linestyle() == "--" and len(line.get_xdata()) > 1]
-    assert len(stairs) == 1
-    assert (np.diff(stairs[0].get_xydata(), axis=0) >= 0).all()
+    for axes in (operations, latency):
+        [edge] = [line for line in axes.lines if line.get_marker() == 7]
+        assert edge.get_ydata()[0] == axes.get_ylim()[0]
 
 
-def test_cost_of_models_that_tie(check):
-    check(pareto.accuracy_against_cost, costs(FEW), spread(FEW, half=0.3), AWKWARD)
+def test_the_pareto_front_is_drawn_as_rising_steps(check):
+    seen = check(pareto.accuracy_against_cost, costs(CLOSE), spread(CLOSE), SETTING)
+    operations, latency = seen.figure.axes
+    [steps] = [line for line in operations.lines if line.get_linestyle() == "--"]
+    np.testing.assert_allclose(steps.get_xydata(), [(84, 92.4), (152, 94.6), (252, 96.2)])
+    assert not [line for line in latency.lines if line.get_linestyle() == "--"]
 
 
-def test_cost_of_identical_models(check):
-    same = costs(PERFECT, flops=(100,) * 7, latency=(5.0,) * 7)
-    seen = check(pareto.accuracy_against_cost, same, spread(PERFECT), SETTING)
-    dots = [line.get_xdata()[0] for line in seen.figure.axes[1].lines if line.get_marker() == "o"]
-    assert len(dots) == 7
-    assert np.diff(sorted(dots)).min() > 10  # pixels
+def test_models_are_told_apart_by_their_markers_too(check):
+    seen = check(pareto.accuracy_against_cost, costs(FEW), spread(FEW, half=0.3), AWKWARD)
+    assert len({line.get_marker() for line in seen.figure.axes[0].lines if line.get_linestyle() == "None"}) == 7
 
 
-def test_costs_that_are_apart_by_powers_of_ten(check):
+def test_identical_costs_still_have_a_tick(check):
+    same = costs(PERFECT, flops=(320,) * 7, latency=(3.2,) * 7)
+    for axes in check(pareto.accuracy_against_cost, same, spread(PERFECT), SETTING).figure.axes:
+        assert len(axes.get_xticks())
+
+
+def test_costs_that_span_many_powers_of_ten(check):
     wide = costs(CLOSE[:6], flops=[10**place for place in range(6)], latency=[0.01 * 10**place for place in range(6)])
     seen = check(pareto.accuracy_against_cost, wide, spread(CLOSE), SETTING)
     assert [label.get_text() for label in seen.figure.axes[0].get_xticklabels()] == ["1", "10", "100", "1,000", "10,000", "100,000"]
-
-
-def test_places_move_as_little_as_it_takes():
-    assert pareto._apart([5, 20, 5], 2) == [4, 20, 6]
-    assert pareto._apart([1, 9, 5], 2) == [1, 9, 5]
-    assert pareto._apart([0, 1, 2, 3], 4) == [-4.5, -0.5, 3.5, 7.5]
 
 
 def test_missed_clips_show_their_first_frame_their_last_and_three_between(check):
