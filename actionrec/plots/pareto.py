@@ -14,7 +14,7 @@ from actionrec.evaluation.analyses import ModelCost
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import Interval
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
-from actionrec.plots.intervals import percent_limits, percent_ticks
+from actionrec.plots.rows import percent_limits, percent_ticks
 from actionrec.report import shorten
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one per model, in order of rank
