@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,7 +48,7 @@ def accuracy_against_cost(costs: Sequence[ModelCost], intervals: Mapping[str, In
         for cost, span, marker in zip(costs, spans, cycle(_MARKERS), strict=False):
             below = span[1] < low
             label = f"{cost.model}\n({100 * cost.top1:.1f} %, below the axis)" if below else cost.model
-            look = {"color": COLOURS[cost.model], "marker": _LOWER_EDGE if below else marker, "markersize": 9}
+            look: dict[str, Any] = {"color": COLOURS[cost.model], "marker": _LOWER_EDGE if below else marker, "markersize": 9}
             for axes, value in ((operations, cost.flops / 1e6), (latency, cost.latency_ms)):
                 if not below:
                     ends = [100 * intervals[cost.model].low, 100 * intervals[cost.model].high]

@@ -128,7 +128,7 @@ DRAW = {
 
 
 class Drawn:
-    """A picture that was checked, and the figure it was made of."""
+    """A checked picture and its figure."""
 
     def __init__(self, figure, pixels):
         self.figure = figure
@@ -148,7 +148,7 @@ def _visible(figure):
 
 @pytest.fixture
 def check(monkeypatch):
-    """Draw a picture; make sure that nothing is cut off and that no text lies on another."""
+    """Draw a picture, and check that nothing is cut off and no texts overlap."""
     drawn = []
 
     def png(figure):
@@ -169,7 +169,7 @@ def check(monkeypatch):
         drawn.append(Drawn(figure, pixels))
         return contents
 
-    for module in (intervals, order, diagram, overview, pareto, missed):
+    for module in (intervals, order, diagram, pareto, missed):
         monkeypatch.setattr(module, "png", png)
 
     def picture(draw, *arguments):
@@ -212,7 +212,7 @@ def test_intervals_say_which_models_tie_with_the_first(check):
     assert (seen.texts.count("tie"), seen.texts.count("less accurate")) == (2, 1)
 
 
-def test_an_axis_shows_ten_points_within_0_and_100_and_no_row_far_off():
+def test_an_axis_spans_at_least_ten_points_within_0_and_100_without_rows_far_below():
     assert rows.percent_limits([(93, 97), (91, 96), (1, 4)]) == (89, 99)
     assert rows.percent_limits([(100, 100)]) == (90, 100)
     assert rows.percent_limits([(0, 1)] * 7) == (0, 10)
@@ -225,7 +225,7 @@ def test_ticks_are_round_and_none_is_above_100():
     assert rows.percent_ticks(-0.3, 10.3) == [0, 2, 4, 6, 8, 10]
 
 
-def test_order_of_frames_marks_models_that_shuffling_really_changes(check):
+def test_order_of_frames_marks_significant_losses(check):
     some_real = [*orders(CLOSE, p=0.001)[:2], *orders(CLOSE)[2:]]
     seen = check(order.order_of_frames, some_real, 0.02, SETTING)
     assert sum("★" in text for text in seen.texts) == 2
@@ -234,20 +234,20 @@ def test_order_of_frames_marks_models_that_shuffling_really_changes(check):
 
 
 @pytest.mark.parametrize("tops", [PERFECT, CHANCE])
-def test_order_of_frames_that_makes_no_difference(check, tops):
+def test_order_of_frames_without_any_loss(check, tops):
     seen = check(order.order_of_frames, orders(tops, losses=(0.0, 0.0, 0.0)), 0.01, AWKWARD)
     assert seen.says("0.0")
     assert seen.is_silent_on("★", "−0.0")
 
 
-def test_no_change_of_order_hides_another_in_a_tie(check):
+def test_equal_accuracies_of_changed_orders_do_not_hide_one_another(check):
     seen = check(order.order_of_frames, orders((0.5,), losses=(0.0, 0.0, 0.0)), 0.4, SETTING)
     dots = [line for line in seen.figure.axes[0].lines if line.get_marker() in ("o", "D", "s")]
     assert len({line.get_marker() for line in dots}) == 3
     assert np.diff([line.get_ydata()[0] for line in dots]) == pytest.approx([0.22, 0.22])  # rows of 0.7 inches
 
 
-def test_reliability_of_few_clips(check):
+def test_reliability_of_few_clips_carries_a_warning(check):
     rows = calibrated(24)
     seen = check(diagram.reliability_diagram, [replace(rows[0], temperature=0.05), *rows[1:]], replace(SETTING, test_clips=24))
     assert seen.says("ECE 12.3 → 4.5 %, T = 0.50", "T ≤ 0.05")
@@ -261,7 +261,7 @@ def test_reliability_of_few_clips(check):
 def test_reliability_without_a_temperature(check):
     seen = check(diagram.reliability_diagram, calibrated(2000, models=4, temperature=1.0), replace(AWKWARD, test_clips=2000))
     assert seen.says("ECE 12.3 %", "No temperature")
-    assert seen.is_silent_on("T =", "before it", "so few clips")
+    assert seen.is_silent_on("T =", "before", "so few clips")
 
 
 def test_cost_names_each_model_once_and_a_model_far_below_is_marked_on_the_edge(check):
@@ -284,7 +284,7 @@ def test_the_pareto_front_is_drawn_as_rising_steps(check):
     assert not [line for line in latency.lines if line.get_linestyle() == "--"]
 
 
-def test_models_are_told_apart_by_their_markers_too(check):
+def test_each_model_has_its_own_marker(check):
     seen = check(pareto.accuracy_against_cost, costs(FEW), spread(FEW, half=0.3), AWKWARD)
     assert len({line.get_marker() for line in seen.figure.axes[0].lines if line.get_linestyle() == "None"}) == 7
 
@@ -327,7 +327,7 @@ def test_missed_clips_with_awkward_names_and_shapes(check):
     assert seen.says("line break ← kaerb enil")
 
 
-def test_no_missed_clip_is_said_in_a_small_picture(check):
+def test_without_missed_clips_a_small_picture_says_so(check):
     seen = check(missed.missed_clips, [], {}, replace(AWKWARD, dataset="da$ta$_{"))
-    assert seen.says("Every test clip is answered rightly by at least one model.")
+    assert seen.says("At least one model classifies each test clip correctly.")
     assert seen.pixels.shape[0] < 3 * canvas.DPI
