@@ -1,10 +1,12 @@
 """Video action recognition, from a folder of class-named clips to an honest comparison of sequence models."""
 
 import os
+from importlib import import_module
+from typing import Any
 
 from actionrec.core import process_lifetime
 
-process_lifetime.end_if_bound()  # first of all: a worker process whose parent is killed ends before it has loaded a library
+process_lifetime.end_if_bound()  # first: a worker process whose parent was killed ends before it loads a library
 
 # Libraries read these variables when they are loaded, so they are set here, before any library is.
 
@@ -24,12 +26,21 @@ IGNORED = (
     "OMP_MAX_ACTIVE_LEVELS",
     "KMP_ALL_THREADS",
     "KMP_DEVICE_THREAD_LIMIT",
-    # These compute in bf16 or TF32 where a parameter says fp32.
+    # These compute in bf16 or TF32 where a parameter requires fp32.
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "DNNL_DEFAULT_FPMATH_MODE",
     "NVIDIA_TF32_OVERRIDE",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )
-"""Variables that would make results wrong. They are removed, for this process and those that it starts."""
+"""Variables that would make results wrong. They are removed for this process and those that it starts."""
 for _name in IGNORED:
     os.environ.pop(_name, None)
+
+__all__ = ["Model", "SequenceModel", "__version__", "load", "train"]  # the public API; everything else is private
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public API when it is used: `import actionrec` alone does not load torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("actionrec.version" if name == "__version__" else "actionrec.api"), name)
