@@ -168,17 +168,13 @@ def _use(evidence: Evidence) -> str:
     folder = f"data/models/{evidence.name}"
     return section(
         "How to use it",
-        "From the root of a checkout of the project, its environment active. `--model` takes any folder that holds the bundle.",
+        "`--model` takes a bundle's folder, wherever it is.",
         "```console\n"
-        f"$ python -m actionrec predict clip.mp4 --model {folder}\n"
-        f"$ python -m actionrec predict film.mp4 --model {folder} --window 4\n"
-        f"$ python -m actionrec predict clip.mp4 --model {folder} --explain why.png\n"
+        f"$ actionrec predict clip.mp4 --model {folder}\n"
+        f"$ actionrec predict film.mp4 --model {folder} --window 4\n"
+        f"$ actionrec predict clip.mp4 --model {folder} --explain why.png\n"
         "```",
-        "```python\n"
-        "from pathlib import Path\n"
-        "from actionrec import inference\n\n"
-        f'print(inference.load(Path("{folder}")).predict(Path("clip.mp4")).top(3))\n'
-        "```",
+        f'```python\nimport actionrec\n\nprint(actionrec.load("{folder}").predict("clip.mp4").top(3))\n```',
         "The bundle is `model.safetensors` and `model.json`; nothing in it is run as code. "
         + _backbone_file(evidence.context.weights, evidence.context.backbone),
     )
@@ -229,6 +225,7 @@ def _data(evidence: Evidence) -> str:
         ],
         ["SHA-256 of these weights", f"`{about['weights_sha256']}`"],
         ["SHA-256 of model.safetensors", f"`{evidence.bundle['sha256']}`"],
+        ["trained with", f"actionrec {clean(str(evidence.bundle.get('actionrec_version', 'of an unknown version')))}"],
     ]
     return section("Data and protocol", table(["what", "value"], rows, "ll"), PROTOCOLS[context.protocol])
 
