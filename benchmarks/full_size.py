@@ -4,8 +4,8 @@
 
 Prints for each model seconds, peak memory, accuracy, and the share of the machine's measured peak of matrix products that training
 reaches. A twentieth of a clip's features shows its class, another its group, the rest is noise; `--classes order` makes pairs of
-classes with the same frames in opposite orders. `--study` also trains each model by the study's loop, on the same clips for the same
-number of epochs, and prints its seconds and its accuracy on the test clips after the last one.
+classes with the same frames in opposite orders. `--study` also trains each model by the study's loop, on the same clips for as many
+epochs, and prints its seconds and its accuracy on the test clips after the last one.
 """
 
 import argparse

@@ -2,7 +2,8 @@
 
     python -m benchmarks.predict [--models gru,transformer] [--backbone resnet50] [--precision bf16] [--size 224]
 
-The bundle's weights are random, which does not affect times. The clip is the decoding benchmark's first: 200 frames of 320x240 in Xvid.
+The bundle's weights are random, which does not affect times. The clip is the first of the decoding benchmark: 200
+frames of 320x240 in Xvid.
 """
 
 import argparse
