@@ -17,7 +17,7 @@ MOST_CLASSES_WITH_COUNTS = 15
 LONGEST_NAME = 26
 
 
-def confusion_matrix(standing: LeaderboardRow, counts: NDArray[np.int64], setting: EvaluationContext) -> bytes:
+def confusion_matrix(row: LeaderboardRow, counts: NDArray[np.int64], context: EvaluationContext) -> bytes:
     """Draw counts (K, K) as shares of their row, true classes down, predicted classes across.
 
     A class without test clips has a grey row. Up to MOST_CLASSES_WITH_COUNTS classes, the counts are written in the cells.
@@ -29,7 +29,7 @@ def confusion_matrix(standing: LeaderboardRow, counts: NDArray[np.int64], settin
     # Inches a class: room for a written count where there are few, for a line of small print where there are many.
     side = max(classes * float(np.clip(7 / classes, 0.16, 0.9)), 3.2)
     font = 10 if few else 8 if classes <= 60 else 7
-    labels = [shorten(name, LONGEST_NAME) for name in setting.class_names]
+    labels = [shorten(name, LONGEST_NAME) for name in context.class_names]
 
     with drawing():
         # The figure is the matrix alone; names, title and colour bar lie outside, and saving takes them in.
@@ -49,13 +49,13 @@ def confusion_matrix(standing: LeaderboardRow, counts: NDArray[np.int64], settin
         axes.spines[:].set_color("#BBBBBB")
         axes.spines[:].set_visible(True)
         if few:
-            for (row, column), count in np.ndenumerate(counts):
+            for (true, predicted), count in np.ndenumerate(counts):
                 if count:
-                    colour = "white" if norm(shares[row, column]) > 0.6 else "black"
-                    axes.text(column, row, str(count), ha="center", va="center", color=colour)
+                    colour = "white" if norm(shares[true, predicted]) > 0.6 else "black"
+                    axes.text(predicted, true, str(count), ha="center", va="center", color=colour)
         bar = figure.colorbar(image, cax=figure.add_axes((1 + 0.2 / side, 0.15, 0.16 / side, 0.7)))
         bar.set_label("share of the true class's clips" + ("\ngrey: no test clips" if (totals == 0).any() else ""))
-        top1, low, high = (100 * value for value in (standing.top1, standing.interval.low, standing.interval.high))
-        title = f"{standing.name}: top-1 {top1:.1f} % (95 % interval {low:.1f}–{high:.1f})"
-        axes.set_title("\n".join([title, *textwrap.wrap(setting.phrase, max(55, int(11 * side)))]), pad=10)
+        top1, low, high = (100 * value for value in (row.top1, row.interval.low, row.interval.high))
+        title = f"{row.name}: top-1 {top1:.1f} % (95 % interval {low:.1f}–{high:.1f})"
+        axes.set_title("\n".join([title, *textwrap.wrap(context.phrase, max(55, int(11 * side)))]), pad=10)
         return png(figure, tight=True)

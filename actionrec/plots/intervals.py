@@ -49,7 +49,7 @@ class _Row:
 
 
 def accuracy_intervals(
-    comparison: Comparison, baselines: Sequence[Baseline], ensembles: Sequence[Ensemble], setting: EvaluationContext
+    comparison: Comparison, baselines: Sequence[Baseline], ensembles: Sequence[Ensemble], context: EvaluationContext
 ) -> bytes:
     """Draw a row a model, the first in rank on top, and below them ensembles and baselines in grey.
 
@@ -57,12 +57,12 @@ def accuracy_intervals(
     ties are no chain: the first and the third may be a tie though the second is apart from both. Pairs of this kind, which no
     line can join, are named below the axis.
     """
-    names = [standing.name for standing in comparison.leaderboard]
+    names = [row.name for row in comparison.leaderboard]
     groups = [
         ("averages of models", [_ensemble(one, len(names)) for one in ensembles]),
         ("without a sequence model", [_baseline(one) for one in baselines]),
     ]
-    placed = [(float(place), _model(standing)) for place, standing in enumerate(comparison.leaderboard)]
+    placed = [(float(place), _model(row)) for place, row in enumerate(comparison.leaderboard)]
     headings: list[tuple[float, str]] = []
     bottom = len(names) - 0.5
     for heading, rows in groups:
@@ -77,7 +77,7 @@ def accuracy_intervals(
 
     with drawing():
         figure = Figure(figsize=(width, 2.3 + _ROW * (bottom + 1.3)), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06))
-        figure.suptitle(f"Top-1 accuracy, and how sure it is\n{shorten(setting.phrase, 130)}")
+        figure.suptitle(f"Top-1 accuracy, and how sure it is\n{shorten(context.phrase, 130)}")
         axes, lines = figure.subplots(1, 2, sharey=True, width_ratios=[7.5, beside])
         low, high = percent_limits([row.percents for _, row in placed])
         for place, row in placed:
@@ -94,8 +94,8 @@ def accuracy_intervals(
         for lane, (first, last) in zip(lanes, runs, strict=True):
             lines.plot((lane, lane), (first - 0.25, last + 0.25), color=_INK, linewidth=3, solid_capstyle="butt")
         lines.set_xlim(-0.6, max(lanes, default=0) + 0.6)
-        _numbers(lines, placed, setting)
-        figure.legend(handles=_legend(placed, setting, joined=bool(runs)), loc="outside lower center", ncols=4, frameon=False)
+        _numbers(lines, placed, context)
+        figure.legend(handles=_legend(placed, context, joined=bool(runs)), loc="outside lower center", ncols=4, frameon=False)
         return png(figure)
 
 
@@ -104,7 +104,7 @@ def unbroken_ties(comparison: Comparison) -> list[tuple[int, int]]:
 
     None of them lies within another.
     """
-    names = [standing.name for standing in comparison.leaderboard]
+    names = [row.name for row in comparison.leaderboard]
     runs: list[tuple[int, int]] = []
     for first in range(len(names)):
         last = first
@@ -182,9 +182,9 @@ def point_left(axes: Axes, place: float, colour: str, percent: float) -> None:
     )
 
 
-def _model(standing: LeaderboardRow) -> _Row:
-    label, colour = f"{standing.rank}. {standing.name}", COLOURS[standing.name]
-    return _Row(label, "", standing.top1, standing.std, standing.interval, standing.wilson, colour, is_model=True)
+def _model(row: LeaderboardRow) -> _Row:
+    label, colour = f"{row.rank}. {row.name}", COLOURS[row.name]
+    return _Row(label, "", row.top1, row.std, row.interval, row.wilson, colour, is_model=True)
 
 
 def _ensemble(ensemble: Ensemble, models: int) -> _Row:
@@ -230,7 +230,7 @@ def _beside(axes: Axes, place: float, text: str, *, style: str = "normal", color
     )
 
 
-def _numbers(axes: Axes, placed: Sequence[tuple[float, _Row]], setting: EvaluationContext) -> None:
+def _numbers(axes: Axes, placed: Sequence[tuple[float, _Row]], context: EvaluationContext) -> None:
     """Write the numbers in columns on the right of the lines, where nothing can run into them."""
     spread = any(row.std is not None for _, row in placed)
     columns = (38, 43, 87 if spread else 48)  # points from the lines: end of top-1, start of the deviation, start of the interval
@@ -250,7 +250,7 @@ def _numbers(axes: Axes, placed: Sequence[tuple[float, _Row]], setting: Evaluati
                 fontsize=fontsize,
             )
 
-    seeds = f"{setting.seeds} seeds" if spread else ""
+    seeds = f"{context.seeds} seeds" if spread else ""
     write(-0.8, ("top-1", seeds, "95 % interval"), color=GREY, fontsize=SMALL)
     for place, row in placed:
         low, high = row.percents
@@ -276,7 +276,7 @@ def _lanes(runs: Sequence[tuple[int, int]]) -> list[int]:
 
 def _below(comparison: Comparison, runs: Sequence[tuple[int, int]]) -> str:
     """Name of the axis, and the ties that no line shows."""
-    places = {standing.name: place for place, standing in enumerate(comparison.leaderboard)}
+    places = {row.name: place for place, row in enumerate(comparison.leaderboard)}
     left_out = [
         f"{a} and {b}"
         for a, b in combinations(places, 2)
@@ -290,8 +290,8 @@ def _below(comparison: Comparison, runs: Sequence[tuple[int, int]]) -> str:
     return text
 
 
-def _legend(placed: Sequence[tuple[float, _Row]], setting: EvaluationContext, *, joined: bool) -> list[Line2D]:
-    mean = f", mean of {setting.seeds} seeds" if any(row.std is not None for _, row in placed) else ""
+def _legend(placed: Sequence[tuple[float, _Row]], context: EvaluationContext, *, joined: bool) -> list[Line2D]:
+    mean = f", mean of {context.seeds} seeds" if any(row.std is not None for _, row in placed) else ""
     handles = [
         Line2D([], [], color=GREY, marker="o", markersize=7, linestyle="none", label=f"top-1{mean}"),
         Line2D([], [], color=GREY, linewidth=9, alpha=0.35, label="95 % interval, from whole sources"),

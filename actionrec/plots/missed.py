@@ -36,17 +36,17 @@ _LONGEST_CLIP = 120
 _INK = "#222222"
 
 
-def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8]], setting: EvaluationContext) -> bytes:
+def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8]], context: EvaluationContext) -> bytes:
     """Draw a strip of frames for each of the first SHOWN clips, two strips in a row; without any clip, say so.
 
     Args:
         missed: the clips, in the order in which they are shown.
         frames: clip -> its frames (T, H, W, 3), RGB, T at least 1; a clip that is not in it has an empty strip.
-        setting: named in the title.
+        context: named in the title.
     """
     shown = missed[:SHOWN]
     if not shown:
-        return _none(setting)
+        return _none(context)
     columns = min(2, len(shown))
     strip = (_WIDTH - 2 * _EDGE - (columns - 1) * 2 * _EDGE) / columns
     frame = (strip - (FRAMES - 1) * _GAP) / FRAMES
@@ -58,8 +58,8 @@ def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8
         figure = Figure(figsize=(_WIDTH, high))
         axes = figure.add_axes((0, 0, 1, 1))  # its unit is an inch, from the upper left corner
         axes.set_axis_off()
-        title = f"Test clips that no model gets right: {len(missed):,} of {setting.test_clips:,}"
-        axes.text(_WIDTH / 2, 0.12, f"{title}\n{shorten(setting.phrase, 130)}", ha="center", va="top", fontsize=12)
+        title = f"Test clips that no model gets right: {len(missed):,} of {context.test_clips:,}"
+        axes.text(_WIDTH / 2, 0.12, f"{title}\n{shorten(context.phrase, 130)}", ha="center", va="top", fontsize=12)
         axes.text(_WIDTH / 2, 0.6, "true class ← what most models say", ha="center", va="top", fontsize=9, color=GREY)
         for place, one in enumerate(shown):
             down, across = divmod(place, columns)
@@ -74,12 +74,12 @@ def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8
         return png(figure)
 
 
-def _none(setting: EvaluationContext) -> bytes:
+def _none(context: EvaluationContext) -> bytes:
     with drawing():
         figure = Figure(figsize=(8, 1.7))
         said = "Every test clip is answered rightly by at least one model."
         figure.text(0.5, 0.68, said, ha="center", va="center", fontsize=12)
-        phrase = "\n".join(textwrap.wrap(shorten(setting.phrase, 130), 90))
+        phrase = "\n".join(textwrap.wrap(shorten(context.phrase, 130), 90))
         figure.text(0.5, 0.32, phrase, ha="center", va="center", color=GREY)
         return png(figure)
 

@@ -27,7 +27,7 @@ _HALF = 0.33  # of the bar for the frames as they are, in rows
 _INK = "#222222"
 
 
-def order_of_frames(orders: Sequence[Order], majority_accuracy: float, setting: EvaluationContext) -> bytes:
+def order_of_frames(orders: Sequence[Order], majority_accuracy: float, context: EvaluationContext) -> bytes:
     """Draw a row a model, in the given order: a bar at its top-1, and a dot for each change to the order of frames.
 
     Each change has a height of its own in the row, so that equal accuracies do not hide one another. A model that
@@ -35,15 +35,15 @@ def order_of_frames(orders: Sequence[Order], majority_accuracy: float, setting: 
 
     Args:
         orders: at least one.
-        guessing: the share of the most frequent class among the test clips.
-        setting: named in the title.
+        majority_accuracy: the share of the most frequent class among the test clips.
+        context: named in the title.
     """
     spans = [_percents(order) for order in orders]
     low, high = percent_limits(spans)
     with drawing():
         layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.06)
         figure = Figure(figsize=(12, 2.2 + _ROW * (len(orders) + 0.5)), layout=layout)
-        figure.suptitle(f"What the order of frames gives\n{shorten(setting.phrase, 130)}")
+        figure.suptitle(f"What the order of frames gives\n{shorten(context.phrase, 130)}")
         axes = figure.subplots()
         axes.set_ylim(len(orders) - 0.5, -0.9)
         axes.set_yticks([])

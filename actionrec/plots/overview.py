@@ -12,19 +12,19 @@ from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.report import shorten
 
 
-def model_comparison(comparison: Comparison, setting: EvaluationContext, train_seconds: Mapping[str, float]) -> bytes:
+def model_comparison(comparison: Comparison, context: EvaluationContext, train_seconds: Mapping[str, float]) -> bytes:
     """Draw four panels with a row a model, the first in rank on top.
 
     Args:
-        comparison: the models' standings.
-        setting: named in the title.
+        comparison: the models' rows.
+        context: named in the title.
         train_seconds: model -> seconds of training.
     """
     leaderboard = comparison.leaderboard
-    names = [standing.name for standing in leaderboard]
+    names = [row.name for row in leaderboard]
     with drawing():
         figure = Figure(figsize=(12, 1.8 + 0.78 * len(names)), layout="constrained")
-        figure.suptitle(f"Models compared\n{shorten(setting.phrase, 130)}")
+        figure.suptitle(f"Models compared\n{shorten(context.phrase, 130)}")
         panels = figure.subplots(2, 2, sharey=True)
 
         top1 = [100 * one.top1 for one in leaderboard]
@@ -32,11 +32,11 @@ def model_comparison(comparison: Comparison, setting: EvaluationContext, train_s
         written = [f"{value:.1f}  ({low:.1f}–{high:.1f})" for value, (low, high) in zip(top1, ends, strict=True)]
         _dots(panels[0, 0], names, top1, ends, written)
         panels[0, 0].set_title("Top-1 accuracy, % (95 % interval)", loc="left")
-        _mark_guessing(panels[0, 0], 100 * comparison.majority_accuracy)
+        _mark_majority(panels[0, 0], 100 * comparison.majority_accuracy)
 
         top5 = [100 * one.top5 for one in leaderboard]
         _dots(panels[0, 1], names, top5, [(value, value) for value in top5], [f"{value:.1f}" for value in top5])
-        few = " (of few classes: says nothing)" if setting.top5_is_trivial else ""
+        few = " (of few classes: says nothing)" if context.top5_is_trivial else ""
         panels[0, 1].set_title(f"Top-5 accuracy, %{few}", loc="left")
 
         seconds = [train_seconds[name] for name in names]
@@ -75,7 +75,7 @@ def _percent_axis(axes: Axes, low: float, high: float) -> None:
     axes.set_xticks([tick for tick in MaxNLocator(6).tick_values(low, high) if low - margin <= tick <= min(high + margin, 100)])
 
 
-def _mark_guessing(axes: Axes, majority_accuracy: float) -> None:
+def _mark_majority(axes: Axes, majority_accuracy: float) -> None:
     """Draw the line that a model must pass to have learned anything, unless it is so far off that it would press them together."""
     low, high = axes.get_xlim()
     if majority_accuracy < low - 15:

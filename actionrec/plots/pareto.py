@@ -96,7 +96,7 @@ class _Place:
     """From the dot to the box, where they are far apart."""
 
 
-def accuracy_against_cost(costs: Sequence[ModelCost], intervals: Mapping[str, Interval], setting: EvaluationContext) -> bytes:
+def accuracy_against_cost(costs: Sequence[ModelCost], intervals: Mapping[str, Interval], context: EvaluationContext) -> bytes:
     """Draw top-1 over operations, with the Pareto front, and over latency; both for one clip, on logarithmic axes.
 
     Models of nearly equal cost stand side by side, a few points off their place.
@@ -104,7 +104,7 @@ def accuracy_against_cost(costs: Sequence[ModelCost], intervals: Mapping[str, In
     Args:
         costs: at least one; operations and latency above 0.
         intervals: model -> interval of its top-1.
-        setting: named in the title.
+        context: named in the title.
     """
     bars = [(100 * intervals[one.model].low, 100 * intervals[one.model].high) for one in costs]
     # With several seeds the saved model's dot may lie beyond the interval, which is of their mean.
@@ -114,7 +114,7 @@ def accuracy_against_cost(costs: Sequence[ModelCost], intervals: Mapping[str, In
     margin = 0.06 * (high - low)
     with drawing():
         figure = Figure(figsize=(12, 6.6))
-        figure.text(0.5, 0.98, f"What accuracy costs\n{shorten(setting.phrase, 130)}", ha="center", va="top", fontsize=12)
+        figure.text(0.5, 0.98, f"What accuracy costs\n{shorten(context.phrase, 130)}", ha="center", va="top", fontsize=12)
         place = {"left": 0.07, "right": 0.98, "top": 0.85, "bottom": 0.16, "wspace": 0.06}
         operations, latency = figure.subplots(1, 2, sharey=True, gridspec_kw=place)
         operations.set_ylim(low - margin, high + margin)
@@ -131,7 +131,7 @@ def accuracy_against_cost(costs: Sequence[ModelCost], intervals: Mapping[str, In
             for mark in marks:
                 _draw(axes, mark)
             _name(axes, marks, lines)
-        figure.legend(handles=_legend(setting), loc="lower center", ncols=3, frameon=False)
+        figure.legend(handles=_legend(context), loc="lower center", ncols=3, frameon=False)
         return png(figure)
 
 
@@ -323,8 +323,8 @@ def _meet(one: _Line, other: _Line) -> bool:
     return side(one, other[0]) != side(one, other[1]) and side(other, one[0]) != side(other, one[1])
 
 
-def _legend(setting: EvaluationContext) -> list[Line2D]:
-    several = f" of the mean of {setting.seeds} seeds (dot: the saved model)" if setting.seeds > 1 else ""
+def _legend(context: EvaluationContext) -> list[Line2D]:
+    several = f" of the mean of {context.seeds} seeds (dot: the saved model)" if context.seeds > 1 else ""
     return [
         Line2D([], [], color=GREY, marker="o", markersize=8, linestyle="none", label="top-1"),
         Line2D([], [], color=GREY, linewidth=4, alpha=0.35, label=f"95 % interval{several}"),

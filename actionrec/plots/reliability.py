@@ -26,19 +26,19 @@ _SHOWN = (-5, 105)  # percent
 _TICKS = (0, 25, 50, 75, 100)
 
 
-def reliability_diagram(calibrations: Sequence[Calibration], setting: EvaluationContext) -> bytes:
+def reliability_diagram(calibrations: Sequence[Calibration], context: EvaluationContext) -> bytes:
     """Draw a panel a model, in the given order: accuracy over confidence, and above it the number of clips.
 
     The whiskers, from clips taken as independent, show how little a bin of few clips says. Bins without clips have no dot.
 
     Args:
         calibrations: at least one.
-        setting: named in the title.
+        context: named in the title.
     """
     bands = ceil(len(calibrations) / COLUMNS)
-    fitted = setting.val_clips > 0
+    fitted = context.val_clips > 0
     empty_cell = len(calibrations) < bands * COLUMNS
-    remark = _remark(calibrations, setting)
+    remark = _remark(calibrations, context)
     foot = _LINE * bool(remark) + 0.05
     width, height = 12.0, _HEAD + bands * _BAND + foot + (0 if empty_cell else _LINE)
     cell = (width - _LEFT) / COLUMNS
@@ -53,7 +53,7 @@ def reliability_diagram(calibrations: Sequence[Calibration], setting: Evaluation
         figure.text(
             0.5,
             1 - 0.12 / height,
-            f"Confidence and accuracy, bin by bin\n{shorten(setting.phrase, 130)}",
+            f"Confidence and accuracy, bin by bin\n{shorten(context.phrase, 130)}",
             ha="center",
             va="top",
             fontsize=12,
@@ -149,12 +149,12 @@ def _legend(fitted: bool) -> list[Line2D]:
     return [dot("after the temperature" if fitted else "accuracy (larger: more clips)", GREY, GREY), *before, whisker, ideal]
 
 
-def _remark(calibrations: Sequence[Calibration], setting: EvaluationContext) -> str:
+def _remark(calibrations: Sequence[Calibration], context: EvaluationContext) -> str:
     parts = []
-    if not setting.val_clips:
+    if not context.val_clips:
         parts.append("No temperature: there are no validation clips to fit it on.")
     elif any(one.temperature is None for one in calibrations):
         parts.append("T not fitted: all validation clips are answered correctly.")
-    if setting.test_clips < FEW_CLIPS:
+    if context.test_clips < FEW_CLIPS:
         parts.append("With so few clips, chance alone makes a calibration error (ECE) of several points.")
     return " ".join(parts)

@@ -6,7 +6,7 @@ from itertools import combinations
 import matplotlib.image
 import numpy as np
 import pytest
-from fabricate import SETTING
+from fabricate import CONTEXT
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
@@ -22,14 +22,14 @@ NAMES = list(MODELS)
 CLOSE = (0.962, 0.956, 0.951, 0.946, 0.941, 0.924, 0.025)  # one at chance
 FEW = (1.0, 1.0, 23 / 24, 23 / 24, 23 / 24, 21 / 24, 21 / 24)
 PERFECT, CHANCE = (1.0,) * 7, (0.01,) * 7
-AWKWARD = replace(SETTING, dataset="da$ta$_{\n動作 " + 15 * "long name ", weights="random", val_clips=0)
+AWKWARD = replace(CONTEXT, dataset="da$ta$_{\n動作 " + 15 * "long name ", weights="random", val_clips=0)
 
 
 def around(top1, half):
     return Interval(max(0.0, top1 - half), min(1.0, top1 + half))
 
 
-def standing(name, rank, top1, *, half=0.02, std=None):
+def row(name, rank, top1, *, half=0.02, std=None):
     return LeaderboardRow(
         name=name,
         rank=rank,
@@ -45,15 +45,13 @@ def standing(name, rank, top1, *, half=0.02, std=None):
         best_epoch=1,
         epochs=1,
         majority_accuracy=0.1,
-        p_guessing=0.001,
+        p_majority=0.001,
     )
 
 
 def comparison(tops, apart=(), *, majority_accuracy=0.1, **how):
     """Models in order of rank, of which the pairs of places in `apart` differ."""
-    leaderboard = tuple(
-        standing(name, rank, top1, **how) for rank, (name, top1) in enumerate(zip(NAMES, tops, strict=False), start=1)
-    )
+    leaderboard = tuple(row(name, rank, top1, **how) for rank, (name, top1) in enumerate(zip(NAMES, tops, strict=False), start=1))
     pairs = []
     for (a, one), (b, other) in combinations(enumerate(leaderboard), 2):
         p = 0.001 if (a, b) in apart else 1.0
@@ -119,11 +117,11 @@ def strip(frames=32, height=60, width=80):
 
 
 DRAW = {
-    "intervals": lambda: intervals.accuracy_intervals(comparison(CLOSE[4:]), BASELINES, ENSEMBLES, SETTING),
-    "order": lambda: order.order_of_frames(orders(CLOSE[4:]), 0.1, SETTING),
-    "reliability": lambda: diagram.reliability_diagram(calibrated(24, models=2), SETTING),
-    "pareto": lambda: pareto.accuracy_against_cost(costs(CLOSE[:3]), spread(CLOSE), SETTING),
-    "missed": lambda: missed.missed_clips([clip(1)], {clip(1).clip: strip()}, SETTING),
+    "intervals": lambda: intervals.accuracy_intervals(comparison(CLOSE[4:]), BASELINES, ENSEMBLES, CONTEXT),
+    "order": lambda: order.order_of_frames(orders(CLOSE[4:]), 0.1, CONTEXT),
+    "reliability": lambda: diagram.reliability_diagram(calibrated(24, models=2), CONTEXT),
+    "pareto": lambda: pareto.accuracy_against_cost(costs(CLOSE[:3]), spread(CLOSE), CONTEXT),
+    "missed": lambda: missed.missed_clips([clip(1)], {clip(1).clip: strip()}, CONTEXT),
 }
 
 
@@ -191,7 +189,7 @@ def test_a_picture_is_the_same_bytes_on_every_run(name):
 def test_intervals_of_a_close_field_with_one_model_at_chance(check):
     tied_but_for = {(0, 5), (1, 5), *((place, 6) for place in range(6))}
     close = comparison(CLOSE, tied_but_for, std=0.004)
-    seen = check(intervals.accuracy_intervals, close, BASELINES, ENSEMBLES, replace(SETTING, seeds=3))
+    seen = check(intervals.accuracy_intervals, close, BASELINES, ENSEMBLES, replace(CONTEXT, seeds=3))
     assert seen.pixels.shape[1] == 12 * canvas.DPI
     assert seen.says("96.2", "± 0.4", "(94.2–98.2)")
     assert seen.says("stacked_lstm + swin_transformer + transformer", "all 7", "mean_pool")
@@ -216,11 +214,11 @@ def test_lines_join_neighbours_none_of_which_are_apart():
 
 def test_ties_that_no_line_can_join_are_named(check):
     # The first is apart from the second alone, and so no line that has both can reach the third.
-    seen = check(intervals.accuracy_intervals, comparison((0.9, 0.8, 0.7), {(0, 1)}), [], [], SETTING)
+    seen = check(intervals.accuracy_intervals, comparison((0.9, 0.8, 0.7), {(0, 1)}), [], [], CONTEXT)
     assert intervals.unbroken_ties(comparison((0.9, 0.8, 0.7), {(0, 1)})) == [(1, 2)]
     assert seen.says("no line joins them: simple_rnn and gru")
     every_second = {(a, b) for a, b in combinations(range(7), 2) if (b - a) % 2}
-    assert check(intervals.accuracy_intervals, comparison(FEW, every_second), [], [], SETTING).says("and 3 more")
+    assert check(intervals.accuracy_intervals, comparison(FEW, every_second), [], [], CONTEXT).says("and 3 more")
 
 
 def test_an_axis_shows_ten_points_within_0_and_100_and_no_row_far_off():
@@ -238,7 +236,7 @@ def test_ticks_are_round_and_none_is_above_100():
 
 def test_order_of_frames_marks_models_that_shuffling_really_changes(check):
     some_real = [*orders(CLOSE, p=0.001)[:2], *orders(CLOSE)[2:]]
-    seen = check(order.order_of_frames, some_real, 0.02, SETTING)
+    seen = check(order.order_of_frames, some_real, 0.02, CONTEXT)
     assert sum("★" in text for text in seen.texts) == 2
     assert seen.says("4.0", "(1.0 to 7.0)", "more than chance (p < 0.05)")
     assert seen.says("far below, at 2.5")
@@ -252,7 +250,7 @@ def test_order_of_frames_that_makes_no_difference(check, tops):
 
 
 def test_no_change_of_order_hides_another_in_a_tie(check):
-    seen = check(order.order_of_frames, orders((0.5,), losses=(0.0, 0.0, 0.0)), 0.4, SETTING)
+    seen = check(order.order_of_frames, orders((0.5,), losses=(0.0, 0.0, 0.0)), 0.4, CONTEXT)
     dots = [line for line in seen.figure.axes[0].lines if line.get_marker() in ("o", "D", "s")]
     assert len({line.get_marker() for line in dots}) == 3
     assert np.diff([line.get_ydata()[0] for line in dots]) == pytest.approx([0.22, 0.22])  # rows of 0.7 inches
@@ -260,7 +258,7 @@ def test_no_change_of_order_hides_another_in_a_tie(check):
 
 def test_reliability_of_few_clips(check):
     rows = calibrated(24)
-    seen = check(diagram.reliability_diagram, [replace(rows[0], temperature=0.05), *rows[1:]], replace(SETTING, test_clips=24))
+    seen = check(diagram.reliability_diagram, [replace(rows[0], temperature=0.05), *rows[1:]], replace(CONTEXT, test_clips=24))
     assert seen.says("ECE 12.3 → 4.5 %, T = 0.50", "T ≤ 0.05")
     assert seen.says("so few clips")
     before, after = seen.figure.axes[1].collections  # of the first model
@@ -276,7 +274,7 @@ def test_reliability_without_a_temperature(check):
 
 
 def test_cost_of_a_close_field_with_one_model_at_chance(check):
-    seen = check(pareto.accuracy_against_cost, costs(CLOSE), spread(CLOSE), replace(SETTING, seeds=3))
+    seen = check(pareto.accuracy_against_cost, costs(CLOSE), spread(CLOSE), replace(CONTEXT, seeds=3))
     for name in NAMES[:-1]:
         assert seen.texts.count(name) == 2
     assert seen.texts.count("swin_transformer, far below: 2.5") == 2
@@ -294,7 +292,7 @@ def test_cost_of_models_that_tie(check):
 
 def test_cost_of_identical_models(check):
     same = costs(PERFECT, flops=(100,) * 7, latency=(5.0,) * 7)
-    seen = check(pareto.accuracy_against_cost, same, spread(PERFECT), SETTING)
+    seen = check(pareto.accuracy_against_cost, same, spread(PERFECT), CONTEXT)
     dots = [line.get_xdata()[0] for line in seen.figure.axes[1].lines if line.get_marker() == "o"]
     assert len(dots) == 7
     assert np.diff(sorted(dots)).min() > 10  # pixels
@@ -302,7 +300,7 @@ def test_cost_of_identical_models(check):
 
 def test_costs_that_are_apart_by_powers_of_ten(check):
     wide = costs(CLOSE[:6], flops=[10**place for place in range(6)], latency=[0.01 * 10**place for place in range(6)])
-    seen = check(pareto.accuracy_against_cost, wide, spread(CLOSE), SETTING)
+    seen = check(pareto.accuracy_against_cost, wide, spread(CLOSE), CONTEXT)
     assert [label.get_text() for label in seen.figure.axes[0].get_xticklabels()] == ["1", "10", "100", "1,000", "10,000", "100,000"]
 
 
@@ -313,7 +311,7 @@ def test_places_move_as_little_as_it_takes():
 
 
 def test_missed_clips_show_their_first_frame_their_last_and_three_between(check):
-    seen = check(missed.missed_clips, [clip(1)], {clip(1).clip: strip(frames=32)}, SETTING)
+    seen = check(missed.missed_clips, [clip(1)], {clip(1).clip: strip(frames=32)}, CONTEXT)
     assert [image.get_array().mean() for image in seen.figure.axes[0].images] == [0, 8, 16, 23, 31]
     assert seen.says("Rowing ← Kayaking (5 of 7)", "Rowing/v_Rowing_g01_c01.avi")
     assert seen.says("1 of 100")
@@ -322,7 +320,7 @@ def test_missed_clips_show_their_first_frame_their_last_and_three_between(check)
 def test_missed_clips_beyond_the_twelfth_are_counted(check):
     clips = [clip(number) for number in range(14)]
     frames = {one.clip: strip() for one in clips[:11]}
-    seen = check(missed.missed_clips, clips, frames, SETTING)
+    seen = check(missed.missed_clips, clips, frames, CONTEXT)
     assert seen.says("and 2 more", "14 of 100")
     assert sum("Kayaking" in text for text in seen.texts) == missed.SHOWN
     assert seen.says("no frames")  # of the twelfth
