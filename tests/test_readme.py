@@ -139,7 +139,7 @@ def test_a_command_of_the_docs_parses(page, command, monkeypatch, stages, output
     with parsing(command):
         match shlex.split(command):
             case ["python", "-m", "actionrec", *arguments] | ["actionrec", *arguments]:
-                check_actionrec(arguments, monkeypatch)
+                check_actionrec(arguments or ["--help"], monkeypatch)
             case ["python", "-m", module, *arguments]:
                 check_script(f"{module.replace('.', '/')}.py", arguments)
             case ["python", file, *arguments] if not page.endswith("web.md"):  # there: app.py of an exported folder
