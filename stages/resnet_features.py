@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from actionrec.core import entry, paths
 from actionrec.core.errors import DataError
-from actionrec.features import backbones, extractors, feature_store
+from actionrec.features import backbones, extractors, feature_store, networks, torchvision_models
 from actionrec.features.backbones import FeatureSettings
 from actionrec.features.extractors import Extractor
 from actionrec.io import checksums, files, machine, params, tensors
@@ -66,9 +66,9 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
     names = [path.name for path in found]
     checksums.refuse_missing(paths.FRAMES, ".tar", names)
     contents = checksums.verify(paths.FRAMES, [*names, DESCRIPTION])
-    code = shards.code_digest(
-        [backbones.__file__, extractors.__file__, feature_store.__file__, frame_store.__file__, tensors.__file__, __file__]
-    )
+    modules = (backbones, torchvision_models, networks, extractors, feature_store, frame_store, tensors)
+    network_files = [str(Path(networks.__file__).with_name(f"{name}.py")) for name in networks.names()]
+    code = shards.code_digest([*(str(module.__file__) for module in modules), *network_files, __file__])
     libraries = [f"{name} {version(name)}" for name in ("torch", "torchvision", extractors.runtime(device))]
     made_by = [*libraries, f"cv2 {cv2.__version__}", device.partition(":")[0]]
     weights = {Path(settings.weights): files.sha256_of(Path(settings.weights))} if settings.is_file else {}
