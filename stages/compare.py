@@ -20,7 +20,7 @@ from actionrec.models import MODELS
 from actionrec.plots import confusion, curves, intervals, missed, order, overview, pareto, reliability
 from actionrec.plots.curves import History
 from actionrec.report import Timing, errors, markdown, tables
-from actionrec.video.frame_lookup import read_frames
+from actionrec.video.frame_store import read_frames
 
 BASELINE = "baseline"  # the stage that made their predictions
 

@@ -17,7 +17,7 @@ MOST_CLASSES_WITH_COUNTS = 15
 LONGEST_NAME = 26
 
 
-def confusion_matrix(leaderboard_row: LeaderboardRow, counts: NDArray[np.int64], context: EvaluationContext) -> bytes:
+def confusion_matrix(result: LeaderboardRow, counts: NDArray[np.int64], context: EvaluationContext) -> bytes:
     """Draw counts (K, K) as shares of their row: true classes in rows, predicted classes in columns.
 
     A class without test clips has a grey row. Up to MOST_CLASSES_WITH_COUNTS classes, the counts are written in the cells.
@@ -55,9 +55,7 @@ def confusion_matrix(leaderboard_row: LeaderboardRow, counts: NDArray[np.int64],
                     axes.text(column, row, str(count), ha="center", va="center", color=colour)
         bar = figure.colorbar(image, cax=figure.add_axes((1 + 0.2 / side, 0.15, 0.16 / side, 0.7)))
         bar.set_label("share of the true class's clips" + ("\ngrey: no test clips" if (totals == 0).any() else ""))
-        top1, low, high = (
-            100 * value for value in (leaderboard_row.top1, leaderboard_row.interval.low, leaderboard_row.interval.high)
-        )
-        title = f"{leaderboard_row.name}: top-1 {top1:.1f} % (95 % interval {low:.1f}–{high:.1f})"
+        top1, low, high = (100 * value for value in (result.top1, result.interval.low, result.interval.high))
+        title = f"{result.name}: top-1 {top1:.1f} % (95 % interval {low:.1f}–{high:.1f})"
         axes.set_title("\n".join([title, *textwrap.wrap(context.phrase, max(55, int(11 * side)))]), pad=10)
         return png(figure, tight=True)

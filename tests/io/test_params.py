@@ -223,7 +223,7 @@ class Features:
     [
         (
             "{backbone: resnet50, weights: '', precision: fp32}",
-            "features.weights must be random, a name of torchvision's, or a path; got nothing",
+            "features.weights must be random, a name such as IMAGENET1K_V1, or a path; got an empty text",
         ),
         ("{backbone: resnet50, weights: random, precision: fp16}", "features.precision must be one of fp32, bf16; got 'fp16'"),
     ],

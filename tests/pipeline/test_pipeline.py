@@ -277,7 +277,7 @@ def test_an_experiment_with_a_published_data_set_fetches_it_and_no_other(project
         stream.write("\n# changed\n")
     clip = project / "data/raw/ucf50/YoYo/v_YoYo_g01_c01.avi"
     contents = clip.read_bytes()
-    assert "is there already, and is kept" in run("dvc", "repro", "fetch", cwd=project, **settings)
+    assert "already exists and is kept" in run("dvc", "repro", "fetch", cwd=project, **settings)
     assert clip.read_bytes() == contents
     assert len(host.asked) == 1
 

@@ -307,7 +307,7 @@ def test_a_network_of_terabytes_is_compared_with_its_file_and_never_built(folder
             torch.full((18, 4), 1e300, dtype=torch.float64),
             "does not fit: model.gru.weight_ih_l0 holds numbers that are too large for float32.",
         ),
-        (torch.zeros(18, 0), "does not fit: model.gru.weight_ih_l0 has shape (18, 0), wanted (18, 4)."),
+        (torch.zeros(18, 0), "does not fit: model.gru.weight_ih_l0 has shape (18, 0), expected (18, 4)."),
     ],
     ids=["bf16", "float8", "complex", "int8", "nan", "inf", "too large", "empty"],
 )
