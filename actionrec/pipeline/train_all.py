@@ -4,7 +4,6 @@ What DVC knows afterwards is what a run of one after the other leaves, `dvc.lock
 .work/train-all/<model>.log.
 """
 
-import fcntl
 import logging
 import os
 import re
@@ -21,7 +20,7 @@ from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 
-from actionrec.core import paths, process_lifetime
+from actionrec.core import file_lock, paths, process_lifetime
 from actionrec.core.errors import ActionrecError, DataError, TrainingError
 from actionrec.evaluation.study_results import RESULTS
 from actionrec.io import machine
@@ -262,12 +261,14 @@ def _alone() -> Iterator[None]:
         ActionrecError: another run holds it.
     """
     LOGS.mkdir(parents=True, exist_ok=True)
-    with LOGS.with_suffix(".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ActionrecError("another train-all is at work in this folder. Wait for its end, or end it.") from None
+    lock_file = LOGS.with_suffix(".lock")
+    lock_file.touch()
+    if (lock := file_lock.try_lock(lock_file)) is None:
+        raise ActionrecError("another train-all is running in this folder. Wait until it ends, or stop it.")
+    try:
         yield
+    finally:
+        os.close(lock)
 
 
 def _locked_stages() -> list[str]:

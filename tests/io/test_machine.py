@@ -9,7 +9,7 @@ from actionrec.core import paths
 from actionrec.core.errors import ActionrecError
 from actionrec.io import machine
 from actionrec.parallel import shards
-from actionrec.parallel.shard_store import TrainingData
+from actionrec.parallel.shard_store import ShardJob
 from actionrec.training import checkpoints
 
 
@@ -57,7 +57,7 @@ def test_workers_are_else_the_cores_that_this_process_may_use(monkeypatch, text)
 
 
 def test_the_cpu_is_a_device_without_waiting_for_torch():
-    code = "import sys; from actionrec import machine; print(machine.device(), 'torch' in sys.modules)"
+    code = "import sys; from actionrec.io import machine; print(machine.device(), 'torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "ACTIONREC_DEVICE": "cpu"}, capture_output=True, text=True, check=True
     )
@@ -154,7 +154,7 @@ def test_a_variable_that_makes_results_wrong_does_not_reach_the_libraries_or_oth
 
 def shard_folder(name):
     """The folder of a shard that is made here."""
-    made = shards.complete("frames", [TrainingData(name, "ab" * 32, 1, None)], make_nothing, what="Making", workers=1)
+    made = shards.complete("frames", [ShardJob(name, "ab" * 32, 1, None)], make_nothing, what="Making", workers=1)
     return made[name]
 
 

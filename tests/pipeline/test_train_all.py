@@ -36,9 +36,9 @@ stages:
 STAGE = """
 import os, sys, time
 from pathlib import Path
-from actionrec import entry, machine
-from actionrec.errors import TrainingError
-from actionrec.params import load
+from actionrec.core import entry
+from actionrec.core.errors import TrainingError
+from actionrec.io.params import load
 
 def main():
     name = sys.argv[1]
