@@ -221,13 +221,13 @@ def test_a_job_that_fails_leaves_nothing_of_itself_and_what_is_finished(project,
     [
         (
             killed_at_c_once,
-            "a worker process was killed, perhaps for want of memory, at clip 2 of 3 in ccc. Finished work is kept: run again, "
-            "or with fewer processes (ACTIONREC_WORKERS; now 2).",
+            "clip 2 of 3 in ccc: the worker process was killed (possibly out of memory). Finished work is kept. Rerun, or use "
+            "fewer processes (ACTIONREC_WORKERS; now 2).",
         ),
         (
             crash_at_c_once,
-            "a worker process crashed (SIGSEGV) at clip 2 of 3 in ccc. Finished work is kept: run again, "
-            "and if it crashes there again, mend or remove that clip.",
+            "clip 2 of 3 in ccc: the worker process crashed (SIGSEGV). Finished work is kept. Rerun; if it crashes there again, "
+            "fix or remove that clip.",
         ),
     ],
 )
