@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from actionrec.core.errors import printable
+from actionrec.core.text import printable
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from actionrec.core.errors import REPAIR, DataError, printable, shortened
+from actionrec.core.errors import REPAIR, DataError
+from actionrec.core.text import printable, shortened
 
 LARGEST_JSON = 32 << 20  # bytes
 _MOST_DIGITS = 40  # of a whole number

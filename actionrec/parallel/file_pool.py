@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from actionrec.core.errors import ActionrecError, quoted
+from actionrec.core.errors import ActionrecError
 from actionrec.core.progress import Advance, progress
+from actionrec.core.text import quoted
 from actionrec.io import machine
 from actionrec.parallel import pool
 
