@@ -17,9 +17,9 @@ from actionrec.core.progress import Advance
 from actionrec.data.clips import Clip, read_clips
 from actionrec.io import checksums, files, machine, params
 from actionrec.io.params import DataSettings
+from actionrec.io.sharding import shard_name, shard_of
 from actionrec.parallel import shards
 from actionrec.parallel.shard_store import ShardJob
-from actionrec.parallel.shards import shard_name, shard_of
 from actionrec.video import clip_reader, decoder, frame_store, sampling
 from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
 

@@ -9,6 +9,7 @@ shard once, from whichever attempt ends first.
 import importlib
 import io
 import logging
+import mmap
 import os
 import pickle
 import shutil
@@ -23,9 +24,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FunctionType
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from actionrec.core import file_lock
 from actionrec.core.errors import ActionrecError
@@ -48,7 +46,7 @@ _LIBRARIES = ("av", "numpy", "opencv-python-headless", "openvino", "torch", "tor
 _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 5.0
 
-Contents = dict[str, NDArray[np.uint8]]
+Contents = dict[str, pickle.PickleBuffer]
 """The bytes of a shard's files, by name."""
 
 
@@ -193,7 +191,7 @@ def _fetch(reference: Any, task: ShardJob, done_of: Mapping[str, int]) -> Conten
 def _write(contents: Contents, draft: Path, advance: Advance) -> None:
     for name, data in contents.items():
         with (draft / name).open("wb") as stream:
-            stream.write(data.data)
+            stream.write(data)
 
 
 def _end(running: Mapping[Any, object]) -> None:
@@ -337,11 +335,12 @@ def _own_folder() -> Iterator[Path]:
             os.close(lock)
 
 
-def _contents(path: Path) -> NDArray[np.uint8]:
-    """The bytes of a file, which may be removed: Ray copies them from the page cache, not over a heap of the same size."""
+def _contents(path: Path) -> pickle.PickleBuffer:
+    """The bytes of a file, which may be removed afterwards. Ray copies them from the page cache, not from the heap."""
     if path.stat().st_size == 0:
-        return np.zeros(0, np.uint8)
-    return np.memmap(path, np.uint8, "r").view(np.ndarray)
+        return pickle.PickleBuffer(b"")  # an empty file cannot be mapped
+    with path.open("rb") as stream:
+        return pickle.PickleBuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 # How functions and jobs travel.
