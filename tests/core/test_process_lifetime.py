@@ -93,18 +93,55 @@ def test_an_undisturbed_stage_ends_as_it_would():
         assert process.wait() == 0
 
 
-@pytest.mark.parametrize(
-    "refuse", ["def refuse(process): raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))", ""], ids=["kernel", "python"]
-)
-def test_a_kernel_or_a_python_that_does_not_tell_stops_no_stage_which_ends_with_its_parent(tmp_path, refuse):
-    without = "os.pidfd_open = refuse" if refuse else "del os.pidfd_open"
-    file = tmp_path / "stage.py"
-    imports = "import errno, os\nfrom actionrec.core import process_lifetime"
-    file.write_text(f"{imports}\n{refuse}\n{without}\nprocess_lifetime.end_with_dvc()\n{READY}")
+# What other systems lack. Each runs before the program's own code.
+NO_PRCTL = "import ctypes; ctypes.CDLL = lambda name: object()"
+NO_PIDFD = "import os; vars(os).pop('pidfd_open', None)"
+REFUSED_PIDFD = """
+import errno, os
+def refuse(process): raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+os.pidfd_open = refuse
+"""
+NO_PROC = "from pathlib import Path; from actionrec.core import process_lifetime; process_lifetime._PROC = Path('/nowhere')"
+MACOS = f"{NO_PRCTL}\n{NO_PIDFD}\n{NO_PROC}"
+
+
+def write_program(path, missing, code):
+    path.write_text(f"{missing}\nimport os\n{code}\n{READY}")
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize("missing", [NO_PRCTL, NO_PIDFD, REFUSED_PIDFD, NO_PROC, MACOS])
+def test_a_stage_ends_with_its_parent_on_any_system(tmp_path, missing):
+    program = tmp_path / "stage.py"
+    environment = write_program(program, missing, "from actionrec.core import process_lifetime; process_lifetime.end_with_dvc()")
     start_both = "import subprocess, sys; subprocess.run(sys.argv[1:])"  # stands for the shell, and is killed
-    environment = {**os.environ, "DVC_STAGE": "split", "PYTHONPATH": str(ROOT)}
-    shell = subprocess.Popen([*PYTHON, start_both, sys.executable, file], stdout=subprocess.PIPE, text=True, env=environment)
+    command = [*PYTHON, start_both, sys.executable, program]
+    shell = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment | {"DVC_STAGE": "split"})
     assert has_ended_with_its_killed_parent(shell)
+
+
+@pytest.mark.parametrize("missing", [NO_PIDFD, REFUSED_PIDFD])
+def test_a_stage_ends_with_dvc_without_pidfd(tmp_path, missing):
+    program = tmp_path / "stage.py"
+    environment = write_program(program, missing, "from actionrec.core import process_lifetime; process_lifetime.end_with_dvc()")
+    command = [*PYTHON, DVC, "sh", "-c", f"{sys.executable} {program}; true"]
+    assert has_ended_with_its_killed_parent(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+
+
+def test_a_worker_ends_with_its_parent_on_macos(tmp_path):
+    program = tmp_path / "worker.py"
+    bind = "os.environ['ACTIONREC_PARENT'] = str(os.getppid()); process_lifetime.end_if_bound()"
+    environment = write_program(program, MACOS, bind)
+    parent = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    command = [*PYTHON, parent, sys.executable, program]
+    assert has_ended_with_its_killed_parent(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+
+
+def test_a_process_whose_parent_has_ended_exits_on_macos(tmp_path):
+    program = tmp_path / "worker.py"
+    code = "from actionrec.core import process_lifetime; process_lifetime.end_with_parent(os.getppid() + 1)"
+    environment = write_program(program, MACOS, code)
+    assert subprocess.run([sys.executable, program], env=environment, capture_output=True, timeout=60, check=False).returncode == 1
 
 
 # A stage whose libraries take ten minutes to load: its workers are still importing when it is killed.

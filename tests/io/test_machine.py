@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,29 @@ def test_workers_are_else_the_cores_that_this_process_may_use(monkeypatch, text)
     finally:
         os.sched_setaffinity(0, allowed)
     assert machine.workers() == len(allowed)
+
+
+def test_without_sched_getaffinity_every_core_counts(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert machine.cores() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert machine.cores() == 1
+
+
+def test_without_proc_the_processor_is_named_and_bf16_is_not_assumed(monkeypatch):
+    real = Path.read_text
+
+    def read_text(path, *arguments, **options):
+        if path.is_relative_to("/proc"):
+            raise FileNotFoundError(path)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    machine._cpuinfo.cache_clear()
+    assert not machine.has_bf16("cpu")
+    assert machine.device_name("cpu").startswith("cpu (")
+    machine._cpuinfo.cache_clear()
 
 
 def test_the_cpu_is_a_device_without_waiting_for_torch():
