@@ -25,8 +25,8 @@ from actionrec.data import splits
 from actionrec.data.clips import Clip
 from actionrec.features.feature_store import read_features, write_shard
 from actionrec.io import machine
+from actionrec.io.sharding import shard_name, shard_of
 from actionrec.models import MODELS
-from actionrec.parallel.shards import shard_name, shard_of
 from benchmarks import pairs, training
 
 FRAMES, FEATURE_DIM, CLASSES, GROUPS, SHARDS = 32, 2048, 50, 25, 64

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from actionrec.core import entry, paths
-from actionrec.core.errors import MALFORMED, DataError, shortened
+from actionrec.core.errors import MALFORMED, DataError
+from actionrec.core.text import shortened
 from actionrec.evaluation import analyses, comparison, metrics
 from actionrec.evaluation.analyses import Analyses
 from actionrec.evaluation.baselines import BASELINES

@@ -13,13 +13,14 @@ import cv2
 
 from actionrec.core import entry, paths
 from actionrec.core.errors import DataError, VideoError
+from actionrec.core.progress import Advance
 from actionrec.data.clips import Clip, read_clips
 from actionrec.io import checksums, files, machine, params
 from actionrec.io.params import DataSettings
+from actionrec.io.sharding import shard_name, shard_of
 from actionrec.parallel import shards
 from actionrec.parallel.code_digest import code_digest
-from actionrec.parallel.shard_store import Advance, ShardJob
-from actionrec.parallel.shards import shard_name, shard_of
+from actionrec.parallel.shard_store import ShardJob
 from actionrec.video import clip_reader
 from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
 

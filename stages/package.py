@@ -4,7 +4,8 @@ import shutil
 from typing import Any
 
 from actionrec.core import entry, paths
-from actionrec.core.errors import MALFORMED, DataError, shortened
+from actionrec.core.errors import MALFORMED, DataError
+from actionrec.core.text import shortened
 from actionrec.evaluation.analyses import class_scores
 from actionrec.evaluation.context import read_context
 from actionrec.evaluation.trained_models import SAME_ACCURACY, check_comparable, read_model, remake

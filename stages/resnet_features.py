@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from actionrec.core import entry, paths
 from actionrec.core.errors import DataError
+from actionrec.core.progress import Advance
 from actionrec.features import backbones, extractors, feature_store
 from actionrec.features.backbones import FeatureSettings
 from actionrec.features.extractors import Extractor
 from actionrec.io import checksums, files, machine, params
 from actionrec.parallel import engines, shards
 from actionrec.parallel.code_digest import code_digest
-from actionrec.parallel.shard_store import Advance, ShardJob
+from actionrec.parallel.shard_store import ShardJob
 from actionrec.video import frame_store
 from actionrec.video.frame_store import DESCRIPTION
 

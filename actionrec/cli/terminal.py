@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from actionrec.core.errors import DataError, is_printable, printable_lines, quoted
+from actionrec.core.errors import DataError
+from actionrec.core.text import is_printable, printable_lines, quoted
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """What `argparse` adds commands to."""

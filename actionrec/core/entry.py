@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable
 
 from actionrec.core import process_lifetime
-from actionrec.core.errors import ActionrecError, printable, printable_lines
+from actionrec.core.errors import ActionrecError
+from actionrec.core.text import printable, printable_lines
 
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -8,15 +8,18 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from actionrec.core.errors import printable
+from actionrec.core.text import printable
 
 logger = logging.getLogger(__name__)
+
+Advance = Callable[[int], None]
+"""Adds a count of finished units to the progress."""
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def progress(what: str, total: int | None, unit: str, *, done: int = 0) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int | None, unit: str, *, done: int = 0) -> Iterator[Advance]:
     """Yield a function that is told how many units are done since its last call.
 
     Args:

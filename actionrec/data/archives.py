@@ -24,8 +24,9 @@ from pathlib import Path, PurePosixPath
 import rarfile
 
 from actionrec.core import process_lifetime
-from actionrec.core.errors import DataError, first_few
+from actionrec.core.errors import DataError
 from actionrec.core.progress import progress
+from actionrec.core.text import first_few
 from actionrec.data.download import MEGABYTE, require_space
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.core.errors import DataError, first_few
+from actionrec.core.errors import DataError
+from actionrec.core.text import first_few
 from actionrec.io import machine, patterns
 from actionrec.io.files import read_csv, sha256_of, write_csv
 

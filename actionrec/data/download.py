@@ -4,7 +4,6 @@ An unfinished download waits beside its target as `<name>.part`, with a note of 
 asks for the rest (HTTP Range), and only if the host still has the same file (If-Range); otherwise it starts over.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from typing import BinaryIO
 import requests
 import urllib3
 
+from actionrec.core import file_lock
 from actionrec.core.errors import DataError
 from actionrec.core.progress import progress
 
@@ -147,25 +147,13 @@ def require_space(folder: Path, wanted_bytes: int, what: str) -> None:
 @contextmanager
 def _alone(part: Path) -> Iterator[BinaryIO]:
     """Open the unfinished file and hold its lock; wait while another process downloads it."""
-    while True:
-        with part.open("ab") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                logger.info("waiting for another process that downloads %s", part.name.removesuffix(".part"))
-                fcntl.flock(stream, fcntl.LOCK_EX)
-            try:
-                current = part.stat().st_ino == os.fstat(stream.fileno()).st_ino
-            except FileNotFoundError:  # the other process finished, and moved it into place
-                current = False
-            if current:
-                try:
-                    yield stream
-                finally:
-                    if part.exists() and not part.stat().st_size:
-                        part.unlink()
-                        _note(part).unlink(missing_ok=True)
-                return
+    with file_lock.held(part, f"another process that downloads {part.name.removesuffix('.part')}"), part.open("ab") as stream:
+        try:
+            yield stream
+        finally:
+            if part.exists() and not part.stat().st_size:
+                part.unlink()
+                _note(part).unlink(missing_ok=True)
 
 
 def _note(part: Path) -> Path:

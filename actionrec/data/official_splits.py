@@ -14,7 +14,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from actionrec.core.errors import DataError, first_few
+from actionrec.core.errors import DataError
+from actionrec.core.text import first_few
 from actionrec.data.clips import INDEX, SUFFIXES, read_index
 
 logger = logging.getLogger(__name__)

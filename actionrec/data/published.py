@@ -15,7 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from actionrec.core import paths
-from actionrec.core.errors import DataError, first_few
+from actionrec.core.errors import DataError
+from actionrec.core.text import first_few
 from actionrec.data import archives, official_splits, own_clips
 from actionrec.data.archives import ArchiveError, DamagedError
 from actionrec.data.clips import SUFFIXES

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from actionrec.core import paths
-from actionrec.core.errors import DataError, quoted
+from actionrec.core.errors import DataError
+from actionrec.core.text import quoted
 from actionrec.evaluation import metrics
 from actionrec.evaluation.predictions import Answers, Predictions, read_predictions
 from actionrec.features.feature_store import current_frames

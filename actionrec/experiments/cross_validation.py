@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from actionrec.core import paths
-from actionrec.core.errors import DataError, ParamsError
+from actionrec.core.errors import ActionrecError, DataError, ParamsError
 from actionrec.core.progress import progress
 from actionrec.data.clips import Clip
 from actionrec.data.splits import SplitSettings
@@ -23,7 +23,7 @@ from actionrec.experiments import leak_gap
 from actionrec.features.feature_store import FeatureSet
 from actionrec.io import files, machine
 from actionrec.models import parameter_count
-from actionrec.parallel import worker_pool
+from actionrec.parallel import pool
 from actionrec.parallel.code_digest import code_digest
 from actionrec.training import seed_runs
 from actionrec.training.bundle import Architecture
@@ -160,9 +160,12 @@ def complete(runs: Sequence[FoldRun], jobs: int) -> tuple[dict[str, list[Predict
         logger.info("%d of %d training runs are there from an earlier run", len(runs) - len(missing), len(runs))
     failed: dict[str, str] = {}
     with progress("Cross-validating", sum(run.epochs for run in missing), "epoch") as advance:
-        for run, why in worker_pool.each(train, missing, jobs, advance):
-            if why or result(run) is None:
-                failed.setdefault(run.model, f"fold {run.fold}: {why or f'{run.predictions} cannot be used'}")
+        for outcome in pool.run(train, missing, min(jobs, len(missing)), advance):
+            run = outcome.job
+            if outcome.error and not isinstance(outcome.error, ActionrecError):
+                logger.error("%s, fold %d: unexpected error", run.model, run.fold, exc_info=outcome.error)
+            if outcome.error or result(run) is None:
+                failed.setdefault(run.model, f"fold {run.fold}: {outcome.reason or f'{run.predictions} cannot be used'}")
     found: dict[str, list[Predictions]] = {run.model: [] for run in runs if run.model not in failed}
     for run in runs:
         if run.model in found and (predictions := result(run)):

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.core import paths
-from actionrec.core.errors import DataError, first_few
+from actionrec.core.errors import DataError
+from actionrec.core.text import first_few
 from actionrec.data.clips import Clip, read_clips
 from actionrec.data.splits import read_split
 from actionrec.features.feature_store import current_frames

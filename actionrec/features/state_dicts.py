@@ -14,7 +14,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from actionrec.core.errors import WeightsError, shortened
+from actionrec.core.errors import WeightsError
+from actionrec.core.text import shortened
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _LISTED = 3

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from pathlib import Path
 
-from actionrec.core.errors import REPAIR, DataError, first_few
+from actionrec.core.errors import REPAIR, DataError
+from actionrec.core.text import first_few
 from actionrec.io import machine
 from actionrec.io.files import sha256_of, write_text
 

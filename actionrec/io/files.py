@@ -15,7 +15,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from actionrec.core.errors import REPAIR, DataError, printable, shortened
+from actionrec.core.errors import REPAIR, DataError
+from actionrec.core.process_lifetime import is_running
+from actionrec.core.text import printable, shortened
 
 LARGEST_JSON = 32 << 20  # bytes
 _MOST_DIGITS = 40  # of a whole number
@@ -55,24 +57,12 @@ def _draft_of(path: Path) -> Path:
     before, after = f".{path.name}.", ".draft"
     for left in path.parent.glob(f"{glob.escape(before)}*{after}"):
         process = left.name.removeprefix(before).removesuffix(after)  # of `a`, `.a.b.7.draft` is none: it is one of `a.b`
-        if process.isdecimal() and not _is_running(int(process)):
+        if process.isdecimal() and (int(process) == os.getpid() or not is_running(int(process))):
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
     return path.with_name(f"{before}{os.getpid()}{after}")
-
-
-def _is_running(process: int) -> bool:
-    if process == os.getpid():
-        return False  # this process starts afresh
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def write_text(path: Path, text: str) -> None:

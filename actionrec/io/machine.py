@@ -2,6 +2,7 @@
 
 import os
 from functools import lru_cache
+from pathlib import Path
 
 from actionrec.core.errors import ActionrecError
 
@@ -61,7 +62,10 @@ def arithmetic() -> dict[str, str]:
 
 def cores() -> int:
     """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
 
 
 def has_bf16(device: str) -> bool:
@@ -124,7 +128,7 @@ def _processor() -> str:
 def _cpuinfo(*names: str) -> str:
     """What Linux says of the first processor under one of these names; empty where it says nothing."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            return next(line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() in names)
-    except (OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
         return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() in names), "")

@@ -19,7 +19,8 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from actionrec.core import paths
-from actionrec.core.errors import MALFORMED, ParamsError, first_few, is_printable, quoted, shortened
+from actionrec.core.errors import MALFORMED, ParamsError
+from actionrec.core.text import first_few, is_printable, quoted, shortened
 from actionrec.io import patterns
 
 SECTIONS = ("seed", "data", "split", "frames", "features", "train", "model", "models")

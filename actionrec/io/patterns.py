@@ -5,7 +5,8 @@ With nested repetitions, a search for one name can take years. `regex` reads wha
 
 import regex
 
-from actionrec.core.errors import DataError, quoted
+from actionrec.core.errors import DataError
+from actionrec.core.text import quoted
 
 LONGEST = 1_000
 """Characters of a pattern."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from actionrec.core.errors import quoted
+from actionrec.core.text import quoted
 
 # Name (also the file, the params section, the stage and the folder of metrics) -> class.
 MODELS = {

@@ -5,7 +5,6 @@ that a parameter changed and changed back finds them again, but together at most
 where that is more; those that no run has used for the longest time go first. The time of a shard's folder is its last use.
 """
 
-import fcntl
 import logging
 import os
 import shutil
@@ -15,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from actionrec.core import file_lock
 from actionrec.core.errors import DataError
+from actionrec.core.progress import Advance
 from actionrec.io.files import read_json, sha256_of, whole_folder, write_json
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,6 @@ class ShardJob:
         return f"{self.clip_ids[done]} ({place})" if done < len(self.clip_ids) else place
 
 
-Advance = Callable[[int], None]
 Compute = Callable[[Any, Path, Advance], None]
 """Takes a job, an empty folder to fill with files, and a function that is told of clips done."""
 
@@ -94,16 +94,18 @@ def _sums(folder: Path) -> dict[str, str]:
 def alone(store: Path) -> Iterator[None]:
     """Hold the store's lock; wait while another run holds it."""
     store.mkdir(parents=True, exist_ok=True)
-    with store.with_suffix(".lock").open("w") as stream:
+    with file_lock.held(store.with_suffix(".lock"), f"another run that works in {store}"):
+        _remove_drafts(store)
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("waiting for another run that works in %s", store)
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        # Drafts of runs that were killed; nobody else can be writing one now.
-        for draft in store.glob(".*.draft"):
-            shutil.rmtree(draft, ignore_errors=True)
-        yield
+            yield
+        finally:
+            _remove_drafts(store)
+
+
+def _remove_drafts(store: Path) -> None:
+    """Remove what killed processes left; under the lock, no other process is writing a draft."""
+    for draft in store.glob(".*.draft"):
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def keep_to_size(store: Path, used: Collection[Path]) -> None:

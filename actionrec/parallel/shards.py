@@ -29,16 +29,6 @@ from actionrec.parallel.shard_store import Compute, ShardJob
 logger = logging.getLogger(__name__)
 
 
-def shard_of(clip_id: str, shard_count: int) -> int:
-    """The shard of a clip, from 0, whatever other clips there are."""
-    return int.from_bytes(hashlib.sha256(clip_id.encode()).digest()[:8], "big") % shard_count
-
-
-def shard_name(number: int) -> str:
-    """File name of a shard, without its suffix."""
-    return f"shard-{number:04d}"
-
-
 def code_digest(files: Iterable[str]) -> str:
     """Digest of source files, given as `__file__`: results of other code are not taken for this code's."""
     total = hashlib.sha256()

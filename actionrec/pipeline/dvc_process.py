@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from actionrec.core.errors import ActionrecError, first_few
+from actionrec.core.errors import ActionrecError
+from actionrec.core.text import first_few
 
 logger = logging.getLogger(__name__)
 

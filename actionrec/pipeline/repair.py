@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from actionrec.core.errors import ActionrecError, DataError, first_few
+from actionrec.core.errors import ActionrecError, DataError
 from actionrec.core.progress import progress
+from actionrec.core.text import first_few
 from actionrec.io import machine
 from actionrec.pipeline import dvc_process
 

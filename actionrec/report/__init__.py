@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actionrec.core.errors import printable
+from actionrec.core.text import printable
 
 
 @dataclass(frozen=True)

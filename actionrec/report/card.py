@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from actionrec.core.errors import first_few
+from actionrec.core.text import first_few
 from actionrec.evaluation import calibration
 from actionrec.evaluation.analyses import ClassScore, Difference
 from actionrec.evaluation.context import EvaluationContext

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actionrec.core.errors import first_few
+from actionrec.core.text import first_few
 from actionrec.evaluation.analyses import ClassScore, Missed
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.report import percent, table

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from actionrec.core.errors import first_few
+from actionrec.core.text import first_few
 from actionrec.inspection.probe import Probe
 from actionrec.inspection.summary import Summary
 from actionrec.inspection.suspicion import Suspicion

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from actionrec.core.errors import printable
+from actionrec.core.text import printable
 from actionrec.inference.predictor import Prediction, Predictor, Reading
 from actionrec.inference.timeline import Moment, Run, clock
 from actionrec.io.files import write_rows_for_spreadsheets

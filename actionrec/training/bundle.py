@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import torch
 
-from actionrec.core.errors import MALFORMED, DataError, WeightsError, first_few, quoted, shortened
+from actionrec.core.errors import MALFORMED, DataError, WeightsError
+from actionrec.core.text import first_few, quoted, shortened
 from actionrec.features.feature_store import current_frames
 from actionrec.features.state_dicts import check_shapes, load_state
 from actionrec.io.files import read_json, sha256_of, whole_folder, write_json

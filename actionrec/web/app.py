@@ -15,7 +15,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from actionrec.core.errors import ActionrecError, DataError, VideoError, is_printable, printable_lines, shortened
+from actionrec.core.errors import ActionrecError, DataError, VideoError
+from actionrec.core.text import is_printable, printable_lines, shortened
 from actionrec.data.clips import SUFFIXES
 from actionrec.web import answers, figures, schema
 from actionrec.web import samples as sample_clips

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from actionrec.core import paths
-from actionrec.core.errors import MALFORMED, ActionrecError, DataError, shortened
+from actionrec.core.errors import MALFORMED, ActionrecError, DataError
+from actionrec.core.text import shortened
 from actionrec.features.backbones import RANDOM, Backbone
 from actionrec.features.extractors import Extractor
 from actionrec.inference.predictor import Predictor, read_backbone

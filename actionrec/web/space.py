@@ -14,7 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 from actionrec.core import paths
-from actionrec.core.errors import DataError, first_few
+from actionrec.core.errors import DataError
+from actionrec.core.text import first_few
 from actionrec.features import backbones
 from actionrec.inference.predictor import BACKBONE, Predictor, load
 from actionrec.io import source_code, tensors

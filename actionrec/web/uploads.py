@@ -1,6 +1,5 @@
 """Where uploads lie while they are worked on: a temporary folder of this server's own, which goes with it."""
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -8,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from actionrec.core import file_lock
 
 _PREFIX = "actionrec-uploads-"
 
@@ -18,7 +19,7 @@ class Uploads:
     def __init__(self) -> None:
         sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._lock = _locked(self.folder)
+        self._lock = file_lock.try_lock(self.folder)
 
     @contextmanager
     def draft(self, suffix: str) -> Iterator[Path]:
@@ -39,20 +40,6 @@ class Uploads:
 def sweep() -> None:
     """Remove the folders of servers that were killed; others' folders, and those in use, stay."""
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        if (lock := _locked(left)) is not None:
+        if (lock := file_lock.try_lock(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
             os.close(lock)
-
-
-def _locked(folder: Path) -> int | None:
-    """A descriptor that holds a folder's lock; None where another process holds it, or the folder is not ours."""
-    try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return None
-    return lock

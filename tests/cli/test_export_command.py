@@ -16,7 +16,7 @@ from exported import project_of
 from actionrec.features import backbones
 from actionrec.features.backbones import FeatureSettings
 from actionrec.io.files import read_json, sha256_of
-from actionrec.parallel.shards import shard_name, shard_of
+from actionrec.io.sharding import shard_name, shard_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "onnx_example.py"

@@ -10,8 +10,8 @@ import pytest
 PREAMBLE = """
 import errno, os, sys, time
 from pathlib import Path
-from actionrec import entry
-from actionrec.errors import DataError, VideoError
+from actionrec.core import entry
+from actionrec.core.errors import DataError, VideoError
 """
 
 

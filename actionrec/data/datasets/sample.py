@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.core.errors import DataError, first_few
+from actionrec.core.errors import DataError
+from actionrec.core.text import first_few
 from actionrec.data.clips import INDEX
 from actionrec.io.files import whole_folder, write_csv
 

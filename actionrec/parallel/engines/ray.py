@@ -6,10 +6,10 @@ project's path. The code travels with the tasks. Ray runs a task again whose pro
 shard once, from whichever attempt ends first.
 """
 
-import fcntl
 import importlib
 import io
 import logging
+import mmap
 import os
 import pickle
 import shutil
@@ -25,14 +25,13 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from actionrec.core import file_lock
 from actionrec.core.errors import ActionrecError
+from actionrec.core.progress import Advance
 from actionrec.io import machine
 from actionrec.io.files import sha256_of
 from actionrec.parallel import shard_store
-from actionrec.parallel.shard_store import Advance, Compute, ShardJob
+from actionrec.parallel.shard_store import Compute, ShardJob
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ _LIBRARIES = ("av", "numpy", "opencv-python-headless", "openvino", "torch", "tor
 _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 5.0
 
-Contents = dict[str, NDArray[np.uint8]]
+Contents = dict[str, pickle.PickleBuffer]
 """The bytes of a shard's files, by name."""
 
 
@@ -192,7 +191,7 @@ def _fetch(reference: Any, task: ShardJob, done_of: Mapping[str, int]) -> Conten
 def _write(contents: Contents, draft: Path, advance: Advance) -> None:
     for name, data in contents.items():
         with (draft / name).open("wb") as stream:
-            stream.write(data.data)
+            stream.write(data)
 
 
 def _end(running: Mapping[Any, object]) -> None:
@@ -318,41 +317,30 @@ def _libraries() -> dict[str, str | None]:
 
 @contextmanager
 def _own_folder() -> Iterator[Path]:
-    """Yield an empty temporary folder, held by a lock, and clear away those of workers that were killed."""
-    above = Path(tempfile.gettempdir()) / f"actionrec-{os.getuid()}"
-    above.mkdir(mode=0o700, exist_ok=True)
-    with _locked(above, fcntl.LOCK_EX):  # nobody clears a folder between its making and its lock
-        for left in above.iterdir():
-            try:
-                with _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                    shutil.rmtree(left, ignore_errors=True)
-            except OSError:
-                continue  # somebody works there, or has just ended
-        folder = Path(tempfile.mkdtemp(dir=above))
-        hold = _locked(folder, fcntl.LOCK_EX)
-        hold.__enter__()
+    """Yield an empty temporary folder that is locked, and remove the folders of workers that were killed."""
+    parent = Path(tempfile.gettempdir()) / f"actionrec-{os.getuid()}"
+    parent.mkdir(mode=0o700, exist_ok=True)
+    with file_lock.held(parent, str(parent)):  # no other worker removes the new folder before it is locked
+        for folder in parent.iterdir():
+            if (lock := file_lock.try_lock(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        lock = file_lock.try_lock(folder)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        hold.__exit__(None, None, None)
+        if lock is not None:
+            os.close(lock)
 
 
-@contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _contents(path: Path) -> NDArray[np.uint8]:
-    """The bytes of a file, which may be removed: Ray copies them from the page cache, not over a heap of the same size."""
+def _contents(path: Path) -> pickle.PickleBuffer:
+    """The bytes of a file, which may be removed afterwards. Ray copies them from the page cache, not from the heap."""
     if path.stat().st_size == 0:
-        return np.zeros(0, np.uint8)
-    return np.memmap(path, np.uint8, "r").view(np.ndarray)
+        return pickle.PickleBuffer(b"")  # an empty file cannot be mapped
+    with path.open("rb") as stream:
+        return pickle.PickleBuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 # How functions and jobs travel.
