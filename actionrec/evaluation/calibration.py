@@ -89,6 +89,18 @@ def expected_calibration_error(probabilities: NDArray[np.floating], labels: NDAr
     return float((apart * found.count).sum() / found.count.sum())
 
 
+def error_by_chance(bins: Reliability) -> float:
+    """ECE that a confidence which is exactly right shows on average, as bins of few clips are off their accuracy by chance.
+
+    Right answers of a bin's m clips are binomial; their mean distance from m p is 2 m p (1 - p) times the chance of floor(m p)
+    among m - 1 (De Moivre). A little too high where confidences differ within a bin, as all are taken for their mean.
+    """
+    used = bins.count > 0
+    clips, p = bins.count[used], bins.confidence[used]
+    apart = 2 * clips * p * (1 - p) * scipy.stats.binom.pmf(np.floor(np.minimum(clips * p, clips - 1)), clips - 1, p)
+    return float(apart.sum() / clips.sum())
+
+
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float | None:
     """Find the temperature with the lowest cross-entropy, from 0.05 to 20 (Guo et al. 2017).
 

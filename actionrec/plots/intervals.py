@@ -12,12 +12,12 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import Baseline, Ensemble
 from actionrec.evaluation.comparison import Comparison, LeaderboardRow
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import Interval
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
-from actionrec.report import shorten
 
 # Points below all that is better: what lies so far off would press the rest together, and is only pointed at.
 FAR_OFF_LINE = 15

@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import Order
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import SIGNIFICANCE
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.plots.intervals import SMALL, percent_limits, percents_across, point_left
-from actionrec.report import shorten
 
 # Change -> name in the legend, marker, and how far below the middle of its model's row it is drawn, in rows.
 _CHANGES = {

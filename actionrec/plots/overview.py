@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
-from actionrec.report import shorten
 
 
 def model_comparison(comparison: Comparison, context: EvaluationContext, train_seconds: Mapping[str, float]) -> bytes:

@@ -14,12 +14,12 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 from matplotlib.transforms import IdentityTransform
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import ModelCost
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals_and_tests import Interval
 from actionrec.plots.canvas import COLOURS, DPI, GREY, drawing, png
 from actionrec.plots.intervals import percent_limits, percent_ticks
-from actionrec.report import shorten
 
 _INK = "#222222"
 _POINT = DPI / 72  # pixels

@@ -8,9 +8,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from actionrec.core.text import shorten
 from actionrec.inference.timeline import Moment, Run, clock
 from actionrec.plots.canvas import GREY, drawing, png
-from actionrec.report import shorten
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which people with any colour vision can tell apart, with a darker
 # yellow, for white paper; then half as strong. The web page has the same, and draws the same answers in them.

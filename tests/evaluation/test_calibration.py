@@ -4,7 +4,14 @@ from scipy.special import softmax as scipy_softmax
 from sklearn.calibration import calibration_curve
 
 from actionrec.evaluation import metrics
-from actionrec.evaluation.calibration import confidence_threshold, expected_calibration_error, fit_temperature, reliability, softmax
+from actionrec.evaluation.calibration import (
+    confidence_threshold,
+    error_by_chance,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    softmax,
+)
 
 # Five clips, two classes; top probabilities 0.9, 0.8, 0.8, 0.6, 0.5, of which the first, second and fourth are right.
 PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
@@ -166,3 +173,20 @@ def test_where_nothing_is_correct_there_is_no_threshold():
 def test_the_share_to_keep_is_a_share():
     with pytest.raises(ValueError, match="kept must be from 0 to 1; got 95"):
         confidence_threshold(PROBABILITIES, LABELS, kept=95)
+
+
+@pytest.mark.parametrize(("clips", "sharpness"), [(30, 1.0), (100, 3.0), (400, 3.0), (100, 8.0)])
+def test_error_by_chance_is_the_mean_error_of_an_exact_confidence(clips, sharpness):
+    rng = np.random.default_rng(0)
+    shown, expected = [], []
+    for _ in range(200):
+        probabilities = softmax(rng.normal(0, sharpness, (clips, 5)))
+        labels = (probabilities.cumsum(axis=1) < rng.random((clips, 1))).sum(axis=1).clip(max=4)
+        shown.append(expected_calibration_error(probabilities, labels))
+        expected.append(error_by_chance(reliability(probabilities, labels)))
+    assert np.mean(expected) == pytest.approx(np.mean(shown), rel=0.1)
+
+
+def test_confident_and_correct_answers_have_no_error_by_chance():
+    bins = reliability(np.eye(4), np.arange(4))
+    assert error_by_chance(bins) == pytest.approx(0.0)
