@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from actionrec.core.text import shorten
-from actionrec.inference.timeline import Moment, Run, clock
+from actionrec.inference.timeline import Moment, Segment, clock
 from actionrec.plots.canvas import GREY, drawing, png
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which people with any colour vision can tell apart, with a darker
@@ -24,7 +24,7 @@ _CLASSES = 8  # that have a row of their own, the most probable ones
 _LABEL_WIDTH = 0.011  # of the picture, a character's; runs that are narrower than their name go without it
 
 
-def timeline(found: Sequence[Moment], runs: Sequence[Run], title: str) -> bytes:
+def timeline(found: Sequence[Moment], runs: Sequence[Segment], title: str) -> bytes:
     """Draw a timeline as a PNG.
 
     Args:
