@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from actionrec.data.clips import Clip
 from actionrec.data.splits import SplitSettings, divide
 from actionrec.evaluation import metrics
-from actionrec.evaluation.intervals_and_tests import Interval, cluster_difference, cluster_interval
+from actionrec.evaluation.intervals import Interval, cluster_interval
+from actionrec.evaluation.significance_tests import cluster_difference
 from actionrec.features.feature_store import FeatureSet
 from actionrec.training import seed_runs
 from actionrec.training.bundle import Architecture

@@ -16,7 +16,7 @@ from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import Baseline, Ensemble
 from actionrec.evaluation.comparison import Comparison, LeaderboardRow
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.evaluation.intervals import Interval
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 
 # Points below all that is better: what lies so far off would press the rest together, and is only pointed at.

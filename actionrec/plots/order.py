@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import Order
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import SIGNIFICANCE
+from actionrec.evaluation.significance_tests import SIGNIFICANCE
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.plots.intervals import SMALL, percent_limits, percents_across, point_left
 

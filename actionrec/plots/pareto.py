@@ -17,7 +17,7 @@ from matplotlib.transforms import IdentityTransform
 from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import ModelCost
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.evaluation.intervals import Interval
 from actionrec.plots.canvas import COLOURS, DPI, GREY, drawing, png
 from actionrec.plots.intervals import percent_limits, percent_ticks
 

@@ -13,7 +13,7 @@ from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import Calibration
 from actionrec.evaluation.calibration import TEMPERATURES, Reliability
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import wilson
+from actionrec.evaluation.intervals import wilson
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 
 COLUMNS = 4

@@ -20,7 +20,7 @@ from actionrec.core.text import percent
 from actionrec.evaluation import calibration
 from actionrec.evaluation.analyses import ClassScore, Difference
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.report import errors, p_value, table
 from actionrec.report.wording import (

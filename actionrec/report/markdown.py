@@ -10,7 +10,7 @@ from actionrec.evaluation import study_results
 from actionrec.evaluation.analyses import Analyses
 from actionrec.evaluation.comparison import Comparison, chosen_by_validation
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import SIGNIFICANCE
+from actionrec.evaluation.significance_tests import SIGNIFICANCE
 from actionrec.evaluation.trained_models import Timing, TrainedModel
 from actionrec.report import analyses, errors, escape_markdown, p_value, table
 from actionrec.report.wording import clean, listed, protocol

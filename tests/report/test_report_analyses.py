@@ -10,7 +10,7 @@ from actionrec.evaluation import analyses as found
 from actionrec.evaluation import calibration
 from actionrec.evaluation.analyses import Baseline, Calibration, ClassScore, Difference, Ensemble, Missed, ModelCost, Order
 from actionrec.evaluation.comparison import compare
-from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.leak_audit import Audit, Copies, NearDuplicates, NearestTraining
 from actionrec.report import analyses, errors, wording
 
