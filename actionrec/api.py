@@ -19,7 +19,7 @@ from actionrec.inference import explanation, timeline
 from actionrec.inference.explanation import Explanation
 from actionrec.inference.predictor import Prediction, Predictor, check_file, find_bundle
 from actionrec.inference.predictor import load as load_predictor
-from actionrec.inference.timeline import Run
+from actionrec.inference.timeline import Segment
 from actionrec.io import machine
 from actionrec.models import MODELS, model_keys
 from actionrec.training import loop, record, seed_runs
@@ -96,7 +96,7 @@ class Model:
         """
         return self._predictor.predict(Path(video))
 
-    def timeline(self, video: str | Path, *, window: float = 4.0, stride: float | None = None) -> list[Run]:
+    def timeline(self, video: str | Path, *, window: float = 4.0, stride: float | None = None) -> list[Segment]:
         """Predict a long video in windows, and merge neighbouring windows with the same answer.
 
         Args:
@@ -115,7 +115,7 @@ class Model:
         try:
             with open_video(Path(video)) as opened:
                 frames = timed_frames(opened, self._predictor.sampling.resolution)
-                return timeline.runs(list(timeline.moments(self._predictor, frames, window, stride or window / 2)))
+                return timeline.segments(list(timeline.moments(self._predictor, frames, window, stride or window / 2)))
         except VideoError as error:
             raise VideoError(f"{video}: {str(error).removeprefix(f'{video}: ').removesuffix('.')}.") from None
 

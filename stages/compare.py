@@ -1,6 +1,5 @@
 """Compare the trained models: metrics/compare.json, a report, tables and pictures. Reads no parameters."""
 
-import csv
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +14,11 @@ from actionrec.evaluation.baselines import BASELINES
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext, read_context
 from actionrec.evaluation.predictions import Predictions, read_predictions
-from actionrec.evaluation.trained_models import TrainedModel, read_model, remake, wanted
+from actionrec.evaluation.trained_models import History, Timing, TrainedModel, read_history, read_model, read_timing, wanted
 from actionrec.io.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
 from actionrec.models import MODELS
 from actionrec.plots import confusion, curves, intervals, missed, order, overview, pareto, reliability
-from actionrec.plots.curves import History
-from actionrec.report import Timing, errors, markdown, tables
+from actionrec.report import errors, markdown, tables
 from actionrec.video.frame_store import read_frames
 
 BASELINE = "baseline"  # the stage that made their predictions
@@ -126,36 +124,6 @@ def read_audit(context: EvaluationContext) -> dict[str, Any]:
         reason = shortened(repr(error), 200)
         raise DataError(f"{paths.AUDIT}: not as the stage audit writes it ({reason}). Run `dvc repro -f audit`.") from None
     return record
-
-
-def read_timing(name: str) -> Timing:
-    path = paths.model_timing(name)
-    kinds = {"train_seconds": float, "clips_per_second": float, "device": str, "latency_ms": float, "memory_mb": float}
-    return Timing(*wanted(read_json(path), kinds, path, remake(name)))
-
-
-def read_history(model: TrainedModel) -> History:
-    logs = [read_log(model.name, f"{subset}/{what}") for subset in ("train", "held_out") for what in ("loss", "top1")]
-    lengths = {len(log) for log in logs}
-    if lengths != {model.epochs} or not 1 <= model.best_epoch <= model.epochs:
-        where = paths.model_epochs(model.name)
-        raise DataError(
-            f"{where}: logs of {sorted(lengths)} epochs, but metrics.json says {model.epochs}, "
-            f"the best of them {model.best_epoch}. {remake(model.name)}"
-        )
-    return History(model.best_epoch, *logs)
-
-
-def read_log(name: str, metric: str) -> tuple[float, ...]:
-    """One value an epoch from DVCLive's log, whose column is the last word of the metric."""
-    path = paths.model_epochs(name) / "plots" / "metrics" / f"{metric}.tsv"
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            return tuple(float(row[path.stem]) for row in csv.DictReader(stream, delimiter="\t"))
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
-    except (*MALFORMED, csv.Error) as error:
-        raise DataError(f"{path}: no column of numbers named {path.stem} ({shortened(repr(error), 200)}). {remake(name)}") from None
 
 
 if __name__ == "__main__":

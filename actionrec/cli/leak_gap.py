@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     from actionrec.features import feature_store
     from actionrec.io import machine, params
     from actionrec.models import MODELS
+    from actionrec.report import leak_gap as texts
     from actionrec.training.recipes import read_recipe
 
     @dataclass(frozen=True)
@@ -42,4 +43,4 @@ def run(arguments: argparse.Namespace) -> None:
     runs = [*leak_gap.tasks(read_clips(paths.CLIPS), stored, settings.split, settings.seed, folds)]
     with progress("Training", len(runs) * len(names), "model") as advance:
         gaps = leak_gap.measure(runs, recipes, machine.device(), advance)
-    say(json.dumps([asdict(one) for one in gaps], indent=2) + "\n" if arguments.json else leak_gap.text(gaps))
+    say(json.dumps([asdict(one) for one in gaps], indent=2) + "\n" if arguments.json else texts.text(gaps))

@@ -170,7 +170,7 @@ def tell_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos
             failed.append(VideoError(f"{path}: unexpected error: {type(error).__name__}: {error}."))
             complain(failed[-1])
             continue
-        runs = timeline.runs(found)
+        runs = timeline.segments(found)
         if arguments.json:
             say(texts.timeline_json(str(path), predictor.name, found, runs, arguments.top, reading))
         elif arguments.csv:

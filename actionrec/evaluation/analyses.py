@@ -1,7 +1,7 @@
-"""What a comparison asks of its models beyond their ranking: baselines, order of frames, calibration, ensembles, cost, errors.
+"""Analyses of trained models beyond their ranking: baselines, order of frames, calibration, ensembles, cost, errors.
 
-Pure: from logits to rows of tables and points of plots. n clips, K classes, S seeds; accuracies are fractions from 0 to 1, and
-p-values are two-sided, from whole sources, and Holm-corrected within their table.
+Computes the rows of tables and the points of plots from logits. n clips, K classes, S seeds. Accuracies are fractions from 0 to
+1; p-values are two-sided, from tests of whole clusters, and Holm-corrected within their table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,18 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from actionrec.evaluation import calibration, ensembles, metrics
 from actionrec.evaluation.calibration import Reliability
-from actionrec.evaluation.intervals_and_tests import SIGNIFICANCE, Interval, cluster_difference, cluster_interval, holm
+from actionrec.evaluation.intervals import Interval, cluster_interval
 from actionrec.evaluation.predictions import Answers, Predictions
+from actionrec.evaluation.significance_tests import SIGNIFICANCE, cluster_difference, holm
 from actionrec.evaluation.trained_models import TrainedModel
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Top-1 of one way less that of another on the same clips."""
+    """Top-1 of one set of answers minus that of another on the same clips."""
 
     points: float
-    """As a fraction; above 0 where the first is better."""
+    """As a fraction; above 0 if the first is better."""
     interval: Interval
     p: float
     """Holm-corrected."""
@@ -40,36 +41,36 @@ class Difference:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A way without a sequence model."""
+    """A classifier without a sequence model."""
 
     name: str
     top1: float
     interval: Interval
     parameters: int
     gains: dict[str, Difference]
-    """Model -> what it has over this baseline."""
+    """Model -> its top-1 minus the baseline's."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What one model makes of the order of frames."""
+    """One model's top-1 with the order of frames changed."""
 
     model: str
     top1: float
-    """Of the saved model, on the frames as they are."""
+    """Of the saved model, with the frames in order."""
     changed: dict[str, float]
     """Top-1 with frames shuffled, reversed, one frame repeated."""
     shuffling: Difference
-    """What the frames' order gives: as they are, less shuffled."""
+    """Top-1 with the frames in order minus top-1 with shuffled frames."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far one model's confidence is from its accuracy, on test clips."""
+    """One model's calibration error on test clips, before and after temperature scaling."""
 
     model: str
     temperature: float | None
-    """Fitted on validation clips; None where there are none, or all are answered correctly."""
+    """Fitted on validation clips; None if there are none, or if all are answered correctly."""
     error: float
     """Expected calibration error, 15 bins."""
     calibrated_error: float
@@ -82,17 +83,17 @@ class Ensemble:
     """An average of several models' probabilities."""
 
     name: str
-    """all, best pair, best triple."""
+    """`all`, `best pair` or `best triple`."""
     members: tuple[str, ...]
     top1: float
     interval: Interval
     gain: Difference
-    """Over the first model in rank."""
+    """Over the model ranked first."""
 
 
 @dataclass(frozen=True)
 class ModelCost:
-    """What a prediction costs, from features on."""
+    """What a prediction costs, without the backbone."""
 
     model: str
     top1: float
@@ -103,12 +104,12 @@ class ModelCost:
     """Median, one clip at a time, on a CPU."""
     memory_mb: float
     on_front: bool
-    """No other model is as accurate with fewer operations, or more accurate with as few."""
+    """On the Pareto front: no other model is as accurate with fewer operations, or more accurate with as few."""
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class, as one model sees it."""
+    """One model's scores for one class."""
 
     name: str
     clips: int
@@ -119,17 +120,17 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Missed:
-    """A test clip that no model gets right."""
+    """A test clip that no model classifies correctly."""
 
     clip: str
     label: str
     answers: dict[str, str]
-    """Model -> class that it takes the clip for."""
+    """Model -> predicted class."""
 
 
 @dataclass(frozen=True)
 class Analyses:
-    """All of it."""
+    """The results of all analyses."""
 
     baselines: list[Baseline]
     orders: list[Order]
@@ -144,11 +145,11 @@ class Analyses:
 
 
 CorrectShares = NDArray[np.float64]
-"""(n,): for each clip, whether the answer is right, or the share of seeds whose answer is."""
+"""(n,): for each clip 1 if the answer is correct and 0 if not, or the share of seeds with a correct answer."""
 
 
 def differences(pairs: Mapping[str, tuple[CorrectShares, CorrectShares]], clusters: NDArray[np.int64]) -> dict[str, Difference]:
-    """Test each pair of rightnesses (n,) on the same clips; Holm-corrected over all of them."""
+    """Test pairs of correct shares (n,) on the same clips; Holm-corrected over all pairs."""
     tests = {name: cluster_difference(first, second, clusters) for name, (first, second) in pairs.items()}
     corrected = holm([test.p for test in tests.values()])
     return {name: Difference(test.difference, test.interval, p) for (name, test), p in zip(tests.items(), corrected, strict=True)}
@@ -157,18 +158,18 @@ def differences(pairs: Mapping[str, tuple[CorrectShares, CorrectShares]], cluste
 def against_baselines(
     models: Mapping[str, Predictions], baselines: Mapping[str, Predictions], parameters: Mapping[str, int]
 ) -> list[Baseline]:
-    """Each baseline, and what every model has over it; corrected over the models within each baseline.
+    """Compare every model with each baseline; corrected over the models within each baseline.
 
-    Not over the baselines too: that sequence modelling adds something is said where a model is better than every baseline, and
-    a claim that needs all its tests wants no price for their number.
+    Not corrected over the baselines: sequence modelling is reported to help only if a model is better than every baseline, and
+    a claim that needs all its tests to pass needs no correction for their number.
     """
     clusters = next(iter(models.values())).test.clusters
     correct = {name: predictions.correct() for name, predictions in models.items()}
     rows = []
     for name, predictions in baselines.items():
-        base = predictions.correct()
-        gains = differences({model: (own, base) for model, own in correct.items()}, clusters)
-        rows.append(Baseline(name, float(base.mean()), cluster_interval(base, clusters), parameters[name], gains))
+        baseline = predictions.correct()
+        gains = differences({model: (own, baseline) for model, own in correct.items()}, clusters)
+        rows.append(Baseline(name, float(baseline.mean()), cluster_interval(baseline, clusters), parameters[name], gains))
     return rows
 
 
@@ -185,7 +186,7 @@ def order_of_frames(models: Mapping[str, Predictions]) -> list[Order]:
 
 
 def calibrations(models: Mapping[str, Predictions]) -> list[Calibration]:
-    """Expected calibration error on test clips, before and after a temperature that validation clips give."""
+    """Expected calibration error on test clips, before and after a temperature fitted on validation clips."""
     rows = []
     for name, one in models.items():
         temperature = calibration.fit_temperature(one.val.logits, one.val.labels) if len(one.val.labels) else None
@@ -205,41 +206,41 @@ def calibrations(models: Mapping[str, Predictions]) -> list[Calibration]:
 
 
 def combined(models: Mapping[str, Predictions], first: str) -> list[Ensemble]:
-    """Averages of all models and, where there are validation clips to choose them on, of the best pair and triple.
+    """Ensembles of all models and, if there are validation clips to choose them on, of the best pair and triple.
 
     Args:
-        first: the model in the first place, which they are tested against.
+        first: the model ranked first, which the ensembles are tested against.
     """
-    some = models[first]
+    best = models[first]
     chosen = {"all": tuple(models)}
-    if len(some.val.labels):
+    if len(best.val.labels):
         probabilities = {name: calibration.softmax(one.val.logits) for name, one in models.items()}
         for name, size in (("best pair", 2), ("best triple", 3)):
-            chosen[name] = ensembles.best_subset(probabilities, some.val.labels, sizes=(size,))
+            chosen[name] = ensembles.best_subset(probabilities, best.val.labels, sizes=(size,))
     averaged = {name: ensembles.average([models[member].test.logits for member in members]) for name, members in chosen.items()}
-    correct = {name: _correct(logits, some.test) for name, logits in averaged.items()}
-    own = _correct(some.test.logits, some.test)
-    tests = differences({name: (hits, own) for name, hits in correct.items()}, some.test.clusters)
+    correct = {name: _correct(logits, best.test) for name, logits in averaged.items()}
+    own = _correct(best.test.logits, best.test)
+    tests = differences({name: (shares, own) for name, shares in correct.items()}, best.test.clusters)
     return [
-        Ensemble(name, members, float(correct[name].mean()), cluster_interval(correct[name], some.test.clusters), tests[name])
+        Ensemble(name, members, float(correct[name].mean()), cluster_interval(correct[name], best.test.clusters), tests[name])
         for name, members in chosen.items()
     ]
 
 
 def costs(models: Sequence[TrainedModel], timings: Mapping[str, tuple[float, float]]) -> list[ModelCost]:
-    """Accuracy of the saved models beside their cost, and which of them are on the Pareto front.
+    """Accuracy and cost of the saved models, and which of them are on the Pareto front.
 
     Args:
         timings: model -> milliseconds a clip, megabytes.
     """
     points = {model.name: (model.test_top1, model.flops) for model in models}
 
-    def beaten(name: str) -> bool:
+    def dominated(name: str) -> bool:
         top1, flops = points[name]
         return any((other >= top1 and less < flops) or (other > top1 and less <= flops) for other, less in points.values())
 
     return [
-        ModelCost(model.name, model.test_top1, model.parameters, model.flops, *timings[model.name], not beaten(model.name))
+        ModelCost(model.name, model.test_top1, model.parameters, model.flops, *timings[model.name], not dominated(model.name))
         for model in models
     ]
 
@@ -249,7 +250,7 @@ def _correct(logits: NDArray[np.float32], answers: Answers) -> CorrectShares:
 
 
 def class_scores(predictions: Predictions, class_names: Sequence[str]) -> list[ClassScore]:
-    """Precision, recall and F1 of each class that has test clips; 0 where there is nothing to divide by."""
+    """Precision, recall and F1 of each class that has test clips; 0 instead of 0 / 0."""
     labels, answers = predictions.test.labels, predictions.test.logits.argmax(axis=1)
     numbers = np.unique(labels)
     scores = precision_recall_fscore_support(labels, answers, labels=numbers, zero_division=0)
@@ -260,39 +261,39 @@ def class_scores(predictions: Predictions, class_names: Sequence[str]) -> list[C
 
 
 def missed_by_all(models: Mapping[str, Predictions], class_names: Sequence[str]) -> list[Missed]:
-    """Test clips that every model gets wrong, sorted by clip."""
-    some = next(iter(models.values())).test
+    """Test clips that every model classifies wrongly, sorted by clip."""
+    test = next(iter(models.values())).test
     answers = {name: one.test.logits.argmax(axis=1) for name, one in models.items()}
-    wrong = np.all([answer != some.labels for answer in answers.values()], axis=0)
+    wrong = np.all([answer != test.labels for answer in answers.values()], axis=0)
     return [
         Missed(
-            str(some.clips[row]),
-            class_names[some.labels[row]],
+            str(test.clips[row]),
+            class_names[test.labels[row]],
             {name: class_names[answer[row]] for name, answer in answers.items()},
         )
         for row in np.flatnonzero(wrong)
     ]
 
 
-def summary(found: Analyses) -> dict[str, Any]:
-    """What compare.json has of it: the same bytes on every run, hence no timings."""
+def summary(results: Analyses) -> dict[str, Any]:
+    """The part of compare.json about the analyses; without timings, so it is the same on every run."""
     return {
         "baselines": [
             {"name": one.name, "top1": one.top1, "top1_low": one.interval.low, "top1_high": one.interval.high}
-            for one in found.baselines
+            for one in results.baselines
         ],
         "ensembles": [
-            {"name": one.name, "members": list(one.members), "top1": one.top1, **_difference(one.gain)} for one in found.ensembles
+            {"name": one.name, "members": list(one.members), "top1": one.top1, **_difference(one.gain)} for one in results.ensembles
         ],
         "gains": [
             {"model": model, "baseline": one.name, **_difference(gain)}
-            for one in found.baselines
+            for one in results.baselines
             for model, gain in one.gains.items()
         ],
         "order_of_frames": [
-            {"model": one.model, "top1": one.top1, **one.changed, **_difference(one.shuffling)} for one in found.orders
+            {"model": one.model, "top1": one.top1, **one.changed, **_difference(one.shuffling)} for one in results.orders
         ],
-        "missed_by_all": [one.clip for one in found.missed],
+        "missed_by_all": [one.clip for one in results.missed],
     }
 
 

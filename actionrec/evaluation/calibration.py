@@ -1,7 +1,6 @@
-"""Whether a model's confidence can be believed: reliability, temperature, and a threshold below which it is unsure.
+"""Calibration of a model's confidence: reliability bins, ECE, temperature, and the threshold for unsure answers.
 
-n clips, K classes. What is fitted here (a temperature, a threshold) is fitted on validation clips; fitted on the clips that it
-is then judged on, it flatters itself.
+n clips, K classes. Temperature and threshold are fitted on validation clips: fitted on test clips, they would look too good.
 """
 
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 
 from actionrec.evaluation import metrics
 
-TEMPERATURES = (0.05, 20.0)  # what `fit_temperature` chooses from
+TEMPERATURES = (0.05, 20.0)  # bounds of `fit_temperature`
 KEPT = 0.95  # share of the correct validation answers that `confidence_threshold` keeps
-# Correct answers that it needs. A threshold from 60 keeps 86 to 98 % of the correct answers to come (95 % interval of the beta
-# distribution of an order statistic); one from 16, at their lowest confidence, 79 to 100 %.
+# Correct answers that `confidence_threshold` needs. A threshold from 60 answers keeps 86 to 98 % of future correct answers (95 %
+# interval of the beta distribution of an order statistic); one from 16 answers, at their lowest confidence, 79 to 100 %.
 FEWEST_ANSWERS = 60
 
 
@@ -34,7 +33,7 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
 
     Args:
         logits: (n, K), finite.
-        temperature: above 0; above 1 it makes the answers less sure. It never changes which class is the most probable.
+        temperature: above 0; values above 1 lower the confidence. It never changes which class is the most probable.
 
     Returns:
         (n, K); each row sums to 1.
@@ -53,19 +52,19 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
 def reliability(probabilities: NDArray[np.floating], labels: NDArray[np.int64], bins: int = 15) -> Reliability:
     """Compare confidence with accuracy in bins of the top probability (Guo et al. 2017, arXiv 1706.04599).
 
-    Bin i of `bins` holds the clips with a top probability above i / bins and up to (i + 1) / bins, as there; 0 is in the first.
+    Bin i holds the clips with a top probability above i / bins and up to (i + 1) / bins, as in the paper; 0 is in the first bin.
 
     Args:
         probabilities: (n, K), rows that sum to 1.
         labels: (n,), from 0 to K - 1.
 
     Raises:
-        ValueError: fewer than 1 bin, no clips, or probabilities outside 0 to 1 (logits, perhaps).
+        ValueError: fewer than 1 bin, no clips, or values outside 0 to 1 (perhaps logits).
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1; got {bins}")
     top, correct = _top(probabilities, labels)
-    # Against the bins' edges themselves: rounding of top * bins would move a probability that lies on an edge.
+    # Compared with the edges themselves, because rounding of top * bins would move a probability that lies on an edge.
     place = np.clip(np.searchsorted(np.arange(bins + 1) / bins, top, side="left") - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
     empty = np.full(bins, np.nan)
@@ -79,56 +78,69 @@ def reliability(probabilities: NDArray[np.floating], labels: NDArray[np.int64], 
 def expected_calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.int64], bins: int = 15) -> float:
     """Mean distance of confidence from accuracy over bins of the top probability, each weighted by its clips: 0 to 1.
 
-    Guo et al. 2017, top label, bins of equal width. Of few clips it is too large: a bin of m clips lies up to about
-    0.4 / sqrt(m) off its accuracy even where the confidence is right.
+    Guo et al. 2017, top label, bins of equal width. With few clips it is too large: the accuracy in a bin of m clips differs by
+    up to about 0.4 / sqrt(m) from an exact confidence, by chance.
 
     Args and errors: see `reliability`.
     """
-    found = reliability(probabilities, labels, bins)
-    apart = np.nan_to_num(np.abs(found.accuracy - found.confidence))
-    return float((apart * found.count).sum() / found.count.sum())
+    binned = reliability(probabilities, labels, bins)
+    distance = np.nan_to_num(np.abs(binned.accuracy - binned.confidence))
+    return float((distance * binned.count).sum() / binned.count.sum())
+
+
+def error_by_chance(bins: Reliability) -> float:
+    """Mean ECE of a perfectly calibrated model on as many clips: small bins deviate from their accuracy by chance.
+
+    The number of correct answers among a bin's m clips is binomial; its mean distance from m p is 2 m p (1 - p) times the
+    probability of floor(m p) among m - 1 (De Moivre). Slightly too high where confidences differ within a bin, because all are
+    replaced by their mean.
+    """
+    used = bins.count > 0
+    clips, p = bins.count[used], bins.confidence[used]
+    distance = 2 * clips * p * (1 - p) * scipy.stats.binom.pmf(np.floor(np.minimum(clips * p, clips - 1)), clips - 1, p)
+    return float(distance.sum() / clips.sum())
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float | None:
     """Find the temperature with the lowest cross-entropy, from 0.05 to 20 (Guo et al. 2017).
 
-    The cross-entropy has a single minimum in log T. Where it lies outside the bounds, the bound itself is returned: 20 for a
-    model that knows less than nothing (its sure answers are wrong). That is no estimate; a caller that finds one should say so.
-    Where none is better than 1, it is 1.
+    The cross-entropy has a single minimum in log T. If it lies outside the bounds, the nearer bound is returned, such as 20 for a
+    model whose confident answers are wrong. A bound is not an estimate; callers should say so. Returns 1 if no temperature is
+    better than 1.
 
     Args:
         logits: (n, K), finite.
         labels: (n,), from 0 to K - 1.
 
     Returns:
-        None where every answer is correct: any sharper would be better still, and there is no error to learn a measure from.
+        None if every answer is correct: the cross-entropy then falls without end as the temperature falls.
 
     Raises:
         ValueError: no clips.
     """
     if not len(labels):
-        raise ValueError("a temperature cannot be fitted on no clips")
+        raise ValueError("fitting a temperature needs at least one clip")
     if metrics.correct_at_k(logits.astype(np.float32), labels, 1).all():
         return None
 
     def loss(temperature: float) -> float:
-        scaled: Any = logits.astype(np.float64) / temperature  # metrics speaks of float32, and computes in float64
+        scaled: Any = logits.astype(np.float64) / temperature  # typed as float32, computed in float64
         return metrics.cross_entropy(scaled, labels)
 
     bounds = np.log(TEMPERATURES)
-    found = scipy.optimize.minimize_scalar(
+    minimum = scipy.optimize.minimize_scalar(
         lambda power: loss(np.exp(power)), bounds=bounds, method="bounded", options={"xatol": 1e-6}
     )
-    # The search never tries the bounds themselves; 1 comes first, for logits that are the same at every temperature.
-    return min((1.0, float(np.exp(found.x)), *TEMPERATURES), key=loss)
+    # The search never tries the bounds themselves. 1 comes first, because constant logits have the same loss everywhere.
+    return min((1.0, float(np.exp(minimum.x)), *TEMPERATURES), key=loss)
 
 
 def confidence_threshold(probabilities: NDArray[np.floating], labels: NDArray[np.int64], kept: float = KEPT) -> float:
-    """Find the top probability below which a prediction is better shown as unsure.
+    """Find the top probability below which a prediction is reported as unsure.
 
-    The highest threshold that at least the share `kept` of the correct answers reach (reach: top probability >= threshold). It
-    says what the threshold costs on clips of the known classes and nothing about how many strange clips it stops: no clip of
-    another class was seen. Probabilities must have the temperature that they will have in use.
+    Returns the highest threshold that at least the share `kept` of the correct answers reach (top probability >= threshold). This
+    limits the cost on clips of the known classes. How many clips of other classes it rejects is unknown, because there are none
+    among the validation clips. Use probabilities with the same temperature as in production.
 
     Args:
         probabilities: (n, K) of validation clips.
@@ -136,7 +148,7 @@ def confidence_threshold(probabilities: NDArray[np.floating], labels: NDArray[np
         kept: from 0 to 1.
 
     Returns:
-        0 to 1; 0, no threshold, where fewer than FEWEST_ANSWERS answers are correct.
+        0 to 1; 0 (no threshold) if fewer than FEWEST_ANSWERS answers are correct.
 
     Raises:
         ValueError: `kept` or the probabilities are outside 0 to 1, or there are no clips.
@@ -144,17 +156,17 @@ def confidence_threshold(probabilities: NDArray[np.floating], labels: NDArray[np
     if not 0 <= kept <= 1:
         raise ValueError(f"kept must be from 0 to 1; got {kept}")
     top, correct = _top(probabilities, labels)
-    sure = np.sort(top[correct])
-    # The tolerance keeps a rounded product (0.95 * 20 = 19.000000000000004) from asking for one more answer.
-    needed = max(1, int(np.ceil(kept * len(sure) - 1e-9)))
-    return float(sure[len(sure) - needed]) if len(sure) >= FEWEST_ANSWERS else 0.0
+    confidences = np.sort(top[correct])
+    # The tolerance absorbs rounding: 0.95 * 20 = 19.000000000000004 needs 19 answers, not 20.
+    needed = max(1, int(np.ceil(kept * len(confidences) - 1e-9)))
+    return float(confidences[len(confidences) - needed]) if len(confidences) >= FEWEST_ANSWERS else 0.0
 
 
 def _top(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Top probability of each clip, and whether that class is the true one: (n,), (n,)."""
     if not probabilities.size or len(probabilities) != len(labels):
-        raise ValueError(f"wanted as many labels as clips, at least one; got {len(labels)} and {probabilities.shape}")
+        raise ValueError(f"expected one label for each of at least one clip; got {len(labels)} and {probabilities.shape}")
     top = probabilities.max(axis=1).astype(np.float64)
     if not (probabilities.min() >= 0 and top.max() <= 1 + 1e-6):
-        raise ValueError(f"wanted probabilities from 0 to 1; got {probabilities.min()} to {top.max()}")
+        raise ValueError(f"expected probabilities from 0 to 1; got {probabilities.min()} to {top.max()}")
     return np.minimum(top, 1.0), probabilities.argmax(axis=1) == labels

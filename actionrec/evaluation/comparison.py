@@ -13,16 +13,8 @@ from numpy.typing import NDArray
 
 from actionrec.evaluation import metrics
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import (
-    SIGNIFICANCE,
-    Interval,
-    better_than,
-    cluster_difference,
-    cluster_interval,
-    holm,
-    mcnemar,
-    wilson,
-)
+from actionrec.evaluation.intervals import Interval, cluster_interval, wilson
+from actionrec.evaluation.significance_tests import SIGNIFICANCE, better_than, cluster_difference, holm, mcnemar
 from actionrec.evaluation.trained_models import TrainedModel, check_comparable
 
 

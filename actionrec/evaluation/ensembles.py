@@ -1,6 +1,6 @@
-"""Several models' answers as one: the mean of their probabilities, and which of them to put together.
+"""Ensembles: the mean of several models' probabilities, and the choice of the members.
 
-n clips, K classes. Members are chosen on validation clips; test clips are for judging the choice, once.
+n clips, K classes. Members are chosen on validation clips; the ensemble is measured on test clips, once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ _LEAST = 1e-30  # a probability of 0 becomes this: its logarithm is finite in fl
 
 
 def average(logits: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
-    """Average the probabilities of models, each model counting alike, and return them as logits.
+    """Average the probabilities of models with equal weights, and return them as logits.
 
-    Averaged in float64. The logits are log probabilities: softmax gives the averages back, and whatever reads a model's logits
-    (top-k, cross-entropy, a temperature) reads these. Two averages closer than 1e-7 of their logarithm become equal.
+    Averaged in float64. The logits are log probabilities: softmax gives the averages back, and they can be used like a model's
+    logits (top-k, cross-entropy, a temperature). Two averages whose logarithms differ by less than a part in 1e7 become equal.
 
     Args:
         logits: (n, K) of each of at least one model, for the same clips in the same order.
@@ -31,7 +31,7 @@ def average(logits: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
 
 
 def as_logits(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Logits of which softmax makes these probabilities (n, K); those below 1e-30, 0 among them, become 1e-30."""
+    """Logits whose softmax is these probabilities (n, K); probabilities below 1e-30 become 1e-30."""
     return np.log(np.maximum(probabilities.astype(np.float64), _LEAST)).astype(np.float32)
 
 
@@ -40,9 +40,9 @@ def best_subset(
 ) -> tuple[str, ...]:
     """Choose the members of an ensemble on validation clips.
 
-    The highest validation top-1 of the averaged probabilities; of those the lowest cross-entropy; of those the fewest members;
-    of those the first by name. Its validation top-1 is the highest of many (56 pairs and triples of 7 models) and so too high
-    an estimate: quote the ensemble's accuracy on test clips only.
+    Takes the members with the highest validation top-1 of the averaged probabilities; ties are decided by the lowest
+    cross-entropy, then the fewest members, then the names. Their validation top-1 is the highest of many (56 pairs and triples
+    of 7 models) and so too optimistic: report the ensemble's accuracy on test clips only.
 
     Args:
         validation_probabilities: (n, K) of each model, for the same clips in the same order.
@@ -58,14 +58,14 @@ def best_subset(
     names = sorted(validation_probabilities)
     _same_shape([validation_probabilities[name] for name in names])
     if not len(labels):
-        raise ValueError("an ensemble cannot be chosen on no clips")
+        raise ValueError("choosing an ensemble needs at least one clip")
     candidates = [members for size in sorted(set(sizes)) for members in combinations(names, size)]
     if not candidates or min(sizes) < 1:
-        raise ValueError(f"wanted ensembles of {list(sizes)} models; got {len(names)} models")
+        raise ValueError(f"cannot choose {list(sizes)} of {len(names)} models")
 
     def order(members: tuple[str, ...]) -> tuple[float, float, int, tuple[str, ...]]:
         logits = as_logits(_mean([validation_probabilities[name] for name in members]))
-        # Rounded: the order of a sum must not decide between two that are equal.
+        # Rounded, so that the order of summation does not decide between equal ensembles.
         return (-metrics.top_k(logits, labels, 1), round(metrics.cross_entropy(logits, labels), 9), len(members), members)
 
     return min(candidates, key=order)
@@ -79,5 +79,5 @@ def _mean(probabilities: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
 def _same_shape(arrays: list[NDArray[np.floating]]) -> list[NDArray[np.floating]]:
     shapes = {array.shape for array in arrays}
     if len(shapes) != 1:
-        raise ValueError(f"wanted the same clips and classes from at least one model; got shapes {sorted(shapes)}")
+        raise ValueError(f"expected at least one model, all with the same clips and classes; got shapes {sorted(shapes)}")
     return arrays

@@ -5,15 +5,15 @@ from numpy.typing import NDArray
 
 
 def correct_at_k(logits: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
-    """Tell for each clip whether its class is among the k highest logits.
+    """Check for each clip whether its class is among the k highest logits.
 
-    A class that ties with a lower-numbered one ranks after it, so that equal logits do not count as a hit for every class; nor
-    do logits that are NaN, which rank last.
+    Of equal logits, the class with the lower number ranks first, so equal logits do not make every class correct. NaN logits
+    rank last.
 
     Args:
         logits: (n, K).
         labels: (n,), from 0 to K - 1.
-        k: at least 1; with k >= K every clip is a hit.
+        k: at least 1; with k >= K every clip is correct.
 
     Returns:
         (n,) booleans.
@@ -30,7 +30,7 @@ def top_k(logits: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> flo
 
 
 def mean_class(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Top-1 within each class that has clips, averaged over those classes: every class counts alike."""
+    """Top-1 within each class that has clips, averaged over those classes: every class has the same weight."""
     correct = correct_at_k(logits, labels, 1)
     return float(np.mean([correct[labels == label].mean() for label in np.unique(labels)]))
 

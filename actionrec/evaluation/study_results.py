@@ -7,7 +7,7 @@ NoobML/ucf50-action-recognition, 2025.
 import re
 from dataclasses import dataclass
 
-from actionrec.evaluation.intervals_and_tests import Interval, wilson
+from actionrec.evaluation.intervals import Interval, wilson
 
 TRAIN_CLIPS = 5344
 TEST_CLIPS = 1337

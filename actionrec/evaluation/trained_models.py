@@ -1,5 +1,6 @@
 """Trained models as the train stages leave them, and whether they may be compared at all."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from actionrec.core import paths
-from actionrec.core.errors import DataError
-from actionrec.core.text import quoted
+from actionrec.core.errors import MALFORMED, DataError
+from actionrec.core.text import quoted, shortened
 from actionrec.evaluation import metrics
 from actionrec.evaluation.predictions import Answers, Predictions, read_predictions
 from actionrec.features.feature_store import current_frames
@@ -47,6 +48,31 @@ class TrainedModel:
         return self.predictions.val
 
 
+@dataclass(frozen=True)
+class Timing:
+    """What one model takes to train and to use."""
+
+    train_seconds: float
+    """Over all seeds."""
+    clips_per_second: float
+    device: str
+    latency_ms: float
+    """Of a prediction for one clip, on a CPU, from features on."""
+    memory_mb: float
+    """Of the same."""
+
+
+@dataclass(frozen=True)
+class History:
+    """One value an epoch. Top-1 is a fraction, loss is in nats."""
+
+    best_epoch: int  # from 1
+    train_loss: tuple[float, ...]
+    train_top1: tuple[float, ...]
+    held_loss: tuple[float, ...]  # of the clips that the epoch was chosen on
+    held_top1: tuple[float, ...]
+
+
 def read_model(name: str) -> TrainedModel:
     """Read what `train@<name>` left behind.
 
@@ -63,6 +89,36 @@ def read_model(name: str) -> TrainedModel:
     numbers = wanted(read_json(metrics_file), kinds, metrics_file, remake(name))
     answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
     return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *numbers)
+
+
+def read_timing(name: str) -> Timing:
+    path = paths.model_timing(name)
+    kinds = {"train_seconds": float, "clips_per_second": float, "device": str, "latency_ms": float, "memory_mb": float}
+    return Timing(*wanted(read_json(path), kinds, path, remake(name)))
+
+
+def read_history(model: TrainedModel) -> History:
+    logs = [read_log(model.name, f"{subset}/{what}") for subset in ("train", "held_out") for what in ("loss", "top1")]
+    lengths = {len(log) for log in logs}
+    if lengths != {model.epochs} or not 1 <= model.best_epoch <= model.epochs:
+        where = paths.model_epochs(model.name)
+        raise DataError(
+            f"{where}: logs of {sorted(lengths)} epochs, but metrics.json says {model.epochs}, "
+            f"the best of them {model.best_epoch}. {remake(model.name)}"
+        )
+    return History(model.best_epoch, *logs)
+
+
+def read_log(name: str, metric: str) -> tuple[float, ...]:
+    """One value an epoch from DVCLive's log, whose column is the last word of the metric."""
+    path = paths.model_epochs(name) / "plots" / "metrics" / f"{metric}.tsv"
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return tuple(float(row[path.stem]) for row in csv.DictReader(stream, delimiter="\t"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
+    except (*MALFORMED, csv.Error) as error:
+        raise DataError(f"{path}: no column of numbers named {path.stem} ({shortened(repr(error), 200)}). {remake(name)}") from None
 
 
 def remake(name: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from actionrec.evaluation import metrics
 from actionrec.evaluation.analyses import Difference, differences
-from actionrec.evaluation.intervals_and_tests import Interval, cluster_interval
+from actionrec.evaluation.intervals import Interval, cluster_interval
 from actionrec.evaluation.predictions import Answers, Predictions
 
 

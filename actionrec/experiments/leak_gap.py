@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from actionrec.data.clips import Clip
 from actionrec.data.splits import SplitSettings, divide
 from actionrec.evaluation import metrics
-from actionrec.evaluation.intervals_and_tests import Interval, cluster_difference, cluster_interval
+from actionrec.evaluation.intervals import Interval, cluster_interval
+from actionrec.evaluation.significance_tests import cluster_difference
 from actionrec.features.feature_store import FeatureSet
-from actionrec.report import percent, table
 from actionrec.training import seed_runs
 from actionrec.training.bundle import Architecture
 from actionrec.training.recipes import Recipe
@@ -122,28 +122,3 @@ def _side(answered: AnsweredClips) -> Side:
     correct = _correct_of(answered, clips)
     clusters = np.array([answered[clip][1] for clip in clips])
     return Side(float(correct.mean()), cluster_interval(correct, clusters), len(clips))
-
-
-def text(gaps: Sequence[Gap]) -> str:
-    """The table, and how to read it."""
-    rows = [
-        [
-            one.model,
-            _in_words(one.random),
-            _in_words(one.group),
-            f"{100 * one.difference:+.1f}",
-            f"{100 * one.interval.low:+.1f} to {100 * one.interval.high:+.1f}",
-        ]
-        for one in gaps
-    ]
-    header = ["model", "random, top-1 %", "group, top-1 %", "difference, points", "95 % interval"]
-    first = gaps[0]
-    note = (
-        f"{first.random.clips:,} test clips under the random split, {first.group.clips:,} under the group split. Above 0: what a "
-        "model owes to siblings of the test clips in training. Intervals are from whole sources; one that holds 0 shows nothing."
-    )
-    return f"{table(header, rows, 'lrrrr')}\n\n{note}\n"
-
-
-def _in_words(side: Side) -> str:
-    return f"{percent(side.top1)} ({percent(side.interval.low)}–{percent(side.interval.high)})"

@@ -14,7 +14,7 @@ from actionrec.core.text import first_few
 from actionrec.data.clips import Clip, cluster_ids
 from actionrec.data.splits import SUBSETS
 from actionrec.evaluation import calibration, metrics
-from actionrec.evaluation.intervals_and_tests import Interval, cluster_interval
+from actionrec.evaluation.intervals import Interval, cluster_interval
 from actionrec.inference.predictor import Predictor, temperature_and_threshold
 from actionrec.io import machine
 from actionrec.training import loop

@@ -1,7 +1,7 @@
-"""What happens when in a long video: windows of a few seconds, an answer for each, and runs of the same answer.
+"""Timeline of a long video: windows of a few seconds, an answer for each, and segments with the same answer.
 
-Windows overlap where the stride is shorter than they are. Each answers for the time nearest to its middle, so that the runs cover
-the film from end to end, once.
+Windows overlap if the stride is shorter than a window. Each window answers for the time nearest to its middle, so the segments
+cover the video from start to end exactly once.
 """
 
 import math
@@ -16,19 +16,19 @@ from actionrec.core.errors import DataError
 from actionrec.inference.predictor import Prediction, Predictor, headline
 from actionrec.video.sampling import MOST_FRAMES, TimedFrame, evenly_spaced
 
-_ONLY_FRAME = 0.04  # seconds for which the frame of a film that has no other is taken to be shown
+_ONLY_FRAME = 0.04  # assumed duration, in seconds, of the frame of a one-frame video
 
 
 @dataclass(frozen=True)
 class Window:
-    """A piece of a film."""
+    """A few seconds of a video."""
 
     start: float
-    """Seconds from the film's start."""
+    """Seconds from the start of the video."""
     end: float
-    """Seconds, where its last frame ends or the film does."""
+    """Seconds; where its last frame or the video ends."""
     frames: NDArray[np.uint8]
-    """(T, size, size, 3), RGB, evenly spaced over it; repeated where it has fewer."""
+    """(T, size, size, 3), RGB, evenly spaced over the window; frames repeat if it has fewer than T."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,19 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A stretch of a film with one answer, or with unsure answers alone."""
+class Segment:
+    """Consecutive windows with the same answer, or consecutive unsure windows."""
 
     start: float
-    """Seconds from the film's start."""
+    """Seconds from the start of the video."""
     end: float
     answer: str
-    """The class with the highest mean probability over its windows."""
+    """The class with the highest mean probability over the windows."""
     confidence: float
     """That probability."""
     windows: int
     none_of_these: bool
-    """Whether its answers are unsure; see `Prediction.none_of_these`."""
+    """Whether the answers are unsure; see `Prediction.none_of_these`."""
 
     @property
     def headline(self) -> str:
@@ -61,76 +61,79 @@ class Run:
         return headline(self.answer, self.confidence, self.none_of_these)
 
 
-def windows(film: Iterable[TimedFrame], count: int, seconds: float, stride: float) -> Iterator[Window]:
-    """Cut a film into windows of `count` frames, evenly spaced over `seconds`, one each `stride` seconds.
+def windows(video: Iterable[TimedFrame], count: int, seconds: float, stride: float) -> Iterator[Window]:
+    """Cut a video into windows of `seconds`, one every `stride` seconds; `count` evenly spaced frames represent each window.
 
-    The last window ends with the film, however much it overlaps the one before. A film that is no longer than one window is one
-    window: the same frames as of a clip.
+    The last window ends with the video, however much it overlaps the one before. A video no longer than one window is sampled
+    like a clip.
 
     Args:
-        film: in order of time; no more of it is held than a window.
+        video: frames in order of time; at most one window of them is kept in memory.
 
     Raises:
         DataError: a window would hold more than MOST_FRAMES frames.
     """
     if not (seconds > 0 and stride > 0):
         raise DataError(f"window and stride must be above 0 seconds; got {seconds} and {stride}.")
-    held: list[TimedFrame] = []
+    kept: list[TimedFrame] = []
     start, step, ended = 0.0, _ONLY_FRAME, -1.0
-    for number, frame in enumerate(film):
-        if held:  # how long the latest frame is shown, if it is the last; a gap before it says little
-            step = min(frame.seconds - held[-1].seconds, frame.seconds / number)
-        if frame.seconds >= start + seconds and held:
-            yield _cut(held, count, start, start + seconds)
+    for number, frame in enumerate(video):
+        if kept:  # estimated duration of the newest frame, in case it is the last; a single gap may be untypical
+            step = min(frame.seconds - kept[-1].seconds, frame.seconds / number)
+        if frame.seconds >= start + seconds and kept:
+            yield _cut(kept, count, start, start + seconds)
             ended = start + seconds
-            start += stride * max(1, math.floor((frame.seconds - seconds - start) / stride) + 1)  # the first that is not over
-        oldest = min(start, frame.seconds + step - seconds)  # the last window may reach back to the latter
-        if held and held[0].seconds < oldest:
-            held = [one for one in held if one.seconds >= oldest]
-        held.append(frame)  # always: it is on screen until the next one comes
-        if len(held) > MOST_FRAMES:
+            start += stride * max(1, math.floor((frame.seconds - seconds - start) / stride) + 1)  # skip windows that already ended
+        oldest = min(start, frame.seconds + step - seconds)  # the last window may start this early
+        if kept and kept[0].seconds < oldest:
+            kept = [one for one in kept if one.seconds >= oldest]
+        kept.append(frame)  # even if the next window starts later: it may still be on screen then
+        if len(kept) > MOST_FRAMES:
             raise DataError(f"a window of {seconds:g} s has more than {MOST_FRAMES} frames. Choose a shorter --window.")
-    if held:
-        end = held[-1].seconds + step
+    if kept:
+        end = kept[-1].seconds + step
         if end > ended + step / 2:
             last = max(0.0, end - seconds)
-            yield _cut(held, count, last, end, tolerance=step / 2)  # half a frame: times are rounded in files
+            yield _cut(kept, count, last, end, tolerance=step / 2)  # half a frame, because files store rounded times
 
 
-def _cut(held: Sequence[TimedFrame], count: int, start: float, end: float, tolerance: float = 1e-6) -> Window:
-    """Sample a window; where no frame begins in it, it shows the frame before, which is still on screen."""
-    inside = [one for one in held if start - tolerance <= one.seconds < end] or [held[-1]]
+def _cut(kept: Sequence[TimedFrame], count: int, start: float, end: float, tolerance: float = 1e-6) -> Window:
+    """Sample a window; if no frame starts in it, use the previous frame, which is still on screen."""
+    inside = [one for one in kept if start - tolerance <= one.seconds < end] or [kept[-1]]
     chosen = evenly_spaced(len(inside), count)
     return Window(start, end, np.stack([inside[place].picture for place in chosen]))
 
 
-def moments(predictor: Predictor, film: Iterable[TimedFrame], seconds: float, stride: float) -> Iterator[Moment]:
-    """Predict each window of a film."""
-    for window in windows(film, predictor.sampling.count, seconds, stride):
+def moments(predictor: Predictor, video: Iterable[TimedFrame], seconds: float, stride: float) -> Iterator[Moment]:
+    """Predict each window of a video."""
+    for window in windows(video, predictor.sampling.count, seconds, stride):
         prediction = predictor.answer(predictor.extractor(predictor.stored(window.frames)))
         yield Moment(window.start, window.end, prediction)
 
 
-def runs(found: Sequence[Moment]) -> list[Run]:
-    """Merge neighbours with the same answer, and unsure neighbours; each window answers up to half-way to the next one's middle."""
-    if not found:
+def segments(answered: Sequence[Moment]) -> list[Segment]:
+    """Merge neighbouring windows with the same answer, and unsure neighbours.
+
+    Segments meet half-way between the middles of neighbouring windows.
+    """
+    if not answered:
         return []
-    middles = [(one.start + one.end) / 2 for one in found]
-    edges = [found[0].start, *((one + other) / 2 for one, other in pairwise(middles)), found[-1].end]
-    merged: list[Run] = []
+    middles = [(one.start + one.end) / 2 for one in answered]
+    edges = [answered[0].start, *((one + other) / 2 for one, other in pairwise(middles)), answered[-1].end]
+    merged: list[Segment] = []
     first = 0
-    for _, same in groupby(found, lambda one: None if one.prediction.none_of_these else one.prediction.label):
+    for _, same in groupby(answered, lambda one: None if one.prediction.none_of_these else one.prediction.label):
         predictions = [one.prediction for one in same]
         shares = np.mean([one.probabilities for one in predictions], axis=0)
         last = first + len(predictions)
         answer, confidence = predictions[0].class_names[int(shares.argmax())], float(shares.max())
-        merged.append(Run(edges[first], edges[last], answer, confidence, last - first, predictions[0].none_of_these))
+        merged.append(Segment(edges[first], edges[last], answer, confidence, last - first, predictions[0].none_of_these))
         first = last
     return merged
 
 
 def clock(seconds: float) -> str:
-    """A time in a film, to be read.
+    """Format a time in a video.
 
     >>> clock(75.25)
     '1:15.2'
@@ -140,5 +143,5 @@ def clock(seconds: float) -> str:
     tenths = int(seconds * 10 + 1e-6)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
-    shown = f"{rest // 10:02d}.{rest % 10}"
-    return f"{hours}:{minutes:02d}:{shown}" if hours else f"{minutes}:{shown}"
+    formatted = f"{rest // 10:02d}.{rest % 10}"
+    return f"{hours}:{minutes:02d}:{formatted}" if hours else f"{minutes}:{formatted}"

@@ -8,10 +8,10 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.comparison import LeaderboardRow
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.plots.canvas import drawing, png
-from actionrec.report import shorten
 
 MOST_CLASSES_WITH_COUNTS = 15
 LONGEST_NAME = 26

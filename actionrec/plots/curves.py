@@ -1,7 +1,6 @@
 """Loss and top-1 over the epochs of training, for one model and for all."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,22 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.context import EvaluationContext
+from actionrec.evaluation.trained_models import History
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
-from actionrec.report import shorten
 
 COLUMNS = 4  # of the grid of all models
-
-
-@dataclass(frozen=True)
-class History:
-    """One value an epoch. Top-1 is a fraction, loss is in nats."""
-
-    best_epoch: int  # from 1
-    train_loss: tuple[float, ...]
-    train_top1: tuple[float, ...]
-    held_loss: tuple[float, ...]  # of the clips that the epoch was chosen on
-    held_top1: tuple[float, ...]
 
 
 CSV_HEADER = ("model", "epoch", "train_loss", "train_top1", "held_out_loss", "held_out_top1")

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from actionrec.core.text import shorten
 from actionrec.inference.explanation import Explanation
 from actionrec.plots.canvas import GREY, drawing, png
-from actionrec.report import shorten
 
 _SHOWN = 8  # frames of a strip
 _FOR, _AGAINST, _ATTENTION = "#0072B2", "#D55E00", "#009E73"

@@ -12,9 +12,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from actionrec.core.text import shorten
 from actionrec.inspection.summary import ClassSummary, Summary
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
-from actionrec.report import shorten
 
 MOST_PICTURES = 48
 WIDTH = 13.0  # inches

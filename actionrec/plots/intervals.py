@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import Baseline, Ensemble
 from actionrec.evaluation.comparison import Comparison, LeaderboardRow
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.evaluation.intervals import Interval
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.plots.rows import INK, SMALL, mark_far_below, percent_limits, set_percent_axis, write_beside
-from actionrec.report import shorten
 
 _ROW = 0.42  # inches
 

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import Missed
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.plots.canvas import DPI, GREY, drawing, png
-from actionrec.report import shorten
 
 SHOWN = 12  # clips at most
 FRAMES = 5  # of a clip

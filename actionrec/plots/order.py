@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import Order
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import SIGNIFICANCE
+from actionrec.evaluation.significance_tests import SIGNIFICANCE
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.plots.rows import INK, SMALL, mark_far_below, percent_limits, set_percent_axis, write_beside
-from actionrec.report import shorten
 
 # Change -> name in the legend, marker, and offset below the middle of its model's row, in rows.
 _CHANGES = {

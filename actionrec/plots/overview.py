@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.plots.canvas import COLOURS, drawing, png
 from actionrec.plots.rows import mark_far_below, percent_limits, set_percent_axis, write_beside
-from actionrec.report import shorten
 
 
 def model_comparison(comparison: Comparison, context: EvaluationContext, train_seconds: Mapping[str, float]) -> bytes:

@@ -11,12 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import ModelCost
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.evaluation.intervals import Interval
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.plots.rows import percent_limits, percent_ticks
-from actionrec.report import shorten
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one per model, in order of rank
 _LOWER_EDGE = 7  # matplotlib's triangle that points down and stands on its place

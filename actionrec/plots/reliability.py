@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import Calibration
 from actionrec.evaluation.calibration import TEMPERATURES, Reliability
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import wilson
+from actionrec.evaluation.intervals import wilson
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
-from actionrec.report import shorten
 
 COLUMNS = 4
 FEW_CLIPS = 300  # 20 per bin; with fewer, chance alone causes a calibration error of several points

@@ -8,9 +8,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from actionrec.inference.timeline import Moment, Run, clock
+from actionrec.core.text import shorten
+from actionrec.inference.timeline import Moment, Segment, clock
 from actionrec.plots.canvas import GREY, drawing, png
-from actionrec.report import shorten
 
 # Okabe and Ito's colour-blind safe palette (https://jfly.uni-koeln.de/color/) with a darker yellow for white paper, then the same
 # at half strength. The web page uses the same colours.
@@ -24,32 +24,32 @@ _CLASSES = 8  # rows of the table: the most probable classes
 _LABEL_WIDTH = 0.011  # of a character, as a fraction of the picture; segments narrower than their name have no label
 
 
-def timeline(moments: Sequence[Moment], runs: Sequence[Run], title: str) -> bytes:
+def timeline(moments: Sequence[Moment], segments: Sequence[Segment], title: str) -> bytes:
     """Draw a timeline as a PNG.
 
     Args:
         moments: predictions for the windows.
-        runs: the segments that they were merged to.
+        segments: the segments that they were merged to.
         title: such as the file's name.
     """
     shares = np.array([one.prediction.probabilities for one in moments])  # (windows, K)
     names = moments[0].prediction.class_names
     rows = np.argsort(-shares.max(axis=0), kind="stable")[:_CLASSES]
-    answers = list(dict.fromkeys(run.answer for run in runs if not run.none_of_these))
+    answers = list(dict.fromkeys(segment.answer for segment in segments if not segment.none_of_these))
     colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(answers)}
-    start, end = runs[0].start, runs[-1].end
+    start, end = segments[0].start, segments[-1].end
     with drawing():
         figure = Figure(figsize=(11, 1.9 + 0.32 * len(rows)), layout="constrained")
         figure.suptitle(shorten(title, 90), fontsize=13)
         band, table = figure.subplots(2, 1, sharex=True, height_ratios=[1, max(2, 0.55 * len(rows))])
-        for run in runs:
-            colour = NONE_COLOUR if run.none_of_these else colours[run.answer]
-            band.axvspan(run.start, run.end, color=colour, linewidth=0)
-            if len(run.headline) * _LABEL_WIDTH * (end - start) < run.end - run.start:
+        for segment in segments:
+            colour = NONE_COLOUR if segment.none_of_these else colours[segment.answer]
+            band.axvspan(segment.start, segment.end, color=colour, linewidth=0)
+            if len(segment.headline) * _LABEL_WIDTH * (end - start) < segment.end - segment.start:
                 dark = sum(to_rgb(colour)) < 1.4
-                middle = (run.start + run.end) / 2
+                middle = (segment.start + segment.end) / 2
                 text = {"ha": "center", "va": "center", "fontsize": 9, "color": "white" if dark else "black"}
-                band.text(middle, 0.5, run.headline, clip_on=True, **text)
+                band.text(middle, 0.5, segment.headline, clip_on=True, **text)
         band.set(ylim=(0, 1), yticks=[], xlim=(start, end))
         band.spines["left"].set_visible(False)
         band.set_ylabel("answer", color=GREY)

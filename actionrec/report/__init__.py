@@ -5,51 +5,13 @@ All of it carries timings, so it changes from run to run; compare.json does not.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from actionrec.core.text import printable
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What one model takes to train and to use."""
-
-    train_seconds: float
-    """Over all seeds."""
-    clips_per_second: float
-    device: str
-    latency_ms: float
-    """Of a prediction for one clip, on a CPU, from features on."""
-    memory_mb: float
-    """Of the same."""
-
-
-def percent(share: float) -> str:
-    """A share from 0 to 1 as a percentage with one decimal."""
-    return f"{100 * share:.1f}"
+from actionrec.core.text import on_one_line
 
 
 def p_value(p: float) -> str:
     """A p-value with three decimals."""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def on_one_line(text: str) -> str:
-    """Text without line breaks, in which every character shows: control and bidirectional ones as their escapes."""
-    return printable(" ".join(text.split()))
-
-
-def shorten(name: str, limit: int) -> str:
-    """Fit a name into `limit` characters on one line, with an ellipsis in its middle, as names often differ at their ends.
-
-    >>> shorten("PlayingTheVeryLongGuitar", 12)
-    'Playin…uitar'
-    """
-    line = on_one_line(name)
-    if len(line) <= limit:
-        return line
-    tail = (limit - 1) // 2
-    return f"{line[: limit - 1 - tail]}…{line[len(line) - tail :]}"
 
 
 def escape_markdown(text: str) -> str:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binom
 
+from actionrec.core.text import percent
 from actionrec.evaluation.analyses import Baseline, Calibration, Ensemble, ModelCost, Order
-from actionrec.evaluation.calibration import TEMPERATURES, Reliability
+from actionrec.evaluation.calibration import TEMPERATURES, error_by_chance
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.trained_models import TrainedModel
-from actionrec.report import percent, table
+from actionrec.report import table
 from actionrec.report.wording import (
     DIFFERENCE_HEADER,
     DIFFERENCE_NOTE,
@@ -174,18 +174,6 @@ def calibration(rows: Sequence[Calibration], context: EvaluationContext) -> str:
         "clips if it were exactly right; an ECE about as high is no fault.",
         saved_run(context),
     )
-
-
-def error_by_chance(bins: Reliability) -> float:
-    """ECE that a confidence which is exactly right shows on average, as bins of few clips are off their accuracy by chance.
-
-    Right answers of a bin's m clips are binomial; their mean distance from m p is 2 m p (1 - p) times the chance of floor(m p)
-    among m - 1 (De Moivre). A little too high where confidences differ within a bin, as all are taken for their mean.
-    """
-    used = bins.count > 0
-    clips, p = bins.count[used], bins.confidence[used]
-    apart = 2 * clips * p * (1 - p) * binom.pmf(np.floor(np.minimum(clips * p, clips - 1)), clips - 1, p)
-    return float(apart.sum() / clips.sum())
 
 
 def _temperature_notes(rows: Sequence[Calibration], context: EvaluationContext) -> list[str]:

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from actionrec.core.text import first_few
+from actionrec.core.text import first_few, percent
 from actionrec.evaluation import calibration
 from actionrec.evaluation.analyses import ClassScore, Difference
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.trained_models import TrainedModel
-from actionrec.report import errors, p_value, percent, table
+from actionrec.report import errors, p_value, table
 from actionrec.report.wording import (
     DIFFERENCE_HEADER,
     DIFFERENCE_NOTE,

@@ -7,10 +7,11 @@ from typing import Self
 
 import numpy as np
 
+from actionrec.core.text import percent
 from actionrec.evaluation.predictions import Predictions
 from actionrec.experiments.fold_results import Result, Spread
 from actionrec.features.feature_store import FeatureSet
-from actionrec.report import escape_markdown, percent, table
+from actionrec.report import escape_markdown, table
 from actionrec.report.wording import DIFFERENCE_HEADER, difference_cells, span
 
 REPORT = "report.md"

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actionrec.core.text import first_few
+from actionrec.core.text import first_few, percent
 from actionrec.evaluation.analyses import ClassScore, Missed
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.report import percent, table
+from actionrec.report import table
 from actionrec.report.wording import bullets, clean, protocol, saved_run, section
 
 ALL_CLASSES = 20  # up to so many are all in the table ...

@@ -1,7 +1,8 @@
 """What `evaluate` prints."""
 
+from actionrec.core.text import percent
 from actionrec.inference.recompute_metrics import Evaluation
-from actionrec.report import percent, table
+from actionrec.report import table
 from actionrec.report.wording import clean, span
 
 

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from actionrec.core.text import percent
 from actionrec.export.onnx_export import TOLERANCE, Check
 from actionrec.export.onnx_int8 import QuantisationReport
-from actionrec.report import percent, table
+from actionrec.report import table
 from actionrec.report.wording import clean
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from actionrec.core.text import first_few
+from actionrec.core.text import first_few, percent, shorten
 from actionrec.inspection.probe import Probe
 from actionrec.inspection.summary import Summary
 from actionrec.inspection.suspicion import Suspicion
-from actionrec.report import escape_markdown, percent, shorten, table
+from actionrec.report import escape_markdown, table
 
 REPORT = "report.md"
 FILES = "files.csv"

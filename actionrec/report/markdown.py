@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrec.core.text import percent
 from actionrec.evaluation import study_results
 from actionrec.evaluation.analyses import Analyses
 from actionrec.evaluation.comparison import Comparison, chosen_by_validation
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import SIGNIFICANCE
-from actionrec.evaluation.trained_models import TrainedModel
-from actionrec.report import Timing, analyses, errors, escape_markdown, p_value, percent, table
+from actionrec.evaluation.significance_tests import SIGNIFICANCE
+from actionrec.evaluation.trained_models import Timing, TrainedModel
+from actionrec.report import analyses, errors, escape_markdown, p_value, table
 from actionrec.report.wording import clean, listed, protocol
 
 CONFUSED_PAIRS = 5  # of the best model, in the report

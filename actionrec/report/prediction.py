@@ -8,7 +8,7 @@ from typing import Any
 
 from actionrec.core.text import printable
 from actionrec.inference.predictor import Prediction, Predictor, Reading
-from actionrec.inference.timeline import Moment, Run, clock
+from actionrec.inference.timeline import Moment, Segment, clock
 from actionrec.io.files import write_rows_for_spreadsheets
 from actionrec.training.bundle import Bundle
 
@@ -60,7 +60,7 @@ def clip_rows(video: str, found: Prediction, top: int) -> list[list[Any]]:
     return [[video, rank, label, f"{share:.6f}", none] for rank, (label, share) in enumerate(found.top(top), start=1)]
 
 
-def timeline_text(video: str, runs: Sequence[Run], warning: str = "") -> str:
+def timeline_text(video: str, runs: Sequence[Segment], warning: str = "") -> str:
     """A line for each run, and what is damaged in the file."""
     width = max(len(clock(run.end)) for run in runs)
     lines = [
@@ -71,11 +71,11 @@ def timeline_text(video: str, runs: Sequence[Run], warning: str = "") -> str:
     return f"{printable(video)}\n" + "\n".join(lines) + "\n"
 
 
-def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequence[Run], top: int, reading: Reading) -> str:
+def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequence[Segment], top: int, reading: Reading) -> str:
     return _line({"video": video, "model": model, **timeline_fields(found, runs, top, reading)})
 
 
-def timeline_fields(found: Sequence[Moment], runs: Sequence[Run], top: int, reading: Reading) -> dict[str, Any]:
+def timeline_fields(found: Sequence[Moment], runs: Sequence[Segment], top: int, reading: Reading) -> dict[str, Any]:
     """A timeline as JSON has it: how much of the file was read, the runs, and what they were merged from."""
     return {
         "frames_read": reading.frames_read,
@@ -99,7 +99,7 @@ def timeline_fields(found: Sequence[Moment], runs: Sequence[Run], top: int, read
     }
 
 
-def run_rows(video: str, runs: Sequence[Run]) -> list[list[Any]]:
+def run_rows(video: str, runs: Sequence[Segment]) -> list[list[Any]]:
     """Rows under RUN_HEADER."""
     return [
         [

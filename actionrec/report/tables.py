@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from actionrec.core.text import on_one_line, percent
 from actionrec.evaluation.analyses import ClassScore
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.report import Timing, on_one_line, percent
+from actionrec.evaluation.trained_models import Timing
 
 CSV_HEADER = (
     "rank",

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from actionrec.core.text import percent, shorten
 from actionrec.evaluation.analyses import Difference
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals_and_tests import RESAMPLES, SIGNIFICANCE, Interval
-from actionrec.report import escape_markdown, p_value, percent, shorten
+from actionrec.evaluation.intervals import RESAMPLES, Interval
+from actionrec.evaluation.significance_tests import SIGNIFICANCE
+from actionrec.report import escape_markdown, p_value
 
 DIFFERENCE_HEADER = ("difference, points", "95 % interval", "p (Holm)", "verdict")
 DIFFERENCE_NOTE = (

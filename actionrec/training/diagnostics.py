@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.evaluation.intervals_and_tests import SIGNIFICANCE, better_than, cluster_interval
+from actionrec.evaluation.intervals import cluster_interval
+from actionrec.evaluation.significance_tests import SIGNIFICANCE, better_than
 
 Verdict = Literal["diverged", "at chance", "overfitted", "still improving", "learned"]
 Values = Sequence[float] | NDArray[np.float64]

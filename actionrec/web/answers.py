@@ -107,7 +107,7 @@ def _timeline(predictor: Predictor, path: Path, name: str, wish: PredictRequest,
             reading = Reading(video.frames_read, 0, video.warning)
     except DataError as error:  # a window with more frames than are held in memory
         raise RequestError(400, str(error).replace("--window", "window")) from None
-    runs = timeline.runs(found)
+    runs = timeline.segments(found)
     result = timeline_fields(found, runs, wish.top, reading)
     if wish.pictures:
         middles = [(run.start + run.end) / 2 for run in runs[:_MOST_RUNS]]

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from actionrec.evaluation import analyses
-from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.evaluation.intervals import Interval
 
 CLASSES = 4
 LABELS = np.arange(160) % CLASSES
@@ -12,7 +12,7 @@ SUBSETS = np.array(["val"] * 40 + ["test"] * 120)
 
 
 def model(correct, *, sure=3.0, changes=("shuffled", "reversed", "one_frame")):
-    """Predictions that are right with a chance of `right`, and say the next class elsewhere."""
+    """Predictions that are correct with probability `correct`, and otherwise the next class."""
     random = np.random.default_rng(int(100 * correct))
     answers = np.where(random.random(160) < correct, LABELS, (LABELS + 1) % CLASSES)
     logits = np.zeros((160, CLASSES), dtype=np.float32)
@@ -20,7 +20,7 @@ def model(correct, *, sure=3.0, changes=("shuffled", "reversed", "one_frame")):
     return fabricate.predictions(CLIPS, LABELS, SUBSETS, logits, changes=changes)
 
 
-def test_a_model_that_is_far_above_a_baseline_is_called_better_and_one_alike_a_tie():
+def test_a_model_far_above_a_baseline_is_better_and_an_equal_model_ties():
     models = {"good": model(0.95), "same": model(0.5)}
     [baseline] = analyses.against_baselines(models, {"mean_pool": model(0.5, changes=())}, {"mean_pool": 10})
     assert baseline.gains["good"].verdict == "better"
@@ -29,7 +29,7 @@ def test_a_model_that_is_far_above_a_baseline_is_called_better_and_one_alike_a_t
     assert baseline.interval.low < baseline.top1 < baseline.interval.high
 
 
-def test_the_order_of_frames_matters_where_shuffling_costs_answers():
+def test_the_order_of_frames_matters_if_shuffling_costs_accuracy():
     sees, blind = model(0.95), model(0.9)
     same = dict.fromkeys(blind.answers.changed, blind.answers.logits)
     blind = fabricate.replace(blind, answers=fabricate.replace(blind.answers, changed=same))
@@ -46,7 +46,7 @@ def test_a_temperature_from_validation_clips_brings_confidence_to_accuracy():
     assert row.calibrated_error < row.error / 2
 
 
-def test_an_ensemble_of_models_that_err_apart_is_better_than_each():
+def test_an_ensemble_of_models_with_different_errors_is_better_than_each():
     random = np.random.default_rng(0)
     models = {}
     for number in range(3):

@@ -4,9 +4,16 @@ from scipy.special import softmax as scipy_softmax
 from sklearn.calibration import calibration_curve
 
 from actionrec.evaluation import metrics
-from actionrec.evaluation.calibration import confidence_threshold, expected_calibration_error, fit_temperature, reliability, softmax
+from actionrec.evaluation.calibration import (
+    confidence_threshold,
+    error_by_chance,
+    expected_calibration_error,
+    fit_temperature,
+    reliability,
+    softmax,
+)
 
-# Five clips, two classes; top probabilities 0.9, 0.8, 0.8, 0.6, 0.5, of which the first, second and fourth are right.
+# Five clips, two classes; top probabilities 0.9, 0.8, 0.8, 0.6, 0.5, of which the first, second and fourth are correct.
 PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
 LABELS = np.array([0, 1, 0, 0, 1])
 
@@ -38,7 +45,7 @@ def test_a_temperature_changes_no_answer(temperature):
 
 
 @pytest.mark.parametrize("temperature", [0, -1, np.nan])
-def test_a_temperature_is_above_0(temperature):
+def test_a_temperature_of_0_or_less_raises_an_error(temperature):
     with pytest.raises(ValueError, match="must be above 0"):
         softmax(PROBABILITIES, temperature)
 
@@ -56,7 +63,7 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error(PROBABILITIES, LABELS, bins=1) == pytest.approx(0.12)
 
 
-def test_confidence_that_is_right_has_no_calibration_error():
+def test_exact_confidence_has_no_calibration_error():
     sure = np.tile([0.8, 0.2], (10, 1))
     assert expected_calibration_error(sure, np.array([0] * 8 + [1] * 2)) == pytest.approx(0)
     assert expected_calibration_error(sure, np.array([0] * 3 + [1] * 7)) == pytest.approx(0.5)
@@ -73,28 +80,28 @@ def test_reliability_is_scikit_learn_s():
     assert found.count.sum() == len(labels)
 
 
-def test_sure_of_everything_counts_in_the_last_bin():
+def test_a_probability_of_1_counts_in_the_last_bin():
     found = reliability(np.eye(3)[[0, 1, 2]].astype(np.float32), np.array([0, 1, 0]), bins=10)
     assert found.count.tolist() == [0] * 9 + [3]
 
 
 @pytest.mark.parametrize("function", [reliability, expected_calibration_error, confidence_threshold])
-def test_logits_are_no_probabilities(function):
+def test_logits_in_place_of_probabilities_raise_an_error(function):
     with pytest.raises(ValueError, match="from 0 to 1"):
         function(np.array([[2.0, -1.0]]), np.array([0]))
-    with pytest.raises(ValueError, match="as many labels as clips"):
+    with pytest.raises(ValueError, match="one label for each"):
         function(PROBABILITIES, LABELS[:2])
     with pytest.raises(ValueError, match="at least one"):
         function(PROBABILITIES[:0], LABELS[:0])
 
 
-def test_bins_are_at_least_one():
+def test_fewer_than_one_bin_raises_an_error():
     with pytest.raises(ValueError, match="at least 1; got 0"):
         reliability(PROBABILITIES, LABELS, bins=0)
 
 
 @pytest.mark.parametrize("strength", [0.4, 1.0, 3.0])
-def test_the_temperature_that_made_the_logits_too_sure_is_found(strength):
+def test_the_temperature_of_overconfident_logits_is_found(strength):
     logits, labels = random_logits(clips=3_000, strength=strength)
     temperature = fit_temperature(logits, labels)
     assert temperature == pytest.approx(strength, rel=0.06)
@@ -112,7 +119,7 @@ def test_no_other_temperature_has_a_lower_cross_entropy():
     assert loss <= min(metrics.cross_entropy(logits / other, labels) for other in others) + 1e-9
 
 
-def test_logits_twice_as_large_want_twice_the_temperature():
+def test_logits_twice_as_large_need_twice_the_temperature():
     logits, labels = random_logits()
     assert fit_temperature(2 * logits, labels) == pytest.approx(2 * fit_temperature(logits, labels), rel=1e-4)
 
@@ -123,12 +130,12 @@ def test_a_temperature_beyond_the_bounds_is_the_bound():
     assert fit_temperature(wrong, np.arange(3)) == 20
 
 
-def test_where_no_temperature_is_better_it_is_1():
+def test_if_no_temperature_is_better_the_result_is_1():
     assert fit_temperature(np.zeros((4, 3), dtype=np.float32), np.array([0, 1, 2, 0])) == 1
 
 
 def test_a_temperature_needs_clips():
-    with pytest.raises(ValueError, match="no clips"):
+    with pytest.raises(ValueError, match="at least one clip"):
         fit_temperature(np.zeros((0, 3), dtype=np.float32), np.zeros(0, dtype=int))
 
 
@@ -159,10 +166,27 @@ def test_the_threshold_is_the_highest_that_keeps_enough(kept):
     assert (sure > threshold).mean() < kept
 
 
-def test_where_nothing_is_correct_there_is_no_threshold():
+def test_if_nothing_is_correct_there_is_no_threshold():
     assert confidence_threshold(PROBABILITIES, np.array([1, 0, 0, 1, 1])) == 0
 
 
-def test_the_share_to_keep_is_a_share():
+def test_kept_must_be_a_share():
     with pytest.raises(ValueError, match="kept must be from 0 to 1; got 95"):
         confidence_threshold(PROBABILITIES, LABELS, kept=95)
+
+
+@pytest.mark.parametrize(("clips", "sharpness"), [(30, 1.0), (100, 3.0), (400, 3.0), (100, 8.0)])
+def test_error_by_chance_is_the_mean_error_of_an_exact_confidence(clips, sharpness):
+    rng = np.random.default_rng(0)
+    shown, expected = [], []
+    for _ in range(200):
+        probabilities = softmax(rng.normal(0, sharpness, (clips, 5)))
+        labels = (probabilities.cumsum(axis=1) < rng.random((clips, 1))).sum(axis=1).clip(max=4)
+        shown.append(expected_calibration_error(probabilities, labels))
+        expected.append(error_by_chance(reliability(probabilities, labels)))
+    assert np.mean(expected) == pytest.approx(np.mean(shown), rel=0.1)
+
+
+def test_confident_and_correct_answers_have_no_error_by_chance():
+    bins = reliability(np.eye(4), np.arange(4))
+    assert error_by_chance(bins) == pytest.approx(0.0)

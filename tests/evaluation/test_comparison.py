@@ -6,7 +6,7 @@ import pytest
 from fabricate import CONTEXT, first_right, predictions, trained
 
 from actionrec.core.errors import DataError
-from actionrec.evaluation import comparison, intervals_and_tests
+from actionrec.evaluation import comparison, intervals
 from actionrec.evaluation.comparison import compare
 from actionrec.evaluation.context import EvaluationContext
 
@@ -97,7 +97,7 @@ def test_siblings_that_are_correct_together_do_not_beat_the_majority_class():
 
 def test_models_that_only_guess_are_seldom_called_better(monkeypatch):
     """60 sets of 24 sources of 5 clips, two classes alike: each source is wholly right or wrong by chance."""
-    monkeypatch.setattr(intervals_and_tests, "RESAMPLES", 199)
+    monkeypatch.setattr(intervals, "RESAMPLES", 199)
     rng = np.random.default_rng(0)
     source = np.repeat(np.arange(24), 5)
     binomial = better = 0

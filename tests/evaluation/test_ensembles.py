@@ -20,7 +20,7 @@ def test_the_average_is_of_probabilities():
     np.testing.assert_allclose(softmax(average([first, second])), [[0.5, 0.35, 0.15]], rtol=1e-6)
 
 
-def test_an_average_reads_as_a_model_s_logits():
+def test_an_average_can_be_used_like_a_model_s_logits():
     rng = np.random.default_rng(0)
     logits = [rng.normal(0, 3, (50, 4)).astype(np.float32) for _ in range(3)]
     labels = rng.integers(0, 4, 50)
@@ -43,7 +43,7 @@ def test_a_probability_of_0_has_a_finite_logit():
     assert logits.argmax(axis=1).tolist() == [0, 1]
 
 
-def test_three_that_err_on_different_clips_are_best_together():
+def test_three_models_with_errors_on_different_clips_are_the_best_ensemble():
     members = {
         "a": answers(0, 1, 2, 1),
         "b": answers(0, 1, 0, 0),
@@ -53,12 +53,12 @@ def test_three_that_err_on_different_clips_are_best_together():
     assert best_subset(members, LABELS) == ("a", "b", "c")
 
 
-def test_of_equal_top_1_the_lower_cross_entropy_is_chosen():
+def test_among_equal_top_1_the_lower_cross_entropy_is_chosen():
     members = {"a": answers(0, 1, 2, 0, sure=0.5), "b": answers(0, 1, 2, 0, sure=0.6), "c": answers(0, 1, 2, 0, sure=0.9)}
     assert best_subset(members, LABELS) == ("b", "c")
 
 
-def test_of_equal_cross_entropy_fewer_members_are_chosen_and_then_the_first_by_name():
+def test_among_equal_cross_entropies_fewer_members_are_chosen_and_then_the_first_by_name():
     same = answers(0, 1, 2, 1, sure=0.7)
     members = dict.fromkeys(("d", "c", "b", "a"), same)
     assert best_subset(members, LABELS) == ("a", "b")
@@ -79,12 +79,12 @@ def test_accuracy_comes_before_confidence():
     assert best_subset({**surer, **correct}, LABELS, sizes=(2,)) == ("a", "b")
 
 
-def test_what_cannot_be_averaged_is_refused():
+def test_invalid_members_raise_an_error():
     with pytest.raises(ValueError, match="at least one model"):
         average([])
     with pytest.raises(ValueError, match=r"\(3, 2\).*\(4, 2\)"):
         average([np.zeros((3, 2)), np.zeros((4, 2))])
-    with pytest.raises(ValueError, match="got 1 models"):
+    with pytest.raises(ValueError, match="of 1 models"):
         best_subset({"a": answers(0, 1, 2, 0)}, LABELS)
-    with pytest.raises(ValueError, match="no clips"):
+    with pytest.raises(ValueError, match="at least one clip"):
         best_subset({"a": answers()[:0], "b": answers()[:0]}, LABELS[:0])

@@ -1,4 +1,4 @@
-"""Windows over a film, and runs of the same answer that cover it once."""
+"""Windows of a video, and segments of the same answer that cover it exactly once."""
 
 from itertools import pairwise
 
@@ -10,14 +10,14 @@ from film import write_video
 from actionrec.core.errors import DataError
 from actionrec.inference import timeline
 from actionrec.inference.predictor import Prediction, load
-from actionrec.inference.timeline import Moment, clock, runs, windows
+from actionrec.inference.timeline import Moment, clock, segments, windows
 from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import open_video
 from actionrec.video.sampling import TimedFrame, evenly_spaced
 
 
 def numbered(count, rate=10.0, start=0):
-    """A film whose frames hold their numbers."""
+    """A video whose frames hold their numbers."""
     for number in range(count):
         yield TimedFrame(number / rate, np.full((1, 1, 3), (start + number) % 256, np.uint8))
 
@@ -26,7 +26,7 @@ def numbers(window):
     return window.frames[:, 0, 0, 0].tolist()
 
 
-def test_windows_follow_each_other_by_the_stride_and_the_last_ends_with_the_film():
+def test_windows_follow_each_other_by_the_stride_and_the_last_ends_with_the_video():
     found = list(windows(numbered(63), 4, 2.0, 1.0))
     assert [round(one.start, 6) for one in found] == [0, 1, 2, 3, 4, 4.3]
     assert [round(one.end, 6) for one in found] == [2, 3, 4, 5, 6, 6.3]
@@ -47,13 +47,13 @@ def test_windows_begin_with_the_film_and_end_with_it(count, seconds, stride):
     assert all(one.start < later.start for one, later in pairwise(found))
 
 
-def test_a_film_no_longer_than_a_window_is_one_window_of_all_its_frames():
+def test_a_video_no_longer_than_a_window_is_one_window_of_all_its_frames():
     (found,) = windows(numbered(12), 5, 30.0, 10.0)
     assert (found.start, found.end) == (0, pytest.approx(1.2))
     assert numbers(found) == evenly_spaced(12, 5)
 
 
-def test_a_film_that_is_whole_windows_long_has_no_window_twice():
+def test_a_video_that_is_whole_windows_long_has_no_window_twice():
     assert [one.start for one in windows(numbered(40), 2, 2.0, 2.0)] == [0, 2]
 
 
@@ -96,7 +96,7 @@ def test_a_stride_of_any_length_comes_to_an_end(stride):
     assert found[-1].end == pytest.approx(3.0)
 
 
-def test_a_window_that_memory_would_not_hold_is_refused():
+def test_a_window_with_too_many_frames_is_refused():
     with pytest.raises(DataError, match="more than 3000 frames"):
         list(windows(numbered(4000), 2, 1000.0, 1.0))
     for seconds, stride in ((0, 1), (1, 0), (-1, 1)):
@@ -108,7 +108,7 @@ def moment(start, end, *shares, threshold=0.0):
     return Moment(start, end, Prediction(("a", "b"), np.array(shares), threshold))
 
 
-def test_runs_merge_neighbours_and_cover_the_film_once():
+def test_segments_merge_neighbours_and_cover_the_film_once():
     found = [
         moment(0, 4, 0.9, 0.1),
         moment(2, 6, 0.7, 0.3),
@@ -116,48 +116,48 @@ def test_runs_merge_neighbours_and_cover_the_film_once():
         moment(6, 10, 0.55, 0.45, threshold=0.6),
         moment(8, 12, 0.6, 0.4, threshold=0.7),
     ]
-    made = runs(found)
-    assert [(run.start, run.end, run.headline, run.windows, run.none_of_these) for run in made] == [
+    merged = segments(found)
+    assert [(segment.start, segment.end, segment.headline, segment.windows, segment.none_of_these) for segment in merged] == [
         (0, 5, "a", 2, False),
         (5, 7, "b", 1, False),
         (7, 12, "probably a, 57 %", 2, True),
     ]
-    assert [run.confidence for run in made] == pytest.approx([0.8, 0.8, 0.575])
+    assert [segment.confidence for segment in merged] == pytest.approx([0.8, 0.8, 0.575])
 
 
-def test_no_window_gives_no_run():
-    assert runs([]) == []
+def test_no_window_gives_no_segment():
+    assert segments([]) == []
 
 
-def test_unsure_neighbours_are_one_run_whatever_their_top_classes():
+def test_unsure_neighbours_are_one_segment_whatever_their_top_classes():
     found = [moment(start, start + 1, share, 1 - share, threshold=0.9) for start, share in enumerate((0.6, 0.3, 0.7))]
-    (run,) = runs(found)
-    assert (run.start, run.end, run.answer, run.windows) == (0, 3, "a", 3)
-    assert run.headline == "probably a, 53 %"
+    (segment,) = segments(found)
+    assert (segment.start, segment.end, segment.answer, segment.windows) == (0, 3, "a", 3)
+    assert segment.headline == "probably a, 53 %"
 
 
-def test_a_film_of_one_window_is_answered_as_the_clip_is(tmp_path):
+def test_a_video_of_one_window_is_answered_as_the_clip_is(tmp_path):
     predictor = load(bundles.tiny_bundle(tmp_path / "gru"))
     path = bundles.clips(tmp_path / "clips", 1)[0]
-    (found,) = timeline.moments(predictor, film_frames(path, predictor), 60.0, 30.0)
+    (found,) = timeline.moments(predictor, video_frames(path, predictor), 60.0, 30.0)
     assert np.array_equal(found.prediction.probabilities, predictor.predict(path).probabilities)
 
 
-def test_a_film_of_two_actions_has_two_runs(tmp_path):
+def test_a_video_of_two_actions_has_two_segments(tmp_path):
     predictor = load(bundles.tiny_bundle(tmp_path / "gru"))
     path = write_video(tmp_path / "two.avi", bundles.pictures(0, 7, 50) + bundles.pictures(2, 7, 50))
-    found = list(timeline.moments(predictor, film_frames(path, predictor), 0.5, 0.25))
-    made = runs(found)
-    assert (made[0].answer, made[0].end) == ("Bright", pytest.approx(2.0, abs=0.3))
-    assert {run.answer for run in made[1:]} <= {"Striped", "Dark"}  # never the first again
-    assert [run.start for run in made] == [0, *(run.end for run in made[:-1])]
-    assert made[-1].end == pytest.approx(4.0, abs=0.05)
+    found = list(timeline.moments(predictor, video_frames(path, predictor), 0.5, 0.25))
+    merged = segments(found)
+    assert (merged[0].answer, merged[0].end) == ("Bright", pytest.approx(2.0, abs=0.3))
+    assert {segment.answer for segment in merged[1:]} <= {"Striped", "Dark"}  # never the first again
+    assert [segment.start for segment in merged] == [0, *(segment.end for segment in merged[:-1])]
+    assert merged[-1].end == pytest.approx(4.0, abs=0.05)
 
 
-def film_frames(path, predictor):
+def video_frames(path, predictor):
     with open_video(path) as video:
         yield from timed_frames(video, predictor.sampling.resolution)
 
 
-def test_times_are_read_by_people():
+def test_clock_formats_times_for_people():
     assert [clock(seconds) for seconds in (0, 9.99, 61.25, 3600)] == ["0:00.0", "0:09.9", "1:01.2", "1:00:00.0"]

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from actionrec.evaluation.analyses import Baseline, Calibration, Difference, Ensemble, Missed, ModelCost, Order
 from actionrec.evaluation.calibration import reliability, softmax
 from actionrec.evaluation.comparison import Comparison, LeaderboardRow, Pair, advise
-from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.evaluation.intervals import Interval
 from actionrec.models import MODELS
 from actionrec.plots import canvas, intervals, missed, order, pareto, rows
 from actionrec.plots import reliability as diagram

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from fabricate import AUDIT, CONTEXT, first_right, trained
 
+from actionrec.core.text import shorten
 from actionrec.evaluation import analyses, study_results
 from actionrec.evaluation.comparison import compare
-from actionrec.report import Timing, escape_markdown, markdown, shorten, table, tables
+from actionrec.evaluation.trained_models import Timing
+from actionrec.report import escape_markdown, markdown, table, tables
 
 TIMINGS = {name: Timing(12.34, 1500.0, "Tesla T4", 2.5, 16.0) for name in ("gru", "lstm", "transformer")}
 

@@ -10,7 +10,7 @@ from actionrec.evaluation import analyses as found
 from actionrec.evaluation import calibration
 from actionrec.evaluation.analyses import Baseline, Calibration, ClassScore, Difference, Ensemble, Missed, ModelCost, Order
 from actionrec.evaluation.comparison import compare
-from actionrec.evaluation.intervals_and_tests import Interval
+from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.leak_audit import Audit, Copies, NearDuplicates, NearestTraining
 from actionrec.report import analyses, errors, wording
 
@@ -284,23 +284,6 @@ def test_calibration_admits_what_it_could_not_fit():
     text = analyses.calibration([calibrated(temperature=1.0, after=0.1)], replace(CONTEXT, val_clips=0))
     assert "No validation clips, so no temperature was fitted: nothing is calibrated." in text
     assert "At the end" not in text
-
-
-@pytest.mark.parametrize(("clips", "sharpness"), [(30, 1.0), (100, 3.0), (400, 3.0), (100, 8.0)])
-def test_error_by_chance_is_what_right_confidence_shows(clips, sharpness):
-    rng = np.random.default_rng(0)
-    shown, expected = [], []
-    for _ in range(200):
-        probabilities = calibration.softmax(rng.normal(0, sharpness, (clips, 5)))
-        labels = (probabilities.cumsum(axis=1) < rng.random((clips, 1))).sum(axis=1).clip(max=4)
-        shown.append(calibration.expected_calibration_error(probabilities, labels))
-        expected.append(analyses.error_by_chance(calibration.reliability(probabilities, labels)))
-    assert np.mean(expected) == pytest.approx(np.mean(shown), rel=0.1)
-
-
-def test_sure_and_right_has_no_error_by_chance():
-    bins = calibration.reliability(np.eye(4), np.arange(4))
-    assert analyses.error_by_chance(bins) == pytest.approx(0.0)
 
 
 def test_ensembles_count_all_their_members(comparison):

@@ -11,6 +11,7 @@ import pytest
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
+from actionrec.evaluation import trained_models
 from actionrec.models import MODELS
 from stages import compare
 
@@ -179,7 +180,7 @@ def test_it_reads_what_dvclive_writes(tmp_path):
         for top1 in (0.25, 0.5):
             live.step += 1
             live.log_metric("val/top1", top1)
-    assert compare.read_log("gru", "val/top1") == (0.25, 0.5)
+    assert trained_models.read_log("gru", "val/top1") == (0.25, 0.5)
 
 
 def test_the_stage_starts_from_the_command_line_and_fails_in_one_line():

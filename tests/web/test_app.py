@@ -57,7 +57,7 @@ def test_a_timeline_gets_the_command_lines_json(client, long_film, predictors):
         found = list(timeline.moments(predictor, timed_frames(video, predictor.sampling.resolution), 2.0, 1.0))
         reading = Reading(video.frames_read, 0, "")
     told = send(client, long_film, window=2)
-    assert told.json() == json.loads(texts.timeline_json(long_film.name, "gru", found, timeline.runs(found), 5, reading))
+    assert told.json() == json.loads(texts.timeline_json(long_film.name, "gru", found, timeline.segments(found), 5, reading))
 
 
 def test_pictures_and_explanation_come_when_asked_for(client, clips, long_film):

@@ -1,0 +1,127 @@
+"""Confidence intervals of accuracies: Wilson's, and an interval for clips in clusters.
+
+Clips cut from one source video (a cluster) tend to be correct or wrong together, so n clips carry less information than n
+independent ones. `cluster_interval` treats whole clusters as the independent units. `wilson` treats clips as independent: use it
+for clips without siblings, and to show the effect of siblings.
+
+A cluster is a number, the same for all its clips: `actionrec.data.clips.cluster_ids`. n clips, G clusters.
+
+Coverage of the 95 % intervals in simulations of 1,000 data sets each (beta-binomial; correlation within clusters 0.3 and 0.6;
+accuracies 0.5, 0.8, 0.9, 0.97; clusters of 4 to 7 clips, and of 1 to 15), lowest to highest of these 16 cases, in percent:
+
+clusters                                      10        25        50       250
+`cluster_interval`                        97-100    95-100    95-100     93-97
+the bootstrap's plain percentiles         81-100     84-95     82-95     92-96
+the bootstrap's BCa                       86-100     88-98     86-96     92-97
+Wilson's, at the clusters' variance        91-98     89-97     86-96     93-97
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy  # loads scipy.stats, which takes a second, on first use
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95  # of every interval
+RESAMPLES = 9_999  # of clusters; with the data themselves, 10,000
+TAIL = (1 - CONFIDENCE) / 2
+BATCH = 500  # resamples at a time: 200 MB for 50,000 clusters
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval: of a share, from 0 to 1, or of the difference of two shares, from -1 to 1."""
+
+    low: float
+    high: float
+
+
+def wilson(correct: int, total: int) -> Interval:
+    """95 % Wilson score interval of a share; within 0 and 1, also for 0 or `total` correct answers.
+
+    >>> wilson(1300, 1337)
+    Interval(low=0.962..., high=0.979...)
+
+    Raises:
+        ValueError: `total` is below 1, or `correct` is not within 0 and `total`.
+    """
+    ends = scipy.stats.binomtest(correct, total).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
+    # Rounding can leave the ends slightly outside the observed share at 0 and at `total`.
+    return Interval(min(float(ends.low), correct / total), max(float(ends.high), correct / total))
+
+
+def cluster_interval(correct: NDArray[np.floating], clusters: NDArray[np.integer], seed: int = 0) -> Interval:
+    """95 % interval of accuracy over clips in clusters.
+
+    At each end the wider of two intervals, because each alone is too narrow in some cases:
+
+    - A bootstrap that draws G clusters with replacement and divides their correct answers by their clips. Its percentiles are
+      widened as Student's t is wider than the normal (Hesterberg 2015, "expanded percentile"), because G clusters underestimate
+      their own spread.
+    - Wilson's interval for as many independent clips as give the share's variance between clusters (Korn and Graubard 1998, with
+      their t), but at most n. If only k clusters have a wrong answer (or only k a correct one) and k is small, that variance is
+      mostly chance; so it is averaged with the variance of clusters that are entirely correct or wrong, with the weights
+      k / (k + 1) and 1 / (k + 1).
+
+    If k is 0 (all correct or all wrong), or there is a single cluster, Wilson's interval with n = sum(size) ** 2 / sum(size ** 2),
+    which is G for clusters of equal size. All correct in 10 clusters gives 0.72 to 1. Without siblings the result is Wilson's
+    interval or slightly wider.
+
+    Args:
+        correct: (n,) 1 if the model is correct and 0 if it is wrong, or the mean over several seeds.
+        clusters: (n,) the cluster of each clip.
+
+    Raises:
+        ValueError: no clips, different lengths, or shares outside 0 to 1.
+    """
+    sums, sizes = totals_by_cluster(correct, clusters)
+    clips, count = float(sizes.sum()), len(sizes)
+    share = float(sums.sum()) / clips
+    informative = int(min((sums > 0).sum(), (sums < sizes).sum()))
+    independent = clips**2 / float(np.square(sizes).sum())
+    if informative == 0 or count == 1:
+        return _score_interval(share, independent, float(scipy.stats.norm.isf(TAIL)))
+
+    between = count / (count - 1) * float(np.square(sums - share * sizes).sum()) / clips**2
+    variance = max(between / (share * (1 - share)), 1 / clips)  # of the share, relative to the variance of one clip
+    weight = informative / (informative + 1)
+    quantile = float(scipy.stats.t.isf(TAIL, count - 1))
+    score = _score_interval(share, 1 / (weight * variance + (1 - weight) / independent), quantile)
+    tail = float(scipy.stats.norm.sf(quantile * np.sqrt(count / (count - 1))))
+    ends = scipy.stats.bootstrap(
+        (sums, sizes),
+        lambda drawn, of, axis: drawn.sum(axis=axis) / of.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=BATCH,
+        confidence_level=1 - 2 * tail,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(max(0.0, min(float(ends.low), score.low)), min(1.0, max(float(ends.high), score.high)))
+
+
+def totals_by_cluster(
+    correct: NDArray[np.floating], clusters: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Correct answers and clips of each cluster: (G,), (G,).
+
+    Raises:
+        ValueError: no clips, different lengths, or shares outside 0 to 1.
+    """
+    if correct.shape != clusters.shape or correct.ndim != 1 or not len(correct):
+        raise ValueError(f"expected a share and a cluster for each of at least one clip; got {correct.shape} and {clusters.shape}")
+    if not ((correct >= 0) & (correct <= 1)).all():
+        raise ValueError(f"shares of correct answers must be from 0 to 1; got {correct.min()} to {correct.max()}")
+    place = np.unique(clusters, return_inverse=True)[1]
+    sums, sizes = np.bincount(place, weights=correct), np.bincount(place)
+    return sums.astype(np.float64), sizes.astype(np.float64)
+
+
+def _score_interval(share: float, size: float, quantile: float) -> Interval:
+    """Wilson's interval for a share of `size` independent clips, which may be a fraction."""
+    squared = quantile**2 / size
+    middle = (share + squared / 2) / (1 + squared)
+    half = np.sqrt(squared) * np.sqrt(share * (1 - share) + squared / 4) / (1 + squared)
+    return Interval(max(0.0, min(middle - float(half), share)), min(1.0, max(middle + float(half), share)))
