@@ -42,16 +42,16 @@ def baselines(baselines: Sequence[Baseline], comparison: Comparison, setting: Ev
     Args:
         baselines: at least one, each with a gain for every model of the comparison.
     """
-    models = [standing.name for standing in comparison.leaderboard]
-    ways = [[clean(one.name), percent(one.top1), span(one.interval), f"{one.parameters:,}"] for one in baselines]
+    models = [row.name for row in comparison.leaderboard]
+    accuracies = [[clean(one.name), percent(one.top1), span(one.interval), f"{one.parameters:,}"] for one in baselines]
     gains = [[clean(name), clean(one.name), *difference_cells(one.gains[name])] for name in models for one in baselines]
     runs = f" Accuracies of models are means over {setting.seeds} training runs." if setting.seeds > 1 else ""
     return section(
         "Are sequence models better than simple baselines",
         protocol(setting),
-        table(["baseline", "top-1 %", "95 % interval", "parameters"], ways, "lrrr"),
-        "Baselines: logistic regression on the mean of a clip's features over time, or on the features of its middle frame. Neither "
-        "uses the order of frames. p is corrected over the models, separately for each baseline.",
+        table(["baseline", "top-1 %", "95 % interval", "parameters"], accuracies, "lrrr"),
+        "Baselines: logistic regression on the mean of a clip's features over time, or on the features of its middle frame. "
+        "Neither uses the order of frames. p is corrected over the models, separately for each baseline.",
         table(["model", "baseline", *DIFFERENCE_HEADER], gains, "llrrrl"),
         bullets(_added(baselines, models)),
         powerless(len(models), setting),
@@ -203,7 +203,7 @@ def _temperature_notes(rows: Sequence[Calibration], setting: EvaluationContext) 
     if at_bounds:
         low, high = TEMPERATURES
         notes.append(
-            f"**The temperature is at a bound of the search ({low:g} to {high:g}) for {listed(at_bounds)}**, so it is not an estimate."
+            f"**The temperature is at a bound of the search ({low:g} to {high:g}) for {listed(at_bounds)}**: it is no estimate."
         )
     harmed = [clean(one.model) for one in rows if one.calibrated_error > one.error]
     if harmed:

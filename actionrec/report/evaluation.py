@@ -1,4 +1,4 @@
-"""What `evaluate` prints."""
+"""Output of `actionrec evaluate`."""
 
 from actionrec.inference.recompute_metrics import Evaluation
 from actionrec.report import percent, table
@@ -6,14 +6,17 @@ from actionrec.report.wording import clean, span
 
 
 def text(found: Evaluation, what: str) -> str:
-    """A line, the metrics, and the classes.
+    """A heading, the metrics, and the accuracy of each class.
 
     Args:
         what: the clips, in words.
     """
     summary = found.summary()
     rows = [
-        ["top-1 %", f"{percent(summary['top1'])} ({span(found.interval)}: 95 %, from a bootstrap of {summary['sources']} sources)"],
+        [
+            "top-1 %",
+            f"{percent(summary['top1'])} (95 % interval {span(found.interval)}, bootstrap over {summary['sources']} source videos)",
+        ],
         ["top-5 %", percent(summary["top5"])],
         ["mean class %", percent(summary["mean_class"])],
         ["loss", f"{summary['loss']:.4f}"],
@@ -26,7 +29,7 @@ def text(found: Evaluation, what: str) -> str:
             f"{clean(found.model)} on {clean(what)}: {len(found.clips):,} clips"
             + (f", {len(found.failed)} more could not be decoded" if found.failed else ""),
             table(["metric", "value"], rows, "ll"),
-            table(["class", "clips", "right %"], classes, "lrr") + "\n",
+            table(["class", "clips", "correct %"], classes, "lrr") + "\n",
         ]
     )
 
@@ -42,6 +45,6 @@ def _answered(found: Evaluation) -> str:
     summary = found.summary()
     if not found.threshold:
         return "100.0 (the bundle has no threshold)"
-    right = summary["top1_of_answered"]
-    told = f"; of these {percent(right)} % right" if right is not None else ""
-    return f"{percent(summary['answered'])} have a top probability of {found.threshold:.2f} or more{told}"
+    correct = summary["top1_of_answered"]
+    correct_share = f"; {percent(correct)} % of these are correct" if correct is not None else ""
+    return f"{percent(summary['answered'])} have a top probability of {found.threshold:.2f} or more{correct_share}"

@@ -1,4 +1,4 @@
-"""What `predict` prints: for people, as JSON, as CSV."""
+"""Output of `actionrec predict` as text, JSON and CSV."""
 
 import io
 import json
@@ -20,7 +20,7 @@ _BAR = 24  # characters of a full bar
 
 
 def clip_text(video: str, found: Prediction, top: int, bundle: Bundle) -> str:
-    """The video, the answer, and bars of the most probable classes."""
+    """The video, the prediction, and bars of the most probable classes."""
     why = f" (unsure: below {percent(found.threshold)}; perhaps none of the classes)" if found.none_of_these else ""
     width = max(len(printable(label)) for label, _ in found.top(top))
     bars = [f"  {printable(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in found.top(top)]
@@ -29,7 +29,7 @@ def clip_text(video: str, found: Prediction, top: int, bundle: Bundle) -> str:
 
 
 def _reading_note(reading: Reading | None) -> str:
-    """What a person should know about the file: damage, and too few frames."""
+    """A remark about a damaged file or too few frames."""
     if reading is None or not (reading.warning or reading.padded):
         return ""
     padded = f"only {reading.frames_read} frames; {reading.padded} of the sampled ones are repeats" if reading.padded else ""
@@ -41,7 +41,7 @@ def clip_json(video: str, model: str, found: Prediction, top: int) -> str:
 
 
 def prediction_fields(found: Prediction, top: int) -> dict[str, Any]:
-    """A prediction as JSON has it."""
+    """A prediction as a JSON object."""
     return {
         "headline": found.headline,
         "answer": found.label,
@@ -61,7 +61,7 @@ def clip_rows(video: str, found: Prediction, top: int) -> list[list[Any]]:
 
 
 def timeline_text(video: str, runs: Sequence[Run], warning: str = "") -> str:
-    """A line for each run, and what is damaged in the file."""
+    """One line per segment, and a warning if the file is damaged."""
     width = max(len(clock(run.end)) for run in runs)
     lines = [
         f"  {clock(run.start):>{width}} – {clock(run.end):>{width}}  {percent(run.confidence):>7}  {printable(run.headline)}"
@@ -76,7 +76,7 @@ def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequenc
 
 
 def timeline_fields(found: Sequence[Moment], runs: Sequence[Run], top: int, reading: Reading) -> dict[str, Any]:
-    """A timeline as JSON has it: how much of the file was read, the runs, and what they were merged from."""
+    """A timeline as a JSON object: frames read, the segments, and the windows that they were merged from."""
     return {
         "frames_read": reading.frames_read,
         "warning": reading.warning,
@@ -116,7 +116,7 @@ def run_rows(video: str, runs: Sequence[Run]) -> list[list[Any]]:
 
 
 def moment_text(moment: Moment, top: int) -> str:
-    """One line, the most probable class first."""
+    """One line, most probable class first."""
     found = moment.prediction
     shares = "  ".join(f"{printable(label)} {percent(share)}" for label, share in found.top(top))
     none = "probably " if found.none_of_these else ""
@@ -135,7 +135,7 @@ def moment_row(moment: Moment) -> list[Any]:
 
 
 def model_fields(predictor: Predictor) -> dict[str, Any]:
-    """What a bundle is, as JSON has it."""
+    """A bundle's description as a JSON object."""
     bundle = predictor.bundle
     return {
         "model": predictor.name,
@@ -170,14 +170,14 @@ def model_text(predictor: Predictor) -> str:
 
 
 def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
-    """CSV for spreadsheets; programs read `--json`, which has every name as it is."""
+    """CSV for spreadsheets; programs should use `--json`, which keeps names unchanged."""
     stream = io.StringIO()
     write_rows_for_spreadsheets(stream, rows)
     return stream.getvalue()
 
 
 def percent(share: float) -> str:
-    """A share as a percentage that does not round up to certainty.
+    """A share as a percentage; values just below 1 are not rounded up to 100 %.
 
     >>> percent(0.99999)
     '>99.9 %'
@@ -186,7 +186,7 @@ def percent(share: float) -> str:
 
 
 def bar(share: float) -> str:
-    """A bar of eighths of characters."""
+    """A text bar with a resolution of an eighth of a character."""
     eighths = round(share * _BAR * 8)
     return "█" * (eighths // 8) + ("" if eighths % 8 == 0 else " ▏▎▍▌▋▊▉"[eighths % 8])
 

@@ -67,18 +67,23 @@ def test_models_that_were_tested_on_different_clips_are_refused():
         fold_results.summarise(found, {"gru": 1, "lstm": 1})
 
 
-def setting(**changes) -> texts.EvaluationContext:
+def setting(**changes) -> texts.FoldContext:
     values = {"dataset": "ucf50", "folds": 2, "validation": 0.2, "seed": 0, "seeds": 1, "clips": 4, "tested": 4, "sources": 4}
-    return texts.EvaluationContext(**values | {"backbone": "resnet50", "weights": "IMAGENET1K_V1"} | changes)
+    return texts.FoldContext(**values | {"backbone": "resnet50", "weights": "IMAGENET1K_V1"} | changes)
 
 
 def test_the_caption_says_what_the_numbers_hold_for():
     assert setting().phrase == (
-        "ucf50, group split, 2 folds, seed 0; 4 clips of 4 sources, each tested once; "
+        "ucf50, group split, 2 folds, seed 0; 4 clips of 4 source videos, each tested once; "
         "epoch chosen on validation clips, 20.0 % of the others; resnet50, weights IMAGENET1K_V1"
     )
     odd = setting(validation=0.0, seeds=3, clips=5, weights="random").phrase
-    for words in ("the test clips", "3 training runs a model and fold", "1 of classes with a single group never", "UNTRAINED"):
+    for words in (
+        "the test clips",
+        "3 training runs per model and fold",
+        "1 of classes with a single group never tested",
+        "UNTRAINED",
+    ):
         assert words in odd
 
 
