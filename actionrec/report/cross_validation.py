@@ -56,10 +56,10 @@ class FoldContext:
 
     @classmethod
     def of(
-        cls, dataset: str, validation: float, seed: int, features: FeatureSet, found: Mapping[str, Sequence[Predictions]]
+        cls, dataset: str, validation: float, seed: int, features: FeatureSet, predictions: Mapping[str, Sequence[Predictions]]
     ) -> Self:
-        """Collect the fields; `found` maps each model to its predictions in each fold."""
-        folds = next(iter(found.values()))
+        """Collect the fields; `predictions` maps each model to its predictions in each fold."""
+        folds = next(iter(predictions.values()))
         clusters = np.concatenate([one.test.clusters for one in folds])
         source = features.source
         return cls(
@@ -67,7 +67,7 @@ class FoldContext:
             folds=len(folds),
             validation=validation,
             seed=seed,
-            seeds=max(len(one[0].seeds) for one in found.values()),
+            seeds=max(len(one[0].seeds) for one in predictions.values()),
             clips=len(features.clips),
             tested=len(clusters),
             sources=len(np.unique(clusters)),
