@@ -53,9 +53,7 @@ def test_whole_and_head_are_written_and_checked(done):
         ("gru-head.onnx", "features (B, 8, 512) float32", "3 of 3"),
     ]
     assert all(float(row[3]) < 1e-4 for row in rows)
-    assert re.search(
-        r"`predict` computes features in fp32, and differs by up to \S+; the same top-1 for 3 of 3\.\n$", printed.stdout
-    )
+    assert re.search(r"`predict` computes features in fp32 and differs by up to \S+; same top-1 for 3 of 3\.\n$", printed.stdout)
 
 
 def test_the_same_bundle_gives_the_same_bytes_and_json_tells_them(done, tmp_path):
