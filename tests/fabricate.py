@@ -26,6 +26,7 @@ SKILL = {
     "transformer": 0.05,
     "swin_transformer": 0.92,
 }
+SKILL |= {name: 0.9 for name in MODELS if name not in SKILL}
 AUDIT = {
     "train_clips": 300,
     "test_clips": 40,
@@ -44,7 +45,7 @@ AUDIT = {
         "top": [{"test": "a/v_1.avi", "train": "a/v_2.avi", "similarity": 0.991, "same_class": True, "sibling": False}],
     },
 }
-PARAMETERS = {name: result.parameters for name, result in study_results.RESULTS.items()}
+PARAMETERS = dict.fromkeys(MODELS, 1_000_000) | {name: result.parameters for name, result in study_results.RESULTS.items()}
 
 
 def write(path: Path, value) -> None:
@@ -58,7 +59,7 @@ def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMA
     A model answers wrongly with the next class, and its right answers are drawn clip by clip.
     """
     count = len(class_names)
-    for order, name in enumerate(MODELS):
+    for order, name in enumerate(SKILL):
         rng = np.random.default_rng(order)
         labels = np.arange(test + val) % count
         subsets = np.array(["test"] * test + ["val"] * val)
