@@ -81,7 +81,8 @@ clips = FeatureSet([f"{number:02}.avi" for number in range(24)], features, {"bac
 rows = {"train": np.arange(12), "val": np.arange(12, 18), "test": np.arange(18, 24)}
 data = TrainingData(clips, labels, ["a", "b"], np.arange(24), rows)
 architecture = Architecture("tcn", recipe.arguments, 4, data.class_names)
-run = seed_runs.run(data, architecture, replace(recipe.train, epochs=1), 0, 0, "cpu", lambda epoch: None)
+recipe = replace(recipe, train=replace(recipe.train, epochs=1))
+run = seed_runs.run(data, architecture, recipe, 0, "cpu", lambda epoch: None)
 
 predictions = seed_runs.predictions([run], run, data, "cpu")
 calibration = record.calibrate(predictions)
