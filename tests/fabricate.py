@@ -15,6 +15,7 @@ from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.models import MODELS
 from actionrec.training.frame_order import PERTURBATIONS
 from actionrec.training.loop import TrainSettings
+from actionrec.training.record import calibrate
 
 # Share of test clips that a fabricated model gets right: a close field with one failure, as in the study.
 SKILL = {
@@ -68,7 +69,8 @@ def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMA
         logits = rng.normal(0, 0.1, (test + val, count)).astype(np.float32)
         logits[np.arange(test + val), answers] += 3
         clips = np.array([f"{class_names[label]}/v_{place:05}.avi" for place, label in enumerate(labels)])
-        write_predictions(paths.predictions(name), predictions(clips, labels, subsets, logits, seeds=seeds, random=rng))
+        result = predictions(clips, labels, subsets, logits, seeds=seeds, random=rng)
+        write_predictions(paths.predictions(name), result)
         write(
             paths.model_folder(name) / "model.json",
             {
@@ -88,6 +90,7 @@ def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMA
                 "parameters": PARAMETERS[name],
                 "flops": 32 * 2 * PARAMETERS[name],
                 "train_clips": 3 * (test + val),
+                **(calibrate(result) or {}),
                 "health": "at chance" if skill[name] < 0.1 else "learned",
                 "health_notes": ["the training loss stays at ln K" if skill[name] < 0.1 else "best held-out top-1 90 %"],
             },
@@ -194,6 +197,7 @@ def trained(name, right, *, parameters=1_000_000, classes=4, val_right=None, clu
     made = predictions(clips, labels, subsets, logits)
     if clusters is not None:
         made = replace(made, answers=replace(made.answers, clusters=np.asarray(clusters)))
+    fitted = calibrate(made)
     values = {
         "name": name,
         "predictions": made,
@@ -208,6 +212,7 @@ def trained(name, right, *, parameters=1_000_000, classes=4, val_right=None, clu
         "train_clips": 300,
         "health": "learned",
         "health_notes": ("best held-out top-1 90 %",),
+        "temperature": fitted["temperature"] if fitted and fitted["temperature_fitted"] else None,
     }
     return TrainedModel(**{**values, **changes})
 

@@ -87,7 +87,7 @@ def real_sections(models, comparison):
         analyses.baselines(found.against_baselines(answered, simple, {"mean": 12_294, "middle": 12_294}), comparison, SETTING),
         analyses.order(found.order_of_frames(answered), SETTING),
         analyses.health(models),
-        analyses.calibration(found.calibrations(answered), SETTING),
+        analyses.calibration(found.calibrations(models), SETTING),
         analyses.ensembles(found.combined(answered, first), comparison, SETTING),
         analyses.cost(found.costs(models, dict.fromkeys(MODELS, (1.5, 20.0))), SETTING),
         errors.class_scores(found.class_scores(models[0].predictions, models[0].class_names), "gru", SETTING),
