@@ -27,6 +27,7 @@ from actionrec.models import swin_transformer as swin
 from actionrec.models.layers import recurrent
 from actionrec.training import loop
 from actionrec.training.batches import on_device
+from actionrec.training.loop import Examples
 from actionrec.training.recipes import read_recipe
 from benchmarks import pairs
 
@@ -83,7 +84,7 @@ def epoch_of_ours(name: str, clips: int, device: str, precision: str) -> Callabl
     stored, numbers = stand_in(clips)
     features, labels = on_device(stored, device), torch.from_numpy(numbers).to(device)
     rows = np.arange(clips)
-    return lambda: loop.fit(model, features, labels, rows, rows[: clips // 5], settings, 0, lambda epoch: None)
+    return lambda: loop.fit(model, Examples(features, labels, rows, rows[: clips // 5]), settings, 0, lambda epoch: None)
 
 
 def epoch_of_the_study(name: str, clips: int, device: str) -> Callable[[], object]:

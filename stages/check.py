@@ -52,7 +52,7 @@ def refuse_unknown_models() -> None:
     """Raise a ParamsError where the section `models` names a model that does not exist."""
     problems: list[str] = []
     models = params.section(params.load(), "models", "", problems) or {}
-    params.refuse([*problems, *params.unknown_keys(models, list(MODELS), "models.")])
+    params.refuse([*problems, *params.unknown_keys(models, MODELS, "models.")])
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def gather() -> Gathered:
     found = Analyses(
         baselines=analyses.against_baselines(answered, *read_baselines(models[0])),
         orders=analyses.order_of_frames(answered),
-        calibrations=analyses.calibrations(answered),
+        calibrations=analyses.calibrations(ranked),
         ensembles=analyses.combined(answered, ranked[0].name),
         costs=analyses.costs(ranked, {name: (timing.latency_ms, timing.memory_mb) for name, timing in timings.items()}),
         class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in ranked},

@@ -41,7 +41,7 @@ def gather() -> dict[str, Evidence]:
     check_comparable(models)
     context = read_context(models[0])
     comparison, audit = read_json(paths.COMPARISON), read_json(paths.AUDIT)
-    if not isinstance(comparison, dict) or comparison.get("best") not in list(MODELS):
+    if not isinstance(comparison, dict) or comparison.get("best") not in MODELS:
         raise DataError(f"{paths.COMPARISON} does not say which model is the best. {AGAIN}")
     found = {}
     for model in models:

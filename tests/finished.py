@@ -33,13 +33,13 @@ def fabricated(class_names, *, seeds=(0,), weights="IMAGENET1K_V1", epochs=6, **
         network = load_bundle(folder).network
         width = load_bundle(folder).architecture.feature_dim
         rows = {"train": range(record["train_clips"]), "val": result.val.labels, "test": result.test.labels}
-        task = SimpleNamespace(features=SimpleNamespace(features=np.zeros((1, FRAMES["count"], width))), rows=rows)
+        data = SimpleNamespace(features=SimpleNamespace(features=np.zeros((1, FRAMES["count"], width))), rows=rows)
         fit = SimpleNamespace(best_epoch=record["best_epoch"], epochs=range(epochs))
         chosen = SimpleNamespace(fit=fit, network=network, seed=seeds[0])
         why, *notes = record["health_notes"]
-        verdict = SimpleNamespace(verdict=record["health"], why=why, notes=notes)
-        made = metrics_of(task, [chosen] * len(seeds), chosen, result, fitted, verdict)
-        fabricate.write(paths.model_metrics(name), made)
+        diagnosis = SimpleNamespace(verdict=record["health"], why=why, notes=notes)
+        record = metrics_of(data, [chosen] * len(seeds), chosen, result, fitted, diagnosis)
+        fabricate.write(paths.model_metrics(name), record)
     compare.write_numbers(compare.gather())
 
 

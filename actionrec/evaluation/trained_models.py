@@ -38,6 +38,7 @@ class TrainedModel:
     train_clips: int
     health: str  # the verdict on its training
     health_notes: Sequence[str]  # what led to it first, then what else there is to see
+    temperature: float | None  # that the train stage fitted on validation clips; None if it fitted none
 
     @property
     def test(self) -> Answers:
@@ -86,9 +87,21 @@ def read_model(name: str) -> TrainedModel:
     wanted(features, {"backbone": str, "weights": str}, f"{bundle_file}: features", remake(name))
     kinds = {"test_top1": float, **dict.fromkeys(("best_epoch", "epochs", "parameters", "flops", "train_clips"), int)}
     kinds |= {"health": str, "health_notes": Sequence[str]}
-    numbers = wanted(read_json(metrics_file), kinds, metrics_file, remake(name))
+    record = read_json(metrics_file)
+    values = wanted(record, kinds, metrics_file, remake(name))
     answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
-    return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *numbers)
+    return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *values, _temperature(record, name))
+
+
+def _temperature(record: Mapping[str, Any], name: str) -> float | None:
+    """The temperature that training fitted; None if there were no validation clips or all answers were correct."""
+    if not record.get("temperature_fitted"):
+        return None
+    path = paths.model_metrics(name)
+    temperature: float = wanted(record, {"temperature": float}, path, remake(name))[0]
+    if not temperature > 0:
+        raise DataError(f"{path}: temperature must be above 0; got {temperature}. {remake(name)}")
+    return temperature
 
 
 def read_timing(name: str) -> Timing:

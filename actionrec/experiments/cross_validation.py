@@ -192,7 +192,7 @@ def train(run: FoldRun, advance: Callable[[int], None]) -> None:
             left -= 1
             advance(1)
 
-        made.append(seed_runs.run(task, run.architecture, recipe.train, recipe.seed, seed, run.device, on_epoch))
+        made.append(seed_runs.run(task, run.architecture, recipe, seed, run.device, on_epoch))
         advance(left)
     chosen = seed_runs.best(made, task)
     rows = task.reported

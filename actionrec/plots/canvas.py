@@ -4,16 +4,19 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 from matplotlib import font_manager, style
 from matplotlib.figure import Figure
 
+from actionrec.models import MODELS
+
 DPI = 120
 
-# One colour a model, whatever else is in the picture: Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which people
-# with any colour vision can tell apart; its yellow is left out, as it is faint on white.
-COLOURS = {
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which people with any colour vision can tell apart; its yellow is left
+# out, as it is faint on white.
+_CHOSEN = {
     "simple_rnn": "#E69F00",
     "lstm": "#56B4E9",
     "gru": "#009E73",
@@ -22,6 +25,9 @@ COLOURS = {
     "transformer": "#CC79A7",
     "swin_transformer": "#000000",
 }
+_FURTHER = ("#882255", "#999933", "#332288", "#661100")  # from Paul Tol's muted palette, for models without a chosen colour
+COLOURS = _CHOSEN | dict(zip((name for name in MODELS if name not in _CHOSEN), cycle(_FURTHER), strict=False))
+"""One colour per model, the same in every picture."""
 GREY = "#666666"
 
 # For scripts that DejaVu lacks; used if installed.

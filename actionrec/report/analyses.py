@@ -6,7 +6,7 @@ import numpy as np
 
 from actionrec.core.text import percent
 from actionrec.evaluation.analyses import Baseline, Calibration, Ensemble, ModelCost, Order
-from actionrec.evaluation.calibration import TEMPERATURES
+from actionrec.evaluation.calibration import TEMPERATURES, error_by_chance
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.trained_models import TrainedModel

@@ -38,7 +38,6 @@ class Checkpoint:
         """Write the file, whole or not at all."""
         about = {
             "epochs": [asdict(epoch) for epoch in progress.epochs],
-            "best_epoch": progress.best_epoch,
             "diverged_in": progress.diverged_in,
             "finished": progress.finished,
             "seconds": progress.seconds,

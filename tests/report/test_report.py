@@ -33,7 +33,7 @@ def report(models, context=CONTEXT, timings=TIMINGS, confusion=None):
     found = analyses.Analyses(
         baselines=analyses.against_baselines(answered, {"mean_pool": baseline}, {"mean_pool": 100}),
         orders=analyses.order_of_frames(answered),
-        calibrations=analyses.calibrations(answered),
+        calibrations=analyses.calibrations(models),
         ensembles=analyses.combined(answered, models[0].name),
         costs=analyses.costs(models, {model.name: (1.5, 2.5) for model in models}),
         class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in models},

@@ -87,7 +87,7 @@ def real_sections(models, comparison):
         analyses.baselines(found.against_baselines(answered, simple, {"mean": 12_294, "middle": 12_294}), comparison, CONTEXT),
         analyses.order(found.order_of_frames(answered), CONTEXT),
         analyses.health(models),
-        analyses.calibration(found.calibrations(answered), CONTEXT),
+        analyses.calibration(found.calibrations(models), CONTEXT),
         analyses.ensembles(found.combined(answered, first), comparison, CONTEXT),
         analyses.cost(found.costs(models, dict.fromkeys(MODELS, (1.5, 20.0))), CONTEXT),
         errors.class_scores(found.class_scores(models[0].predictions, models[0].class_names), "gru", CONTEXT),
