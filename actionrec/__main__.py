@@ -20,7 +20,7 @@ COMMANDS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m actionrec", description="Look at data, and use what `dvc repro` trains.")
+    parser = argparse.ArgumentParser(prog="python -m actionrec", description="Inspect data sets, train models, and use them.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.register(commands)
