@@ -175,7 +175,7 @@ def test_nothing_but_the_model_is_asked_for_with_a_dash(actionrec):
         ([BRIGHT, "--stride", "1"], "--stride needs --window"),
         ([BRIGHT, "--plot", "a.png"], "--plot draws a timeline"),
         ([BRIGHT, "--explain", "gone/a.png"], "gone/a.png: the folder gone does not exist"),
-        ([BRIGHT, STRIPED, "--explain", "a.png"], "--explain is about one video; got 2"),
+        ([BRIGHT, STRIPED, "--explain", "a.png"], "--explain takes one video; got 2"),
         ([BRIGHT, "--camera", "0"], "either videos or --camera"),
         ([BRIGHT, "--window", "0"], "expected seconds above 0; got '0'"),
         ([BRIGHT, "--top", "none"], "expected a whole number from 1; got 'none'"),
