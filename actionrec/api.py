@@ -25,6 +25,7 @@ from actionrec.models import MODELS, model_keys
 from actionrec.training import loop, record, seed_runs
 from actionrec.training.bundle import Architecture, Bundle, save_new_bundle
 from actionrec.training.loop import TrainSettings
+from actionrec.training.recipes import Recipe
 from actionrec.training.training_data import TrainingData
 from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import open_video
@@ -229,7 +230,7 @@ def train(
     threads = torch.get_num_threads()
     try:
         with torch.random.fork_rng():
-            run = seed_runs.run(data, architecture, settings, seed, 0, device, lambda _: None)
+            run = seed_runs.run(data, architecture, Recipe(seed, settings, arguments), 0, device, lambda _: None)
             fitted = record.calibrate(seed_runs.predictions([run], run, data, device))
     finally:
         torch.set_num_threads(threads)

@@ -30,7 +30,7 @@ def main(prog: str = "actionrec") -> None:
     Args:
         prog: the program's name in the help.
     """
-    parser = argparse.ArgumentParser(prog=prog, description="Look at data, and use the models that `dvc repro` trains.")
+    parser = argparse.ArgumentParser(prog=prog, description="Inspect data sets, train models, and use them.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.register(commands)

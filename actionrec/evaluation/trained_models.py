@@ -90,7 +90,8 @@ def read_model(name: str) -> TrainedModel:
     record = read_json(metrics_file)
     values = wanted(record, kinds, metrics_file, remake(name))
     answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
-    return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *values, _temperature(record, name))
+    values.append(_temperature(record, name))
+    return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *values)
 
 
 def _temperature(record: Mapping[str, Any], name: str) -> float | None:

@@ -45,7 +45,7 @@ class Outcome(Generic[Job, Result]):
     result: Result | None
     """What `work` returned; None if the job failed."""
     error: Exception | None
-    """What `work` raised, or WorkerDiedError; None if the job succeeded. The worker's traceback is among its notes."""
+    """What `work` raised, or WorkerDiedError; None on success. An unexpected error has the worker's traceback as a note."""
     progress: int
     """Sum of the counts that the job reported by `advance`."""
 
@@ -160,11 +160,12 @@ def _run_jobs(connection: Connection, work: Callable[[Any, Advance], Any]) -> No
 
 
 def _picklable(error: Exception) -> Exception:
-    """The error with its traceback as a note, or a RuntimeError with its text if it cannot be sent to another process."""
+    """The error, or a RuntimeError with its text if it cannot be sent. An unexpected error gets its traceback as a note."""
     text = traceback.format_exc()
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
         error = RuntimeError(f"{type(error).__name__}: {error}")
-    error.add_note(f"In the worker process:\n{text}")
+    if not isinstance(error, ActionrecError):
+        error.add_note(f"In the worker process:\n{text}")
     return error

@@ -181,7 +181,7 @@ def test_8_bits_are_the_same_bytes_again(in_8_bits):
         (["--measure", "3"], "--calibrate and --measure are about --int8, which is not asked for."),
         (["--model", " "], "--model is empty. Name a model, such as gru, or a bundle's folder."),
         (["--check", "nothing.avi"], "nothing.avi: no such file or folder."),
-        (["--output", "gru/model.json"], "gru/model.json: no folder can be made there"),
+        (["--output", "gru/model.json"], "gru/model.json: the folder cannot be created"),
         (["--backbone", "nothing.safetensors"], "Do without --backbone."),
     ],
 )

@@ -171,7 +171,7 @@ def test_a_missing_file_says_where_to_run(project):
 
 @pytest.mark.parametrize("text", ["", "seed", "- seed"])
 def test_a_file_without_sections_is_refused(read, text):
-    with pytest.raises(ParamsError, match=re.escape("params.yaml: wanted sections (seed, data, split, frames, features,")):
+    with pytest.raises(ParamsError, match=re.escape("params.yaml: expected sections (seed, data, split, frames, features,")):
         read(text)
 
 

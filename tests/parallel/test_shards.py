@@ -191,7 +191,7 @@ def test_a_damaged_shard_is_told_and_made_again_and_no_other(project, caplog, sp
     spoil(folders["aaa"])
     assert contents(run(project, "aaa", "bbb")) == {"aaa": "AAA", "bbb": "BBB"}
     assert made(project) == {"aaa": 2, "bbb": 1}
-    assert "key-aaa is damaged and is made again" in caplog.text
+    assert "key-aaa is damaged and is recomputed" in caplog.text
     assert "key-bbb" not in caplog.text
 
 
@@ -287,7 +287,7 @@ def test_what_is_kept_is_told(project, caplog):
     run(project, "aaaa")
     assert caplog.messages == []
     run(project, "aaaa", "bbb")
-    assert caplog.messages == ["Working: 4 clips are there from an earlier run"]
+    assert caplog.messages == ["Working: 4 clips are reused from an earlier run"]
 
 
 KB = 1000
@@ -322,7 +322,7 @@ def test_unused_shards_are_kept_up_to_a_size_and_the_longest_unused_go_first(pro
     caplog.clear()
     small_store(e=30)
     assert stored() == ["a", "c", "d", "e"]
-    assert caplog.messages == [".work/stage: the 1 longest unused shards are removed, 0.0 MB"]
+    assert caplog.messages == [".work/stage: removed the 1 least recently used shards, 0.0 MB"]
     small_store(f=30)
     assert stored() == ["a", "d", "e", "f"]
 
@@ -374,7 +374,7 @@ def test_a_second_run_waits_and_does_no_work_twice(project):
             shard_store.make(write_upper, task.job, place / task.key, lambda _: None)
         assert second.poll() is None
     said, _ = second.communicate(timeout=60)
-    assert said == "Working: 3 clips are there from an earlier run\ndone\n"
+    assert said == "Working: 3 clips are reused from an earlier run\ndone\n"
     assert made(project) == {"a": 1, "bb": 1, "ccc": 1}
 
 

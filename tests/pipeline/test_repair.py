@@ -114,7 +114,7 @@ def test_a_damaged_list_of_a_folders_files_is_made_again(small):
 def test_where_nothing_is_damaged_nothing_is_run(small):
     status = {path: path.stat().st_mtime_ns for path in small.rglob("*") if path.is_file() and ".dvc" not in path.parts}
     printed = repair(small)
-    assert "DVC's cache: 7 files, of which 0 were damaged" in printed
+    assert "DVC's cache: checked 7 files, removed 0 damaged ones" in printed
     assert "Running stage" not in printed
     assert status == {path: path.stat().st_mtime_ns for path in status}
 
@@ -124,7 +124,7 @@ def test_clips_are_never_removed(small):
     damaged = Path("clips/a").read_bytes()
     Path("clips/mine").write_text("a person's own")
     printed = repair(small, expected=2)
-    assert "error: 1 clips are damaged, which are never removed: clips/a. Copy them again" in printed
+    assert "error: 1 clips are damaged (and not removed): clips/a. Copy them again" in printed
     assert Path("clips/a").read_bytes() == damaged
     assert Path("clips/mine").exists()
 

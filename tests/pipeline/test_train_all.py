@@ -268,4 +268,4 @@ def test_no_pipeline_is_bad_input(project):
     assert train()[0] == 2
     status, printed = train("--jobs", 0)
     assert status == 2
-    assert "wanted a whole number from 1; got '0'" in printed
+    assert "expected a whole number from 1; got '0'" in printed
