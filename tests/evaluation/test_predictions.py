@@ -37,8 +37,8 @@ def test_it_has_the_arrays_that_others_read(tmp_path):
 def test_rightness_is_the_share_of_seeds():
     predictions = made()
     test = predictions.test
-    wanted = (test.seed_logits.argmax(axis=2) == test.labels).mean(axis=0)
-    assert np.array_equal(predictions.correct(), wanted)
+    expected = (test.seed_logits.argmax(axis=2) == test.labels).mean(axis=0)
+    assert np.array_equal(predictions.correct(), expected)
     assert len(predictions.correct()) == 4
 
 
