@@ -14,7 +14,7 @@ from actionrec.evaluation.baselines import BASELINES
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext, read_context
 from actionrec.evaluation.predictions import Predictions, read_predictions
-from actionrec.evaluation.trained_models import History, Timing, TrainedModel, read_history, read_model, read_timing, wanted
+from actionrec.evaluation.trained_models import History, Timing, TrainedModel, read_history, read_model, read_timing, typed_values
 from actionrec.io.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
 from actionrec.models import MODELS
 from actionrec.plots import confusion, curves, intervals, missed, order, overview, pareto, reliability
@@ -107,7 +107,7 @@ def read_baselines(model: TrainedModel) -> tuple[dict[str, Predictions], dict[st
     """Predictions and parameters of each baseline, made for the same clips as the models'."""
     step = f"Run `dvc repro -f {BASELINE}` to make it again."
     record = read_json(paths.BASELINE_METRICS)
-    counts = wanted(record, {f"{name}_parameters": int for name in BASELINES}, paths.BASELINE_METRICS, step)
+    counts = typed_values(record, {f"{name}_parameters": int for name in BASELINES}, paths.BASELINE_METRICS, step)
     answered = {name: read_predictions(paths.predictions(name), len(model.class_names), step) for name in BASELINES}
     for name, one in answered.items():
         if not np.array_equal(one.answers.clips, model.predictions.answers.clips):

@@ -50,7 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
     make_writable(output)
     stored, features_sum = feature_store.read_features(paths.FEATURES), cross_validation.digest_of(paths.FEATURES)
     clips = read_clips(paths.CLIPS)
-    runs = cross_validation.runs(clips, stored, features_sum, settings.split, folds, settings.seed, recipes, machine.device())
+    split = cross_validation.group_split(settings.split, folds)
+    runs = cross_validation.runs(clips, stored, features_sum, split, settings.seed, recipes, machine.device())
     predictions, failed = cross_validation.complete(runs, jobs)
     if predictions:
         results = fold_results.summarise(predictions, cross_validation.parameters(runs))

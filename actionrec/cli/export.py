@@ -92,12 +92,12 @@ def write_onnx(arguments: argparse.Namespace, folder: Path) -> None:
         if arguments.only in (None, form):
             path = output / name.format(predictor.name)
             about = onnx_export.metadata(predictor, form, weights)
-            check = partial(onnx_export.check, inputs=answered.inputs(form), wanted=answered.probabilities)
+            check = partial(onnx_export.check, inputs=answered.inputs(form), expected=answered.probabilities)
             found = onnx_export.write(path, pieces.graph(form), about, check)
             written.append(texts.Written(path, about["input"], path.stat().st_size, files.sha256_of(path), found))
     said = [predictor.answer(predictor.extractor(clip)).probabilities for clip in shown.frames]
     from_predict = onnx_export.compare(said, answered.probabilities)
-    done = texts.Export(predictor.name, shown.what, written, from_predict, predictor.bundle.features["precision"])
+    done = texts.Export(predictor.name, shown.description, written, from_predict, predictor.bundle.features["precision"])
     if not arguments.json:
         say(texts.text(done))
     cost = write_int8(output, predictor, pieces, weights, *labelled) if labelled else None

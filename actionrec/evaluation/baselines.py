@@ -1,9 +1,9 @@
-"""Baselines that see no order of frames: logistic regression on a clip's mean features, or on its middle frame alone.
+"""Baselines that ignore the order of frames: logistic regression on a clip's mean features, or on its middle frame.
 
-A sequence model that is not better than these has made nothing of the sequence. n clips, T frames, D features, K classes.
+A sequence model that is not better than these does not benefit from the sequence. n clips, T frames, D features, K classes.
 
-The mean is exact, so the order of frames cannot change the baseline by a bit: every float16 is a multiple of 2 ** -24 below
-2 ** 16, hence a sum of up to 8,192 of them needs no more than the 53 bits of a float64, and nothing is ever rounded.
+The mean is exact, so the order of frames cannot change a single bit of the baseline: every float16 is a multiple of 2 ** -24
+below 2 ** 16, so the sum of up to 8,192 of them fits into the 53 bits of a float64 without rounding.
 """
 
 import warnings
@@ -21,20 +21,20 @@ from threadpoolctl import threadpool_limits
 from actionrec.evaluation import metrics
 from actionrec.features.feature_store import Features
 
-GRID = (0.0001, 0.001, 0.01, 0.1, 1.0)  # of C, the inverse of the penalty on weights; small ones win where D is large
-WITHOUT_VALIDATION = 1.0  # C where there are no validation clips to choose it on: scikit-learn's default
+GRID = (0.0001, 0.001, 0.01, 0.1, 1.0)  # values of C, the inverse of the penalty on weights; small ones are best for large D
+WITHOUT_VALIDATION = 1.0  # C if there are no validation clips to choose it on: scikit-learn's default
 _MOST_STEPS = 1_000  # of the optimiser
-_THREADS = 1  # of the matrix products; fixed, since more cores must not change a result, and two wait for each other awake
+_THREADS = 1  # of the matrix products; fixed, because the number of cores must not change a result
 
 
 @dataclass(frozen=True)
 class BaselineFit:
-    """A fitted baseline's answers for all n clips."""
+    """A fitted baseline's logits for all n clips."""
 
     logits: NDArray[np.float32]  # (n, K); softmax makes them probabilities
     c: float
-    parameters: int  # learned scalars: (D + 1) K, and D + 1 for two classes
-    converged: bool  # whether the chosen fit came to rest within 1,000 steps
+    parameters: int  # (D + 1) K, or D + 1 for two classes
+    converged: bool  # whether the chosen fit converged within 1,000 steps
 
 
 def mean_pool_logistic(
@@ -46,20 +46,20 @@ def mean_pool_logistic(
 ) -> BaselineFit:
     """Logistic regression on the mean of a clip's features over time.
 
-    The means are standardised with the training clips' statistics. C is the one of the grid with the highest validation top-1,
-    of those with the lowest cross-entropy, of those the smallest; without validation clips it is 1. The fit that chose it is
-    kept: like the other models it never trains on validation clips.
+    The means are standardised with the training clips' statistics. C is the value of the grid with the highest validation top-1;
+    ties are decided by the lowest cross-entropy, then the smallest C. Without validation clips it is 1. Like the other models,
+    the baseline never trains on validation clips.
 
     Args:
         features: (n, T, D).
         labels: (n,), from 0 to K - 1; each class has a training clip.
         train_rows: the training clips among the n.
-        val_rows: the validation clips; may be none.
+        val_rows: the validation clips; may be empty.
 
     Raises:
         ValueError: a class has no training clip, or there is only one class.
     """
-    # Row by row: a float64 copy of all frames would take four times the features' memory.
+    # Row by row, because a float64 copy of all frames would take four times the features' memory.
     means = np.stack([features[row].mean(axis=0, dtype=np.float64) for row in range(len(labels))])
     return _logistic(means, labels, train_rows, val_rows, grid)
 
@@ -71,7 +71,7 @@ def middle_frame_logistic(
     val_rows: NDArray[np.int64],
     grid: Sequence[float] = GRID,
 ) -> BaselineFit:
-    """Logistic regression on a clip's frame T // 2, from 0: what a single picture tells. See `mean_pool_logistic`."""
+    """Logistic regression on a clip's frame T // 2 alone, counted from 0. See `mean_pool_logistic`."""
     middle = np.stack([features[row][features.shape[1] // 2] for row in range(len(labels))]).astype(np.float64)
     return _logistic(middle, labels, train_rows, val_rows, grid)
 
@@ -87,7 +87,7 @@ def _logistic(
     untrained = sorted(set(range(class_count)) - set(labels[train_rows].tolist()))
     if untrained or class_count < 2:
         raise ValueError(
-            f"wanted training clips of at least two classes, and of each class; {untrained or 'all but one'} have none"
+            f"expected training clips of each of at least two classes; without training clips: {untrained or 'all but one'}"
         )
     fits = [_fit(inputs, labels, train_rows, c) for c in (sorted(grid) if len(val_rows) else [WITHOUT_VALIDATION])]
     if not len(val_rows):
@@ -104,7 +104,7 @@ def _fit(inputs: NDArray[np.float64], labels: NDArray[np.int64], train_rows: NDA
     regression = LogisticRegression(C=c, solver="lbfgs", max_iter=_MOST_STEPS)
     network = make_pipeline(StandardScaler(), regression)
     with threadpool_limits(_THREADS), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it is reported, in `converged`
+        warnings.simplefilter("ignore", ConvergenceWarning)  # reported in `converged`
         network.fit(inputs[train_rows], labels[train_rows])
         scores = network.decision_function(inputs)
     if scores.ndim == 1:  # two classes: the log odds of the second
@@ -117,5 +117,5 @@ def _fit(inputs: NDArray[np.float64], labels: NDArray[np.int64], train_rows: NDA
     )
 
 
-# Name (also the file of predictions) -> how it is fitted.
+# Name, also of the file of predictions -> function that fits it.
 BASELINES = {"mean_pool": mean_pool_logistic, "middle_frame": middle_frame_logistic}

@@ -1,6 +1,6 @@
-"""Compare trained models on the same test clips: ranking, intervals, paired tests, and the advice that follows from them.
+"""Comparison of trained models on the same test clips: ranking, intervals, paired tests, and advice on which model to use.
 
-Nothing here depends on timings, which change from run to run. n clips, K classes; accuracies are fractions from 0 to 1.
+Uses no timings, which change from run to run. n clips, K classes; accuracies are fractions from 0 to 1.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from actionrec.evaluation.trained_models import TrainedModel, check_comparable
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """One model's place."""
+    """One model's rank and results."""
 
     name: str
     rank: int  # from 1, by test top-1, then mean-class, then fewer parameters
     top1: float  # mean over the seeds
     std: float | None  # over the seeds; None with one
-    interval: Interval  # of top-1, from a bootstrap of whole sources
+    interval: Interval  # of top-1, from whole clusters
     wilson: Interval  # of top-1, as if clips were independent
-    top5: float  # this and what follows: of the saved model
+    top5: float  # from here on: of the saved model
     top5_interval: Interval
     mean_class: float
     val_top1: float | None
@@ -36,20 +36,20 @@ class LeaderboardRow:
     best_epoch: int
     epochs: int
     majority_accuracy: float  # top-1 of always answering the most frequent class of the test clips
-    p_majority: float  # Holm-corrected, one-sided binomial: is it better than that, if clips were independent?
+    p_majority: float  # top-1 against majority_accuracy: one-sided binomial test of independent clips, Holm-corrected
 
     @property
     def efficiency(self) -> float:
-        """Top-1 in percent for each million of parameters: the study's efficiency score."""
+        """Top-1 in percent per million parameters: the study's efficiency score."""
         return 100 * self.top1 / (self.parameters / 1e6)
 
     @property
     def beats_majority(self) -> bool:
-        """Whether it is shown to be better than always answering the most frequent class.
+        """Whether top-1 is significantly better than always answering the most frequent class.
 
-        The binomial test alone takes siblings as independent: in simulations of models that answer at random it called 4 to 18 % of
-        them better, and at least one of seven in up to 56 %. With the low end of the interval of whole clusters above that
-        class's share as well, 0 to 2 % and up to 8 %.
+        The binomial test alone treats siblings as independent. In simulations of models that answer at random, it called 4 to 18 %
+        of them better, and at least one of seven in up to 56 %. If the low end of the clusters' interval must be above the
+        majority-class accuracy as well, these are 0 to 2 % and up to 8 %.
         """
         return self.p_majority < SIGNIFICANCE and self.interval.low > self.majority_accuracy
 
@@ -60,23 +60,23 @@ class Pair:
 
     a: str
     b: str
-    difference: float  # top-1 of a less top-1 of b
+    difference: float  # top-1 of a minus top-1 of b
     only_a_right: int
     only_b_right: int
     p: float  # exact McNemar on the saved models, two-sided
     p_holm: float  # the same, corrected for all pairs of models
-    interval: Interval  # of the difference, from whole sources
-    p_sources: float  # paired test that exchanges the two on whole sources
+    interval: Interval  # of the difference, from whole clusters
+    p_sources: float  # paired test that exchanges the two on whole clusters
     p_sources_holm: float
 
     @property
     def p_both(self) -> float:
-        """The larger of the two corrected p-values: below 0.05 only where both tests tell the models apart."""
+        """The larger of the two corrected p-values: below 0.05 only if both tests are significant."""
         return max(self.p_holm, self.p_sources_holm)
 
     @property
     def apart(self) -> bool:
-        """Whether both tests tell the two apart: the one knows nothing of siblings, the other averages over seeds."""
+        """Whether both tests are significant: McNemar's ignores siblings, the clusters' test averages over seeds."""
         return self.p_both < SIGNIFICANCE
 
     @property
@@ -86,10 +86,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Advice:
-    """Which model to take, and which not. The rules are in `advise`."""
+    """Which models to use and which to avoid. The rules are in `advise`."""
 
     most_accurate: str
-    tied: tuple[str, ...]  # the others that the test cannot tell from it
+    tied: tuple[str, ...]  # models without a significant difference from the most accurate
     cheapest_tied: str
     smallest: str
     balanced: str
@@ -98,7 +98,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models in order of rank, every pair of them, and the advice."""
+    """Models in order of rank, all pairs of models, and the advice."""
 
     leaderboard: tuple[LeaderboardRow, ...]
     pairs: tuple[Pair, ...]
@@ -112,7 +112,7 @@ class Comparison:
         return next(pair for pair in self.pairs if {pair.a, pair.b} == {one, other})
 
     def against_first(self, name: str) -> Pair | None:
-        """The test of a model against the first in rank; none for the first itself."""
+        """The test of a model against the one ranked first; None for the first itself."""
         first = self.leaderboard[0].name
         return None if name == first else self.pair(first, name)
 
@@ -129,22 +129,22 @@ def compare(models: Sequence[TrainedModel]) -> Comparison:
     correct_top1 = {model.name: metrics.correct_at_k(model.test.logits, labels, 1) for model in models}
     correct = {model.name: model.predictions.correct() for model in models}
     majority_accuracy = float(np.bincount(labels).max() / len(labels))
-    # With a single class among the test clips, answering it is always right, and nothing can be better.
+    # If all test clips are of one class, the majority class is always correct, and no model can be better.
     p_majority = holm([better_than(int(correct_top1[model.name].sum()), len(labels), majority_accuracy) for model in models])
 
     measured = [_measured(model, correct[model.name], majority_accuracy, p) for model, p in zip(models, p_majority, strict=True)]
     order = sorted(measured, key=lambda one: (-one["top1"], -one["mean_class"], one["parameters"], one["name"]))
     leaderboard = tuple(LeaderboardRow(rank=place, **one) for place, one in enumerate(order, start=1))
 
-    names = [(a, b) for a, b in combinations(leaderboard, 2)]
-    exact = [mcnemar(correct_top1[a.name], correct_top1[b.name]) for a, b in names]
-    sources = [cluster_difference(correct[a.name], correct[b.name], clusters) for a, b in names]
-    corrected = holm([test.p for test in exact]), holm([test.p for test in sources])
+    rows = list(combinations(leaderboard, 2))
+    exact = [mcnemar(correct_top1[a.name], correct_top1[b.name]) for a, b in rows]
+    by_cluster = [cluster_difference(correct[a.name], correct[b.name], clusters) for a, b in rows]
+    corrected = holm([test.p for test in exact]), holm([test.p for test in by_cluster])
     pairs = tuple(
         Pair(
             a.name, b.name, a.top1 - b.top1, one.only_first, one.only_second, one.p, p_holm, other.interval, other.p, p_sources_holm
         )
-        for (a, b), one, other, p_holm, p_sources_holm in zip(names, exact, sources, *corrected, strict=True)
+        for (a, b), one, other, p_holm, p_sources_holm in zip(rows, exact, by_cluster, *corrected, strict=True)
     )
     return Comparison(leaderboard, pairs, majority_accuracy, advise(leaderboard, pairs))
 
@@ -175,20 +175,20 @@ def _measured(model: TrainedModel, correct: NDArray[np.float64], majority_accura
 def advise(leaderboard: Sequence[LeaderboardRow], pairs: Sequence[Pair]) -> Advice:
     """Derive the deployment advice.
 
-    - avoid: not shown to be better than the majority class (`LeaderboardRow.beats_majority`); or another model is
-      significantly more accurate (both tests, Holm) and no larger.
-    - most accurate: the first in rank; tied with it are the models that the test cannot tell from it. The cheapest of them all
-      has the fewest parameters.
+    - avoid: not significantly better than the majority class (`LeaderboardRow.beats_majority`); or another model is significantly
+      more accurate (both tests, Holm) and no larger.
+    - most accurate: the model ranked first. Models without a significant difference from it are tied with it; the cheapest of
+      these and the first has the fewest parameters.
     - smallest: the fewest parameters.
     - balanced: the highest efficiency among the first and those tied with it.
 
-    Cheapest, smallest and balanced pass over models to avoid, unless all are.
+    Cheapest, smallest and balanced skip models to avoid, unless all models are to be avoided.
     """
     by_name = {row.name: row for row in leaderboard}
     avoid: dict[str, str] = {}
     for row in leaderboard:
-        ahead = [pair.a for pair in pairs if pair.b == row.name and pair.apart]
-        no_larger = [name for name in ahead if by_name[name].parameters <= row.parameters]
+        better = [pair.a for pair in pairs if pair.b == row.name and pair.apart]
+        no_larger = [name for name in better if by_name[name].parameters <= row.parameters]
         if not row.beats_majority:
             avoid[row.name] = "not shown to be better than always answering the most frequent class"
         elif no_larger:
@@ -209,16 +209,16 @@ def advise(leaderboard: Sequence[LeaderboardRow], pairs: Sequence[Pair]) -> Advi
 
 
 def chosen_by_validation(comparison: Comparison) -> tuple[str, ...]:
-    """The models with the highest validation top-1, in order of rank; none without a validation set."""
+    """The models with the highest validation top-1, in order of rank; empty without a validation set."""
     known = [row.val_top1 for row in comparison.leaderboard if row.val_top1 is not None]
     return tuple(row.name for row in comparison.leaderboard if known and row.val_top1 == max(known))
 
 
 def summary(comparison: Comparison, context: EvaluationContext, order: Sequence[str]) -> dict[str, Any]:
-    """The content of compare.json: the same bytes on every run, models in the fixed `order`.
+    """The content of compare.json, the same on every run; models in the fixed `order`.
 
-    `dvc metrics show` prints every number of a mapping in a column and leaves lists out; so the pairs are a list, and each
-    model carries the one test that matters most, against the first.
+    `dvc metrics show` prints a column for each number in a mapping and leaves lists out. So the pairs are a list, and each model
+    has the test against the model ranked first.
     """
     advice = comparison.advice
     return {

@@ -1,4 +1,4 @@
-"""What a comparison's numbers hold for: it goes with every table and picture."""
+"""Evaluation context: the data, split and settings that a comparison's numbers hold for, shown with every table and plot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
-from actionrec.evaluation.trained_models import TrainedModel, wanted
+from actionrec.evaluation.trained_models import TrainedModel, typed_values
 from actionrec.io.files import read_json
 
 
@@ -24,25 +24,25 @@ class EvaluationContext:
     seed: int
     class_names: tuple[str, ...]
     train_clips: int
-    val_clips: int  # with 0, the epoch was chosen on the test clips
+    val_clips: int  # if 0, the epoch was chosen on the test clips
     test_clips: int
-    test_sources: int  # that the test clips come from: clusters, see actionrec.data.clips.Clip.cluster
+    test_sources: int  # clusters that the test clips come from, see actionrec.data.clips.Clip.cluster
     seeds: int  # training runs a model
-    sibling_share: float  # of test clips that have a clip from the same source video in training
-    clips_without_group: int  # whose names tell no source video; each is taken for a source of its own
+    sibling_share: float  # share of test clips with a training clip from the same source video
+    clips_without_group: int  # clips whose names contain no source video; each counts as a source of its own
     duplicated_clips: int
     classes_without_test_clips: tuple[str, ...]
     clips: int  # in the data set
-    padded: int  # clips with fewer frames than were wanted
+    padded: int  # clips with fewer frames than were sampled
     failed: int  # clips that could not be decoded
     backbone: str
     weights: str
     frames: int  # a clip
-    split_warnings: tuple[str, ...] = ()  # what makes the split's results say less than they seem to
+    split_warnings: tuple[str, ...] = ()  # reasons to doubt results on this split
 
     @classmethod
     def of(cls, model: TrainedModel, split: Mapping[str, Any], extraction: Mapping[str, Any]) -> Self:
-        """Gather the context from what the stages recorded.
+        """Build the context from the stages' records.
 
         Args:
             model: any of the compared models; they share classes, clips, features and frames.
@@ -59,7 +59,7 @@ class EvaluationContext:
             fold=split["fold"],
             seed=split["seed"],
             class_names=model.class_names,
-            # Not from the split: a clip that could not be decoded is in the split but in no result.
+            # Not from the split, which also counts clips that could not be decoded.
             train_clips=model.train_clips,
             val_clips=len(model.val.labels),
             test_clips=len(model.test.labels),
@@ -84,7 +84,7 @@ class EvaluationContext:
 
     @property
     def top5_is_trivial(self) -> bool:
-        """Whether there are so few classes that any answer is among the top five."""
+        """Whether there are at most 5 classes, so that every answer is among the top five."""
         return len(self.class_names) <= 5
 
     @property
@@ -115,16 +115,16 @@ _OF_EXTRACTION = {"clips": int, "padded": int, "failed": int}
 
 
 def _check_kinds(record: Any, kinds: Mapping[str, Any], path: Path) -> None:
-    """Make sure that a record's entries are of the kinds that its stage writes; those that are missing are found later."""
+    """Check the types of a record's entries; missing entries are reported by `read_context`."""
     present = {key: kind for key, kind in kinds.items() if not isinstance(record, dict) or key in record}
-    wanted(record, present, path, "Run `dvc repro` to make it again.")
+    typed_values(record, present, path, "Run `dvc repro` to make it again.")
 
 
 def read_context(model: TrainedModel) -> EvaluationContext:
-    """Read what the stages before training recorded; `model` is any of the compared ones.
+    """Read the records of the stages before training; `model` is any of the compared models.
 
     Raises:
-        DataError: a record is missing or damaged, or lacks an entry.
+        DataError: a record or one of its entries is missing, or the record is damaged.
     """
     split, extraction = read_json(paths.SPLIT_METRICS), read_json(paths.FRAME_METRICS)
     _check_kinds(split, _OF_SPLIT, paths.SPLIT_METRICS)

@@ -1,6 +1,6 @@
-"""What a model costs for one clip: operations, memory, and, measured, time. T frames, D features a frame; no backbone.
+"""Cost of a model for one clip, without the backbone: operations, memory and latency. T frames, D features a frame.
 
-`flops` and `memory` are counted, the same on every machine. `latency` is measured: it belongs in a timing file.
+`flops` and `memory` are counted and the same on every machine. `latency` is measured, so it belongs in a timing file.
 """
 
 import copy
@@ -16,23 +16,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
-_WARM_UP = 3  # clips before the first that is timed: the first allocates memory and chooses kernels
+_WARM_UP = 3  # clips before timing starts, because the first allocates memory and chooses kernels
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that one clip needs of a model in use (no gradients)."""
+    """Bytes that a model needs for one clip, without gradients."""
 
-    parameter_bytes: int  # learned scalars, and what is stored with them, as the standardiser's statistics
-    activation_bytes: int  # the most at any moment of a forward pass, the input included
+    parameter_bytes: int  # parameters and buffers, such as the standardiser's statistics
+    activation_bytes: int  # peak during a forward pass, including the input
 
 
 def flops(model: nn.Module, frames: int, feature_dim: int) -> int:
-    """Floating-point operations of a forward pass of one clip; a multiplication and an addition are two.
+    """Floating-point operations of a forward pass of one clip; a multiplication and an addition count as two.
 
-    Matrix products only, as is usual: sums, norms and activations are below 1 % in these models. Counted by torch on the meta
-    device, which runs each model in its elementary operations: on a CPU or GPU an LSTM or an attention is one fused operation
-    that torch counts as nothing.
+    Matrix products only, as usual: sums, norms and activations are below 1 % in these models. torch counts them on the meta
+    device, which splits each model into elementary operations. On a CPU or GPU, an LSTM or an attention layer is one fused
+    operation that torch does not count.
     """
     network, clip = _on_meta(model, frames, feature_dim)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
@@ -41,11 +41,10 @@ def flops(model: nn.Module, frames: int, feature_dim: int) -> int:
 
 
 def memory(model: nn.Module, frames: int, feature_dim: int) -> Memory:
-    """Bytes of a model's parameters, and of the tensors alive at once in a forward pass of one clip at their most.
+    """Bytes of a model's parameters, and the peak of the tensors alive during a forward pass of one clip.
 
-    Counted on the meta device: every tensor that the elementary operations make, until nothing refers to it any more. What a
-    library's fused operations need for themselves is not in it, nor are the program and its libraries, which in a process of
-    its own take hundreds of times as much; parameters count in the type that they have.
+    Counted on the meta device: every tensor that an elementary operation returns, until nothing refers to it. Excludes the
+    workspace of fused operations, and the program and its libraries, which take hundreds of times as much.
     """
     network, clip = _on_meta(model, frames, feature_dim)
     stored = [*network.parameters(), *network.buffers()]
@@ -55,9 +54,9 @@ def memory(model: nn.Module, frames: int, feature_dim: int) -> Memory:
 
 
 def latency(model: nn.Module, frames: int, feature_dim: int, repeats: int = 20, threads: int = 1) -> float:
-    """Measure the median milliseconds that a model takes for one clip alone, on the CPU, from features to logits.
+    """Measure the median milliseconds of one clip at a time, on the CPU, from features to logits.
 
-    The model stays as it is: a copy runs. torch's number of threads is what it was afterwards.
+    Runs a copy of the model, and restores torch's number of threads.
 
     Raises:
         ValueError: fewer than 1 repeat or thread.
@@ -81,12 +80,12 @@ def latency(model: nn.Module, frames: int, feature_dim: int, repeats: int = 20, 
 
 
 def _on_meta(model: nn.Module, frames: int, feature_dim: int) -> tuple[nn.Module, Tensor]:
-    """A copy of the model and a clip (1, T, D), both without numbers: operations on them compute shapes alone."""
+    """A copy of the model and a clip (1, T, D) on the meta device, where operations compute only shapes."""
     return copy.deepcopy(model).to("meta").eval(), torch.empty(1, frames, feature_dim, device="meta")
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Follows the tensors that operations make, and keeps the most bytes that were alive at once."""
+    """Tracks the tensors that operations return, and records the peak of bytes alive at once."""
 
     def __init__(self, clip: Tensor, known: set[int]) -> None:
         super().__init__()
@@ -96,13 +95,13 @@ class _LiveBytes(TorchDispatchMode):
         self._note([clip])
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        self._note(made)
-        return made
+        result = func(*args, **(kwargs or {}))
+        self._note(result)
+        return result
 
-    def _note(self, made: Any) -> None:
+    def _note(self, result: Any) -> None:
         self.alive = {place: (weak, size) for place, (weak, size) in self.alive.items() if not weak.expired()}
-        for tensor in tree_iter(made):
+        for tensor in tree_iter(result):
             if isinstance(tensor, Tensor):
                 storage = tensor.untyped_storage()
                 weak = StorageWeakRef(storage)

@@ -1,7 +1,7 @@
-"""Does training give test clips away: siblings, the same bytes, and pictures that are all but the same.
+"""Leak audit: test clips with siblings, copies or near-duplicates among the training clips.
 
-n clips, T frames, D features. Names tell siblings, hashes tell copies; only features tell a clip that was cut, scaled or encoded
-anew, or siblings whose names say nothing.
+n clips, T frames, D features. Siblings are found by name and copies by hash. Only features reveal clips that were cut, scaled or
+re-encoded, and siblings whose names do not show it.
 """
 
 from collections import Counter
@@ -17,12 +17,12 @@ from actionrec.data.splits import duplicates
 from actionrec.features.feature_store import Features, FeatureSet
 
 LOWEST_THRESHOLD = 0.95  # of the similarity of near-duplicates
-DEFAULT_THRESHOLD = 0.98  # where nothing shows how similar unrelated clips are
-FALSE_ALARMS = 0.01  # test clips flagged though unrelated, as a share, if unrelated clips' similarities are as modelled
-FEWEST_PAIRS = 100  # of unrelated clips, below which their spread is not believed
+DEFAULT_THRESHOLD = 0.98  # if there are too few unrelated clips to derive it from
+FALSE_ALARMS = 0.01  # share of unrelated test clips that are flagged, if similarities are distributed as modelled
+FEWEST_PAIRS = 100  # of unrelated clips, to derive a threshold from
 
 _BATCH = 512  # test clips at a time: 33 MB of similarities to 16,000 training clips
-_PAIRS = 500  # clips of one class and side whose similarities are looked at, evenly spaced over the class
+_PAIRS = 500  # clips of a class and subset to compare for the threshold, evenly spaced over the class
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Copies:
 
 @dataclass(frozen=True)
 class NearestTraining:
-    """A test clip and the training clip that is most similar to it."""
+    """A test clip and its most similar training clip."""
 
     test: str
     train: str
@@ -46,20 +46,20 @@ class NearestTraining:
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """Test clips whose features are all but those of a training clip."""
+    """Test clips whose features are nearly those of a training clip."""
 
-    test_clips: int  # that have features and were compared
+    test_clips: int  # test clips with features, which were compared
     threshold: float  # of the similarity
-    unrelated_pairs: int  # that the threshold was derived from; 0: it is the default
+    unrelated_pairs: int  # number of pairs that the threshold was derived from; 0 for the default threshold
     flagged: int  # test clips above the threshold
-    strangers: int  # of the flagged, those whose nearest training clip is no sibling by name
-    share: float  # flagged of compared
+    strangers: int  # flagged clips whose nearest training clip is not a sibling by name
+    share: float  # flagged / test_clips
     top: tuple[NearestTraining, ...]  # the most similar pairs, most similar first, flagged or not
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What training gives away about the test clips."""
+    """Test clips that leak into training, by siblings, copies and near-duplicates."""
 
     train_clips: int
     test_clips: int
@@ -68,20 +68,20 @@ class Audit:
     copied: int  # test clips with the same bytes as a training clip
     copied_share: float
     copies: tuple[Copies, ...]  # across any subsets
-    near: NearDuplicates | None  # none without features
+    near: NearDuplicates | None  # None without features
 
 
 def audit(clips: Sequence[Clip], subsets: Mapping[str, str], features: FeatureSet | None = None, top: int = 20) -> Audit:
-    """Look for test clips that training gives away.
+    """Find test clips with siblings, copies or near-duplicates among the training clips.
 
     Args:
         clips: all clips of the data set.
         subsets: clip id -> train, val or test.
-        features: of all clips, or of those that could be decoded.
+        features: of all clips, or of those that could be decoded; without, near-duplicates are not searched.
         top: how many of the most similar pairs to return.
 
     Raises:
-        ValueError: no test or no training clip, or none with features.
+        ValueError: there are no test clips or no training clips, or none with features.
     """
     train = [clip for clip in clips if subsets[clip.id] == "train"]
     test = [clip for clip in clips if subsets[clip.id] == "test"]
@@ -107,35 +107,35 @@ def audit(clips: Sequence[Clip], subsets: Mapping[str, str], features: FeatureSe
 def near_duplicates(train: Sequence[Clip], test: Sequence[Clip], features: FeatureSet, top: int = 20) -> NearDuplicates:
     """Find each test clip's most similar training clip, by the cosine of their features' means over time.
 
-    From each mean the mean over the training clips is taken first: what all clips have in common says nothing. See `threshold`
-    for what is flagged. Beside the features it takes 230 MB for 20,000 clips of 2,048 features (measured), and half a minute.
+    The mean over the training clips is subtracted first, because what all clips have in common is not evidence. See `threshold`
+    for which pairs are flagged. Measured for 20,000 clips of 2,048 features: 230 MB besides the features, half a minute.
 
     Raises:
         ValueError: no test or no training clip has features.
     """
-    place = {clip: row for row, clip in enumerate(features.clips)}
-    train, test = ([clip for clip in side if clip.id in place] for side in (train, test))
+    row_of = {clip: row for row, clip in enumerate(features.clips)}
+    train, test = ([clip for clip in subset if clip.id in row_of] for subset in (train, test))
     if not train or not test:
-        raise ValueError(f"no near-duplicates to look for: {len(train)} training and {len(test)} test clips have features")
-    rows = {side: np.array([place[clip.id] for clip in members]) for side, members in (("train", train), ("test", test))}
-    known = mean_over_time(features.features, rows["train"])
-    centre = known.mean(axis=0, dtype=np.float64).astype(np.float32)
-    asked = mean_over_time(features.features, rows["test"])
-    for means in (known, asked):
+        raise ValueError(f"cannot search near-duplicates: {len(train)} training and {len(test)} test clips have features")
+    train_means, test_means = (
+        mean_over_time(features.features, np.array([row_of[clip.id] for clip in subset])) for subset in (train, test)
+    )
+    centre = train_means.mean(axis=0, dtype=np.float64).astype(np.float32)
+    for means in (train_means, test_means):
         means -= centre
         _to_unit_length(means)
 
-    limit, pairs = threshold(train, test, known, asked)
-    found = []
+    limit, pairs = threshold(train, test, train_means, test_means)
+    nearest_pairs = []
     for start in range(0, len(test), _BATCH):
-        similar = asked[start : start + _BATCH] @ known.T
-        for clip, nearest, value in zip(test[start:], similar.argmax(axis=1), similar.max(axis=1), strict=False):
+        similarities = test_means[start : start + _BATCH] @ train_means.T
+        for clip, nearest, value in zip(test[start:], similarities.argmax(axis=1), similarities.max(axis=1), strict=False):
             other = train[nearest]
             similarity = round(float(value), 6)
             same_class, sibling = clip.label == other.label, clip.cluster == other.cluster
-            found.append(NearestTraining(clip.id, other.id, similarity, same_class, sibling))
-    found.sort(key=lambda pair: (-pair.similarity, pair.test))
-    flagged = [pair for pair in found if pair.similarity > limit]
+            nearest_pairs.append(NearestTraining(clip.id, other.id, similarity, same_class, sibling))
+    nearest_pairs.sort(key=lambda pair: (-pair.similarity, pair.test))
+    flagged = [pair for pair in nearest_pairs if pair.similarity > limit]
     return NearDuplicates(
         test_clips=len(test),
         threshold=limit,
@@ -143,50 +143,56 @@ def near_duplicates(train: Sequence[Clip], test: Sequence[Clip], features: Featu
         flagged=len(flagged),
         strangers=sum(not pair.sibling for pair in flagged),
         share=len(flagged) / len(test),
-        top=tuple(found[:top]),
+        top=tuple(nearest_pairs[:top]),
     )
 
 
 def threshold(
-    train: Sequence[Clip], test: Sequence[Clip], known: NDArray[np.float32], asked: NDArray[np.float32]
+    train: Sequence[Clip], test: Sequence[Clip], train_means: NDArray[np.float32], test_means: NDArray[np.float32]
 ) -> tuple[float, int]:
-    """Find the similarity above which a test clip and a training clip are called near-duplicates, and from how many pairs.
+    """Find the similarity above which two clips count as near-duplicates, from pairs of unrelated clips.
 
     Unrelated clips are those of one class and different clusters: as similar as different videos get. Their similarities, as
-    atanh (Fisher's z), are taken for normal, with the median as the mean and 1.4826 median absolute deviations as the standard
-    deviation: undiscovered copies among them (4 % of the pairs, where five siblings in a class of 130 have no group in their
-    names) then hardly raise the threshold that is to find them. A high percentile of the pairs would be a copy's similarity as
-    soon as one pair in a thousand is one.
+    atanh (Fisher's z), are modelled as normal, with the median as the mean and 1.4826 median absolute deviations as the standard
+    deviation. So undiscovered copies among them hardly raise the threshold (they are 4 % of the pairs, if five siblings in a
+    class of 130 have no group in their names). A high percentile of the similarities would be a copy's as soon as one pair in a
+    thousand is a copy.
 
-    The threshold is what the most similar of m unrelated training clips exceeds with chance 0.01, m the mean number of unrelated
-    clips that a test clip is compared with; and at least 0.95, since real similarities have heavier tails than the normal. With
-    fewer than 100 unrelated pairs it is 0.98.
+    The most similar of m unrelated training clips exceeds the threshold with probability 0.01; m is the mean number of unrelated
+    clips that a test clip is compared with. The threshold is at least 0.95, because real similarities have heavier tails than
+    the normal, and 0.98 if there are fewer than 100 unrelated pairs.
 
     Args:
-        known: (training clips, D) of length 1 or 0, in the order of `train`.
-        asked: (test clips, D) likewise.
+        train_means: (training clips, D) of length 1 or 0, in the order of `train`.
+        test_means: (test clips, D) likewise.
+
+    Returns:
+        The threshold, and the number of unrelated pairs that it was derived from.
     """
-    gathered: list[NDArray[np.float64]] = []
+    by_class: list[NDArray[np.float64]] = []
     ids = cluster_ids([*train, *test])
     for label in sorted({clip.label for clip in test} & {clip.label for clip in train}):
-        ours, theirs = (_evenly([row for row, clip in enumerate(side) if clip.label == label]) for side in (test, train))
-        apart = ids[len(train) + np.array(ours)][:, None] != ids[np.array(theirs)][None, :]
-        gathered.append((asked[ours] @ known[theirs].T)[apart].astype(np.float64))
-    similar = np.concatenate(gathered) if gathered else np.empty(0)
-    if len(similar) < FEWEST_PAIRS:
+        test_rows, train_rows = (
+            _evenly([row for row, clip in enumerate(subset) if clip.label == label]) for subset in (test, train)
+        )
+        unrelated = ids[len(train) + np.array(test_rows)][:, None] != ids[np.array(train_rows)][None, :]
+        by_class.append((test_means[test_rows] @ train_means[train_rows].T)[unrelated].astype(np.float64))
+    similarities = np.concatenate(by_class) if by_class else np.empty(0)
+    if len(similarities) < FEWEST_PAIRS:
         return DEFAULT_THRESHOLD, 0
-    spread = np.arctanh(np.clip(similar, -1 + 1e-7, 1 - 1e-7))
-    middle = float(np.median(spread))
-    deviation = 1.4826 * float(np.median(np.abs(spread - middle)))
+    z = np.arctanh(np.clip(similarities, -1 + 1e-7, 1 - 1e-7))
+    median = float(np.median(z))
+    deviation = 1.4826 * float(np.median(np.abs(z - median)))
     classes, siblings = Counter(clip.label for clip in train), Counter((clip.label, clip.cluster) for clip in train)
     compared = max(1.0, sum(classes[clip.label] - siblings[clip.label, clip.cluster] for clip in test) / len(test))
-    return max(LOWEST_THRESHOLD, float(np.tanh(middle + scipy.stats.norm.isf(FALSE_ALARMS / compared) * deviation))), len(similar)
+    derived = float(np.tanh(median + scipy.stats.norm.isf(FALSE_ALARMS / compared) * deviation))
+    return max(LOWEST_THRESHOLD, derived), len(similarities)
 
 
 def mean_over_time(features: Features, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Mean over frames of some clips of (n, T, D): (rows, D).
+    """Mean over frames of the given rows of (n, T, D): (rows, D).
 
-    It does not depend on the order of the frames; see `actionrec.evaluation.baselines`.
+    Independent of the order of the frames; see `actionrec.evaluation.baselines`.
     """
     means = np.empty((len(rows), features.shape[2]), dtype=np.float32)
     for place, row in enumerate(rows):
@@ -195,7 +201,7 @@ def mean_over_time(features: Features, rows: NDArray[np.int64]) -> NDArray[np.fl
 
 
 def _to_unit_length(vectors: NDArray[np.float32]) -> None:
-    """Scale rows to length 1, in place; a row of zeros stays, and is similar to nothing."""
+    """Scale rows to length 1, in place; rows of zeros stay, and have similarity 0 to every clip."""
     length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
     np.divide(vectors, length, out=vectors, where=length > 0)
 

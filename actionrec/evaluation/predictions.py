@@ -1,8 +1,7 @@
-"""What a model says of the validation and test clips, as data/predictions/<model>.npz.
+"""Predictions for the validation and test clips, in data/predictions/<model>.npz.
 
 n clips, K classes, S seeds. The file has `clip`, `label`, `subset`, `logits` (n, K) of the saved model, `unit` (n,), the number
-of each clip's cluster; and, of sequence models, `seeds` (S,), `seed_logits` (S, n, K), and `logits_<change>` (n, K) for each
-change to the order of frames.
+of each clip's cluster, `seeds` (S,), `seed_logits` (S, n, K), and `logits_<change>` (n, K) for each change to the order of frames.
 """
 
 import math
@@ -23,19 +22,19 @@ from actionrec.io.files import whole_file
 
 _CHANGED = "logits_"
 _KINDS = {"clip": "U", "label": "iu", "subset": "U", "unit": "iu", "logits": "f", "seeds": "iu", "seed_logits": "f"}
-"""Arrays that every file has, and NumPy's letters for the kinds that their items may be of."""
+"""Arrays that every file has, and the allowed kinds of their dtypes."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Of one subset, or of all; sorted by clip."""
+    """One model's logits for the clips of one subset, or of all; sorted by clip."""
 
     clips: NDArray[np.str_]
     """(n,)"""
     labels: NDArray[np.int64]
     """(n,), from 0 to K - 1."""
     clusters: NDArray[np.int64]
-    """(n,), the number of each clip's cluster: the same for clips of one source."""
+    """(n,), the number of each clip's cluster; clips of one source video share it."""
     logits: NDArray[np.float32]
     """(n, K), of the saved model."""
     seed_logits: NDArray[np.float32]
@@ -44,7 +43,11 @@ class Answers:
     """Change to the order of frames -> (n, K), of the saved model."""
 
     def chosen(self, rows: NDArray[np.bool_]) -> Self:
-        """Some of the clips."""
+        """The answers for some of the clips.
+
+        Args:
+            rows: (n,), True for the clips to keep.
+        """
         return type(self)(
             self.clips[rows],
             self.labels[rows],
@@ -57,7 +60,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of one model."""
+    """One model's answers for the validation and test clips."""
 
     answers: Answers
     subsets: NDArray[np.str_]
@@ -73,13 +76,13 @@ class Predictions:
         return self.answers.chosen(self.subsets == "test")
 
     def correct(self) -> NDArray[np.float64]:
-        """For each test clip, the share of seeds whose top answer is right: (n,)."""
+        """The share of seeds with a correct answer for each test clip: (n,)."""
         test = self.test
         return np.mean([metrics.correct_at_k(logits, test.labels, 1) for logits in test.seed_logits], axis=0)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write a file; the same predictions give the same bytes."""
+    """Write predictions; the same predictions give the same bytes."""
     answers = predictions.answers
     arrays: dict[str, Any] = {
         "clip": answers.clips,
@@ -96,59 +99,70 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(path: Path, class_count: int, remake: str) -> Predictions:
-    """Read a file and check that it is whole.
+    """Read predictions and check them.
 
     Args:
         class_count: K.
-        remake: the next step, for messages.
+        remake: what to do if the file is invalid, for error messages.
 
     Raises:
-        DataError: it is missing, damaged, of another shape, or holds numbers that are not finite.
+        DataError: the file is missing or damaged, or has unexpected arrays, shapes or labels, or numbers that are not finite.
     """
+    record = _read_arrays(path, remake)
+    changed = {key.removeprefix(_CHANGED): array for key, array in record.items() if key.startswith(_CHANGED)}
+    _check_shapes(path, record, changed, class_count, remake)
+    clips, labels, clusters = record["clip"], record["label"], record["unit"]
+    tables = {"logits": record["logits"], **changed, "seed_logits": np.moveaxis(record["seed_logits"], 0, 1)}
+    for name, table in tables.items():
+        broken = ~np.isfinite(table).reshape(len(clips), -1).all(axis=1)
+        if broken.any():
+            first = shortened(str(clips[broken][0]))
+            raise DataError(f"{path}: {name} of {broken.sum()} clips are NaN or infinite (first: {first}); training diverged.")
+    if len(clips) and not (labels.min() >= 0 and labels.max() < class_count):
+        raise DataError(f"{path}: labels from {labels.min()} to {labels.max()}; expected 0 to {class_count - 1}. {remake}")
+    answers = Answers(clips, labels, clusters, record["logits"], record["seed_logits"], changed)
+    return Predictions(answers, record["subset"], tuple(record["seeds"].tolist()))
+
+
+def _read_arrays(path: Path, remake: str) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an npz file, and check that all are there and of the right kinds."""
     try:
         _check_members(path)
         with np.load(path, allow_pickle=False) as stored:
-            record: Mapping[str, NDArray[Any]] = {key: stored[key] for key in stored.files}
+            record = {key: stored[key] for key in stored.files}
         for array in record.values():
             _check_text(array)
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
-    except Exception as error:  # a damaged header raises anything: SyntaxError, TokenError, SystemError ...
+    except Exception as error:  # a damaged header can raise anything: SyntaxError, TokenError, SystemError ...
         raise DataError(f"{path}: not a readable npz file ({shortened(str(error), 200)}). {remake}") from None
     missing = [key for key in _KINDS if key not in record]
     if missing:
         raise DataError(f"{path}: lacks {', '.join(missing)}. {remake}")
     kinds = {**_KINDS, **{key: "f" for key in record if key.startswith(_CHANGED)}}
     if wrong := [key for key, kind in kinds.items() if record[key].dtype.kind not in kind or not record[key].ndim]:
-        raise DataError(
-            f"{path}: numbers or text of another kind than wanted in {first_few(list(map(shortened, wrong)))}. {remake}"
-        )
-    changed = {key.removeprefix(_CHANGED): array for key, array in record.items() if key.startswith(_CHANGED)}
-    clips, labels, subsets, clusters = (record[key] for key in ("clip", "label", "subset", "unit"))
-    count, shape, seeds = len(clips), (len(clips), class_count), record["seeds"]
-    tables = {"logits": record["logits"], **changed}
-    shapes_fit = (
-        all(array.shape == (count,) for array in (clips, labels, subsets, clusters))
-        and all(table.shape == shape for table in tables.values())
+        raise DataError(f"{path}: unexpected types of numbers or text in {first_few(list(map(shortened, wrong)))}. {remake}")
+    return record
+
+
+def _check_shapes(
+    path: Path, record: Mapping[str, NDArray[Any]], changed: Mapping[str, NDArray[Any]], class_count: int, remake: str
+) -> None:
+    count, seeds = len(record["clip"]), record["seeds"]
+    shape = (count, class_count)
+    valid = (
+        all(record[key].shape == (count,) for key in ("clip", "label", "subset", "unit"))
+        and all(table.shape == shape for table in (record["logits"], *changed.values()))
         and record["seed_logits"].shape == (len(seeds), *shape)
         and len(seeds) > 0
     )
-    if not shapes_fit:
+    if not valid:
         got = first_few([f"{shortened(key)} {array.shape}" for key, array in record.items()], 20)
         raise DataError(f"{path}: shapes do not fit n clips and {class_count} classes: {got}. {remake}")
-    for name, table in {**tables, "seed_logits": np.moveaxis(record["seed_logits"], 0, 1)}.items():
-        broken = ~np.isfinite(table).reshape(count, -1).all(axis=1)
-        if broken.any():
-            first = shortened(str(clips[broken][0]))
-            raise DataError(f"{path}: {name} of {broken.sum()} clips are NaN or infinite (first: {first}); training diverged.")
-    if count and not (labels.min() >= 0 and labels.max() < class_count):
-        raise DataError(f"{path}: labels from {labels.min()} to {labels.max()}, not 0 to {class_count - 1}. {remake}")
-    answers = Answers(clips, labels, clusters, record["logits"], record["seed_logits"], changed)
-    return Predictions(answers, subsets, tuple(seeds.tolist()))
 
 
 def _check_text(array: NDArray[Any]) -> None:
-    """Make sure that an array of text holds characters; NumPy takes any number for one.
+    """Check that an array of text holds characters, because NumPy accepts any number as one.
 
     Raises:
         ValueError: it does not.
@@ -156,14 +170,14 @@ def _check_text(array: NDArray[Any]) -> None:
     if array.dtype.kind == "U":
         codes = np.frombuffer(array.astype(array.dtype.newbyteorder("=")).tobytes(), dtype=np.uint32)
         if codes.size and codes.max() > sys.maxunicode:
-            raise ValueError("text of numbers that are not characters")
+            raise ValueError("text with invalid characters")
 
 
 def _check_members(path: Path) -> None:
-    """Make sure that the arrays of an npz file are as large as they claim, before memory is taken for them.
+    """Check that the arrays of an npz file have the sizes that their headers claim, before memory is allocated for them.
 
     Raises:
-        ValueError: they are not, or are compressed, which `write_predictions` never does.
+        ValueError: they have not, or are compressed, which `write_predictions` never does.
     """
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
@@ -174,4 +188,4 @@ def _check_members(path: Path) -> None:
                 header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 shape, _, dtype = header(stream)
                 if stream.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
-                    raise ValueError(f"{shortened(member.filename)} has not the size that its header claims")
+                    raise ValueError(f"the size of {shortened(member.filename)} differs from its header")

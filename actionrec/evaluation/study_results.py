@@ -1,4 +1,4 @@
-"""The published numbers of the study that this project re-does, to stand beside ours.
+"""Published results of the study that this project reproduces, for comparison with ours.
 
 Source: "Comparative Analysis of Sequence Models for Video Action Recognition: An Empirical Study on UCF-50", public repository
 NoobML/ucf50-action-recognition, 2025.
@@ -17,12 +17,12 @@ PROTOCOL = (
     f"random split by clip, {TRAIN_CLIPS:,} to train and {TEST_CLIPS:,} to test; "
     "the epoch is chosen on the clips that are reported, and top-5 comes from the last epoch"
 )
-# Computed from the group sizes of UCF-101 for these 50 classes, not published by the study.
+# Computed from the group sizes of UCF-101 for these 50 classes; not published by the study.
 TEST_CLIPS_WITH_SIBLING_IN_TRAINING = 0.997
 
 
 def is_its_data_set(name: str) -> bool:
-    """Whether a data set's folder is named UCF-50, however spelt."""
+    """Whether a data set's folder is named UCF-50, in any spelling."""
     return re.sub(r"[^a-z0-9]", "", name.lower()) == "ucf50"
 
 
@@ -37,12 +37,12 @@ class StudyResult:
 
     @property
     def correct(self) -> int:
-        """Test clips answered correctly: the count that the published percentage is rounded from."""
+        """Correctly classified test clips: the count behind the rounded percentage."""
         return round(self.top1_percent / 100 * TEST_CLIPS)
 
     @property
     def interval(self) -> Interval:
-        """95 % Wilson interval of top-1; the study itself gives none."""
+        """95 % Wilson interval of top-1; the study reports none."""
         return wilson(self.correct, TEST_CLIPS)
 
 

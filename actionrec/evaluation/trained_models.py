@@ -1,4 +1,4 @@
-"""Trained models as the train stages leave them, and whether they may be compared at all."""
+"""Trained models as the train stages write them, and the check that they are comparable."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -17,28 +17,27 @@ from actionrec.io.files import read_json
 from actionrec.io.params import typed
 
 REMAKE = "Run `dvc repro` to train them again on the same data."
-# How far an accuracy may lie from the one computed here: nothing but the rounding of a printed number.
-SAME_ACCURACY = 1e-6
+SAME_ACCURACY = 1e-6  # allowed difference from a recorded accuracy, for rounding
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a train stage left behind."""
+    """The outputs of one train stage."""
 
     name: str
     predictions: Predictions
     class_names: tuple[str, ...]
-    features: Mapping[str, Any]  # what the features were made with: backbone, weights, weights_sha256, ...
+    features: Mapping[str, Any]  # how features were computed: backbone, weights, weights_sha256, ...
     frames: Mapping[str, Any]  # how frames were sampled
     test_top1: float  # of the saved model, as the train stage computed it
     best_epoch: int  # from 1
     epochs: int
     parameters: int
-    flops: int  # a clip
+    flops: int  # per clip
     train_clips: int
-    health: str  # the verdict on its training
-    health_notes: Sequence[str]  # what led to it first, then what else there is to see
-    temperature: float | None  # that the train stage fitted on validation clips; None if it fitted none
+    health: str  # verdict of the training diagnostics
+    health_notes: Sequence[str]  # the reasons for the verdict, then other observations
+    temperature: float | None  # fitted by training on validation clips; None if none was fitted
 
     @property
     def test(self) -> Answers:
@@ -51,44 +50,44 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one model takes to train and to use."""
+    """Measured times and memory of one model."""
 
     train_seconds: float
     """Over all seeds."""
     clips_per_second: float
     device: str
     latency_ms: float
-    """Of a prediction for one clip, on a CPU, from features on."""
+    """Of a prediction for one clip on a CPU, without the backbone."""
     memory_mb: float
-    """Of the same."""
+    """Of the same prediction."""
 
 
 @dataclass(frozen=True)
 class History:
-    """One value an epoch. Top-1 is a fraction, loss is in nats."""
+    """Learning curves, one value per epoch. Top-1 is a fraction, loss is in nats."""
 
     best_epoch: int  # from 1
     train_loss: tuple[float, ...]
     train_top1: tuple[float, ...]
-    held_loss: tuple[float, ...]  # of the clips that the epoch was chosen on
+    held_loss: tuple[float, ...]  # on the clips that the epoch was chosen on
     held_top1: tuple[float, ...]
 
 
 def read_model(name: str) -> TrainedModel:
-    """Read what `train@<name>` left behind.
+    """Read the outputs of `train@<name>`.
 
     Raises:
         DataError: a file is missing or damaged, or lacks an entry.
     """
     bundle_file, metrics_file = paths.model_folder(name) / "model.json", paths.model_metrics(name)
-    class_names, features, sampling = wanted(
+    class_names, features, sampling = typed_values(
         read_json(bundle_file), {"class_names": Sequence[str], "features": dict, "frames": dict}, bundle_file, remake(name)
     )
-    wanted(features, {"backbone": str, "weights": str}, f"{bundle_file}: features", remake(name))
+    typed_values(features, {"backbone": str, "weights": str}, f"{bundle_file}: features", remake(name))
     kinds = {"test_top1": float, **dict.fromkeys(("best_epoch", "epochs", "parameters", "flops", "train_clips"), int)}
     kinds |= {"health": str, "health_notes": Sequence[str]}
     record = read_json(metrics_file)
-    values = wanted(record, kinds, metrics_file, remake(name))
+    values = typed_values(record, kinds, metrics_file, remake(name))
     answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
     values.append(_temperature(record, name))
     return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *values)
@@ -99,19 +98,29 @@ def _temperature(record: Mapping[str, Any], name: str) -> float | None:
     if not record.get("temperature_fitted"):
         return None
     path = paths.model_metrics(name)
-    temperature: float = wanted(record, {"temperature": float}, path, remake(name))[0]
+    temperature: float = typed_values(record, {"temperature": float}, path, remake(name))[0]
     if not temperature > 0:
         raise DataError(f"{path}: temperature must be above 0; got {temperature}. {remake(name)}")
     return temperature
 
 
 def read_timing(name: str) -> Timing:
+    """Read metrics/<name>/timing.json.
+
+    Raises:
+        DataError: the file or an entry is missing, or a value has another type.
+    """
     path = paths.model_timing(name)
     kinds = {"train_seconds": float, "clips_per_second": float, "device": str, "latency_ms": float, "memory_mb": float}
-    return Timing(*wanted(read_json(path), kinds, path, remake(name)))
+    return Timing(*typed_values(read_json(path), kinds, path, remake(name)))
 
 
 def read_history(model: TrainedModel) -> History:
+    """Read a model's learning curves.
+
+    Raises:
+        DataError: a log is missing or damaged, or its length differs from metrics.json.
+    """
     logs = [read_log(model.name, f"{subset}/{what}") for subset in ("train", "held_out") for what in ("loss", "top1")]
     lengths = {len(log) for log in logs}
     if lengths != {model.epochs} or not 1 <= model.best_epoch <= model.epochs:
@@ -124,7 +133,7 @@ def read_history(model: TrainedModel) -> History:
 
 
 def read_log(name: str, metric: str) -> tuple[float, ...]:
-    """One value an epoch from DVCLive's log, whose column is the last word of the metric."""
+    """Read one value per epoch from DVCLive's log of a metric; the column has the last part of the metric's name."""
     path = paths.model_epochs(name) / "plots" / "metrics" / f"{metric}.tsv"
     try:
         with path.open(encoding="utf-8", newline="") as stream:
@@ -136,20 +145,20 @@ def read_log(name: str, metric: str) -> tuple[float, ...]:
 
 
 def remake(name: str) -> str:
-    """The next step where a model's files are not what they should be."""
+    """What to do if a model's files are invalid, for error messages."""
     return f"Run `dvc repro -f train@{name}` to make it again, or `python -m actionrec repair` if the file is damaged."
 
 
-def wanted(record: Any, kinds: Mapping[str, Any], where: object, step: str) -> list[Any]:
-    """The values of some keys of a record, or an error that names all that are missing or of another kind.
+def typed_values(record: Any, kinds: Mapping[str, Any], where: object, step: str) -> list[Any]:
+    """Return the values of some keys of a record.
 
     Args:
-        kinds: type hints, as `params.typed` takes them, by key.
+        kinds: key -> type hint, as in `params.typed`.
         where: the record's file, for the message.
-        step: the next step, for the message.
+        step: what to do if the record is invalid, for the message.
 
     Raises:
-        DataError: some are missing or of another kind.
+        DataError: keys are missing or have values of other types; names all of them.
     """
     if not isinstance(record, dict):
         raise DataError(f"{where}: must hold keys and values; got {quoted(record)}. {step}")
@@ -164,45 +173,15 @@ def wanted(record: Any, kinds: Mapping[str, Any], where: object, step: str) -> l
 
 
 def check_comparable(models: Sequence[TrainedModel]) -> None:
-    """Make sure that all models answered for the same clips, with the same classes, from the same features.
+    """Check that all models were evaluated on the same clips, with the same classes and features.
 
     Raises:
-        DataError: they did not, there is no test clip, or a model's metrics and predictions are not from one run.
+        DataError: they were not, there are no test clips, or a model's metrics and predictions are from different runs.
     """
     first = models[0]
     for model in models:
-        if model.class_names != first.class_names:
-            got, wanted = len(model.class_names), len(first.class_names)
-            strange = sorted(set(model.class_names) ^ set(first.class_names))
-            which = ", ".join(strange[:5]) if strange else "the same names in another order"
-            raise DataError(
-                f"{model.name} and {first.name} know different classes ({got} and {wanted}; not in both: {which}). {REMAKE}"
-            )
-        for what, own, other in (("features", model.features, first.features), ("frames", model.frames, first.frames)):
-            keys = sorted(key for key in {*own, *other} if own.get(key) != other.get(key))
-            if keys:
-                listed = "; ".join(f"{key}: {own.get(key)} and {other.get(key)}" for key in keys)
-                raise DataError(f"{model.name} and {first.name} were trained on different {what} ({listed}). {REMAKE}")
-        ours, theirs = model.predictions, first.predictions
-        if not np.array_equal(ours.answers.clips, theirs.answers.clips) or not np.array_equal(ours.subsets, theirs.subsets):
-            got, wanted = len(ours.answers.clips), len(theirs.answers.clips)
-            apart = _clips_and_subsets(model) ^ _clips_and_subsets(first)
-            which = ", ".join(sorted(apart)[:3]) or "the same clips in another order"
-            raise DataError(
-                f"{model.name} and {first.name} have predictions for different clips ({got} and {wanted}; "
-                f"not in both: {which}). {REMAKE}"
-            )
-        labels, others = ours.answers.labels, theirs.answers.labels
-        if not np.array_equal(labels, others) or not np.array_equal(ours.answers.clusters, theirs.answers.clusters):
-            where = int(np.argmax((labels != others) | (ours.answers.clusters != theirs.answers.clusters)))
-            raise DataError(
-                f"{model.name} and {first.name} disagree about the true class or the source of {ours.answers.clips[where]} "
-                f"({labels[where]} and {others[where]}). {REMAKE}"
-            )
-        if ours.seeds != theirs.seeds:
-            raise DataError(
-                f"{model.name} and {first.name} were trained with different seeds ({ours.seeds} and {theirs.seeds}). {REMAKE}"
-            )
+        _check_sources(model, first)
+        _check_predictions(model, first)
         test = model.test
         if not len(test.labels):
             raise DataError(f"{model.name} has no predictions for test clips: nothing to compare. Look at metrics/split.json.")
@@ -212,6 +191,42 @@ def check_comparable(models: Sequence[TrainedModel]) -> None:
                 f"{model.name}: metrics.json says test_top1 = {model.test_top1:.6f}, but its predictions give {top1:.6f}; "
                 f"they are not from one run. Run `dvc repro -f train@{model.name}`."
             )
+
+
+def _check_sources(model: TrainedModel, first: TrainedModel) -> None:
+    if model.class_names != first.class_names:
+        counts = f"{len(model.class_names)} and {len(first.class_names)}"
+        in_one = sorted(set(model.class_names) ^ set(first.class_names))
+        which = ", ".join(in_one[:5]) if in_one else "the same names in another order"
+        raise DataError(f"{model.name} and {first.name} know different classes ({counts}; not in both: {which}). {REMAKE}")
+    for what, own, other in (("features", model.features, first.features), ("frames", model.frames, first.frames)):
+        keys = sorted(key for key in {*own, *other} if own.get(key) != other.get(key))
+        if keys:
+            listed = "; ".join(f"{key}: {own.get(key)} and {other.get(key)}" for key in keys)
+            raise DataError(f"{model.name} and {first.name} were trained on different {what} ({listed}). {REMAKE}")
+
+
+def _check_predictions(model: TrainedModel, first: TrainedModel) -> None:
+    own, other = model.predictions, first.predictions
+    if not np.array_equal(own.answers.clips, other.answers.clips) or not np.array_equal(own.subsets, other.subsets):
+        own_count, other_count = len(own.answers.clips), len(other.answers.clips)
+        in_one = _clips_and_subsets(model) ^ _clips_and_subsets(first)
+        which = ", ".join(sorted(in_one)[:3]) or "the same clips in another order"
+        raise DataError(
+            f"{model.name} and {first.name} have predictions for different clips ({own_count} and {other_count}; "
+            f"not in both: {which}). {REMAKE}"
+        )
+    labels, other_labels = own.answers.labels, other.answers.labels
+    if not np.array_equal(labels, other_labels) or not np.array_equal(own.answers.clusters, other.answers.clusters):
+        first_difference = int(np.argmax((labels != other_labels) | (own.answers.clusters != other.answers.clusters)))
+        raise DataError(
+            f"{model.name} and {first.name} disagree about the true class or the source of {own.answers.clips[first_difference]} "
+            f"({labels[first_difference]} and {other_labels[first_difference]}). {REMAKE}"
+        )
+    if own.seeds != other.seeds:
+        raise DataError(
+            f"{model.name} and {first.name} were trained with different seeds ({own.seeds} and {other.seeds}). {REMAKE}"
+        )
 
 
 def _clips_and_subsets(model: TrainedModel) -> set[str]:

@@ -1,7 +1,7 @@
-"""The same recipes under every fold of the group split, on the same cached features: each clip is tested once.
+"""Cross-validation: the same recipes in every fold of the group split, on the same cached features; each clip is tested once.
 
-A training run is one fold and one model. Its predictions wait in .work/cross-validate/<key>.npz, the key a digest of all that they
-depend on, so that an interrupted run goes on where it was, and one more fold count or model costs what is new in it.
+A training run is one fold and one model. Its predictions are cached in .work/cross-validate/<key>.npz, where the key is a digest
+of everything they depend on. So an interrupted run resumes, and another fold count or model trains only what is missing.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class FoldRun:
     task: TrainingData
     device: str
     predictions: Path
-    """Where its result is, or will be."""
+    """File of the result, which may not exist yet."""
 
     @property
     def architecture(self) -> Architecture:
@@ -59,55 +59,62 @@ class FoldRun:
         return self.recipe.train.epochs * len(self.recipe.train.seeds)
 
 
+def group_split(settings: SplitSettings, folds: int) -> SplitSettings:
+    """The same settings with the group protocol and another number of folds.
+
+    Raises:
+        DataError: the number of folds is invalid.
+    """
+    try:
+        return replace(settings, protocol="group", folds=folds, fold=0)
+    except ValueError as error:
+        raise DataError(f"--folds: {error}") from None
+
+
 def runs(
     clips: Sequence[Clip],
     features: FeatureSet,
     features_sum: str,
     settings: SplitSettings,
-    folds: int,
     seed: int,
     recipes: Mapping[str, Recipe],
     device: str,
 ) -> list[FoldRun]:
-    """All training runs, fold by fold; the group split, whatever protocol `settings` names.
+    """All training runs, fold by fold.
 
     Args:
         features_sum: see `digest_of`.
-        folds: in place of `settings.folds`.
+        settings: see `group_split`.
         seed: of the split.
 
     Raises:
-        DataError: the clips cannot be divided so.
+        DataError: the clips cannot be divided this way.
         ParamsError: a model's arguments do not fit together.
     """
-    try:
-        settings = replace(settings, protocol="group", folds=folds, fold=0)
-    except ValueError as error:
-        raise DataError(f"--folds: {error}") from None
-    made: list[FoldRun] = []
-    for fold, (_, task) in enumerate(leak_gap.tasks(clips, features, settings, seed, range(folds), ("group",))):
+    fold_runs: list[FoldRun] = []
+    for fold, (_, task) in enumerate(leak_gap.tasks(clips, features, settings, seed, range(settings.folds), ("group",))):
         split = _digest_of_task(task)
         for model, recipe in recipes.items():
             key = _key(features_sum, split, model, recipe, device)
-            made.append(FoldRun(fold, model, recipe, task, device, STORE / f"{key}.npz"))
-    parameters(made)  # so that unfit arguments are refused before hours of training
-    return made
+            fold_runs.append(FoldRun(fold, model, recipe, task, device, STORE / f"{key}.npz"))
+    parameters(fold_runs)  # reports invalid arguments before hours of training
+    return fold_runs
 
 
 def parameters(runs: Sequence[FoldRun]) -> dict[str, int]:
-    """How many parameters each model has.
+    """Count each model's parameters.
 
     Raises:
         ParamsError: a model's arguments do not fit together.
     """
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for run in runs:
-        if run.model not in found:
+        if run.model not in counts:
             try:
-                found[run.model] = parameter_count(run.architecture.create())
+                counts[run.model] = parameter_count(run.architecture.create())
             except ValueError as error:
                 raise ParamsError(f"{paths.PARAMS}: models.{run.model} (or model): {error}") from None
-    return found
+    return counts
 
 
 def digest_of(features: Path) -> str:
@@ -116,7 +123,7 @@ def digest_of(features: Path) -> str:
 
 
 def _digest_of_task(task: TrainingData) -> str:
-    """Digest of which clips there are, of what class and source, and in which subset."""
+    """Digest of the clips with their classes, clusters and subsets."""
     total = hashlib.sha256(files.digest({"clips": task.features.clips, "classes": task.class_names}).encode())
     for array in (task.labels, task.clusters, *(task.rows[subset] for subset in sorted(task.rows))):
         total.update(len(array).to_bytes(8, "little") + array.tobytes())
@@ -139,11 +146,11 @@ def _key(features_sum: str, split: str, model: str, recipe: Recipe, device: str)
 
 
 def result(run: FoldRun) -> Predictions | None:
-    """A run's predictions; None where it has not been, or its file is damaged, which is logged."""
+    """A run's predictions; None if the run is not done, or if its file is damaged (logs a warning)."""
     if not run.predictions.exists():
         return None
     try:
-        return read_predictions(run.predictions, len(run.task.class_names), "It is made again.")
+        return read_predictions(run.predictions, len(run.task.class_names), "It will be computed again.")
     except DataError as error:
         logger.warning("%s", error)
         return None
@@ -153,11 +160,11 @@ def complete(runs: Sequence[FoldRun], jobs: int) -> tuple[dict[str, list[Predict
     """Train what is missing, `jobs` runs at a time.
 
     Returns:
-        Model -> its predictions, fold by fold, of the models that have all; and of the others model -> why it failed.
+        Model -> predictions of each fold, for models without failures; and model -> reason, for failed models.
     """
     missing = [run for run in runs if result(run) is None]
     if len(missing) < len(runs):
-        logger.info("%d of %d training runs are there from an earlier run", len(runs) - len(missing), len(runs))
+        logger.info("%d of %d training runs are cached from an earlier run", len(runs) - len(missing), len(runs))
     failed: dict[str, str] = {}
     with progress("Cross-validating", sum(run.epochs for run in missing), "epoch") as advance:
         for outcome in pool.run(train, missing, min(jobs, len(missing)), advance):
@@ -166,24 +173,24 @@ def complete(runs: Sequence[FoldRun], jobs: int) -> tuple[dict[str, list[Predict
                 logger.error("%s, fold %d: unexpected error", run.model, run.fold, exc_info=outcome.error)
             if outcome.error or result(run) is None:
                 failed.setdefault(run.model, f"fold {run.fold}: {outcome.reason or f'{run.predictions} cannot be used'}")
-    found: dict[str, list[Predictions]] = {run.model: [] for run in runs if run.model not in failed}
+    complete_models: dict[str, list[Predictions]] = {run.model: [] for run in runs if run.model not in failed}
     for run in runs:
-        if run.model in found and (predictions := result(run)):
-            found[run.model].append(predictions)
-    return found, failed
+        if run.model in complete_models and (predictions := result(run)):
+            complete_models[run.model].append(predictions)
+    return complete_models, failed
 
 
 def train(run: FoldRun, advance: Callable[[int], None]) -> None:
-    """Train once a seed; write what all trials and the best of them say of the validation and test clips.
+    """Train once per seed; write the predictions of all seeds and of the best one for the validation and test clips.
 
     Args:
-        advance: told of epochs; where training ends early, also of those that it saves.
+        advance: called with finished epochs, and with skipped ones if training ends early.
 
     Raises:
         TrainingError: the loss is not finite in the first epoch.
     """
     task, recipe = run.task, run.recipe
-    made = []
+    seed_results = []
     for seed in recipe.train.seeds:
         left = recipe.train.epochs
 
@@ -192,11 +199,11 @@ def train(run: FoldRun, advance: Callable[[int], None]) -> None:
             left -= 1
             advance(1)
 
-        made.append(seed_runs.run(task, run.architecture, recipe, seed, run.device, on_epoch))
+        seed_results.append(seed_runs.run(task, run.architecture, recipe, seed, run.device, on_epoch))
         advance(left)
-    chosen = seed_runs.best(made, task)
+    chosen = seed_runs.best(seed_results, task)
     rows = task.reported
     clips = np.array([task.features.clips[row] for row in rows])
-    logits = np.stack([trial.logits for trial in made])
+    logits = np.stack([one.logits for one in seed_results])
     answers = Answers(clips, task.labels[rows], task.clusters[rows], chosen.logits, logits, {})
-    write_predictions(run.predictions, Predictions(answers, task.reported_subsets, tuple(trial.seed for trial in made)))
+    write_predictions(run.predictions, Predictions(answers, task.reported_subsets, tuple(one.seed for one in seed_results)))

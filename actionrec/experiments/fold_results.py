@@ -1,4 +1,4 @@
-"""What the folds of a cross-validation come to: a mean over folds, and one ranking and one set of tests over all clips.
+"""Results of a cross-validation: means over folds, and a ranking with tests over the clips of all folds.
 
 Accuracies are fractions from 0 to 1. n clips over all folds, each tested once.
 """
@@ -20,41 +20,41 @@ class FoldScore:
 
     fold: int
     clips: int
-    """Tested."""
+    """Test clips."""
     top1: float
     """Mean over the seeds."""
     top5: float
-    """This and what follows: of the saved model, the best seed by validation."""
+    """From here on: of the saved model, the seed with the best validation result."""
     mean_class: float
     """Over the classes that have test clips in this fold."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Over folds."""
+    """Mean and standard deviation over folds."""
 
     mean: float
     std: float
-    """With one degree of freedom less than folds."""
+    """With folds - 1 degrees of freedom."""
 
 
 @dataclass(frozen=True)
-class Result:
+class FoldResult:
     """One model over all folds."""
 
     model: str
     rank: int
-    """From 1, by top-1 over all clips, then mean class, then fewer parameters."""
+    """From 1, by top-1 over all clips, then mean-class accuracy, then fewer parameters."""
     top1: float
     """Over all clips at once; the mean over seeds."""
     interval: Interval
-    """Of it, from whole sources."""
+    """Of top1, from whole clusters."""
     fold_top1: Spread
     fold_top5: Spread
     fold_mean_class: Spread
     parameters: int
     behind: Difference | None
-    """The first model's top-1 less this one's, paired on whole sources, Holm-corrected over the models; None for the first."""
+    """The first model's top-1 minus this one's, tested on whole clusters, Holm-corrected over the models; None for the first."""
     folds: tuple[FoldScore, ...]
 
     @property
@@ -62,33 +62,33 @@ class Result:
         return "" if self.behind is None else "worse than the first" if self.behind.is_real else "tie with the first"
 
 
-def summarise(found: Mapping[str, Sequence[Predictions]], parameters: Mapping[str, int]) -> list[Result]:
+def summarise(predictions: Mapping[str, Sequence[Predictions]], parameters: Mapping[str, int]) -> list[FoldResult]:
     """Rank models.
 
     Args:
-        found: model -> its predictions in each fold, from the first on; the same folds for all.
+        predictions: model -> its predictions in each fold, in the order of folds; the same folds for all models.
 
     Returns:
-        In order of rank.
+        Results in order of rank.
 
     Raises:
         ValueError: a clip is tested twice, or the models were tested on different clips.
     """
-    scores = {model: tuple(_score(fold, one) for fold, one in enumerate(folds)) for model, folds in found.items()}
-    pooled = {model: _pooled([one.test for one in folds]) for model, folds in found.items()}
-    correct = {model: np.concatenate([one.correct() for one in folds]) for model, folds in found.items()}
-    first_of_all = next(iter(pooled.values()))
-    if len(np.unique(first_of_all.clips)) < len(first_of_all.clips):
+    scores = {model: tuple(_score(fold, one) for fold, one in enumerate(folds)) for model, folds in predictions.items()}
+    pooled = {model: _pooled([one.test for one in folds]) for model, folds in predictions.items()}
+    correct = {model: np.concatenate([one.correct() for one in folds]) for model, folds in predictions.items()}
+    first = next(iter(pooled.values()))
+    if len(np.unique(first.clips)) < len(first.clips):
         raise ValueError("a clip is tested in two folds")
-    if any(not np.array_equal(answers.clips, first_of_all.clips) for answers in pooled.values()):
+    if any(not np.array_equal(answers.clips, first.clips) for answers in pooled.values()):
         raise ValueError("the models were tested on different clips")
 
     mean_class = {model: metrics.mean_class(answers.logits, answers.labels) for model, answers in pooled.items()}
-    order = sorted(found, key=lambda model: (-correct[model].mean(), -mean_class[model], parameters[model], model))
-    clusters = first_of_all.clusters
+    order = sorted(predictions, key=lambda model: (-correct[model].mean(), -mean_class[model], parameters[model], model))
+    clusters = first.clusters
     behind = differences({model: (correct[order[0]], correct[model]) for model in order[1:]}, clusters)
     return [
-        Result(
+        FoldResult(
             model,
             rank,
             float(correct[model].mean()),
@@ -111,7 +111,7 @@ def _score(fold: int, predictions: Predictions) -> FoldScore:
 
 
 def _pooled(folds: Sequence[Answers]) -> Answers:
-    """The folds' clips one after the other."""
+    """The answers of all folds, concatenated."""
     return Answers(
         np.concatenate([one.clips for one in folds]),
         np.concatenate([one.labels for one in folds]),

@@ -1,7 +1,7 @@
-"""What a leaking split is worth: the same recipes on the same features under a random and under a group split.
+"""Leak gap: top-1 under a random split minus top-1 under a group split, with the same recipes and features.
 
-Under `random`, clips cut from one source video stand on both sides; under `group` they do not. The difference in test top-1 is
-what the models owe to having met the test clips' siblings.
+Under `random`, clips cut from one source video are in training and test; under `group` they are not. The difference in test
+top-1 is due to siblings of the test clips in training.
 """
 
 import math
@@ -27,7 +27,7 @@ Protocol = Literal["random", "group"]
 PROTOCOLS: tuple[Protocol, ...] = ("random", "group")
 
 AnsweredClips = dict[str, tuple[bool, int]]
-"""Test clip -> whether the answer is right, and its source's number."""
+"""Test clip -> whether the answer is correct, and the number of the clip's cluster."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Side:
     top1: float
     interval: Interval
     clips: int
-    """Tested, over all folds that were run."""
+    """Test clips, over all folds that were run."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """One model's top-1 under `random` less that under `group`."""
+    """One model's top-1 under `random` minus that under `group`."""
 
     model: str
     random: Side
@@ -59,10 +59,10 @@ def tasks(
     folds: Sequence[int],
     protocols: Sequence[Protocol] = PROTOCOLS,
 ) -> Iterator[tuple[str, TrainingData]]:
-    """The clips divided by each protocol, in each of the folds; everything else is as in `settings`.
+    """Yield the training data of each protocol and fold; everything else is as in `settings`.
 
     Raises:
-        DataError: the clips cannot be divided so.
+        DataError: the clips cannot be divided this way.
     """
     for protocol in protocols:
         for fold in folds:
@@ -71,11 +71,11 @@ def tasks(
 
 
 def answers(task: TrainingData, model: str, recipe: Recipe, device: str) -> AnsweredClips:
-    """Train a model by its recipe, with its first seed, and see which test clips it gets right."""
+    """Train a model by its recipe, with its first seed, and return which test clips it classifies correctly."""
     architecture = Architecture(model, recipe.arguments, task.features.features.shape[2], task.class_names)
-    trial = seed_runs.run(task, architecture, recipe, recipe.train.seeds[0], device, lambda epoch: None)
+    seed_run = seed_runs.run(task, architecture, recipe, recipe.train.seeds[0], device, lambda epoch: None)
     rows = task.reported
-    correct = metrics.correct_at_k(trial.logits, task.labels[rows], 1)
+    correct = metrics.correct_at_k(seed_run.logits, task.labels[rows], 1)
     return {
         task.features.clips[row]: (bool(one), int(task.clusters[row]))
         for row, one, subset in zip(rows, correct, task.reported_subsets, strict=True)
@@ -86,20 +86,20 @@ def answers(task: TrainingData, model: str, recipe: Recipe, device: str) -> Answ
 def measure(
     runs: Sequence[tuple[str, TrainingData]], recipes: Mapping[str, Recipe], device: str, advance: Callable[[int], None]
 ) -> list[Gap]:
-    """Train every model on every task, and compare the protocols; `advance` is told of each training."""
-    found: dict[tuple[str, str], AnsweredClips] = {(model, protocol): {} for model in recipes for protocol in PROTOCOLS}
+    """Train every model on every task, and compare the protocols; calls `advance` after each training."""
+    answered: dict[tuple[str, str], AnsweredClips] = {(model, protocol): {} for model in recipes for protocol in PROTOCOLS}
     for protocol, task in runs:
         for model, recipe in recipes.items():
-            found[model, protocol] |= answers(task, model, recipe, device)
+            answered[model, protocol] |= answers(task, model, recipe, device)
             advance(1)
-    return [gap(model, found[model, "random"], found[model, "group"]) for model in recipes]
+    return [gap(model, answered[model, "random"], answered[model, "group"]) for model in recipes]
 
 
 def gap(model: str, random: AnsweredClips, group: AnsweredClips) -> Gap:
     """Compare one model's answers under the two protocols.
 
-    Where both tested the same clips (all folds), clip by clip; else as two samples, by Newcombe's rule from their two intervals
-    (Newcombe 1998, Statistics in Medicine 17, method 10).
+    Paired, if both protocols tested the same clips (all folds). Otherwise as two samples, by Newcombe's rule from the two
+    intervals (Newcombe 1998, Statistics in Medicine 17, method 10).
     """
     one, other = _side(random), _side(group)
     if random.keys() == group.keys():

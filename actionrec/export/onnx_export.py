@@ -1,4 +1,4 @@
-"""A bundle as an ONNX file: frames or features in, probabilities out, and metadata that say how to use it; checked against torch.
+"""ONNX export of a bundle: from frames or features to probabilities, with metadata on its use; checked against torch.
 
 B clips, T frames a clip, D features a frame, K classes.
 """
@@ -21,17 +21,17 @@ from actionrec.io import machine
 from actionrec.io.files import whole_file
 
 FORMAT = "1"
-"""Of metadata, inputs and outputs; another number once a program that reads this one would go wrong."""
+"""Version of metadata, inputs and outputs; increased when a program for the previous version would fail."""
 
 TOLERANCE = 1e-3
-"""Of a probability, between an exported model and torch, both in fp32; sums in another order are off by 1e-5 at most."""
+"""Allowed difference of a probability between an exported model and torch, both in fp32; rounding causes at most 1e-5."""
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Answered:
-    """Clips, and what torch makes of them: a batch of one each."""
+    """Clips with the features and probabilities that torch computes, in batches of one."""
 
     frames: Sequence[NDArray[np.uint8]]
     """(1, T, 3, H, W)."""
@@ -41,13 +41,13 @@ class Answered:
     """(K,)."""
 
     def inputs(self, form: Form) -> Sequence[NDArray[Any]]:
-        """What an exported model takes."""
+        """The inputs of an exported model."""
         return self.frames if form == "whole" else self.features
 
 
 @dataclass(frozen=True)
 class Check:
-    """How an exported model's answers compare with torch's, of n clips."""
+    """Comparison of an exported model's answers with torch's for n clips."""
 
     clips: int
     difference: float
@@ -66,21 +66,21 @@ def answer(pieces: Pieces, clips: Iterable[NDArray[np.uint8]]) -> Answered:
 
 
 def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: str = "fp32") -> dict[str, str]:
-    """What an exported model says of itself: text, or JSON where it is more than a name or a number.
+    """The metadata of an exported model: text, or JSON for lists and mappings.
 
     Args:
         weights_sha256: of the bundle's model.safetensors.
         precision: of the exported backbone's arithmetic.
     """
     features, sampling = predictor.bundle.features, predictor.sampling
-    given = {
+    inputs = {
         "whole": f"{FRAMES} (B, {sampling.count}, 3, {sampling.resolution}, {sampling.resolution}) uint8",
         "head": f"{FEATURES} (B, {sampling.count}, {predictor.bundle.architecture.feature_dim}) float32",
     }
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         "format": f"actionrec {FORMAT}",
         "form": form,
-        "input": given[form],
+        "input": inputs[form],
         "output": f"{PROBABILITIES} (B, {len(predictor.class_names)}) float32",
         "model": predictor.bundle.architecture.model,
         "model_sha256": weights_sha256,
@@ -110,23 +110,23 @@ def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: s
             "normalised_by": "the graph",
         },
     }
-    return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in said.items()}
+    return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in values.items()}
 
 
-def write(path: Path, graph: onnx.ModelProto, about: Mapping[str, str], check: Callable[[Path], Found]) -> Found:
-    """Write an exported model, whole or not at all; the same model gives the same bytes.
+def write(path: Path, graph: onnx.ModelProto, about: Mapping[str, str], check: Callable[[Path], Result]) -> Result:
+    """Write an exported model, completely or not at all; the same model gives the same bytes.
 
     Args:
         about: its metadata.
-        check: is given the draft, and raises where it is not to be kept.
+        check: called with the draft; raises an exception to discard it.
 
     Returns:
-        What the check returns.
+        The result of the check.
     """
     model = onnx.ModelProto()
     model.CopyFrom(graph)
     for node in model.graph.node:
-        node.doc_string = ""  # it would tell where on this machine the code lies
+        node.doc_string = ""  # would contain paths of this machine
         del node.metadata_props[:]
     onnx.helper.set_model_props(model, dict(sorted(about.items())))
     onnx.checker.check_model(model)
@@ -136,7 +136,7 @@ def write(path: Path, graph: onnx.ModelProto, about: Mapping[str, str], check: C
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
-    """An exported model, ready to run on this machine's processor, on all its cores."""
+    """Load an exported model to run on all CPU cores."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = machine.workers()
     options.log_severity_level = 3  # errors
@@ -145,38 +145,40 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 
 def run(model: onnxruntime.InferenceSession, inputs: NDArray[Any]) -> NDArray[np.float32]:
     """Probabilities (B, K) of frames or features."""
-    (made,) = model.run([PROBABILITIES], {model.get_inputs()[0].name: inputs})
-    return np.asarray(made, dtype=np.float32)
+    (probabilities,) = model.run([PROBABILITIES], {model.get_inputs()[0].name: inputs})
+    return np.asarray(probabilities, dtype=np.float32)
 
 
 def as_frames(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A clip (T, H, W, 3) as the whole model takes it: (1, T, 3, H, W)."""
+    """Convert a clip (T, H, W, 3) to the input of a whole model: (1, T, 3, H, W)."""
     return np.ascontiguousarray(clip.transpose(0, 3, 1, 2)[None])
 
 
-def compare(answers: Sequence[NDArray[np.floating]], wanted: Sequence[NDArray[np.floating]]) -> Check:
+def compare(answers: Sequence[NDArray[np.floating]], expected: Sequence[NDArray[np.floating]]) -> Check:
     """Compare the probabilities of clips, (K,) each."""
-    differences = [float(np.abs(got - right).max()) for got, right in zip(answers, wanted, strict=True)]
-    same = [int(got.argmax()) == int(right.argmax()) for got, right in zip(answers, wanted, strict=True)]
+    pairs = list(zip(answers, expected, strict=True))
+    differences = [float(np.abs(got - reference).max()) for got, reference in pairs]
+    same = [int(got.argmax()) == int(reference.argmax()) for got, reference in pairs]
     return Check(len(differences), max(differences), sum(same))
 
 
-def check(path: Path, inputs: Sequence[NDArray[Any]], wanted: Sequence[NDArray[np.float32]]) -> Check:
-    """Run an exported model on clips, one at a time.
+def check(path: Path, inputs: Sequence[NDArray[Any]], expected: Sequence[NDArray[np.float32]]) -> Check:
+    """Run an exported model on clips, one at a time, and compare it with torch.
 
     Args:
-        inputs: what it takes, a batch of one each.
-        wanted: torch's probabilities (K,) for each.
+        inputs: of the model, in batches of one.
+        expected: torch's probabilities (K,) for each.
 
     Raises:
-        ExportError: a probability differs by more than TOLERANCE, or a most probable class does.
+        ExportError: a probability differs by more than TOLERANCE, or a most probable class differs.
     """
     model = session(path)
-    found = compare([run(model, one)[0] for one in inputs], wanted)
-    if not found.difference <= TOLERANCE or found.same < found.clips:  # what is no number is within no tolerance
+    result = compare([run(model, one)[0] for one in inputs], expected)
+    if not result.difference <= TOLERANCE or result.same < result.clips:  # `not <=`, so that NaN fails
         raise ExportError(
-            f"the exported model answers otherwise in onnxruntime {onnxruntime.__version__} than in torch {torch.__version__}, and "
-            f"was not written: the largest difference of a probability is {found.difference:.2g} (allowed: {TOLERANCE:g}), and the "
-            f"most probable class is the same for {found.same} of {found.clips} clips. Use the versions of requirements.txt."
+            f"the exported model gives other answers in onnxruntime {onnxruntime.__version__} than in torch {torch.__version__}, "
+            f"so it was not written: the largest difference of a probability is {result.difference:.2g} (allowed: {TOLERANCE:g}), "
+            f"and the most probable class is the same for {result.same} of {result.clips} clips. Use the versions in "
+            "requirements.txt."
         )
-    return found
+    return result

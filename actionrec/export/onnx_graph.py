@@ -1,7 +1,7 @@
-"""A bundle as two ONNX graphs: what turns frames into features, and what turns features into calibrated probabilities.
+"""ONNX graphs of a bundle: one from frames to features, one from features to calibrated probabilities.
 
-B clips, T frames a clip, D features a frame, K classes. The whole model is the one joined to the other. Both are in fp32, whatever
-`features.precision` is, and take a batch of any size; T and the frames' size are the bundle's.
+B clips, T frames a clip, D features a frame, K classes. The whole model is both graphs joined. Both are in fp32, whatever
+`features.precision` is, and accept any batch size; T and the frames' size are the bundle's.
 """
 
 import logging
@@ -32,7 +32,7 @@ Form = Literal["whole", "head"]
 
 
 class ExportError(ActionrecError):
-    """A model cannot be exported, or its exported form gives other answers."""
+    """A model cannot be exported, or the exported model gives other answers."""
 
 
 class FeaturesOf(nn.Module):
@@ -62,7 +62,7 @@ class ProbabilitiesOf(nn.Module):
 
 @dataclass(frozen=True)
 class Pieces:
-    """A bundle in torch, on a CPU, and as the two graphs that exported models are made of."""
+    """A bundle as torch modules on the CPU, and as the two graphs of exported models."""
 
     backbone: FeaturesOf
     head: ProbabilitiesOf
@@ -77,10 +77,10 @@ class Pieces:
 
 
 def trace(predictor: Predictor) -> Pieces:
-    """Make the graphs of a bundle; the same bundle gives the same graphs.
+    """Export the graphs of a bundle; the same bundle gives the same graphs.
 
     Raises:
-        ExportError: ONNX cannot express the backbone, or one file cannot hold it.
+        ExportError: the backbone cannot be exported to ONNX, or is too large for one file.
     """
     backbone = FeaturesOf(predictor.backbone.cpu()).eval()
     head = ProbabilitiesOf(predictor.network.cpu(), predictor.temperature).eval()
@@ -88,7 +88,7 @@ def trace(predictor: Predictor) -> Pieces:
     if size > _LARGEST:
         raise ExportError(
             f"{predictor.bundle.features['backbone']} and {predictor.name} have {size / 2**30:.1f} GiB of weights; an ONNX file "
-            "holds 2 GiB. Export a model on a smaller backbone."
+            "holds at most 2 GiB. Export a model with a smaller backbone."
         )
     count, pixels = predictor.sampling.count, predictor.sampling.resolution
     frames = torch.zeros(2, count, 3, pixels, pixels, dtype=torch.uint8)
@@ -102,29 +102,29 @@ def trace(predictor: Predictor) -> Pieces:
         ) from None
 
 
-def _graph(module: nn.Module, example: Tensor, given: str, made: str) -> onnx.ModelProto:
-    """Trace a module whose input and output have a batch of any size as their first dimension."""
-    with torch.no_grad(), warnings.catch_warnings():  # with gradients, recurrent layers have a way of their own on a CPU
+def _graph(module: nn.Module, example: Tensor, input_name: str, output_name: str) -> onnx.ModelProto:
+    """Trace a module whose first dimension is a batch of any size."""
+    with torch.no_grad(), warnings.catch_warnings():  # with gradients, recurrent layers use another code path on a CPU
         warnings.simplefilter("ignore")
-        for chatty in ("onnxscript", "onnx_ir"):  # about each constant that they find twice, or do not fold
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        for verbose in ("onnxscript", "onnx_ir"):  # log a line for each constant
+            logging.getLogger(verbose).setLevel(logging.WARNING)
         program = torch.onnx.export(
             module,
             (example,),
             dynamo=True,
             opset_version=OPSET,
-            input_names=[given],
-            output_names=[made],
+            input_names=[input_name],
+            output_names=[output_name],
             dynamic_shapes=({0: "batch"},),
             custom_translation_table=_TRANSLATED,
             verbose=False,
         )
-    assert program is not None  # it is, where no file is named
+    assert program is not None  # None only if the program is written to a file
     return program.model_proto
 
 
 def _roll(tensor: Any, shifts: Sequence[int], dims: Sequence[int] = ()) -> Any:
-    """torch.roll; without dimensions, of a tensor that has one: the exporter knows it with dimensions alone."""
+    """torch.roll, also without dimensions for a tensor with one; the exporter only supports it with dimensions."""
     for shift, axis in zip(shifts, dims or (0,), strict=True):
         first, split, last, where = (op.Constant(value_ints=[number]) for number in (0, -shift, 2**63 - 1, axis))
         if shift:
@@ -142,9 +142,9 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Any:
-    """scaled_dot_product_attention of tensors with any number of leading dimensions: the exporter knows it with two alone."""
+    """scaled_dot_product_attention with any number of leading dimensions; the exporter only supports two. Arguments as in torch."""
     if is_causal or enable_gqa:
-        raise NotImplementedError("attention that is causal, or of grouped queries")
+        raise NotImplementedError("causal attention and grouped queries are not supported")
     *batch, rows, columns = range(len(query.shape))
     scaled = op.Mul(query, op.Constant(value_float=query.shape[-1] ** -0.5 if scale is None else scale))
     scores = op.MatMul(scaled, op.Transpose(key, perm=[*batch, columns, rows]))
@@ -155,11 +155,11 @@ _TRANSLATED: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.roll.default: _roll,
     torch.ops.aten.scaled_dot_product_attention.default: _attention,
 }
-"""What the Swin Transformer computes and the exporter does not translate."""
+"""Operations of the Swin Transformer that the exporter does not support."""
 
 
 def joined(first: onnx.ModelProto, second: onnx.ModelProto) -> onnx.ModelProto:
-    """frames -> features and features -> probabilities, as frames -> probabilities."""
+    """Join frames -> features and features -> probabilities to frames -> probabilities."""
     prefixed = onnx.compose.add_prefix(first, "backbone/", rename_inputs=False, rename_outputs=False)
     return onnx.compose.merge_models(
         prefixed,

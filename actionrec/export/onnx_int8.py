@@ -1,7 +1,7 @@
-"""An exported model whose backbone computes in 8 bits, and what that costs and gains.
+"""Int8 quantisation of an exported model's backbone, and the effect on accuracy and speed.
 
-The backbone has 99 % of the arithmetic. Its weights get a scale a channel, what flows between its layers a scale a tensor, taken
-from training clips (static quantisation). The head stays in fp32: its share is too small to gain from.
+The backbone does 99 % of the arithmetic. Its weights get a scale per channel and its activations a scale per tensor, taken from
+training clips (static quantisation). The head stays in fp32, because its share is too small to matter.
 """
 
 import statistics
@@ -25,30 +25,30 @@ from actionrec.export import onnx_export, onnx_graph
 from actionrec.export.onnx_graph import FRAMES, Pieces
 
 QUANTISED = ("Conv", "Gemm", "MatMul", "Add", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool")
-"""Kinds of nodes: convolutions and products, and what stands between them. Norms and softmax stay in fp32."""
+"""Types of quantised nodes: convolutions, matrix products, and the operations between them. Norms and softmax stay in fp32."""
 
 
 @dataclass(frozen=True)
 class QuantisationReport:
-    """An 8-bit model beside the one in fp32, on n labelled clips, both by onnxruntime."""
+    """Comparison of an 8-bit model with the fp32 model on n labelled clips, both in onnxruntime."""
 
     calibrated: int
-    """Training clips that the scales were taken from."""
+    """Number of training clips that the scales were taken from."""
     clips: int
     top1: float
-    """In fp32, a share from 0 to 1."""
+    """Of the fp32 model, from 0 to 1."""
     top1_int8: float
     same: int
     """Clips with the same most probable class."""
     difference: float
     """The largest absolute difference of a probability."""
     seconds: float
-    """A clip in fp32, from frames on; the median, one clip at a time, both models in turns."""
+    """Median time of one clip in fp32, from frames to probabilities; the two models run alternately."""
     seconds_int8: float
 
 
-class _Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """Clips in the form in which the quantiser wants them, and how many there were."""
+class _CalibrationClips(quantization.CalibrationDataReader):  # type: ignore[misc]
+    """Clips in the quantiser's format, with a count."""
 
     def __init__(self, clips: Iterable[NDArray[np.uint8]]) -> None:
         self._clips, self.count = iter(clips), 0
@@ -62,51 +62,51 @@ class _Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantise(pieces: Pieces, clips: Iterable[NDArray[np.uint8]]) -> tuple[onnx.ModelProto, int]:
-    """Make the whole model with an 8-bit backbone; the same clips give the same model.
+    """Build the whole model with an 8-bit backbone; the same clips give the same model.
 
     Args:
-        clips: frames (T, H, W, 3) of training clips, whose ranges become the scales.
+        clips: frames (T, H, W, 3) of training clips, whose ranges determine the scales.
 
     Returns:
-        The graph, and how many clips there were.
+        The graph, and the number of clips.
 
     Raises:
-        DataError: there were none.
+        DataError: there are no clips.
     """
-    some = iter(clips)
-    if (first := next(some, None)) is None:
-        raise _none("calibrate")
-    shown = _Calibration(chain([first], some))
+    remaining = iter(clips)
+    if (first := next(remaining, None)) is None:
+        raise _no_clips("calibrate")
+    calibration_clips = _CalibrationClips(chain([first], remaining))
     with tempfile.TemporaryDirectory() as name:
-        plain, prepared, made = (Path(name) / file for file in ("plain.onnx", "prepared.onnx", "int8.onnx"))
+        plain, prepared, quantised = (Path(name) / file for file in ("plain.onnx", "prepared.onnx", "int8.onnx"))
         onnx.save(pieces.frames_graph, plain)
-        # The shapes of a network of pictures need no solver of symbols.
+        # All shapes of an image network are known, so symbolic inference is not needed.
         shape_inference.quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         quantization.quantize_static(
             prepared,
-            made,
-            shown,
+            quantised,
+            calibration_clips,
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED),
             per_channel=True,
-            # Weights in 7 bits: without VNNI, sums of two products overflow 16 bits on x86, and the file may go there.
+            # Weights in 7 bits, because on x86 processors without VNNI the sum of two products overflows 16 bits.
             reduce_range=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.MinMax,
         )
-        return onnx_graph.joined(onnx.load(made), pieces.features_graph), shown.count
+        return onnx_graph.joined(onnx.load(quantised), pieces.features_graph), calibration_clips.count
 
 
 def measure(int8: Path, whole: Path, clips: Iterable[tuple[NDArray[np.uint8], int]], calibrated: int) -> QuantisationReport:
-    """Run an 8-bit model and the one in fp32 on labelled clips, in turns.
+    """Run an 8-bit model and the fp32 model on labelled clips, alternately.
 
     Args:
-        clips: frames (T, H, W, 3), and the place of the true class.
+        clips: frames (T, H, W, 3), and the index of the true class.
         calibrated: see QuantisationReport.
 
     Raises:
-        DataError: there were none.
+        DataError: there are no clips.
     """
     models = [onnx_export.session(path) for path in (whole, int8)]
     seconds: list[list[float]] = [[], []]
@@ -116,22 +116,22 @@ def measure(int8: Path, whole: Path, clips: Iterable[tuple[NDArray[np.uint8], in
         frames = onnx_export.as_frames(clip)
         if not labels:
             for model in models:
-                onnx_export.run(model, frames)  # the first run prepares memory, and is not counted
-        for model, taken, told in zip(models, seconds, answers, strict=True):
+                onnx_export.run(model, frames)  # warm-up, which allocates memory
+        for model, model_seconds, model_answers in zip(models, seconds, answers, strict=True):
             start = time.perf_counter()
-            told.append(onnx_export.run(model, frames)[0])
-            taken.append(time.perf_counter() - start)
+            model_answers.append(onnx_export.run(model, frames)[0])
+            model_seconds.append(time.perf_counter() - start)
         labels.append(label)
     if not labels:
-        raise _none("measure")
-    found = onnx_export.compare(answers[1], answers[0])
-    top1, top1_int8 = (metrics.top_k(np.stack(told), np.array(labels), 1) for told in answers)
-    plain, fast = (statistics.median(taken) for taken in seconds)
-    return QuantisationReport(calibrated, found.clips, top1, top1_int8, found.same, found.difference, plain, fast)
+        raise _no_clips("measure")
+    check = onnx_export.compare(answers[1], answers[0])
+    top1, top1_int8 = (metrics.top_k(np.stack(one), np.array(labels), 1) for one in answers)
+    plain, fast = (statistics.median(one) for one in seconds)
+    return QuantisationReport(calibrated, check.clips, top1, top1_int8, check.same, check.difference, plain, fast)
 
 
-def _none(what: str) -> DataError:
+def _no_clips(purpose: str) -> DataError:
     return DataError(
-        f"there is no clip to {what} on: {paths.FRAMES} has lost the files with their frames. "
+        f"{paths.FRAMES}: no clips to {purpose} on, because files with frames are missing. "
         "Run `dvc repro extract_frames` to make them again."
     )

@@ -1,6 +1,6 @@
-"""Clips that an exported model is checked, calibrated and measured on: the project's stored frames, videos, or noise.
+"""Reference clips to check, calibrate and measure exported models on: the project's stored frames, videos, or noise.
 
-T frames a clip; frames are (T, size, size, 3), uint8, RGB, as the frame store gives them.
+T frames a clip; frames are (T, size, size, 3), uint8, RGB, as the frame store returns them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,25 +23,23 @@ from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER, read
 from actionrec.video.sampling import evenly_spaced
 
 CHECKED = 4
-"""Clips that an export is checked on, unless videos are named."""
+"""Number of clips that an export is checked on, unless videos are named."""
 
-_MOST_VIDEOS = (
-    32  # of those that are named, as all that are checked on are in memory, once as they are and once as models take them
-)
-_AT_ONCE = 32  # clips of which the frames are in memory: 5 MB each at 32 x 224 x 224
+_MOST_VIDEOS = 32  # to check on, because all of them are in memory twice
+_AT_ONCE = 32  # clips in memory at a time: 5 MB each at 32 x 224 x 224
 
 
 @dataclass(frozen=True)
-class Shown:
+class ReferenceClips:
     """Clips to check an exported model on."""
 
     frames: Sequence[NDArray[np.uint8]]
-    what: str
-    """In words, such as `4 test clips`."""
+    description: str
+    """Such as `4 test clips`."""
 
 
-def to_check(predictor: Predictor, videos: Sequence[Path]) -> Shown:
-    """Videos where some are named, and of many some that are evenly spaced; else some test clips of the project, else noise.
+def to_check(predictor: Predictor, videos: Sequence[Path]) -> ReferenceClips:
+    """Choose clips: some of the named videos, evenly spaced; else some test clips of the project; else noise.
 
     Raises:
         DataError, VideoError: a video cannot be read.
@@ -49,25 +47,26 @@ def to_check(predictor: Predictor, videos: Sequence[Path]) -> Shown:
     if videos:
         chosen = [videos[place] for place in evenly_spaced(len(videos), _MOST_VIDEOS)] if len(videos) > _MOST_VIDEOS else videos
         named = f"{len(videos)} video{'s' if len(videos) > 1 else ''}"
-        what = named if chosen is videos else f"{len(chosen)} of {named}, evenly spaced"
-        return Shown([predictor.sample(path).frames for path in chosen], what)
+        description = named if chosen is videos else f"{len(chosen)} of {named}, evenly spaced"
+        return ReferenceClips([predictor.sample(path).frames for path in chosen], description)
     if why_not_stored(predictor) is None:
-        found = [frames for _, frames in stored_frames(spread(stored_clips("test"), CHECKED))]
-        if found:
-            return Shown(found, f"{len(found)} test clip{'s' if len(found) > 1 else ''}")
+        stored = [frames for _, frames in stored_frames(spread(stored_clips("test"), CHECKED))]
+        if stored:
+            return ReferenceClips(stored, f"{len(stored)} test clip{'s' if len(stored) > 1 else ''}")
     random, sampling = np.random.default_rng(0), predictor.sampling
     shape = (CHECKED, sampling.count, sampling.resolution, sampling.resolution, 3)
-    return Shown(list(random.integers(0, 256, shape, dtype=np.uint8)), f"{CHECKED} clips of noise, for want of real ones")
+    noise = list(random.integers(0, 256, shape, dtype=np.uint8))
+    return ReferenceClips(noise, f"{CHECKED} clips of noise, because no clips are available")
 
 
 def why_not_stored(predictor: Predictor) -> str | None:
-    """Why the project's stored frames are of no use to a bundle; None where they are."""
+    """Why the project's stored frames cannot be used with a bundle; None if they can."""
     for path in (paths.CLIPS, paths.SPLIT, paths.FRAMES / LEDGER, paths.FRAMES / DESCRIPTION):
         if not path.is_file():
             return f"{path} is missing"
-    stored, wanted = current_frames(read_json(paths.FRAMES / DESCRIPTION)), predictor.bundle.features["frames"]
-    if stored != wanted:
-        return f"{paths.FRAMES} has frames of {stored}, but {predictor.name} was trained on frames of {wanted}"
+    stored, expected = current_frames(read_json(paths.FRAMES / DESCRIPTION)), predictor.bundle.features["frames"]
+    if stored != expected:
+        return f"{paths.FRAMES} has frames of {stored}, but {predictor.name} was trained on frames of {expected}"
     return None
 
 
@@ -79,29 +78,29 @@ def stored_clips(subset: str) -> list[Clip]:
 
 
 def labelled_clips(predictor: Predictor, subset: str, limit: int | None) -> list[Clip]:
-    """At most `limit` of the project's clips of one subset, spread over the classes, of which the bundle knows all.
+    """At most `limit` of the project's clips of one subset, spread over the classes.
 
     Raises:
-        DataError: there are none, or the stored frames or the classes are not the bundle's.
+        DataError: there are no clips, or the stored frames or the classes are not the bundle's.
     """
     if why := why_not_stored(predictor):
         raise DataError(
             f"--int8 is calibrated on training clips and measured on test clips, from {paths.FRAMES}: {why}. "
-            "Run `dvc repro extract_frames` in the project that the model was trained in, or do without --int8."
+            "Run `dvc repro extract_frames` in the project that the model was trained in, or omit --int8."
         )
     clips = stored_clips(subset)
     if not clips:
-        raise DataError(f"--int8 needs {subset} clips, and {paths.SPLIT} has none that could be decoded.")
-    if strange := sorted({clip.label for clip in clips} - set(predictor.class_names)):
+        raise DataError(f"--int8 needs {subset} clips, but {paths.SPLIT} has none that could be decoded.")
+    if unknown := sorted({clip.label for clip in clips} - set(predictor.class_names)):
         raise DataError(
-            f"{paths.CLIPS} has classes that {predictor.name} does not know: {first_few(strange)}. "
+            f"{paths.CLIPS} has classes that {predictor.name} does not know: {first_few(unknown)}. "
             "Run --int8 in the project that the model was trained in."
         )
     return spread(clips, limit)
 
 
 def spread(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
-    """The first `limit` clips, taking one of each class in turns."""
+    """The first `limit` clips, taken from all classes in turn."""
     by_class: dict[str, list[Clip]] = {}
     for clip in clips:
         by_class.setdefault(clip.label, []).append(clip)
@@ -110,15 +109,15 @@ def spread(clips: Sequence[Clip], limit: int | None) -> list[Clip]:
 
 
 def stored_frames(clips: Sequence[Clip], advance: Callable[[int], object] = int) -> Iterator[tuple[Clip, NDArray[np.uint8]]]:
-    """Yield each clip with its stored frames, in their order; clips that are not in the store are left out.
+    """Yield each clip with its stored frames, in order; skips clips that are not in the store.
 
     Args:
-        advance: told of each clip that is done with.
+        advance: called with 1 after each clip.
     """
     for start in range(0, len(clips), _AT_ONCE):
-        some = clips[start : start + _AT_ONCE]
-        found = read_frames(paths.FRAMES, [clip.id for clip in some])
-        for clip in some:
-            if clip.id in found:
-                yield clip, found[clip.id]
+        batch = clips[start : start + _AT_ONCE]
+        frames = read_frames(paths.FRAMES, [clip.id for clip in batch])
+        for clip in batch:
+            if clip.id in frames:
+                yield clip, frames[clip.id]
             advance(1)

@@ -1,7 +1,7 @@
-"""Checkpoints of the study that this project re-does: `{'model_state_dict': {'gru.weight_ih_l0': ..., 'fc.weight': ...}, ...}`.
+"""Import of the study's checkpoints: `{'model_state_dict': {'gru.weight_ih_l0': ..., 'fc.weight': ...}, ...}`.
 
-Its recurrent models have the layers and names of ours, so that their weights load as they are, behind a standardiser that leaves
-features alone. Its attention models are other networks than ours, and are refused.
+The study's recurrent models have the same layers and names as ours, so their weights load unchanged, with a standardiser that
+does not change features. Its attention models differ from ours and cannot be imported.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ FEATURES = {
 
 
 def read(path: Path, model: str, class_names: list[str]) -> Bundle:
-    """Read a checkpoint into the matching model of ours; its sizes are taken from the tensors.
+    """Read a checkpoint into the matching model; its sizes are taken from the tensors.
 
     Args:
         model: a key of LAYER.
@@ -46,28 +46,28 @@ def read(path: Path, model: str, class_names: list[str]) -> Bundle:
     recurrent = _tensor(state, f"{layer}.weight_hh_l0", path, model)
     outputs = _tensor(state, "fc.weight", path, model).shape[0]
     if outputs != len(class_names):
-        raise WeightsError(f"{path} tells {outputs} classes apart, but {len(class_names)} class names are given.")
+        raise WeightsError(f"{path}: got {len(class_names)} class names, expected {outputs}, as the checkpoint has.")
     arguments: dict[str, Any] = {"hidden_dim": recurrent.shape[1], "dropout": 0.3}
     if model == "bilstm":
         arguments["read"] = "last"
     if model == "stacked_lstm":
         arguments["num_layers"] = sum(name.startswith(f"{layer}.weight_ih_l") for name in state)
     architecture = Architecture(model, arguments, first.shape[1], class_names)
-    whose = f"{path} as {model}"
+    source = f"{path} as {model}"
     try:
         outline = architecture.outline()
     except ValueError as error:
-        raise WeightsError(f"{whose}: {error}.") from None
-    state_dicts.check_shapes(outline.model, {name: tuple(tensor.shape) for name, tensor in state.items()}, whose)
+        raise WeightsError(f"{source}: {error}.") from None
+    state_dicts.check_shapes(outline.model, {name: tuple(tensor.shape) for name, tensor in state.items()}, source)
     network = architecture.create()
-    state_dicts.load_state(network.model, state, whose)
+    state_dicts.load_state(network.model, state, source)
     return Bundle(architecture, network.eval(), FEATURES)
 
 
 def _tensor(state: dict[str, Tensor], name: str, path: Path, model: str) -> Tensor:
     if name not in state:
         raise WeightsError(
-            f"{path} is no {model} of the study's: it has no {name} (it has {', '.join(map(shortened, sorted(state)[:4]))}, ...)."
+            f"{path} is not the study's {model}: it lacks {name}; it has {', '.join(map(shortened, sorted(state)[:4]))}, ..."
         )
     if state[name].dim() != 2:
         raise WeightsError(f"{path}: {name} has {state[name].dim()} dimensions, not the 2 of a matrix.")
@@ -75,20 +75,24 @@ def _tensor(state: dict[str, Tensor], name: str, path: Path, model: str) -> Tens
 
 
 def read_classes(path: Path) -> list[str]:
-    """Read class names, one a line; blank lines are skipped."""
+    """Read class names, one per line; skips blank lines.
+
+    Raises:
+        DataError: the file is missing, not a text file, or has a name twice.
+    """
     try:
         if not path.exists():
             raise DataError(f"{path}: no such file of class names.")
         if not path.is_dir() and not path.is_file():
-            raise DataError(f"{path} is not a plain file; wanted a text file, one class name a line.")
+            raise DataError(f"{path} is not a regular file; expected a text file with one class name per line.")
         with path.open(encoding="utf-8") as stream:
             text = stream.read(_LONGEST_LIST + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read as UTF-8 text, one class name a line ({error}).") from None
+        raise DataError(f"{path} cannot be read as UTF-8 text with one class name per line ({error}).") from None
     if len(text) > _LONGEST_LIST:
-        raise DataError(f"{path} has more than {_LONGEST_LIST:,} characters: not a list of class names.")
+        raise DataError(f"{path} is not a list of class names: it has more than {_LONGEST_LIST:,} characters.")
     names = [line.strip() for line in text.splitlines() if line.strip()]
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise DataError(f"{path} names {first_few(list(map(shortened, twice)))} more than once.")
+    duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
+    if duplicates:
+        raise DataError(f"{path}: duplicate class names: {first_few(list(map(shortened, duplicates)))}.")
     return names

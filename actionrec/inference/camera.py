@@ -1,4 +1,4 @@
-"""Live camera, or a video file played as one: the newest frames, however slowly they are asked for."""
+"""Frames of a live camera, or of a video file played in real time; slow consumers skip frames."""
 
 import threading
 import time
@@ -15,24 +15,24 @@ from actionrec.video.sampling import MOST_FRAMES, TimedFrame, resize
 
 
 class Camera:
-    """A camera, a stream's address, or a file that plays as one. Returns the newest frames; slow consumers skip frames."""
+    """A camera, a stream, or a file played in real time. Returns the newest frames; slow consumers skip frames."""
 
     def __init__(self, source: str, resolution: int, keep_seconds: float) -> None:
         """Open a camera.
 
         Args:
-            source: a camera's number, or a path or address of a stream.
+            source: a camera's number, a file's path, or a stream's address.
             resolution: width and height of the frames, pixels.
-            keep_seconds: how far back frames are kept.
+            keep_seconds: how long frames are kept.
 
         Raises:
-            DataError: it does not open.
+            DataError: the source cannot be opened.
             VideoError: the file is not a video.
         """
         self._resolution, self._keep = resolution, keep_seconds
         self._capture: cv2.VideoCapture | None = None
         if Path(source).is_file():
-            with open_video(Path(source)):  # refused here, not in the thread
+            with open_video(Path(source)):  # raises here, not in the thread
                 self._source = self._of_file(Path(source))
         else:
             self._capture = _open_capture(source)
@@ -56,7 +56,7 @@ class Camera:
         """Wait for a frame at `until` seconds or later, or for the end; return the frames kept, and whether more will come.
 
         Raises:
-            DataError: more than MOST_FRAMES came in the time for which they are kept.
+            DataError: more than MOST_FRAMES frames would have to be kept.
         """
         with self._news:
             self._news.wait_for(lambda: self._ended or bool(self._frames and self._frames[-1].seconds >= until))
@@ -73,14 +73,14 @@ class Camera:
                     self._frames = [one for one in self._frames if one.seconds > frame.seconds - self._keep] + [frame]
                     self._news.notify_all()
         except VideoError:
-            return  # no frame of the file can be decoded; the caller sees that none came
+            return  # no frame of the file can be decoded; the caller gets none
         finally:
             with self._news:
                 self._ended = True
                 self._news.notify_all()
 
     def _of_file(self, path: Path) -> Iterator[TimedFrame]:
-        """A file's frames, each when it is due."""
+        """Yield a file's frames, each at its time."""
         start = time.monotonic()
         with open_video(path) as opened:
             for frame in timed_frames(opened, self._resolution):
@@ -101,8 +101,8 @@ def _open_capture(source: str) -> cv2.VideoCapture:
         source.encode()  # OpenCV crashes on text that is not UTF-8
         capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
     except (UnicodeEncodeError, cv2.error):
-        raise DataError(f"{what!a} is not a camera's number, file or address that OpenCV can open.") from None
+        raise DataError(f"{what!a} is not the number, file or address of a camera that OpenCV can open.") from None
     if not capture.isOpened():
-        advice = "Check that it is there and no other program uses it, or name another with --camera."
-        raise DataError(f"{what} does not open. {advice}")
+        advice = "Check that it is connected and not used by another program, or name another with --camera."
+        raise DataError(f"{what} cannot be opened. {advice}")
     return capture

@@ -1,9 +1,9 @@
-"""Why a model gave its answer: which frames of a clip mattered to it, and where in them. T frames, D features, K classes.
+"""Explanations of a prediction: important frames of a clip, and important regions in them. T frames, D features, K classes.
 
-Which frames: each in turn is hidden from the sequence model (its features become the training clips' mean), and the fall of the
-answer's log-probability is its importance (occlusion, Zeiler and Fergus 2014, arXiv 1311.2901). Attention models also tell how
-much of each frame reaches their average over time (attention rollout, Abnar and Zuidema 2020, arXiv 2005.00928). Where: Grad-CAM
-(Selvaraju et al. 2017, arXiv 1610.02391) from the answer's logit through the sequence model into the backbone's last feature map.
+Frames: each in turn is hidden from the sequence model (its features are replaced by the training clips' mean); the decrease of
+the class's log-probability is its importance (occlusion, Zeiler and Fergus 2014, arXiv 1311.2901). For attention models also the
+weight of each frame in the average over time (attention rollout, Abnar and Zuidema 2020, arXiv 2005.00928). Regions: Grad-CAM
+(Selvaraju et al. 2017, arXiv 1610.02391) from the class's logit through the sequence model to the backbone's last feature map.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,31 +23,31 @@ from actionrec.training import loop
 from actionrec.training.classifier import Classifier
 from actionrec.video.sampling import SampledClip
 
-_BATCH = 8  # frames at a time through the backbone with gradients
+_BATCH = 8  # frames at a time through the backbone, with gradients
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Of one clip and one class."""
+    """Importance of frames and regions of one clip for one class."""
 
     prediction: Prediction
     label: str
     """The class that is explained."""
     indices: Sequence[int]
-    """(T,), which frame of the clip each one is."""
+    """(T,), indices of the frames in the clip."""
     importance: NDArray[np.float64]
-    """(T,), by how much the label's log-probability falls without the frame; below 0, the frame speaks against it."""
+    """(T,), decrease of the label's log-probability without the frame; below 0 for evidence against the label."""
     attention: NDArray[np.float64] | None
     """(T,), shares that sum to 1; None for models without attention."""
     heat: NDArray[np.float32] | None
-    """(T, h, w), from 0 to 1, the most in the whole clip; None for a backbone without a feature map."""
+    """(T, h, w), from 0 to 1, the maximum in the whole clip; None for a backbone without a feature map."""
 
 
 def explain(predictor: Predictor, clip: SampledClip, label: str | None = None) -> Explanation:
     """Explain a class's probability for a clip that `predictor.sample` decoded.
 
     Args:
-        label: without, the most probable class.
+        label: default: the most probable class.
     """
     features = predictor.extractor(clip.frames)
     prediction = predictor.answer(features)
@@ -65,9 +65,9 @@ def explain(predictor: Predictor, clip: SampledClip, label: str | None = None) -
 
 
 def hide(network: Classifier, features: NDArray[np.float16], frames: Sequence[int]) -> NDArray[np.float16]:
-    """Hide some frames of a clip (T, D) from its model: their features become the mean over the training clips.
+    """Hide some frames of a clip (T, D) from its model: replace their features by the mean over the training clips.
 
-    A model that takes features as they are, as the study's do, does not know that mean; there it is the clip's own.
+    A model without a standardiser, such as the study's, does not know that mean; the clip's own mean replaces it.
     """
     mean = network.standardise.mean
     neutral = mean.cpu().numpy() if mean.any() else features.astype(np.float32).mean(axis=0)
@@ -88,17 +88,21 @@ def occlusion(predictor: Predictor, features: NDArray[np.float16], place: int) -
 
 
 def attention(network: Classifier, features: NDArray[np.float16]) -> NDArray[np.float64] | None:
-    """How much of each frame reaches the average over time that a model's answer is read from: (T, D) -> (T,); they sum to 1."""
-    found: list[Tensor] = []
+    """Share of each frame in the average over time that feeds a model's output: (T, D) -> (T,), sums to 1.
+
+    Returns:
+        None for models without attention.
+    """
+    steps: list[Tensor] = []
     hooks: list[Any] = []
     for module in network.modules():
         if isinstance(module, nn.MultiheadAttention):
             hooks.append(module.register_forward_pre_hook(_ask_for_weights, with_kwargs=True))
-            hooks.append(module.register_forward_hook(lambda _, __, made: found.append(made[1][0].detach())))
+            hooks.append(module.register_forward_hook(lambda _, __, output: steps.append(output[1][0].detach())))
         elif callable(getattr(module, "weights", None)):  # the windows of Swin
-            hooks.append(module.register_forward_pre_hook(partial(_note_windows, found)))
+            hooks.append(module.register_forward_pre_hook(partial(_note_windows, steps)))
         elif hasattr(module, "reduce"):  # Swin's merging of neighbouring frames
-            hooks.append(module.register_forward_pre_hook(partial(_note_merging, found)))
+            hooks.append(module.register_forward_pre_hook(partial(_note_merging, steps)))
     if not hooks:
         return None
     try:
@@ -108,10 +112,10 @@ def attention(network: Classifier, features: NDArray[np.float16]) -> NDArray[np.
     finally:
         for hook in hooks:
             hook.remove()
-    flow = torch.eye(len(features), device=found[0].device)
-    for step in found:
+    flow = torch.eye(len(features), device=steps[0].device)
+    for step in steps:
         square = step.shape[0] == step.shape[1]
-        # Half of a block's output is what went past its attention (Abnar and Zuidema, section 3).
+        # Half of a block's output bypasses its attention (Abnar and Zuidema, section 3).
         flow = (0.5 * step + 0.5 * torch.eye(len(step), device=step.device)) @ flow if square else step @ flow
     return flow.mean(dim=0).double().cpu().numpy()
 
@@ -120,22 +124,22 @@ def _ask_for_weights(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tu
     return args, {**kwargs, "need_weights": True, "average_attn_weights": True}
 
 
-def _note_windows(found: list[Tensor], module: Any, args: tuple[Tensor, ...]) -> None:
-    found.append(module.weights(args[0])[0])
+def _note_windows(steps: list[Tensor], module: Any, args: tuple[Tensor, ...]) -> None:
+    steps.append(module.weights(args[0])[0])
 
 
-def _note_merging(found: list[Tensor], module: nn.Module, args: tuple[Tensor, ...]) -> None:
+def _note_merging(steps: list[Tensor], module: nn.Module, args: tuple[Tensor, ...]) -> None:
     length = args[0].shape[1]
     merged = torch.zeros((length + 1) // 2, length, device=args[0].device)
     for frame in range(length):
         merged[frame // 2, frame] += 0.5
-    merged[-1, -1] += 0.5 * (length % 2)  # an odd clip's last frame is joined with itself
-    found.append(merged)
+    merged[-1, -1] += 0.5 * (length % 2)  # the last frame of an odd number is merged with itself
+    steps.append(merged)
 
 
 @contextmanager
 def _slow_path() -> Iterator[None]:
-    """torch's fused encoder layer calls no attention module, and so no hook."""
+    """Disable torch's fused encoder layer, which does not call the attention module and its hooks."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -145,20 +149,20 @@ def _slow_path() -> Iterator[None]:
 
 
 def grad_cam(predictor: Predictor, frames: NDArray[np.uint8], place: int) -> NDArray[np.float32] | None:
-    """Where in frames (T, size, size, 3) class number `place` is seen: (T, h, w), from 0 to 1; None without a feature map."""
+    """Heat map of class number `place` in frames (T, size, size, 3): (T, h, w), from 0 to 1; None without a feature map."""
     backbone = predictor.backbone.to(predictor.device)
     layer = _last_map(backbone.network, lambda: backbone(torch.from_numpy(frames[:1]).to(predictor.device)))
     if layer is None:
         return None
     maps: list[Tensor] = []
 
-    def cut(module: nn.Module, args: Any, made: Tensor) -> Tensor:
-        maps.append(made.detach().requires_grad_())  # the graph starts here: the backbone's own layers need no gradient
-        return maps[-1].clone()  # what follows may work in place
+    def cut(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        maps.append(output.detach().requires_grad_())  # the graph starts here: the layers before need no gradient
+        return maps[-1].clone()  # the next layer may work in place
 
     hook = layer.register_forward_hook(cut)
     try:
-        # cuDNN gives no gradients of recurrent layers outside training.
+        # cuDNN supports no gradients of recurrent layers in evaluation mode.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             batches = torch.from_numpy(frames).to(predictor.device).split(_BATCH)
             features = torch.cat([backbone(batch).float() for batch in batches])
@@ -175,7 +179,7 @@ def grad_cam(predictor: Predictor, frames: NDArray[np.uint8], place: int) -> NDA
 
 
 def _last_map(network: nn.Module, run: Callable[[], object]) -> nn.Module | None:
-    """The module that is the last to make a picture of features, (B, C, h, w) with h and w above 1."""
+    """The last module whose output is a feature map (B, C, h, w) with h and w above 1."""
     latest: list[nn.Module] = []
 
     def note(module: nn.Module, args: Any, output: Any) -> None:

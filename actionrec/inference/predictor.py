@@ -1,7 +1,7 @@
-"""From a video file to an answer, by what a model's bundle says and nothing else, so that whoever predicts gets the same.
+"""Predictor: from a video file to class probabilities, configured only by a model's bundle.
 
-T frames, D features a frame, K classes. Frames go through the same store as in training: where that keeps JPEGs, what the
-backbone sees here went through JPEG as well.
+T frames, D features a frame, K classes. Frames are stored as in training: if training used JPEGs, frames are JPEG-compressed
+here as well.
 """
 
 import logging
@@ -36,9 +36,9 @@ from actionrec.video.sampling import SampledClip
 logger = logging.getLogger(__name__)
 
 BACKBONE = "backbone.safetensors"
-"""The backbone's weights, in a bundle that carries them along."""
+"""File of the backbone's weights in a bundle that includes them."""
 
-_AHEAD = 2  # clips that each decoding thread is ahead of the network
+_AHEAD = 2  # clips that each decoding thread decodes ahead of the network
 
 
 @dataclass(frozen=True)
@@ -47,26 +47,26 @@ class Reading:
 
     frames_read: int
     padded: int
-    """Frames that the model saw twice, because the clip has fewer than it wants."""
+    """Repeated frames, because the clip has fewer than the model takes."""
     warning: str
-    """What is damaged; empty where nothing is known to be."""
+    """What is damaged; empty if no damage is known."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one clip."""
+    """A model's class probabilities for one clip."""
 
     class_names: Sequence[str]
     probabilities: NDArray[np.float64]
-    """(K,), calibrated where the bundle is."""
+    """(K,), calibrated if the bundle is."""
     threshold: float
-    """The top probability below which the answer is unsure; 0 where the bundle has none."""
+    """The top probability below which the answer is unsure; 0 if the bundle has no threshold."""
     reading: Reading | None = None
-    """Of the clip's file; None where there is none, as for a window of a long video."""
+    """Of the clip's file; None for a window of a long video."""
 
     @property
     def order(self) -> list[int]:
-        """Classes from the most probable to the least; of equals the first, as in the metrics."""
+        """Classes from the most to the least probable; ties in the order of classes, as in the metrics."""
         return np.argsort(-self.probabilities, kind="stable").tolist()
 
     @property
@@ -86,7 +86,7 @@ class Prediction:
 
     @property
     def headline(self) -> str:
-        """The answer for people: `Rise`, or, where it is unsure, `probably Rise, 67 %`."""
+        """The answer for people: `Rise`, or `probably Rise, 67 %` if it is unsure."""
         return headline(self.label, self.confidence, self.none_of_these)
 
     def top(self, count: int) -> list[tuple[str, float]]:
@@ -95,8 +95,7 @@ class Prediction:
 
 
 def headline(label: str, confidence: float, unsure: bool) -> str:
-    """An answer for people.
-
+    """Format an answer for people.
     >>> headline("Rise", 0.674, unsure=True), headline("Rise", 0.97, unsure=False)
     ('probably Rise, 67 %', 'Rise')
     """
@@ -104,13 +103,13 @@ def headline(label: str, confidence: float, unsure: bool) -> str:
 
 
 class Predictor:
-    """A bundle with its backbone, ready to predict. Not for several threads at once."""
+    """A bundle with its backbone, ready to predict. Not thread-safe."""
 
     def __init__(self, name: str, bundle: Bundle, backbone: Backbone, device: str) -> None:
-        """Take a bundle and the backbone that its features come from.
+        """Combine a bundle with the backbone of its features.
 
         Raises:
-            WeightsError: the backbone gives features of another size than the bundle's model takes.
+            WeightsError: the backbone cannot process the bundle's frames, or the size of its features differs from the model's.
         """
         self.name, self.bundle, self.backbone, self.device = name, bundle, backbone, device
         self.sampling = sampling(bundle)
@@ -123,7 +122,9 @@ class Predictor:
                 width = backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
         except (RuntimeError, AssertionError) as error:
             reason = str(error).split("\n", 1)[0]
-            raise WeightsError(f"{name}: {bundle.features['backbone']} takes no frames of {size} x {size} ({reason}).") from None
+            raise WeightsError(
+                f"{name}: {bundle.features['backbone']} cannot process frames of {size} x {size} ({reason})."
+            ) from None
         if width != bundle.architecture.feature_dim:
             raise WeightsError(
                 f"{name}: {bundle.features['backbone']} gives {width} features a frame, but the model takes "
@@ -132,14 +133,14 @@ class Predictor:
 
     @cached_property
     def extractor(self) -> Extractor:
-        """The backbone, the fastest way that this machine has; on all its cores."""
+        """The fastest extractor on this machine, using all cores."""
         precision, size = self.bundle.features["precision"], self.sampling.resolution
         return extractors.create_extractor(
             self.backbone, precision=precision, size=size, device=self.device, threads=machine.workers()
         )
 
     def sample(self, path: Path) -> SampledClip:
-        """Decode a clip's frames, (T, size, size, 3), as the store gives them to the backbone.
+        """Decode a clip's frames, (T, size, size, 3), as the frame store returns them.
 
         Raises:
             DataError: no such file.
@@ -154,7 +155,7 @@ class Predictor:
         return clip
 
     def stored(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What the store makes of frames (T, size, size, 3), RGB."""
+        """Frames (T, size, size, 3), RGB, after the compression of the frame store."""
         if self.sampling.format != "jpeg":
             return pictures
         return np.stack([frame_store.decode_jpeg(frame_store.encode_jpeg(picture, self.sampling.quality)) for picture in pictures])
@@ -172,7 +173,9 @@ class Predictor:
         """Predict from one clip's features (T, D)."""
         logits = self.logits(features)
         if not np.isfinite(logits).all():
-            raise WeightsError(f"{self.name}: the model's output is not finite; its weights are too large. Train it again.")
+            raise WeightsError(
+                f"{self.name}: the model's output is NaN or infinite, because its weights are too large. Train it again."
+            )
         shares = calibration.softmax(logits[None], self.temperature)[0]
         return Prediction(self.class_names, shares, self.threshold)
 
@@ -186,7 +189,7 @@ class Predictor:
         return replace(self.answer(self.extractor(clip.frames)), reading=reading(clip))
 
     def features_of_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, tuple[NDArray[np.float16], Reading] | ActionrecError]]:
-        """Yield each clip's features (T, D), or why there are none, in their order; decoding runs ahead of the network."""
+        """Yield each clip's features (T, D), or the error, in order; decoding runs ahead of the network."""
         for path, decoded in _ahead(self.sample, clips, machine.workers()):
             try:
                 clip = decoded()
@@ -195,9 +198,9 @@ class Predictor:
                 yield path, error
 
     def predict_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, Prediction | ActionrecError]]:
-        """Yield each clip's prediction, or why there is none, in their order."""
-        for path, found in self.features_of_all(clips):
-            yield path, found if isinstance(found, ActionrecError) else replace(self.answer(found[0]), reading=found[1])
+        """Yield each clip's prediction, or the error, in order."""
+        for path, result in self.features_of_all(clips):
+            yield path, result if isinstance(result, ActionrecError) else replace(self.answer(result[0]), reading=result[1])
 
 
 def reading(clip: SampledClip) -> Reading:
@@ -206,15 +209,15 @@ def reading(clip: SampledClip) -> Reading:
 
 
 def load(folder: Path, *, backbone_file: Path | None = None, device: str | None = None) -> Predictor:
-    """Make a bundle ready to predict.
+    """Load a bundle for prediction.
 
     Args:
-        backbone_file: the backbone's weights; without, they are looked for: see `read_backbone`.
-        device: as torch names it; without, `machine.device()`.
+        backbone_file: the backbone's weights; default: see `read_backbone`.
+        device: torch's name of the device; default: `machine.device()`.
 
     Raises:
-        DataError: there is no bundle there, or a damaged one.
-        WeightsError: model or backbone have not the weights that the bundle was made with.
+        DataError: the bundle is missing or damaged.
+        WeightsError: the model or the backbone has other weights than the bundle was made with.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such model. {_there_are(folder)}")
@@ -228,15 +231,18 @@ def _there_are(folder: Path) -> str:
 
 
 def find_bundle(name: str | None) -> Path:
-    """The folder of a bundle: a model's name, or a path; None: the model that the comparison puts first.
+    """The folder of a bundle.
+
+    Args:
+        name: a model's name or a path; None for the best model of the comparison.
 
     Raises:
-        DataError: nothing was named and nothing was compared.
+        DataError: the best model is unknown.
     """
     if name is None:
         if not paths.COMPARISON.is_file():
             raise DataError(
-                f"{paths.COMPARISON} is missing, so no model is known to be the best. Run `dvc repro`, or name one: --model."
+                f"{paths.COMPARISON} is missing, so the best model is unknown. Run `dvc repro`, or name a model with --model."
             )
         compared = read_json(paths.COMPARISON)
         name = compared.get("best") if isinstance(compared, dict) else None
@@ -246,15 +252,15 @@ def find_bundle(name: str | None) -> Path:
 
 
 def check_file(path: Path) -> None:
-    """Make sure that something is a file: reading from a pipe would wait, for ever perhaps.
+    """Check that a path is a regular file, because reading from a pipe could block forever.
 
     Raises:
-        DataError: it is not, or is not there.
+        DataError: it is missing, or not a regular file.
     """
     if not path.exists():
         raise DataError(f"{path}: no such file.")
     if not path.is_file():
-        raise DataError(f"{path} is {'a folder' if path.is_dir() else 'no plain file'}; wanted a video file.")
+        raise DataError(f"{path} is {'a folder' if path.is_dir() else 'not a regular file'}; expected a video file.")
 
 
 def sampling(bundle: Bundle) -> Sampling:
@@ -263,27 +269,27 @@ def sampling(bundle: Bundle) -> Sampling:
 
 
 def temperature_and_threshold(bundle: Bundle) -> tuple[float, float]:
-    """A bundle's calibration; 1 and 0 where it has none."""
+    """A bundle's temperature and threshold; 1 and 0 if it is not calibrated."""
     fitted = bundle.calibration or {}
     return fitted.get("temperature", 1.0), fitted.get("threshold", 0.0)
 
 
 def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Backbone:
-    """Build a bundle's backbone, and make sure that its weights are those that the bundle was made with.
+    """Build a bundle's backbone, and check that its weights are those that the bundle was made with.
 
-    They are looked for in `file`; in the bundle's own folder; where their name says (torchvision's, or seeded); and where
-    params.yaml's features.weights says, if the file there has the same name.
+    The weights come from `file`; else from the bundle's folder; else from a seed or torchvision, if their name says so; else from
+    the file in params.yaml's features.weights, if it has the same name.
 
     Raises:
         DataError: torchvision has no such backbone.
-        WeightsError: they are not found, or are others.
+        WeightsError: the weights are missing, or are not those of the bundle.
     """
     about = bundle.features
-    backbone, named, precision, wanted = (about[key] for key in ("backbone", "weights", "precision", "weights_sha256"))
+    backbone, named, precision, expected = (about[key] for key in ("backbone", "weights", "precision", "weights_sha256"))
     settings = FeatureSettings(backbone, named, precision)
-    if named == backbones.RANDOM:  # drawn from a seed, and scaled where a file's are not
+    if named == backbones.RANDOM:  # drawn from a seed, and scaled, unlike those in a file
         if file is not None:
-            raise WeightsError(f"{folder} was trained on random weights, which come from a seed. Do without --backbone.")
+            raise WeightsError(f"{folder} was trained on random weights, which come from a seed. Omit --backbone.")
     elif file is not None:
         settings = FeatureSettings(backbone, os.path.abspath(file), precision)  # noqa: PTH100
     elif (folder / BACKBONE).is_file():
@@ -292,16 +298,16 @@ def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Bac
         settings = FeatureSettings(backbone, str(_named_in_params(folder, named)), precision)
     try:
         built = backbones.create_backbone(settings)
-    except ParamsError:  # which tells of params.yaml, that has no part in this
-        raise DataError(f"{folder} wants the backbone {backbone!r}, which this torchvision does not have as one.") from None
-    if wanted is None and settings.is_file:
+    except ParamsError:  # its message is about params.yaml, which is not used here
+        raise DataError(f"{folder} needs the backbone {backbone!r}, which the installed torchvision does not have.") from None
+    if expected is None and settings.is_file:
         raise WeightsError(
-            f"{folder} does not tell the hash of its backbone's weights, so that {settings.weights} cannot be checked."
+            f"{folder} does not contain the hash of its backbone's weights, so {settings.weights} cannot be checked."
         )
-    if wanted is not None and (got := state_dicts.state_sha256(built.network)) != wanted:
+    if expected is not None and (got := state_dicts.state_sha256(built.network)) != expected:
         raise WeightsError(
-            f"{folder} was trained on features of {backbone} with other weights than {settings.weights}: their SHA-256 is "
-            f"{wanted[:12]}…, not {got[:12]}…. Find those with --backbone, or train again: `dvc repro`."
+            f"{folder} was trained on features of {backbone} with other weights than {settings.weights}: got SHA-256 {got[:12]}…, "
+            f"expected {expected[:12]}…. Name the right file with --backbone, or train again: `dvc repro`."
         )
     return built
 
@@ -314,31 +320,30 @@ def _named_in_params(folder: Path, name: str) -> Path:
     if Path(configured).name == name and Path(configured).is_file():
         return Path(configured)
     raise WeightsError(
-        f"{folder} was trained on features of a backbone whose weights are in a file called {name}, which is not here. "
-        "Name it with --backbone, or in params.yaml as features.weights. In a copy of the bundle it may also lie as "
-        f"{BACKBONE}."
+        f"{folder} was trained with backbone weights from a file named {name}, which is missing. Name the file with --backbone or "
+        f"as features.weights in params.yaml, or copy it into the bundle as {BACKBONE}."
     )
 
 
 def read_weights_setting() -> str:
-    """features.weights as params.yaml has it."""
-    from actionrec.io import params  # here: a bundle is used without a project, too
+    """features.weights in params.yaml."""
+    from actionrec.io import params  # imported here, because a bundle is also used without a project
 
     return str(params.load().get("features", {}).get("weights", ""))
 
 
-def videos_in(wanted: Iterable[Path]) -> list[Path]:
-    """Files as they are named, and in place of a folder the videos at any depth in it, sorted; other files there are reported.
+def videos_in(arguments: Iterable[Path]) -> list[Path]:
+    """Replace each folder by the videos in it at any depth, sorted; logs skipped files. Files stay as they are.
 
     Raises:
-        DataError: something is not there, or a folder has no videos.
+        DataError: a path is missing, or a folder has no videos.
     """
-    found: list[Path] = []
-    for path in wanted:
+    paths_to_read: list[Path] = []
+    for path in arguments:
         if not path.is_dir():
             if not path.exists():
                 raise DataError(f"{path}: no such file or folder.")
-            found.append(path)
+            paths_to_read.append(path)
             continue
         inside = sorted(_inside(path, set()))
         videos = [one for one in inside if one.suffix.lower() in SUFFIXES and one.is_file()]
@@ -347,15 +352,15 @@ def videos_in(wanted: Iterable[Path]) -> list[Path]:
             raise DataError(f"{path} has no videos; expected files named {', '.join(SUFFIXES)}.")
         if skipped:
             logger.warning("%s: skipped %d files that are not videos: %s", path, len(skipped), first_few(skipped))
-        found += videos
-    return found
+        paths_to_read += videos
+    return paths_to_read
 
 
 def _inside(folder: Path, above: set[Path]) -> Iterator[Path]:
-    """Files at any depth, links followed and hidden ones left out, as `clips.find_clips` does.
+    """Yield files at any depth; follows links and skips hidden files, like `clips.find_clips`.
 
     Args:
-        above: real folders on the way here, which a link may lead back to.
+        above: resolved folders above this one, to stop at circular links.
     """
     real = folder.resolve()
     for entry in folder.iterdir() if real not in above else ():
@@ -370,14 +375,14 @@ def _inside(folder: Path, above: set[Path]) -> Iterator[Path]:
 def _ahead(
     work: Callable[[Path], SampledClip], clips: Sequence[Path], threads: int
 ) -> Iterator[tuple[Path, Callable[[], SampledClip]]]:
-    """Yield each clip with what waits for its frames; a few more are decoded meanwhile."""
+    """Yield each clip with a function that waits for its frames, and decode the next clips meanwhile."""
     with ThreadPoolExecutor(threads) as pool:
-        begun: deque[tuple[Path, Future[SampledClip]]] = deque()
-        rest = iter(clips)
+        pending: deque[tuple[Path, Future[SampledClip]]] = deque()
+        remaining = iter(clips)
         while True:
-            while len(begun) < _AHEAD * threads and (path := next(rest, None)) is not None:
-                begun.append((path, pool.submit(work, path)))
-            if not begun:
+            while len(pending) < _AHEAD * threads and (path := next(remaining, None)) is not None:
+                pending.append((path, pool.submit(work, path)))
+            if not pending:
                 return
-            path, future = begun.popleft()
+            path, future = pending.popleft()
             yield path, future.result

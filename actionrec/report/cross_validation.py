@@ -9,7 +9,7 @@ import numpy as np
 
 from actionrec.core.text import percent
 from actionrec.evaluation.predictions import Predictions
-from actionrec.experiments.fold_results import Result, Spread
+from actionrec.experiments.fold_results import FoldResult, Spread
 from actionrec.features.feature_store import FeatureSet
 from actionrec.report import escape_markdown, table
 from actionrec.report.wording import DIFFERENCE_HEADER, difference_cells, span
@@ -92,7 +92,7 @@ class FoldContext:
         return "; ".join(parts)
 
 
-def text(results: Sequence[Result], context: FoldContext) -> str:
+def text(results: Sequence[FoldResult], context: FoldContext) -> str:
     """The protocol, the table, and notes on it."""
     rows = [
         [
@@ -118,7 +118,7 @@ def text(results: Sequence[Result], context: FoldContext) -> str:
     return f"{caption}\n\n{table([*header, *DIFFERENCE_HEADER], rows, 'rlrrrrrrrrrl')}\n\n{note}\n"
 
 
-def model_rows(results: Sequence[Result], context: FoldContext) -> Iterator[list[str | int]]:
+def model_rows(results: Sequence[FoldResult], context: FoldContext) -> Iterator[list[str | int]]:
     """Rows under MODELS_HEADER, in order of rank."""
     for one in results:
         shares = [one.top1, one.interval.low, one.interval.high]
@@ -130,7 +130,7 @@ def model_rows(results: Sequence[Result], context: FoldContext) -> Iterator[list
         yield [one.rank, one.model, context.folds, context.tested, *cells]
 
 
-def fold_rows(results: Sequence[Result]) -> Iterator[list[str | int]]:
+def fold_rows(results: Sequence[FoldResult]) -> Iterator[list[str | int]]:
     """Rows under FOLDS_HEADER."""
     for one in results:
         for score in one.folds:
@@ -138,7 +138,7 @@ def fold_rows(results: Sequence[Result]) -> Iterator[list[str | int]]:
             yield [one.model, score.fold, score.clips, *(f"{100 * share:.2f}" for share in shares)]
 
 
-def as_json(results: Sequence[Result], context: FoldContext) -> str:
+def as_json(results: Sequence[FoldResult], context: FoldContext) -> str:
     """All results as JSON, with accuracies as fractions."""
     models = [{**asdict(one), "verdict": one.verdict} for one in results]
     return json.dumps({"setting": asdict(context), "models": models}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

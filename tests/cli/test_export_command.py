@@ -62,7 +62,7 @@ def test_the_same_bundle_gives_the_same_bytes_and_json_tells_them(done, tmp_path
     assert printed.returncode == 0, printed.stderr
     told = json.loads(printed.stdout)
     assert told["model"] == "gru"
-    assert told["checked_on"] == "4 clips of noise, for want of real ones"
+    assert told["checked_on"] == "4 clips of noise, because no clips are available"
     assert told["int8"] is None
     assert [Path(one["path"]).name for one in told["written"]] == ["gru.onnx", "gru-head.onnx"]
     for one in told["written"]:
@@ -182,7 +182,7 @@ def test_8_bits_are_the_same_bytes_again(in_8_bits):
         (["--model", " "], "--model is empty. Name a model, such as gru, or a bundle's folder."),
         (["--check", "nothing.avi"], "nothing.avi: no such file or folder."),
         (["--output", "gru/model.json"], "gru/model.json: the folder cannot be created"),
-        (["--backbone", "nothing.safetensors"], "Do without --backbone."),
+        (["--backbone", "nothing.safetensors"], "Omit --backbone."),
     ],
 )
 def test_bad_input_is_one_clear_message(arguments, message, done):

@@ -179,7 +179,7 @@ def test_nothing_but_the_model_is_asked_for_with_a_dash(actionrec):
         ([BRIGHT, "--camera", "0"], "either videos or --camera"),
         ([BRIGHT, "--window", "0"], "expected seconds above 0; got '0'"),
         ([BRIGHT, "--top", "none"], "expected a whole number from 1; got 'none'"),
-        (["--camera", "no/such/file.avi"], "no/such/file.avi does not open"),
+        (["--camera", "no/such/file.avi"], "no/such/file.avi cannot be opened"),
         (["--camera", BRIGHT, "--plot", "a.png"], "--plot draws a timeline, and needs a video"),
         (["-", "--explain", "a.png"], "--explain needs a video"),
         ([""], "a video's name is empty"),

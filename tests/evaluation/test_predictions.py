@@ -37,8 +37,8 @@ def test_it_has_the_arrays_that_others_read(tmp_path):
 def test_rightness_is_the_share_of_seeds():
     predictions = made()
     test = predictions.test
-    wanted = (test.seed_logits.argmax(axis=2) == test.labels).mean(axis=0)
-    assert np.array_equal(predictions.correct(), wanted)
+    expected = (test.seed_logits.argmax(axis=2) == test.labels).mean(axis=0)
+    assert np.array_equal(predictions.correct(), expected)
     assert len(predictions.correct()) == 4
 
 
@@ -73,17 +73,17 @@ NOT_CHARACTERS.view(np.uint32)[:] = 2**31 - 1
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"logits": npy((10**6, 10**6))}, "not a readable npz file (logits.npy has not the size that its header claims)"),
-        ({"logits": npy((-1, 3))}, "not a readable npz file (logits.npy has not the size that its header claims)"),
+        ({"logits": npy((10**6, 10**6))}, "not a readable npz file (the size of logits.npy differs from its header)"),
+        ({"logits": npy((-1, 3))}, "not a readable npz file (the size of logits.npy differs from its header)"),
         ({"logits": npy("(" * 50)}, "not a readable npz file ("),
         ({"logits": b""}, "not a readable npz file (EOF: reading magic string, expected 8 bytes got 0)"),
-        ({"logits": np.zeros((6, 3), complex)}, "numbers or text of another kind than wanted in logits."),
-        ({"logits_reversed": np.full((6, 3), "x")}, "numbers or text of another kind than wanted in logits_reversed."),
-        ({"label": np.zeros(6)}, "numbers or text of another kind than wanted in label."),
-        ({"unit": np.zeros(6, "M8[s]")}, "numbers or text of another kind than wanted in unit."),
-        ({"clip": np.array("a")}, "numbers or text of another kind than wanted in clip."),
-        ({"clip": NOT_CHARACTERS}, "not a readable npz file (text of numbers that are not characters)"),
-        ({"label": np.array([0, 1, 2, 0, 1, 2**64 - 1], np.uint64)}, "labels from 0 to 18446744073709551615, not 0 to 2."),
+        ({"logits": np.zeros((6, 3), complex)}, "unexpected types of numbers or text in logits."),
+        ({"logits_reversed": np.full((6, 3), "x")}, "unexpected types of numbers or text in logits_reversed."),
+        ({"label": np.zeros(6)}, "unexpected types of numbers or text in label."),
+        ({"unit": np.zeros(6, "M8[s]")}, "unexpected types of numbers or text in unit."),
+        ({"clip": np.array("a")}, "unexpected types of numbers or text in clip."),
+        ({"clip": NOT_CHARACTERS}, "not a readable npz file (text with invalid characters)"),
+        ({"label": np.array([0, 1, 2, 0, 1, 2**64 - 1], np.uint64)}, "labels from 0 to 18446744073709551615; expected 0 to 2."),
         ({"logits_\x1b[31m": np.zeros((9, 9), np.float32)}, "shapes do not fit n clips and 3 classes: clip (6,)"),
     ],
 )

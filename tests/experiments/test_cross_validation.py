@@ -132,8 +132,8 @@ def made(recipe: Recipe, *, features_sum: str = "", device: str = "cpu", seed: i
     """Names of the results of one model under a fabricated set of clips."""
     clips = [Clip(f"{label}/{group}.avi", label, f"g{group}", 1, f"{label}{group}") for label in "ab" for group in range(GROUPS)]
     stored = FeatureSet([clip.id for clip in clips], np.zeros((len(clips), 2, 3), dtype=np.float16), {})
-    settings = SplitSettings("official", 5, 4, 0.2)  # neither of which is asked for
-    runs = cross_validation.runs(clips, stored, features_sum, settings, folds, seed, {"gru": recipe}, device)
+    settings = cross_validation.group_split(SplitSettings("official", 5, 4, 0.2), folds)
+    runs = cross_validation.runs(clips, stored, features_sum, settings, seed, {"gru": recipe}, device)
     assert [run.fold for run in runs] == [*range(folds)]
     tested = np.concatenate([run.task.rows["test"] for run in runs])
     assert sorted(tested) == [*range(len(clips))]
@@ -185,6 +185,6 @@ def test_arguments_that_do_not_fit_are_refused_before_training():
     clips = [Clip(f"{label}/{group}.avi", label, f"g{group}", 1, f"{label}{group}") for label in "ab" for group in range(GROUPS)]
     stored = FeatureSet([clip.id for clip in clips], np.zeros((len(clips), 2, 3), dtype=np.float16), {})
     recipe = replace(RECIPE, arguments={"d_model": 6, "num_heads": 4, "num_layers": 1, "ff_dim": 8, "dropout": 0.0})
-    settings = SplitSettings("group", 5, 4, 0.2)
+    settings = cross_validation.group_split(SplitSettings("group", 5, 4, 0.2), 2)
     with pytest.raises(ParamsError, match=r"models\.transformer"):
-        cross_validation.runs(clips, stored, "", settings, 2, 0, {"transformer": recipe}, "cpu")
+        cross_validation.runs(clips, stored, "", settings, 0, {"transformer": recipe}, "cpu")

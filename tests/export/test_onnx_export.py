@@ -48,10 +48,10 @@ def test_frames_in_a_batch_of_any_size_get_torchs_probabilities(name, predictor,
     for clips in (1, 3):
         frames = noise(clips)
         with torch.inference_mode():
-            wanted = pieces(name).head(pieces(name).backbone(torch.from_numpy(frames))).numpy()
+            expected = pieces(name).head(pieces(name).backbone(torch.from_numpy(frames))).numpy()
         got = onnx_export.run(model, frames)
         assert got.shape == (clips, len(CLASSES))
-        np.testing.assert_allclose(got, wanted, atol=1e-5)
+        np.testing.assert_allclose(got, expected, atol=1e-5)
         np.testing.assert_allclose(got.sum(axis=1), 1, atol=1e-5)
 
 
@@ -61,9 +61,11 @@ def test_features_in_a_batch_of_any_size_get_torchs_probabilities(name, predicto
     for clips in (1, 3, 17):
         features = np.random.default_rng(clips).normal(size=(clips, T, D)).astype(np.float32)
         with torch.inference_mode():
-            wanted = torch.softmax(predictor(name).network(torch.from_numpy(features)) / CALIBRATION["temperature"], dim=1).numpy()
-        assert np.ptp(wanted) > 1e-3
-        np.testing.assert_allclose(onnx_export.run(model, features), wanted, atol=1e-5)
+            expected = torch.softmax(
+                predictor(name).network(torch.from_numpy(features)) / CALIBRATION["temperature"], dim=1
+            ).numpy()
+        assert np.ptp(expected) > 1e-3
+        np.testing.assert_allclose(onnx_export.run(model, features), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -93,12 +95,12 @@ def test_recurrent_layers_are_nodes_of_their_own(name, kind, count, pieces):
 def test_inputs_and_outputs_have_names_and_shapes(form, given, predictor, pieces, tmp_path):
     graph = onnx.load(write(tmp_path / "model.onnx", predictor("gru"), pieces("gru"), form)).graph
 
-    def told(value):
+    def described(value):
         shape = [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         return value.name, shape, value.type.tensor_type.elem_type
 
-    assert [told(one) for one in graph.input] == [given]
-    assert [told(one) for one in graph.output] == [("probabilities", ["batch", len(CLASSES)], onnx.TensorProto.FLOAT)]
+    assert [described(one) for one in graph.input] == [given]
+    assert [described(one) for one in graph.output] == [("probabilities", ["batch", len(CLASSES)], onnx.TensorProto.FLOAT)]
 
 
 def test_the_file_says_how_to_use_it(predictor, pieces, tmp_path):
@@ -152,15 +154,15 @@ def test_the_check_tells_difference_and_same_answers(predictor, pieces, tmp_path
 
 
 @pytest.mark.parametrize("wrong", [lambda one: one + 0.01, lambda one: one * np.float32(np.nan), lambda one: one[::-1]])
-def test_a_model_that_answers_otherwise_is_refused_and_not_left(wrong, predictor, pieces, tmp_path):
+def test_a_model_with_other_answers_raises_an_error_and_leaves_no_file(wrong, predictor, pieces, tmp_path):
     known = answered(pieces("gru"))
-    wanted = [wrong(one).copy() for one in known.probabilities]
-    with pytest.raises(ExportError, match=r"answers otherwise in onnxruntime .* and was not written: the largest difference"):
+    expected = [wrong(one).copy() for one in known.probabilities]
+    with pytest.raises(ExportError, match=r"gives other answers in onnxruntime .* so it was not written: the largest difference"):
         onnx_export.write(
             tmp_path / "gru.onnx",
             pieces("gru").graph("whole"),
             {},
-            lambda draft: onnx_export.check(draft, known.inputs("whole"), wanted),
+            lambda draft: onnx_export.check(draft, known.inputs("whole"), expected),
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -178,9 +180,9 @@ def test_a_failed_export_leaves_the_old_file(predictor, pieces, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["gru.onnx"]
 
 
-def test_more_weights_than_a_file_holds_are_refused(predictor, monkeypatch):
+def test_more_weights_than_a_file_holds_raise_an_error(predictor, monkeypatch):
     monkeypatch.setattr(onnx_graph, "_LARGEST", 10_000_000)
-    with pytest.raises(ExportError, match=r"^resnet18 and gru have 0\.0 GiB of weights; an ONNX file holds 2 GiB\."):
+    with pytest.raises(ExportError, match=r"^resnet18 and gru have 0\.0 GiB of weights; an ONNX file holds at most 2 GiB\."):
         onnx_graph.trace(predictor("gru"))
 
 

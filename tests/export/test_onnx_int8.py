@@ -10,7 +10,7 @@ from actionrec.inference.predictor import load
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def exported(tmp_path_factory):
     """A bundle's pieces, clips, its model in fp32 and the one in 8 bits as files."""
     folder = tmp_path_factory.mktemp("int8")
     predictor = load(tiny_bundle(folder / "gru", "gru"), device="cpu")
@@ -23,8 +23,8 @@ def made(tmp_path_factory):
     return pieces, clips, folder / "whole.onnx", folder / "int8.onnx"
 
 
-def test_the_backbone_is_in_8_bits_and_the_head_is_not(made):
-    model = onnx.load(made[3])
+def test_the_backbone_is_in_8_bits_and_the_head_is_not(exported):
+    model = onnx.load(exported[3])
     kinds = {}
     for node in model.graph.node:
         kinds.setdefault(node.name.split("/")[0], []).append(node.op_type)
@@ -34,19 +34,19 @@ def test_the_backbone_is_in_8_bits_and_the_head_is_not(made):
     assert sum(kind == onnx.TensorProto.INT8 for kind in weights.values()) >= 20  # resnet18's convolutions
 
 
-def test_weights_have_a_scale_a_channel(made):
-    model = onnx.load(made[3])
+def test_weights_have_a_scale_a_channel(exported):
+    model = onnx.load(exported[3])
     scales = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name.endswith("_scale")]
     assert any(scale.shape == (512,) for scale in scales)
 
 
-def test_the_file_is_a_quarter_of_the_size(made):
-    _, _, whole, int8 = made
+def test_the_file_is_a_quarter_of_the_size(exported):
+    _, _, whole, int8 = exported
     assert int8.stat().st_size < 0.3 * whole.stat().st_size
 
 
-def test_inputs_outputs_and_a_batch_of_any_size_stay(made):
-    _, clips, whole, int8 = made
+def test_inputs_outputs_and_a_batch_of_any_size_stay(exported):
+    _, clips, whole, int8 = exported
     frames = np.concatenate([onnx_export.as_frames(clip) for clip in clips])
     plain, fast = (onnx_export.run(onnx_export.session(path), frames) for path in (whole, int8))
     assert plain.shape == fast.shape == (4, 3)
@@ -54,17 +54,17 @@ def test_inputs_outputs_and_a_batch_of_any_size_stay(made):
     assert not np.array_equal(fast, plain)
 
 
-def test_the_same_clips_give_the_same_bytes(made, tmp_path):
-    pieces, clips, _, int8 = made
+def test_the_same_clips_give_the_same_bytes(exported, tmp_path):
+    pieces, clips, _, int8 = exported
     graph, _ = onnx_int8.quantise(pieces, clips)
     onnx_export.write(tmp_path / "again.onnx", graph, {"precision": "int8"}, lambda draft: None)
     assert (tmp_path / "again.onnx").read_bytes() == int8.read_bytes()
 
 
-def test_cost_is_counted_on_labelled_clips(made):
-    pieces, clips, whole, int8 = made
-    told = [int(one.argmax()) for one in onnx_export.answer(pieces, clips).probabilities]
-    labels = [told[0], told[1], told[2], (told[3] + 1) % 3]  # three are right
+def test_cost_is_counted_on_labelled_clips(exported):
+    pieces, clips, whole, int8 = exported
+    answers = [int(one.argmax()) for one in onnx_export.answer(pieces, clips).probabilities]
+    labels = [answers[0], answers[1], answers[2], (answers[3] + 1) % 3]  # three are correct
     found = onnx_int8.measure(int8, whole, zip(clips, labels, strict=True), calibrated=4)
     assert (found.calibrated, found.clips, found.top1) == (4, 4, 0.75)
     assert 0 < found.difference < 0.2
@@ -73,15 +73,15 @@ def test_cost_is_counted_on_labelled_clips(made):
     assert found.seconds_int8 > 0
 
 
-def test_a_model_beside_itself_costs_nothing(made):
-    _, clips, whole, _ = made
+def test_a_model_beside_itself_costs_nothing(exported):
+    _, clips, whole, _ = exported
     found = onnx_int8.measure(whole, whole, [(clip, 0) for clip in clips], calibrated=0)
     assert (found.difference, found.same, found.top1) == (0, 4, found.top1_int8)
 
 
-def test_without_clips_nothing_is_calibrated_or_measured(made):
-    pieces, _, whole, int8 = made
-    with pytest.raises(DataError, match=r"^there is no clip to calibrate on: data/frames has lost"):
+def test_without_clips_nothing_is_calibrated_or_measured(exported):
+    pieces, _, whole, int8 = exported
+    with pytest.raises(DataError, match=r"^data/frames: no clips to calibrate on, because files"):
         onnx_int8.quantise(pieces, iter(()))
-    with pytest.raises(DataError, match=r"^there is no clip to measure on: data/frames has lost"):
+    with pytest.raises(DataError, match=r"^data/frames: no clips to measure on, because files"):
         onnx_int8.measure(int8, whole, iter(()), calibrated=4)

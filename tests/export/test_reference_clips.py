@@ -22,7 +22,7 @@ def predictor(folder):
 
 def test_without_a_project_it_is_the_same_noise_each_time(predictor, project):
     shown, again = (reference_clips.to_check(predictor, []) for _ in range(2))
-    assert shown.what == "4 clips of noise, for want of real ones"
+    assert shown.description == "4 clips of noise, because no clips are available"
     assert [frames.shape for frames in shown.frames] == [(8, 64, 64, 3)] * 4
     assert np.array_equal(shown.frames, again.frames)
     assert not np.array_equal(shown.frames[0], shown.frames[1])
@@ -31,7 +31,7 @@ def test_without_a_project_it_is_the_same_noise_each_time(predictor, project):
 def test_videos_are_sampled_as_predict_does(predictor, project):
     paths = clips(project / "videos", count=1)
     shown = reference_clips.to_check(predictor, paths)
-    assert shown.what == "3 videos"
+    assert shown.description == "3 videos"
     assert np.array_equal(shown.frames[2], predictor.sample(paths[2]).frames)
 
 
@@ -39,7 +39,7 @@ def test_of_many_videos_some_from_first_to_last_are_taken(predictor, project, mo
     monkeypatch.setattr(reference_clips, "_MOST_VIDEOS", 3)
     paths = clips(project / "videos", count=2)
     shown = reference_clips.to_check(predictor, paths)
-    assert shown.what == "3 of 6 videos, evenly spaced"
+    assert shown.description == "3 of 6 videos, evenly spaced"
     for place, frames in zip((0, 2, 5), shown.frames, strict=True):
         assert np.array_equal(frames, predictor.sample(paths[place]).frames)
 
@@ -47,7 +47,7 @@ def test_of_many_videos_some_from_first_to_last_are_taken(predictor, project, mo
 def test_in_a_project_it_is_test_clips_of_different_classes(predictor, project):
     project_of(project)
     shown = reference_clips.to_check(predictor, [])
-    assert shown.what == "3 test clips"
+    assert shown.description == "3 test clips"
     wanted = [clip.id for clip in reference_clips.stored_clips("test")]
     assert [clip.split("/")[0] for clip in wanted] == CLASSES
     for clip, frames in zip(wanted, shown.frames, strict=True):
@@ -57,7 +57,7 @@ def test_in_a_project_it_is_test_clips_of_different_classes(predictor, project):
 def test_frames_of_another_size_are_of_no_use(predictor, project):
     project_of(project)
     write_json(project / "data/frames/frames.json", {**FRAMES, "resolution": 32})
-    assert "noise" in reference_clips.to_check(predictor, []).what
+    assert "noise" in reference_clips.to_check(predictor, []).description
     with pytest.raises(DataError, match=r"data/frames has frames of \{.*'resolution': 32.*\}, but gru was trained on frames of"):
         reference_clips.labelled_clips(predictor, "train", 4)
 
@@ -74,18 +74,18 @@ def test_int8_without_frames_says_what_to_do(predictor, project):
         reference_clips.labelled_clips(predictor, "train", 4)
     assert str(caught.value) == (
         "--int8 is calibrated on training clips and measured on test clips, from data/frames: data/clips.csv is missing. "
-        "Run `dvc repro extract_frames` in the project that the model was trained in, or do without --int8."
+        "Run `dvc repro extract_frames` in the project that the model was trained in, or omit --int8."
     )
 
 
-def test_int8_refuses_classes_that_the_model_does_not_know(folder, project):
+def test_int8_with_classes_that_the_model_does_not_know_raises_an_error(folder, project):
     project_of(project)
     strange = load(tiny_bundle(project / "other", class_names=["Bright", "Dark", "Plain"]), device="cpu")
     with pytest.raises(DataError, match=r"classes that other does not know: Striped\."):
         reference_clips.labelled_clips(strange, "test", None)
 
 
-def test_int8_refuses_a_subset_without_clips(predictor, project):
+def test_int8_without_clips_in_a_subset_raises_an_error(predictor, project):
     project_of(project)
     write_csv(
         project / "data/split.csv", ("clip", "subset"), [(clip.id, "train") for clip in read_clips(project / "data/clips.csv")]

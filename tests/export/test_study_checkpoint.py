@@ -42,15 +42,15 @@ def test_the_stacked_models_layers_are_counted(tmp_path):
     assert study_checkpoint.read(tmp_path / "best.pth", "stacked_lstm", CLASSES).architecture.arguments["num_layers"] == 2
 
 
-def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+def test_a_checkpoint_of_another_model_raises_an_error(tmp_path):
     checkpoint(tmp_path / "best.pth", "gru")
-    with pytest.raises(WeightsError, match=r"is no lstm of the study's: it has no lstm\.weight_ih_l0 \(it has fc\.bias"):
+    with pytest.raises(WeightsError, match=r"is not the study's lstm: it lacks lstm\.weight_ih_l0; it has fc\.bias"):
         study_checkpoint.read(tmp_path / "best.pth", "lstm", CLASSES)
 
 
-def test_another_number_of_class_names_is_refused(tmp_path):
+def test_another_number_of_class_names_raises_an_error(tmp_path):
     checkpoint(tmp_path / "best.pth", "gru")
-    with pytest.raises(WeightsError, match="tells 3 classes apart, but 2 class names are given"):
+    with pytest.raises(WeightsError, match="got 2 class names, expected 3"):
         study_checkpoint.read(tmp_path / "best.pth", "gru", CLASSES[:2])
 
 
@@ -68,7 +68,7 @@ def test_class_names_are_read_one_a_line(tmp_path):
     with pytest.raises(DataError, match="cannot be read as UTF-8 text"):
         study_checkpoint.read_classes(tmp_path)
     (tmp_path / "classes.txt").write_text("Diving\nDiving\n", encoding="utf-8")
-    with pytest.raises(DataError, match="names Diving more than once"):
+    with pytest.raises(DataError, match="duplicate class names: Diving"):
         study_checkpoint.read_classes(tmp_path / "classes.txt")
 
 
@@ -96,7 +96,7 @@ NAMES_OF_99_LAYERS = {f"lstm.weight_ih_l{layer}": torch.zeros(1) for layer in ra
         (stacked() | {"lstm.weight_ih_l2": torch.zeros(1)}, "as stacked_lstm does not fit: lstm.weight_hh_l2 is missing;"),
         (stacked() | {"lstm.weight_hh_l0": torch.zeros(24, 9_000)}, "as stacked_lstm does not fit: "),
         (stacked() | {"lstm.weight_hh_l0": torch.zeros(6)}, "lstm.weight_hh_l0 has 1 dimensions, not the 2 of a matrix."),
-        (stacked(classes=0), "tells 0 classes apart, but 3 class names are given."),
+        (stacked(classes=0), "got 3 class names, expected 0, as the checkpoint has."),
         (stacked() | {"lstm.bias_ih_l1": torch.full((24,), torch.nan)}, "lstm.bias_ih_l1 holds numbers that are not finite."),
     ],
 )
@@ -115,7 +115,7 @@ def test_sizes_are_checked_before_a_network_is_built(tmp_path, monkeypatch, stat
     assert "\n" not in str(error.value)
 
 
-def test_import_study_refuses_a_claim_of_terabytes_in_one_line_and_little_memory(tmp_path):
+def test_import_study_reports_a_header_claiming_terabytes_in_one_line_and_little_memory(tmp_path):
     """Within 4 GB of addresses, most of which torch itself takes, and with the exit status of bad input."""
     huge = torch.zeros(1).expand(4 * 10**6, 10**6)
     torch.save({"model_state_dict": stacked() | {"lstm.weight_ih_l0": huge, "lstm.weight_hh_l0": huge}}, tmp_path / "a.pth")
@@ -145,9 +145,9 @@ def test_a_list_of_class_names_may_be_long_but_not_endless(tmp_path):
     assert len(study_checkpoint.read_classes(tmp_path / "classes.txt")) == 60_000
     with (tmp_path / "classes.txt").open("wb") as stream:
         stream.truncate(10 << 30)
-    with pytest.raises(DataError, match="has more than 10,000,000 characters: not a list of class names"):
+    with pytest.raises(DataError, match="is not a list of class names: it has more than 10,000,000 characters"):
         study_checkpoint.read_classes(tmp_path / "classes.txt")
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
-        with pytest.raises(DataError, match="is not a plain file; wanted a text file, one class name a line"):
+        with pytest.raises(DataError, match="is not a regular file; expected a text file with one class name per line"):
             study_checkpoint.read_classes(path)

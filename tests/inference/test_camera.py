@@ -53,16 +53,16 @@ def test_a_camera_keeps_no_more_than_memory_holds(tmp_path, monkeypatch):
 
 
 def test_a_camera_that_does_not_open_is_an_error():
-    with pytest.raises(DataError, match="camera 99 does not open"):
+    with pytest.raises(DataError, match="camera 99 cannot be opened"):
         Camera("99", 32, 1.0)
-    with pytest.raises(DataError, match=r"gone\.avi does not open"):
+    with pytest.raises(DataError, match=r"gone\.avi cannot be opened"):
         Camera("gone.avi", 32, 1.0)
     for odd in ("9" * 20, "bad\udcff.avi"):
-        with pytest.raises(DataError, match="is not a camera's number, file or address"):
+        with pytest.raises(DataError, match="is not the number, file or address of a camera"):
             Camera(odd, 32, 1.0)
 
 
-def test_a_file_that_is_not_a_video_is_refused_when_it_is_opened(tmp_path):
+def test_a_file_that_is_not_a_video_raises_an_error_when_opened(tmp_path):
     (tmp_path / "a.avi").write_bytes(b"RIFF" + bytes(4000))
     with pytest.raises(VideoError, match="not a video file"):
         Camera(str(tmp_path / "a.avi"), 32, 1.0)

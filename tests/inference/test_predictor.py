@@ -1,4 +1,4 @@
-"""From a file to an answer: the same frames and features as in training, and bundles that do not fit refused."""
+"""Predictions from video files: the same frames and features as in training, and errors for invalid bundles."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def prediction(*probabilities, threshold=0.0):
     return Prediction(("a", "b", "c")[: len(probabilities)], np.array(probabilities), threshold)
 
 
-def test_clips_are_told_apart(predictor, clips):
+def test_clips_of_different_classes_get_different_answers(predictor, clips):
     assert [predictor.predict(path).label for path in clips] == [path.parent.name for path in clips]
 
 
@@ -62,9 +62,9 @@ def test_answers_are_the_models_logits_with_the_bundles_temperature(predictor, c
 def test_many_clips_give_the_answers_of_each_alone_in_their_order(predictor, clips, tmp_path):
     broken = tmp_path / "broken.avi"
     broken.write_bytes(b"no video")
-    wanted = [*clips[:2], broken, *clips[2:]]
-    found = dict(predictor.predict_all(wanted))
-    assert list(found) == wanted
+    videos = [*clips[:2], broken, *clips[2:]]
+    found = dict(predictor.predict_all(videos))
+    assert list(found) == videos
     assert isinstance(found[broken], VideoError)
     assert str(found[broken]).startswith(f"{broken}: not a video file")
     for path in clips:
@@ -91,7 +91,7 @@ def test_a_bundle_without_calibration_always_answers(tmp_path, clips):
     assert not found.none_of_these
 
 
-def test_a_name_that_is_no_utf8_is_told_and_ends_no_other_clip(predictor, clips, tmp_path):
+def test_a_name_that_is_not_utf8_is_reported_and_other_clips_go_on(predictor, clips, tmp_path):
     odd = tmp_path / os.fsdecode(b"bad\xff.avi")
     shutil.copy(clips[0], odd)
     found = dict(predictor.predict_all([odd, clips[1]]))
@@ -101,7 +101,7 @@ def test_a_name_that_is_no_utf8_is_told_and_ends_no_other_clip(predictor, clips,
 
 def test_a_pipe_is_not_waited_for(predictor, tmp_path):
     os.mkfifo(tmp_path / "pipe.avi")
-    with pytest.raises(DataError, match=r"pipe\.avi is no plain file"):
+    with pytest.raises(DataError, match=r"pipe\.avi is not a regular file"):
         predictor.predict(tmp_path / "pipe.avi")
 
 
@@ -111,7 +111,7 @@ def test_predicting_leaves_torchs_threads_as_they_were(predictor, clips):
     assert torch.get_num_threads() == 1
 
 
-def test_files_that_are_not_there_and_folders_are_told(predictor, tmp_path):
+def test_missing_files_and_folders_are_reported(predictor, tmp_path):
     with pytest.raises(DataError, match=r"nothing\.avi: no such file\."):
         predictor.predict(tmp_path / "nothing.avi")
     with pytest.raises(DataError, match="is a folder"):
@@ -127,26 +127,26 @@ def describe(folder, change):
     return folder
 
 
-def test_a_backbone_with_other_weights_is_refused(tmp_path):
+def test_a_backbone_with_other_weights_raises_an_error(tmp_path):
     folder = bundles.tiny_bundle(tmp_path / "gru", weights_sha256="ab" * 32)
-    with pytest.raises(WeightsError, match=r"other weights than random: their SHA-256 is abababababab…, not \w{12}…"):
+    with pytest.raises(WeightsError, match=r"other weights than random: got SHA-256 \w{12}…, expected abababababab…"):
         load(folder)
 
 
-def test_a_backbone_of_another_width_is_refused(tmp_path):
+def test_a_backbone_of_another_width_raises_an_error(tmp_path):
     about, _ = bundles.source("resnet50")
     folder = describe(bundles.tiny_bundle(tmp_path / "gru"), lambda known: known["features"].update(about))
     with pytest.raises(WeightsError, match="resnet50 gives 2048 features a frame, but the model takes 512"):
         load(folder)
 
 
-def test_other_classes_than_the_weights_have_are_refused(tmp_path):
+def test_other_classes_than_the_weights_have_raises_an_error(tmp_path):
     folder = describe(bundles.tiny_bundle(tmp_path / "gru"), lambda known: known["class_names"].append("Extra"))
     with pytest.raises(WeightsError, match="does not fit"):
         load(folder)
 
 
-def test_weights_that_were_changed_are_refused(tmp_path):
+def test_weights_that_were_changed_raises_an_error(tmp_path):
     folder = bundles.tiny_bundle(tmp_path / "gru")
     contents = bytearray((folder / "model.safetensors").read_bytes())
     contents[-1] ^= 1
@@ -165,7 +165,7 @@ def test_weights_that_were_changed_are_refused(tmp_path):
         ("frames", {"count": 8, "format": "raw", "quality": 95}, "frames.resolution is missing"),
         ("features.precision", "fp16", "features.precision must be one of fp32, bf16; got 'fp16'"),
         ("features.weights_sha256", 5, "features.weights_sha256 must be text or null; got 5"),
-        ("features.backbone", "nope", "wants the backbone 'nope', which this torchvision does not have"),
+        ("features.backbone", "nope", "needs the backbone 'nope', which the installed torchvision does not have"),
         ("calibration.temperature", 0, "wanted a temperature from 0.001 to 1,000 and a threshold from 0 to 1; got 0.0 and 0.2"),
         ("calibration", [1], r"calibration must hold keys and values; got \[1\]"),
         ("class_names", [1, 2, 3], "class_names must be a list, each item text"),
@@ -174,7 +174,7 @@ def test_weights_that_were_changed_are_refused(tmp_path):
         ("model", "vgg", "describes no model"),
     ],
 )
-def test_a_description_that_does_not_fit_is_refused(tmp_path, key, value, message):
+def test_a_description_that_does_not_fit_raises_an_error(tmp_path, key, value, message):
     def change(known):
         *sections, last = key.split(".")
         for section in sections:
@@ -207,7 +207,7 @@ def file_bundle(tmp_path):
 
 def test_a_file_of_weights_is_found_where_it_is_named(file_bundle, project):
     folder, file = file_bundle
-    with pytest.raises(WeightsError, match=r"a file called mine\.safetensors, which is not here\. Name it with --backbone"):
+    with pytest.raises(WeightsError, match=r"a file named mine\.safetensors, which is missing\. Name the file with --backbone"):
         load(folder)
     assert load(folder, backbone_file=file).name == "gru"
 
@@ -224,7 +224,7 @@ def test_a_file_of_weights_is_found_in_the_bundle(file_bundle):
     assert load(folder).name == "gru"
 
 
-def test_a_named_file_with_other_weights_is_refused(file_bundle, tmp_path):
+def test_a_named_file_with_other_weights_raises_an_error(file_bundle, tmp_path):
     folder, _ = file_bundle
     network = backbones.create_backbone(FeatureSettings("resnet18", "random", "fp32")).network
     save_file(
@@ -258,7 +258,7 @@ def test_the_best_model_is_the_comparisons(project):
     assert str(find_bundle("elsewhere/gru")) == "elsewhere/gru"
 
 
-def test_a_comparison_that_names_no_best_model_is_told(project):
+def test_a_comparison_that_names_no_best_model_is_reported(project):
     paths.COMPARISON.parent.mkdir()
     for damaged in ("{}", "[]"):
         paths.COMPARISON.write_text(damaged)
@@ -293,5 +293,5 @@ def test_a_study_checkpoint_has_no_hash_and_takes_no_other_file(tmp_path, file_b
     folder = bundles.tiny_bundle(tmp_path / "study")
     bundle = load_bundle(folder)
     about = {**bundle.features, "weights": "IMAGENET1K_V1", "weights_sha256": None}
-    with pytest.raises(WeightsError, match="does not tell the hash"):
+    with pytest.raises(WeightsError, match="does not contain the hash"):
         read_backbone(folder, replace(bundle, features=about), file)

@@ -85,7 +85,7 @@ def test_clips_that_cannot_be_decoded_are_counted_and_not_scored(predictor, fold
         recompute_metrics.of_folder(predictor, tmp_path / "raw", clips, nothing)
 
 
-def test_a_class_that_the_model_does_not_know_is_refused(predictor, folder, tmp_path):
+def test_a_class_that_the_model_does_not_know_raises_an_error(predictor, folder, tmp_path):
     shutil.copytree(folder, tmp_path / "raw")
     (tmp_path / "raw" / "Dark").rename(tmp_path / "raw" / "Gloomy")
     with pytest.raises(DataError, match=r"classes that gru does not know: Gloomy\. It knows Bright, Dark, Striped"):
@@ -103,7 +103,7 @@ def test_a_folder_may_have_some_of_the_classes(predictor, folder, tmp_path):
 def test_features_of_another_making_are_refused(predictor, folder, tmp_path):
     task = task_of(predictor, folder)
     other = load_bundle(bundles.tiny_bundle(tmp_path / "other", weights_sha256="cd" * 32))
-    with pytest.raises(DataError, match="trained on other features than data/features has"):
+    with pytest.raises(DataError, match="trained on other features than those in data/features"):
         recompute_metrics.of_subset("gru", other, task, "test")
     other = load_bundle(bundles.tiny_bundle(tmp_path / "more", class_names=["Bright", "Dark", "Plain"]))
     with pytest.raises(DataError, match=r"know different classes \(not in both: Plain, Striped"):

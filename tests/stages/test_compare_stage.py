@@ -125,13 +125,13 @@ def nan_logits():
     [
         (lambda: paths.predictions("gru").unlink(), "data/predictions/gru.npz is missing. Run `dvc repro`"),
         (lambda: paths.predictions("gru").write_bytes(b"PK\x03\x04 cut"), "data/predictions/gru.npz: not a readable npz file"),
-        (lambda: store(label=np.full(56, 6)), "data/predictions/gru.npz: labels from 6 to 6, not 0 to 5"),
+        (lambda: store(label=np.full(56, 6)), "data/predictions/gru.npz: labels from 6 to 6; expected 0 to 5"),
         (lambda: store(logits=np.zeros((56, 5), dtype=np.float32)), "shapes do not fit n clips and 6 classes"),
         (lambda: store(seeds=np.array([7])), "gru and simple_rnn were trained with different seeds ((7,) and (0,))"),
         (lambda: store(unit=np.arange(56)), "gru and simple_rnn disagree about the true class or the source of"),
         (lambda: paths.predictions("mean_pool").unlink(), "data/predictions/mean_pool.npz is missing. Run `dvc repro`"),
         (lambda: spoil(paths.BASELINE_METRICS, lambda old: {}), "metrics/baseline.json: lacks mean_pool_parameters"),
-        (lambda: store(logits=np.zeros((56, 6), dtype=complex)), "gru.npz: numbers or text of another kind than wanted in logits"),
+        (lambda: store(logits=np.zeros((56, 6), dtype=complex)), "gru.npz: unexpected types of numbers or text in logits"),
         (lambda: spoil(paths.AUDIT, lambda old: {**old, "near": [1]}), "metrics/audit.json: not as the stage audit writes it ("),
         (lambda: spoil(paths.BASELINE_METRICS, lambda old: [1]), "metrics/baseline.json: must hold keys and values; got [1]."),
         (

@@ -99,7 +99,7 @@ def test_a_backbone_that_is_no_seed_comes_along(project):
     tensors.save_tensors(file, {name: tensor.numpy() for name, tensor in built.network.state_dict().items()}, {})
     about = {"weights": "mine.safetensors", "weights_sha256": state_dicts.state_sha256(built.network)}
     bundle = bundles.tiny_bundle(project / "models" / "gru", **about)
-    with pytest.raises(WeightsError, match=r"in a file called mine\.safetensors, which is not here"):
+    with pytest.raises(WeightsError, match=r"from a file named mine\.safetensors, which is missing"):
         space.write_space(Path("one"), bundle)
 
     space.write_space(Path("one"), bundle, file)
