@@ -110,7 +110,7 @@ def test_an_archive_that_does_not_unpack_is_not_recorded(sources, host):
     assert not raw("ucf50").exists()
 
 
-def test_another_size_than_known_is_a_warning(sources, host, caplog):
+def test_an_unexpected_archive_size_is_a_warning(sources, host, caplog):
     source = sources["ucf50"]
     source = dataclasses.replace(source, clips=dataclasses.replace(source.clips, bytes=5))
     fetch_published(source, raw("ucf50"))
@@ -119,7 +119,7 @@ def test_another_size_than_known_is_a_warning(sources, host, caplog):
     ]
 
 
-def test_what_is_missing_or_surplus_is_named_and_no_failure(sources, caplog):
+def test_missing_and_unexpected_classes_are_warnings(sources, caplog):
     source = sources["ucf50"]
     known = {**source.class_clips, "YoYo": 9, "Rowing": 137}
     del known["PullUps"]
@@ -180,7 +180,7 @@ def test_lists_that_are_not_beside_the_local_archive_come_from_their_host(source
     assert asked(host) == ["/UCF101TrainTestSplits-RecognitionTask.zip"]
 
 
-def test_a_mirror_that_is_not_there_is_refused(sources, tmp_path, monkeypatch):
+def test_a_missing_mirror_is_reported(sources, tmp_path, monkeypatch):
     monkeypatch.setenv(published.MIRROR, str(tmp_path / "nowhere"))
     with pytest.raises(DataError) as caught:
         fetch_published(sources["ucf50"], raw("ucf50"))
@@ -280,12 +280,12 @@ def test_a_half_unpacked_set_is_never_taken_for_a_whole_one(sources, monkeypatch
 def test_room_for_archive_and_clips_is_looked_for_before_the_download(sources, monkeypatch):
     size = 100_000
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": size}))
-    with pytest.raises(DownloadError, match=r"the rest of UCF50.rar, with what will be unpacked, takes .* GB, but .* GB free"):
+    with pytest.raises(DownloadError, match=r"the rest of UCF50.rar, with its unpacked contents, takes .* GB, but .* GB free"):
         fetch_published(sources["ucf50"], raw("ucf50"))
     assert list(paths.DOWNLOADS.iterdir()) == []
 
 
-def test_folders_of_other_systems_are_passed_over(sources, host):
+def test_folders_of_other_systems_are_skipped(sources, host):
     host.files["UCF50.rar"] = rar(
         {
             "a/UCF50/Run/a.avi": b"a",
@@ -339,7 +339,7 @@ def test_two_sets_from_archives_of_one_name_are_not_mixed_up(sources, host, monk
     assert set(lookalikes.HMDB51_CLASSES) <= {path.name for path in raw("hmdb51").iterdir()}
 
 
-def test_what_was_downloaded_in_vain_is_not_met_again(sources, host):
+def test_a_damaged_download_is_removed(sources, host):
     right = host.files["UCF50.rar"]
     host.files["UCF50.rar"] = b"please log in"
     with pytest.raises(DataError, match="neither a RAR nor a ZIP"):
@@ -364,12 +364,12 @@ def test_lists_that_a_mirror_lacks_come_from_their_host(sources, host, monkeypat
     assert official_splits.list_numbers(raw("ucf101")) == [1, 2, 3]
 
 
-def test_a_copy_without_its_lists_is_told_so_in_one_line(sources, host, films, caplog):
+def test_a_copy_without_its_lists_gets_one_warning(sources, host, films, caplog):
     fetch_published(sources["ucf101"], raw("ucf101"))
     shutil.rmtree(raw("ucf101") / "ucfTrainTestlist")
     fetch_published(sources["ucf101"], raw("ucf101"))
     assert warnings(caplog) == [
-        "data/raw/ucf101 differs from UCF-101 @@: the official lists are missing (unpack "
+        "data/raw/ucf101 differs from the published UCF-101: the official lists are missing (unpack "
         "UCF101TrainTestSplits-RecognitionTask.zip into data/raw/ucf101/ucfTrainTestlist)"
     ]
 
@@ -396,13 +396,13 @@ def test_archives_within_an_archive_may_hold_their_clips_without_a_folder(source
     assert {clip.label for clip in find_clips(raw("hmdb51"))} == set(lookalikes.HMDB51_CLASSES)
 
 
-def test_a_damaged_archive_within_an_archive_is_told_with_both_names(sources, host):
+def test_a_damaged_inner_archive_is_reported_with_both_names(sources, host):
     host.files["hmdb51_org.rar"] = rar({"brush_hair.rar": b"Rar!\x1a\x07\x00 and no more"})
     with pytest.raises(DataError, match=r"^.work/downloads/hmdb51_org.rar: inner archive brush_hair.rar: "):
         fetch_published(sources["hmdb51"], raw("hmdb51"))
 
 
-def test_somebody_s_zip_is_no_damaged_rar(sources, host, films, tmp_path, monkeypatch):
+def test_a_zip_copy_of_a_rar_archive_has_its_own_checksum(sources, host, films, tmp_path, monkeypatch):
     """As Kaggle's copy: what is recorded of the one does not stand against the other."""
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
         for name, contents in lookalikes.ucf_clips(lookalikes.UCF50_FILES, films).items():

@@ -243,7 +243,7 @@ def test_a_file_of_networks_adds_a_backbone(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["resnet51", "ResNet50", "fcn_resnet50", "r3d_18", ""])
-def test_what_is_no_classification_model_is_refused_with_a_list(name):
+def test_an_unknown_backbone_is_rejected_with_a_list(name):
     with pytest.raises(ParamsError) as caught:
         create_backbone(settings(name))
     start = (
@@ -315,7 +315,7 @@ def test_the_description_names_the_weights_but_not_the_machine(stored):
     ("weights", "is_file"),
     [("random", False), ("IMAGENET1K_V1", False), ("a.pth", True), ("a.pt", True), ("a.safetensors", True), ("some/file", True)],
 )
-def test_a_path_is_told_from_a_name(weights, is_file):
+def test_paths_and_names_of_weights_are_distinguished(weights, is_file):
     assert settings(SMALL, weights).is_file == is_file
 
 

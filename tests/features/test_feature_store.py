@@ -82,7 +82,7 @@ def test_shards_made_in_different_ways_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, -1])
-def test_a_shard_cut_short_is_told_as_damaged(tmp_path, kept):
+def test_a_truncated_shard_is_reported_as_damaged(tmp_path, kept):
     path = tmp_path / "shard-0000.safetensors"
     write_shard(path, {"A/a.avi": features(1)}, SOURCE)
     path.write_bytes(path.read_bytes()[:kept])

@@ -110,7 +110,7 @@ def test_a_whole_pickled_network_is_refused_without_advice_to_trust_it(tmp_path)
 
 
 @pytest.mark.parametrize("content", [[1, 2], 7, {"a": 1}, {1: torch.zeros(1)}, {"a": {"b": torch.zeros(1)}}])
-def test_a_file_of_something_else_is_no_state_dict(tmp_path, content):
+def test_a_file_with_another_object_is_rejected(tmp_path, content):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(WeightsError) as caught:
         state_dicts.read_file(tmp_path / "a.pth")
@@ -148,7 +148,7 @@ def test_damage_of_any_kind_is_a_clear_error_or_harmless(tmp_path, state, kind):
     assert not any("\n" in refusal for refusal in refusals)
 
 
-def test_the_shared_truncated_file_is_told_from_a_whole_one(shared):
+def test_the_shared_truncated_file_is_rejected(shared):
     with pytest.raises(WeightsError, match=r"truncated_weights\.pth is cut off, damaged, or not a weights file \("):
         state_dicts.read_file(shared / "data/broken/truncated_weights.pth")
 
@@ -309,7 +309,7 @@ def test_a_deeply_nested_pickle_is_refused(tmp_path):
         (torch.full((2, 16), -torch.inf, dtype=torch.float16), "holds numbers that are not finite"),
     ],
 )
-def test_numbers_that_do_not_become_the_networks_are_refused(state, tensor, why):
+def test_tensors_that_cannot_be_converted_are_rejected(state, tensor, why):
     with pytest.raises(WeightsError) as caught:
         state_dicts.load_state(small(), {**state, "3.weight": tensor}, "x")
     assert str(caught.value) == f"x does not fit: 3.weight {why}."

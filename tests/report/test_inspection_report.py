@@ -100,5 +100,5 @@ def test_every_file_has_a_row_with_all_its_problems():
     first, second, third = (dict(zip(FILES_HEADER, row, strict=True)) for row in file_rows(files, known.suspicious))
     assert (first["seconds"], first["codec"], first["problem"]) == ("4.000", "XVID", "")
     assert second["seconds"] == ""
-    assert second["problem"] == "fewer than 32 frames (9 frames); frames a second not from 5 to 120 (none claimed)"
+    assert second["problem"] == "fewer than 32 frames (9 frames); frames per second not from 5 to 120 (none claimed)"
     assert (third["frames"], third["width"], third["problem"]) == ("", "", "the file is empty")

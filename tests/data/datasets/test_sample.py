@@ -217,7 +217,7 @@ def test_other_clips_where_the_sample_belongs_are_not_deleted(small, tmp_path):
     assert own.read_bytes() == b"clip"
 
 
-def test_a_link_where_the_sample_belongs_is_refused(small, tmp_path):
+def test_a_symlink_in_place_of_the_sample_is_rejected(small, tmp_path):
     (tmp_path / "clips").mkdir()
     (tmp_path / "sample").symlink_to(tmp_path / "clips")
     with pytest.raises(DataError, match=f"{tmp_path}/sample is a symlink to {tmp_path}/clips; expected the sample's own folder"):
