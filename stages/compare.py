@@ -32,7 +32,7 @@ class Gathered:
     models: list[TrainedModel]
     """In the order of MODELS."""
     result: Comparison
-    setting: EvaluationContext
+    context: EvaluationContext
     timings: dict[str, Timing]
     histories: dict[str, History]
     found: Analyses
@@ -47,10 +47,10 @@ def main() -> None:
 def gather() -> Gathered:
     """Read and compute everything, before anything is written."""
     models = [read_model(name) for name in MODELS]
-    setting = read_context(models[0])
+    context = read_context(models[0])
     result = comparison.compare(models)
     timings = {name: read_timing(name) for name in MODELS}
-    ranked = sorted(models, key=lambda model: result.standing(model.name).rank)
+    ranked = sorted(models, key=lambda model: result.row(model.name).rank)
     answered = {model.name: model.predictions for model in ranked}
     found = Analyses(
         baselines=analyses.against_baselines(answered, *read_baselines(models[0])),
@@ -60,45 +60,45 @@ def gather() -> Gathered:
         costs=analyses.costs(ranked, {name: (timing.latency_ms, timing.memory_mb) for name, timing in timings.items()}),
         class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in ranked},
         missed=analyses.missed_by_all(answered, models[0].class_names),
-        audit=read_audit(setting),
+        audit=read_audit(context),
     )
     histories = {model.name: read_history(model) for model in models}
-    return Gathered(models, result, setting, timings, histories, found)
+    return Gathered(models, result, context, timings, histories, found)
 
 
 def write_numbers(gathered: Gathered) -> None:
     """Write compare.json, the report and the tables."""
-    result, setting, found, timings = gathered.result, gathered.setting, gathered.found, gathered.timings
+    result, context, found, timings = gathered.result, gathered.context, gathered.found, gathered.timings
     first = next(model for model in gathered.models if model.name == result.leaderboard[0].name)
     counts = metrics.confusion(first.test.logits, first.test.labels)
-    write_json(paths.COMPARISON, {**comparison.summary(result, setting, list(MODELS)), **analyses.summary(found)})
-    write_text(paths.REPORT, markdown.report(result, setting, timings, counts, found, gathered.models))
-    write_spreadsheet(paths.RESULTS_CSV, tables.CSV_HEADER, tables.csv_rows(result, setting, timings))
-    write_text(paths.RESULTS_TEX, tables.latex(result, setting, timings))
+    write_json(paths.COMPARISON, {**comparison.summary(result, context, list(MODELS)), **analyses.summary(found)})
+    write_text(paths.REPORT, markdown.report(result, context, timings, counts, found, gathered.models))
+    write_spreadsheet(paths.RESULTS_CSV, tables.CSV_HEADER, tables.csv_rows(result, context, timings))
+    write_text(paths.RESULTS_TEX, tables.latex(result, context, timings))
     write_spreadsheet(paths.CLASS_SCORES, tables.CLASS_HEADER, tables.class_rows(found.class_scores))
     write_csv(paths.CURVES, curves.CSV_HEADER, curves.csv_rows(gathered.histories))
 
 
 def draw(gathered: Gathered) -> None:
     """Draw the pictures."""
-    result, setting, found, histories = gathered.result, gathered.setting, gathered.found, gathered.histories
-    names = [standing.name for standing in result.leaderboard]
+    result, context, found, histories = gathered.result, gathered.context, gathered.found, gathered.histories
+    names = [row.name for row in result.leaderboard]
     seconds = {name: timing.train_seconds for name, timing in gathered.timings.items()}
-    ends = {standing.name: standing.interval for standing in result.leaderboard}
+    ends = {row.name: row.interval for row in result.leaderboard}
     shown = read_frames(paths.FRAMES, [one.clip for one in found.missed[: missed.SHOWN]])
     pictures = {
-        "model_comparison": overview.model_comparison(result, setting, seconds),
-        "all_models_grid": curves.all_models_grid(names, histories, setting),
-        "accuracy_intervals": intervals.accuracy_intervals(result, found.baselines, found.ensembles, setting),
-        "order_of_frames": order.order_of_frames(found.orders, result.majority_accuracy, setting),
-        "reliability": reliability.reliability_diagram(found.calibrations, setting),
-        "accuracy_against_cost": pareto.accuracy_against_cost(found.costs, ends, setting),
-        "missed_by_all": missed.missed_clips(found.missed, shown, setting),
+        "model_comparison": overview.model_comparison(result, context, seconds),
+        "all_models_grid": curves.all_models_grid(names, histories, context),
+        "accuracy_intervals": intervals.accuracy_intervals(result, found.baselines, found.ensembles, context),
+        "order_of_frames": order.order_of_frames(found.orders, result.majority_accuracy, context),
+        "reliability": reliability.reliability_diagram(found.calibrations, context),
+        "accuracy_against_cost": pareto.accuracy_against_cost(found.costs, ends, context),
+        "missed_by_all": missed.missed_clips(found.missed, shown, context),
     }
     for model in gathered.models:
         counts = metrics.confusion(model.test.logits, model.test.labels)
-        pictures[f"{model.name}_curves"] = curves.model_curves(model.name, histories[model.name], setting)
-        pictures[f"{model.name}_confusion"] = confusion.confusion_matrix(result.standing(model.name), counts, setting)
+        pictures[f"{model.name}_curves"] = curves.model_curves(model.name, histories[model.name], context)
+        pictures[f"{model.name}_confusion"] = confusion.confusion_matrix(result.row(model.name), counts, context)
     for picture, png in pictures.items():
         with whole_file(paths.PLOTS / f"{picture}.png") as draft:
             draft.write_bytes(png)
@@ -116,11 +116,11 @@ def read_baselines(model: TrainedModel) -> tuple[dict[str, Predictions], dict[st
     return answered, dict(zip(BASELINES, counts, strict=True))
 
 
-def read_audit(setting: EvaluationContext) -> dict[str, Any]:
+def read_audit(context: EvaluationContext) -> dict[str, Any]:
     """metrics/audit.json, of which the report's section can be written."""
     record: dict[str, Any] = read_json(paths.AUDIT)
     try:
-        errors.audit(record, setting)
+        errors.audit(record, context)
     except MALFORMED as error:
         reason = shortened(repr(error), 200)
         raise DataError(f"{paths.AUDIT}: not as the stage audit writes it ({reason}). Run `dvc repro -f audit`.") from None

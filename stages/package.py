@@ -38,7 +38,7 @@ def gather() -> dict[str, Evidence]:
     """
     models = [read_model(name) for name in MODELS]
     check_comparable(models)
-    setting = read_context(models[0])
+    context = read_context(models[0])
     comparison, audit = read_json(paths.COMPARISON), read_json(paths.AUDIT)
     if not isinstance(comparison, dict) or comparison.get("best") not in MODELS:
         raise DataError(f"{paths.COMPARISON} does not say which model is the best. {AGAIN}")
@@ -49,7 +49,7 @@ def gather() -> dict[str, Evidence]:
         check_compared(name, numbers, comparison)
         bundle = read_json(paths.model_folder(name) / "model.json")
         scores = class_scores(model.predictions, model.class_names)
-        found[name] = Evidence(model, setting, read_recipe(name), bundle, numbers, comparison, scores, audit)
+        found[name] = Evidence(model, context, read_recipe(name), bundle, numbers, comparison, scores, audit)
     return found
 
 

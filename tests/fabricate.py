@@ -159,7 +159,7 @@ def log(name, metric, values):
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-SETTING = EvaluationContext(
+CONTEXT = EvaluationContext(
     dataset="sample",
     protocol="group",
     folds=5,

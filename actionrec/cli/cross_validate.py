@@ -52,12 +52,12 @@ def run(arguments: argparse.Namespace) -> None:
     found, failed = cross_validation.complete(runs, jobs)
     if found:
         results = fold_results.summarise(found, cross_validation.parameters(runs))
-        setting = texts.FoldContext.of(settings.data.dataset, settings.split.validation, settings.seed, stored, found)
-        report = texts.text(results, setting)
+        context = texts.FoldContext.of(settings.data.dataset, settings.split.validation, settings.seed, stored, found)
+        report = texts.text(results, context)
         files.write_text(output / texts.REPORT, report)
-        files.write_spreadsheet(output / texts.MODELS, texts.MODELS_HEADER, texts.model_rows(results, setting))
+        files.write_spreadsheet(output / texts.MODELS, texts.MODELS_HEADER, texts.model_rows(results, context))
         files.write_spreadsheet(output / texts.FOLDS, texts.FOLDS_HEADER, texts.fold_rows(results))
-        say(texts.as_json(results, setting) if arguments.json else report)
+        say(texts.as_json(results, context) if arguments.json else report)
         logger.info("%s, %s and %s are in %s", texts.REPORT, texts.MODELS, texts.FOLDS, output)
     if failed:
         listed = "\n".join(f"  {model}, {why}" for model, why in failed.items())

@@ -36,7 +36,7 @@ def progress(what: str, total: int | None, unit: str, *, done: int = 0) -> Itera
 class _Lines:
     def __init__(self, what: str, total: int | None, unit: str, done: int) -> None:
         self.what, self.total = what, total
-        self.clusters = unit if unit.isupper() else f"{unit}s"
+        self.units = unit if unit.isupper() else f"{unit}s"
         self.before = self.done = done
         self.start = self.last = time.monotonic()
 
@@ -48,7 +48,7 @@ class _Lines:
         self.last = now
         rate = (self.done - self.before) / (now - self.start)
         if self.total is None:
-            logger.info("%s: %d %s, %.1f a second", self.what, self.done, self.clusters, rate)
+            logger.info("%s: %d %s, %.1f a second", self.what, self.done, self.units, rate)
             return
         left = f"{(self.total - self.done) / rate:.0f} s left" if rate else "time left unknown"
-        logger.info("%s: %d of %d %s, %.1f a second, %s", self.what, self.done, self.total, self.clusters, rate, left)
+        logger.info("%s: %d of %d %s, %.1f a second, %s", self.what, self.done, self.total, self.units, rate, left)

@@ -143,11 +143,11 @@ class Analyses:
     """metrics/audit.json."""
 
 
-Rightness = NDArray[np.float64]
+CorrectShares = NDArray[np.float64]
 """(n,): for each clip, whether the answer is right, or the share of seeds whose answer is."""
 
 
-def differences(pairs: Mapping[str, tuple[Rightness, Rightness]], clusters: NDArray[np.int64]) -> dict[str, Difference]:
+def differences(pairs: Mapping[str, tuple[CorrectShares, CorrectShares]], clusters: NDArray[np.int64]) -> dict[str, Difference]:
     """Test each pair of rightnesses (n,) on the same clips; Holm-corrected over all of them."""
     tests = {name: cluster_difference(first, second, clusters) for name, (first, second) in pairs.items()}
     corrected = holm([test.p for test in tests.values()])
@@ -163,11 +163,11 @@ def against_baselines(
     a claim that needs all its tests wants no price for their number.
     """
     clusters = next(iter(models.values())).test.clusters
-    right = {name: predictions.right() for name, predictions in models.items()}
+    correct = {name: predictions.correct() for name, predictions in models.items()}
     rows = []
     for name, predictions in baselines.items():
-        base = predictions.right()
-        gains = differences({model: (own, base) for model, own in right.items()}, clusters)
+        base = predictions.correct()
+        gains = differences({model: (own, base) for model, own in correct.items()}, clusters)
         rows.append(Baseline(name, float(base.mean()), cluster_interval(base, clusters), parameters[name], gains))
     return rows
 
@@ -177,10 +177,10 @@ def order_of_frames(models: Mapping[str, Predictions]) -> list[Order]:
     plain, changed = {}, {}
     for name, one in models.items():
         test = one.test
-        plain[name] = _hits(test.logits, test)
-        changed[name] = {change: _hits(logits, test) for change, logits in test.changed.items()}
+        plain[name] = _correct(test.logits, test)
+        changed[name] = {change: _correct(logits, test) for change, logits in test.changed.items()}
     tests = differences({name: (plain[name], changed[name]["shuffled"]) for name in models}, test.clusters)
-    shares = {name: {change: float(right.mean()) for change, right in changed[name].items()} for name in models}
+    shares = {name: {change: float(correct.mean()) for change, correct in changed[name].items()} for name in models}
     return [Order(name, float(plain[name].mean()), shares[name], tests[name]) for name in models]
 
 
@@ -217,11 +217,11 @@ def combined(models: Mapping[str, Predictions], first: str) -> list[Ensemble]:
         for name, size in (("best pair", 2), ("best triple", 3)):
             chosen[name] = ensembles.best_subset(probabilities, some.val.labels, sizes=(size,))
     averaged = {name: ensembles.average([models[member].test.logits for member in members]) for name, members in chosen.items()}
-    right = {name: _hits(logits, some.test) for name, logits in averaged.items()}
-    own = _hits(some.test.logits, some.test)
-    tests = differences({name: (hits, own) for name, hits in right.items()}, some.test.clusters)
+    correct = {name: _correct(logits, some.test) for name, logits in averaged.items()}
+    own = _correct(some.test.logits, some.test)
+    tests = differences({name: (hits, own) for name, hits in correct.items()}, some.test.clusters)
     return [
-        Ensemble(name, members, float(right[name].mean()), cluster_interval(right[name], some.test.clusters), tests[name])
+        Ensemble(name, members, float(correct[name].mean()), cluster_interval(correct[name], some.test.clusters), tests[name])
         for name, members in chosen.items()
     ]
 
@@ -244,8 +244,8 @@ def costs(models: Sequence[TrainedModel], timings: Mapping[str, tuple[float, flo
     ]
 
 
-def _hits(logits: NDArray[np.float32], answers: Answers) -> Rightness:
-    return metrics.hits(logits, answers.labels, 1).astype(np.float64)
+def _correct(logits: NDArray[np.float32], answers: Answers) -> CorrectShares:
+    return metrics.correct_at_k(logits, answers.labels, 1).astype(np.float64)
 
 
 def class_scores(predictions: Predictions, class_names: Sequence[str]) -> list[ClassScore]:

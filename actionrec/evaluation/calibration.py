@@ -64,14 +64,14 @@ def reliability(probabilities: NDArray[np.floating], labels: NDArray[np.int64], 
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1; got {bins}")
-    top, right = _top(probabilities, labels)
+    top, correct = _top(probabilities, labels)
     # Against the bins' edges themselves: rounding of top * bins would move a probability that lies on an edge.
     place = np.clip(np.searchsorted(np.arange(bins + 1) / bins, top, side="left") - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
     empty = np.full(bins, np.nan)
     return Reliability(
         confidence=np.divide(np.bincount(place, top, bins), count, out=empty.copy(), where=count > 0),
-        accuracy=np.divide(np.bincount(place, right, bins), count, out=empty.copy(), where=count > 0),
+        accuracy=np.divide(np.bincount(place, correct, bins), count, out=empty.copy(), where=count > 0),
         count=count,
     )
 
@@ -108,7 +108,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
     """
     if not len(labels):
         raise ValueError("a temperature cannot be fitted on no clips")
-    if metrics.hits(logits.astype(np.float32), labels, 1).all():
+    if metrics.correct_at_k(logits.astype(np.float32), labels, 1).all():
         return None
 
     def loss(temperature: float) -> float:
@@ -143,8 +143,8 @@ def confidence_threshold(probabilities: NDArray[np.floating], labels: NDArray[np
     """
     if not 0 <= kept <= 1:
         raise ValueError(f"kept must be from 0 to 1; got {kept}")
-    top, right = _top(probabilities, labels)
-    sure = np.sort(top[right])
+    top, correct = _top(probabilities, labels)
+    sure = np.sort(top[correct])
     # The tolerance keeps a rounded product (0.95 * 20 = 19.000000000000004) from asking for one more answer.
     needed = max(1, int(np.ceil(kept * len(sure) - 1e-9)))
     return float(sure[len(sure) - needed]) if len(sure) >= FEWEST_ANSWERS else 0.0

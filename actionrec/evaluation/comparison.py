@@ -44,7 +44,7 @@ class LeaderboardRow:
     best_epoch: int
     epochs: int
     majority_accuracy: float  # top-1 of always answering the most frequent class of the test clips
-    p_guessing: float  # Holm-corrected, one-sided binomial: is it better than that, if clips were independent?
+    p_majority: float  # Holm-corrected, one-sided binomial: is it better than that, if clips were independent?
 
     @property
     def efficiency(self) -> float:
@@ -52,14 +52,14 @@ class LeaderboardRow:
         return 100 * self.top1 / (self.parameters / 1e6)
 
     @property
-    def beats_guessing(self) -> bool:
+    def beats_majority(self) -> bool:
         """Whether it is shown to be better than always answering the most frequent class.
 
-        The binomial test alone takes siblings as independent: in simulations of models that only guess it called 4 to 18 % of
+        The binomial test alone takes siblings as independent: in simulations of models that answer at random it called 4 to 18 % of
         them better, and at least one of seven in up to 56 %. With the low end of the interval of whole clusters above that
         class's share as well, 0 to 2 % and up to 8 %.
         """
-        return self.p_guessing < SIGNIFICANCE and self.interval.low > self.majority_accuracy
+        return self.p_majority < SIGNIFICANCE and self.interval.low > self.majority_accuracy
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ class Comparison:
     majority_accuracy: float  # share of the most frequent class among the test clips
     advice: Advice
 
-    def standing(self, name: str) -> LeaderboardRow:
-        return next(standing for standing in self.leaderboard if standing.name == name)
+    def row(self, name: str) -> LeaderboardRow:
+        return next(row for row in self.leaderboard if row.name == name)
 
     def pair(self, one: str, other: str) -> Pair:
         return next(pair for pair in self.pairs if {pair.a, pair.b} == {one, other})
@@ -134,19 +134,19 @@ def compare(models: Sequence[TrainedModel]) -> Comparison:
     check_comparable(models)
     test = models[0].test
     labels, clusters = test.labels, test.clusters
-    hits = {model.name: metrics.hits(model.test.logits, labels, 1) for model in models}
-    right = {model.name: model.predictions.right() for model in models}
+    correct_top1 = {model.name: metrics.correct_at_k(model.test.logits, labels, 1) for model in models}
+    correct = {model.name: model.predictions.correct() for model in models}
     majority_accuracy = float(np.bincount(labels).max() / len(labels))
     # With a single class among the test clips, answering it is always right, and nothing can be better.
-    p_guessing = holm([better_than(int(hits[model.name].sum()), len(labels), majority_accuracy) for model in models])
+    p_majority = holm([better_than(int(correct_top1[model.name].sum()), len(labels), majority_accuracy) for model in models])
 
-    measured = [_standing(model, right[model.name], majority_accuracy, p) for model, p in zip(models, p_guessing, strict=True)]
+    measured = [_measured(model, correct[model.name], majority_accuracy, p) for model, p in zip(models, p_majority, strict=True)]
     order = sorted(measured, key=lambda one: (-one["top1"], -one["mean_class"], one["parameters"], one["name"]))
     leaderboard = tuple(LeaderboardRow(rank=place, **one) for place, one in enumerate(order, start=1))
 
     names = [(a, b) for a, b in combinations(leaderboard, 2)]
-    exact = [mcnemar(hits[a.name], hits[b.name]) for a, b in names]
-    sources = [cluster_difference(right[a.name], right[b.name], clusters) for a, b in names]
+    exact = [mcnemar(correct_top1[a.name], correct_top1[b.name]) for a, b in names]
+    sources = [cluster_difference(correct[a.name], correct[b.name], clusters) for a, b in names]
     corrected = holm([test.p for test in exact]), holm([test.p for test in sources])
     pairs = tuple(
         Pair(
@@ -157,8 +157,8 @@ def compare(models: Sequence[TrainedModel]) -> Comparison:
     return Comparison(leaderboard, pairs, majority_accuracy, advise(leaderboard, pairs))
 
 
-def _standing(model: TrainedModel, right: NDArray[np.float64], majority_accuracy: float, p_guessing: float) -> dict[str, Any]:
-    """A standing's fields but for its rank."""
+def _measured(model: TrainedModel, correct: NDArray[np.float64], majority_accuracy: float, p_majority: float) -> dict[str, Any]:
+    """The fields of a model's LeaderboardRow, without its rank."""
     test, val = model.test, model.val
     by_seed = [metrics.top_k(logits, test.labels, 1) for logits in test.seed_logits]
     top1 = float(np.mean(by_seed))
@@ -166,24 +166,24 @@ def _standing(model: TrainedModel, right: NDArray[np.float64], majority_accuracy
         "name": model.name,
         "top1": top1,
         "std": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else None,
-        "interval": cluster_interval(right, test.clusters),
+        "interval": cluster_interval(correct, test.clusters),
         "wilson": wilson(round(top1 * len(test.labels)), len(test.labels)),
         "top5": metrics.top_k(test.logits, test.labels, 5),
-        "top5_interval": cluster_interval(metrics.hits(test.logits, test.labels, 5).astype(np.float64), test.clusters),
+        "top5_interval": cluster_interval(metrics.correct_at_k(test.logits, test.labels, 5).astype(np.float64), test.clusters),
         "mean_class": metrics.mean_class(test.logits, test.labels),
         "val_top1": metrics.top_k(val.logits, val.labels, 1) if len(val.labels) else None,
         "parameters": model.parameters,
         "best_epoch": model.best_epoch,
         "epochs": model.epochs,
-        "guessing": majority_accuracy,
-        "p_guessing": p_guessing,
+        "majority_accuracy": majority_accuracy,
+        "p_majority": p_majority,
     }
 
 
 def advise(leaderboard: Sequence[LeaderboardRow], pairs: Sequence[Pair]) -> Advice:
     """Derive the deployment advice.
 
-    - avoid: not shown to be better than always answering the most frequent class (`Standing.beats_guessing`); or another model is
+    - avoid: not shown to be better than the majority class (`LeaderboardRow.beats_majority`); or another model is
       significantly more accurate (both tests, Holm) and no larger.
     - most accurate: the first in rank; tied with it are the models that the test cannot tell from it. The cheapest of them all
       has the fewest parameters.
@@ -192,20 +192,20 @@ def advise(leaderboard: Sequence[LeaderboardRow], pairs: Sequence[Pair]) -> Advi
 
     Cheapest, smallest and balanced pass over models to avoid, unless all are.
     """
-    by_name = {standing.name: standing for standing in leaderboard}
+    by_name = {row.name: row for row in leaderboard}
     avoid: dict[str, str] = {}
-    for standing in leaderboard:
-        ahead = [pair.a for pair in pairs if pair.b == standing.name and pair.apart]
-        no_larger = [name for name in ahead if by_name[name].parameters <= standing.parameters]
-        if not standing.beats_guessing:
-            avoid[standing.name] = "not shown to be better than always answering the most frequent class"
+    for row in leaderboard:
+        ahead = [pair.a for pair in pairs if pair.b == row.name and pair.apart]
+        no_larger = [name for name in ahead if by_name[name].parameters <= row.parameters]
+        if not row.beats_majority:
+            avoid[row.name] = "not shown to be better than always answering the most frequent class"
         elif no_larger:
-            avoid[standing.name] = f"{no_larger[0]} is significantly more accurate and no larger"
+            avoid[row.name] = f"{no_larger[0]} is significantly more accurate and no larger"
 
     first = leaderboard[0]
     tied = [pair.b for pair in pairs if pair.a == first.name and not pair.apart]
-    usable = [standing for standing in leaderboard if standing.name not in avoid] or list(leaderboard)
-    leaders = [standing for standing in usable if standing.name == first.name or standing.name in tied] or usable
+    usable = [row for row in leaderboard if row.name not in avoid] or list(leaderboard)
+    leaders = [row for row in usable if row.name == first.name or row.name in tied] or usable
     return Advice(
         most_accurate=first.name,
         tied=tuple(tied),
@@ -218,11 +218,11 @@ def advise(leaderboard: Sequence[LeaderboardRow], pairs: Sequence[Pair]) -> Advi
 
 def chosen_by_validation(comparison: Comparison) -> tuple[str, ...]:
     """The models with the highest validation top-1, in order of rank; none without a validation set."""
-    known = [standing.val_top1 for standing in comparison.leaderboard if standing.val_top1 is not None]
-    return tuple(standing.name for standing in comparison.leaderboard if known and standing.val_top1 == max(known))
+    known = [row.val_top1 for row in comparison.leaderboard if row.val_top1 is not None]
+    return tuple(row.name for row in comparison.leaderboard if known and row.val_top1 == max(known))
 
 
-def summary(comparison: Comparison, setting: EvaluationContext, order: Sequence[str]) -> dict[str, Any]:
+def summary(comparison: Comparison, context: EvaluationContext, order: Sequence[str]) -> dict[str, Any]:
     """The content of compare.json: the same bytes on every run, models in the fixed `order`.
 
     `dvc metrics show` prints every number of a mapping in a column and leaves lists out; so the pairs are a list, and each
@@ -231,16 +231,16 @@ def summary(comparison: Comparison, setting: EvaluationContext, order: Sequence[
     advice = comparison.advice
     return {
         "best": advice.most_accurate,
-        "dataset": setting.dataset,
-        "protocol": setting.protocol,
-        "fold": setting.fold,
-        "folds": setting.folds,
-        "seed": setting.seed,
-        "epoch_chosen_on": setting.epoch_chosen_on,
-        "backbone": setting.backbone,
-        "weights": setting.weights,
-        "classes": len(setting.class_names),
-        "test_clips": setting.test_clips,
+        "dataset": context.dataset,
+        "protocol": context.protocol,
+        "fold": context.fold,
+        "folds": context.folds,
+        "seed": context.seed,
+        "epoch_chosen_on": context.epoch_chosen_on,
+        "backbone": context.backbone,
+        "weights": context.weights,
+        "classes": len(context.class_names),
+        "test_clips": context.test_clips,
         "most_frequent_class": comparison.majority_accuracy,
         "advice": {
             "most_accurate": advice.most_accurate,
@@ -255,26 +255,26 @@ def summary(comparison: Comparison, setting: EvaluationContext, order: Sequence[
 
 
 def _model_summary(comparison: Comparison, name: str) -> dict[str, Any]:
-    standing = comparison.standing(name)
+    row = comparison.row(name)
     test = comparison.against_first(name)
     return {
-        "rank": standing.rank,
-        "top1": standing.top1,
-        "top1_low": standing.interval.low,
-        "top1_high": standing.interval.high,
-        **({} if standing.std is None else {"top1_std": standing.std}),
-        "top1_wilson_low": standing.wilson.low,
-        "top1_wilson_high": standing.wilson.high,
-        "top5": standing.top5,
-        "top5_low": standing.top5_interval.low,
-        "top5_high": standing.top5_interval.high,
-        "mean_class": standing.mean_class,
-        **({} if standing.val_top1 is None else {"val_top1": standing.val_top1}),
-        "best_epoch": standing.best_epoch,
-        "parameters": standing.parameters,
-        "efficiency": standing.efficiency,
-        "p_guessing": standing.p_guessing,
-        "beats_guessing": standing.beats_guessing,
+        "rank": row.rank,
+        "top1": row.top1,
+        "top1_low": row.interval.low,
+        "top1_high": row.interval.high,
+        **({} if row.std is None else {"top1_std": row.std}),
+        "top1_wilson_low": row.wilson.low,
+        "top1_wilson_high": row.wilson.high,
+        "top5": row.top5,
+        "top5_low": row.top5_interval.low,
+        "top5_high": row.top5_interval.high,
+        "mean_class": row.mean_class,
+        **({} if row.val_top1 is None else {"val_top1": row.val_top1}),
+        "best_epoch": row.best_epoch,
+        "parameters": row.parameters,
+        "efficiency": row.efficiency,
+        "p_guessing": row.p_majority,
+        "beats_guessing": row.beats_majority,
         "p_against_best": 1.0 if test is None else test.p_both,
         "tied_with_best": test is None or not test.apart,
     }

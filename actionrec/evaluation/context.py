@@ -42,7 +42,7 @@ class EvaluationContext:
 
     @classmethod
     def of(cls, model: TrainedModel, split: Mapping[str, Any], extraction: Mapping[str, Any]) -> Self:
-        """Gather the setting from what the stages recorded.
+        """Gather the context from what the stages recorded.
 
         Args:
             model: any of the compared models; they share classes, clips, features and frames.

@@ -52,7 +52,7 @@ class ClusterTest:
     p: float  # two-sided
 
 
-def wilson(right: int, total: int) -> Interval:
+def wilson(correct: int, total: int) -> Interval:
     """95 % Wilson score interval of a share; it stays within 0 and 1 and works at 0 and at `total` right answers.
 
     >>> wilson(1300, 1337)
@@ -61,9 +61,9 @@ def wilson(right: int, total: int) -> Interval:
     Raises:
         ValueError: `total` is below 1, or `right` is not within 0 and `total`.
     """
-    ends = scipy.stats.binomtest(right, total).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
+    ends = scipy.stats.binomtest(correct, total).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
     # Rounding can leave the ends a hair outside the observed share at 0 and at `total`.
-    return Interval(min(float(ends.low), right / total), max(float(ends.high), right / total))
+    return Interval(min(float(ends.low), correct / total), max(float(ends.high), correct / total))
 
 
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
@@ -87,7 +87,7 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> PairedTest:
     return PairedTest(only_first, only_second, min(p, 1.0))
 
 
-def cluster_interval(right: NDArray[np.floating], clusters: NDArray[np.integer], seed: int = 0) -> Interval:
+def cluster_interval(correct: NDArray[np.floating], clusters: NDArray[np.integer], seed: int = 0) -> Interval:
     """95 % interval of accuracy over clips, where clips of one unit may be right or wrong together.
 
     The wider, at each end, of two intervals, as each alone is too narrow somewhere:
@@ -121,7 +121,7 @@ def cluster_interval(right: NDArray[np.floating], clusters: NDArray[np.integer],
     Raises:
         ValueError: no clips, different lengths, or shares outside 0 to 1.
     """
-    sums, sizes = _totals(right, clusters)
+    sums, sizes = _totals(correct, clusters)
     clips, count = float(sizes.sum()), len(sizes)
     share = float(sums.sum()) / clips
     informative = int(min((sums > 0).sum(), (sums < sizes).sum()))
@@ -218,14 +218,14 @@ def cluster_difference(
     return ClusterTest(difference, interval, p)
 
 
-def _totals(right: NDArray[np.floating], clusters: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _totals(correct: NDArray[np.floating], clusters: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Right answers and clips of each unit: (G,), (G,)."""
-    if right.shape != clusters.shape or right.ndim != 1 or not len(right):
-        raise ValueError(f"wanted one share and one unit for each of at least one clip; got {right.shape} and {clusters.shape}")
-    if not ((right >= 0) & (right <= 1)).all():
-        raise ValueError(f"shares of right answers must be from 0 to 1; got {right.min()} to {right.max()}")
+    if correct.shape != clusters.shape or correct.ndim != 1 or not len(correct):
+        raise ValueError(f"wanted one share and one unit for each of at least one clip; got {correct.shape} and {clusters.shape}")
+    if not ((correct >= 0) & (correct <= 1)).all():
+        raise ValueError(f"shares of right answers must be from 0 to 1; got {correct.min()} to {correct.max()}")
     place = np.unique(clusters, return_inverse=True)[1]
-    sums, sizes = np.bincount(place, weights=right), np.bincount(place)
+    sums, sizes = np.bincount(place, weights=correct), np.bincount(place)
     return sums.astype(np.float64), sizes.astype(np.float64)
 
 
@@ -265,9 +265,9 @@ def _halves(
     return np.concatenate(sums).T, 0
 
 
-def better_than(right: int, total: int, share: float) -> float:
+def better_than(correct: int, total: int, share: float) -> float:
     """One-sided exact binomial p-value: how likely `right` or more of `total` are, if each is right with chance `share`."""
-    return min(float(scipy.stats.binomtest(right, total, share, alternative="greater").pvalue), 1.0)
+    return min(float(scipy.stats.binomtest(correct, total, share, alternative="greater").pvalue), 1.0)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

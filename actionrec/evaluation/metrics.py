@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def hits(logits: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
+def correct_at_k(logits: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
     """Tell for each clip whether its class is among the k highest logits.
 
     A class that ties with a lower-numbered one ranks after it, so that equal logits do not count as a hit for every class; nor
@@ -26,13 +26,13 @@ def hits(logits: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDAr
 
 def top_k(logits: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> float:
     """Share of clips whose class is among the k highest logits."""
-    return float(hits(logits, labels, k).mean())
+    return float(correct_at_k(logits, labels, k).mean())
 
 
 def mean_class(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """Top-1 within each class that has clips, averaged over those classes: every class counts alike."""
-    right = hits(logits, labels, 1)
-    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+    correct = correct_at_k(logits, labels, 1)
+    return float(np.mean([correct[labels == label].mean() for label in np.unique(labels)]))
 
 
 def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:

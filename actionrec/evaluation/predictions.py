@@ -71,10 +71,10 @@ class Predictions:
     def test(self) -> Answers:
         return self.answers.chosen(self.subsets == "test")
 
-    def right(self) -> NDArray[np.float64]:
+    def correct(self) -> NDArray[np.float64]:
         """For each test clip, the share of seeds whose top answer is right: (n,)."""
         test = self.test
-        return np.mean([metrics.hits(logits, test.labels, 1) for logits in test.seed_logits], axis=0)
+        return np.mean([metrics.correct_at_k(logits, test.labels, 1) for logits in test.seed_logits], axis=0)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

@@ -36,14 +36,14 @@ class StudyResult:
     train_seconds: float  # on a Tesla T4
 
     @property
-    def right(self) -> int:
+    def correct(self) -> int:
         """Test clips answered correctly: the count that the published percentage is rounded from."""
         return round(self.top1_percent / 100 * TEST_CLIPS)
 
     @property
     def interval(self) -> Interval:
         """95 % Wilson interval of top-1; the study itself gives none."""
-        return wilson(self.right, TEST_CLIPS)
+        return wilson(self.correct, TEST_CLIPS)
 
 
 RESULTS = {

@@ -22,9 +22,9 @@ from actionrec.evaluation.predictions import Answers, Predictions, read_predicti
 from actionrec.experiments import leak_gap
 from actionrec.features.feature_store import FeatureSet
 from actionrec.io import files, machine
-from actionrec.io.source_code import digest_behind
 from actionrec.models import parameter_count
 from actionrec.parallel import worker_pool
+from actionrec.parallel.code_digest import code_digest
 from actionrec.training import seed_runs
 from actionrec.training.bundle import Architecture
 from actionrec.training.recipes import Recipe
@@ -129,7 +129,7 @@ def _key(features_sum: str, split: str, model: str, recipe: Recipe, device: str)
         "split": split,
         "model": model,
         "recipe": asdict(recipe),
-        "code": digest_behind([__name__, seed_runs.__name__, f"actionrec.models.{model}"]),
+        "code": [code_digest(f"train@{model}"), files.sha256_of(Path(__file__))],
         "torch": torch.__version__,
         "device": machine.device_name(device),
         "threads": machine.TRAINING_THREADS,

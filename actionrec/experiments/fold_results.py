@@ -76,7 +76,7 @@ def summarise(found: Mapping[str, Sequence[Predictions]], parameters: Mapping[st
     """
     scores = {model: tuple(_score(fold, one) for fold, one in enumerate(folds)) for model, folds in found.items()}
     pooled = {model: _pooled([one.test for one in folds]) for model, folds in found.items()}
-    right = {model: np.concatenate([one.right() for one in folds]) for model, folds in found.items()}
+    correct = {model: np.concatenate([one.correct() for one in folds]) for model, folds in found.items()}
     first_of_all = next(iter(pooled.values()))
     if len(np.unique(first_of_all.clips)) < len(first_of_all.clips):
         raise ValueError("a clip is tested in two folds")
@@ -84,15 +84,15 @@ def summarise(found: Mapping[str, Sequence[Predictions]], parameters: Mapping[st
         raise ValueError("the models were tested on different clips")
 
     mean_class = {model: metrics.mean_class(answers.logits, answers.labels) for model, answers in pooled.items()}
-    order = sorted(found, key=lambda model: (-right[model].mean(), -mean_class[model], parameters[model], model))
+    order = sorted(found, key=lambda model: (-correct[model].mean(), -mean_class[model], parameters[model], model))
     clusters = first_of_all.clusters
-    behind = differences({model: (right[order[0]], right[model]) for model in order[1:]}, clusters)
+    behind = differences({model: (correct[order[0]], correct[model]) for model in order[1:]}, clusters)
     return [
         Result(
             model,
             rank,
-            float(right[model].mean()),
-            cluster_interval(right[model], clusters),
+            float(correct[model].mean()),
+            cluster_interval(correct[model], clusters),
             _spread([score.top1 for score in scores[model]]),
             _spread([score.top5 for score in scores[model]]),
             _spread([score.mean_class for score in scores[model]]),
@@ -107,7 +107,7 @@ def summarise(found: Mapping[str, Sequence[Predictions]], parameters: Mapping[st
 def _score(fold: int, predictions: Predictions) -> FoldScore:
     test = predictions.test
     top5, mean_class = metrics.top_k(test.logits, test.labels, 5), metrics.mean_class(test.logits, test.labels)
-    return FoldScore(fold, len(test.labels), float(predictions.right().mean()), top5, mean_class)
+    return FoldScore(fold, len(test.labels), float(predictions.correct().mean()), top5, mean_class)
 
 
 def _pooled(folds: Sequence[Answers]) -> Answers:

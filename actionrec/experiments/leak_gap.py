@@ -26,7 +26,7 @@ from actionrec.training.training_data import TrainingData, make_training_data
 Protocol = Literal["random", "group"]
 PROTOCOLS: tuple[Protocol, ...] = ("random", "group")
 
-Right = dict[str, tuple[bool, int]]
+AnsweredClips = dict[str, tuple[bool, int]]
 """Test clip -> whether the answer is right, and its source's number."""
 
 
@@ -70,15 +70,15 @@ def tasks(
             yield protocol, make_training_data(clips, subsets, features)
 
 
-def answers(task: TrainingData, model: str, recipe: Recipe, device: str) -> Right:
+def answers(task: TrainingData, model: str, recipe: Recipe, device: str) -> AnsweredClips:
     """Train a model by its recipe, with its first seed, and see which test clips it gets right."""
     architecture = Architecture(model, recipe.arguments, task.features.features.shape[2], task.class_names)
     trial = seed_runs.run(task, architecture, recipe, recipe.train.seeds[0], device, lambda epoch: None)
     rows = task.reported
-    right = metrics.hits(trial.logits, task.labels[rows], 1)
+    correct = metrics.correct_at_k(trial.logits, task.labels[rows], 1)
     return {
         task.features.clips[row]: (bool(one), int(task.clusters[row]))
-        for row, one, subset in zip(rows, right, task.reported_subsets, strict=True)
+        for row, one, subset in zip(rows, correct, task.reported_subsets, strict=True)
         if subset == "test"
     }
 
@@ -87,7 +87,7 @@ def measure(
     runs: Sequence[tuple[str, TrainingData]], recipes: Mapping[str, Recipe], device: str, advance: Callable[[int], None]
 ) -> list[Gap]:
     """Train every model on every task, and compare the protocols; `advance` is told of each training."""
-    found: dict[tuple[str, str], Right] = {(model, protocol): {} for model in recipes for protocol in PROTOCOLS}
+    found: dict[tuple[str, str], AnsweredClips] = {(model, protocol): {} for model in recipes for protocol in PROTOCOLS}
     for protocol, task in runs:
         for model, recipe in recipes.items():
             found[model, protocol] |= answers(task, model, recipe, device)
@@ -95,7 +95,7 @@ def measure(
     return [gap(model, found[model, "random"], found[model, "group"]) for model in recipes]
 
 
-def gap(model: str, random: Right, group: Right) -> Gap:
+def gap(model: str, random: AnsweredClips, group: AnsweredClips) -> Gap:
     """Compare one model's answers under the two protocols.
 
     Where both tested the same clips (all folds), clip by clip; else as two samples, by Newcombe's rule from their two intervals
@@ -105,7 +105,7 @@ def gap(model: str, random: Right, group: Right) -> Gap:
     if random.keys() == group.keys():
         clips = sorted(random)
         clusters = np.array([random[clip][1] for clip in clips])
-        test = cluster_difference(_rightness(random, clips), _rightness(group, clips), clusters)
+        test = cluster_difference(_correct_of(random, clips), _correct_of(group, clips), clusters)
         return Gap(model, one, other, test.difference, test.interval)
     difference = one.top1 - other.top1
     below = math.hypot(one.top1 - one.interval.low, other.interval.high - other.top1)
@@ -113,15 +113,15 @@ def gap(model: str, random: Right, group: Right) -> Gap:
     return Gap(model, one, other, difference, Interval(difference - below, difference + above))
 
 
-def _rightness(answered: Right, clips: Sequence[str]) -> NDArray[np.float64]:
+def _correct_of(answered: AnsweredClips, clips: Sequence[str]) -> NDArray[np.float64]:
     return np.array([answered[clip][0] for clip in clips], dtype=np.float64)
 
 
-def _side(answered: Right) -> Side:
+def _side(answered: AnsweredClips) -> Side:
     clips = sorted(answered)
-    right = _rightness(answered, clips)
+    correct = _correct_of(answered, clips)
     clusters = np.array([answered[clip][1] for clip in clips])
-    return Side(float(right.mean()), cluster_interval(right, clusters), len(clips))
+    return Side(float(correct.mean()), cluster_interval(correct, clusters), len(clips))
 
 
 def text(gaps: Sequence[Gap]) -> str:

@@ -48,13 +48,13 @@ class Evaluation:
     @property
     def interval(self) -> Interval:
         """Of top-1, 95 %, from a bootstrap of sources."""
-        return cluster_interval(metrics.hits(self.logits, self.labels, 1).astype(np.float64), self.clusters)
+        return cluster_interval(metrics.correct_at_k(self.logits, self.labels, 1).astype(np.float64), self.clusters)
 
     def summary(self) -> dict[str, Any]:
         """Flat metrics; the accuracies are computed as in metrics/<model>/metrics.json."""
         shares = calibration.softmax(self.logits, self.temperature)
         interval, sure = self.interval, shares.max(axis=1) >= self.threshold
-        right = metrics.hits(self.logits, self.labels, 1)
+        correct = metrics.correct_at_k(self.logits, self.labels, 1)
         return {
             "model": self.model,
             "clips": len(self.clips),
@@ -68,15 +68,15 @@ class Evaluation:
             "ece": calibration.expected_calibration_error(calibration.softmax(self.logits), self.labels),
             "ece_calibrated": calibration.expected_calibration_error(shares, self.labels),
             "answered": float(sure.mean()),
-            "top1_of_answered": float(right[sure].mean()) if sure.any() else None,
+            "top1_of_answered": float(correct[sure].mean()) if sure.any() else None,
             "failed": len(self.failed),
         }
 
     def per_class(self) -> list[tuple[str, int, float]]:
         """Each class that has clips: its name, how many, and the share that is right."""
-        right = metrics.hits(self.logits, self.labels, 1)
+        correct = metrics.correct_at_k(self.logits, self.labels, 1)
         return [
-            (self.class_names[label], int((self.labels == label).sum()), float(right[self.labels == label].mean()))
+            (self.class_names[label], int((self.labels == label).sum()), float(correct[self.labels == label].mean()))
             for label in np.unique(self.labels)
         ]
 

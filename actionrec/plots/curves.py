@@ -38,11 +38,11 @@ def csv_rows(histories: Mapping[str, History]) -> Iterator[list[str | int | floa
             yield [model, epoch, *values]
 
 
-def model_curves(name: str, history: History, setting: EvaluationContext) -> bytes:
+def model_curves(name: str, history: History, context: EvaluationContext) -> bytes:
     """Draw loss and top-1 of one model side by side."""
     with drawing():
         figure = Figure(figsize=(10, 4.2), layout="constrained")
-        figure.suptitle(f"{name}\n{shorten(setting.phrase, 110)}")
+        figure.suptitle(f"{name}\n{shorten(context.phrase, 110)}")
         loss, top1 = figure.subplots(1, 2)
         _loss(loss, name, history)
         _top1(top1, name, history)
@@ -50,16 +50,16 @@ def model_curves(name: str, history: History, setting: EvaluationContext) -> byt
         top1.set_title("Top-1 accuracy, %", loc="left")
         for axes in (loss, top1):
             axes.set_xlabel("epoch")
-        _legend(figure, setting)
+        _legend(figure, context)
         return png(figure)
 
 
-def all_models_grid(names: Sequence[str], histories: Mapping[str, History], setting: EvaluationContext) -> bytes:
-    """Draw every model's loss above its top-1, all on the same axes, in the order of `names`."""
+def all_models_grid(names: Sequence[str], histories: Mapping[str, History], context: EvaluationContext) -> bytes:
+    """Draw every model's loss above its top-1, with the same axis limits for all models, in the order of `names`."""
     with drawing():
         bands = -(-len(names) // COLUMNS)
         figure = Figure(figsize=(12, 0.9 + 4.3 * bands), layout="constrained")
-        figure.suptitle(f"Training of all models\n{shorten(setting.phrase, 130)}")
+        figure.suptitle(f"Training of all models\n{shorten(context.phrase, 130)}")
         panels = figure.subplots(2 * bands, COLUMNS, sharex=True, squeeze=False)
         used: list[tuple[Axes, Axes]] = []
         for place, name in enumerate(names):
@@ -83,7 +83,7 @@ def all_models_grid(names: Sequence[str], histories: Mapping[str, History], sett
             panels[2 * band, column].set_axis_off()
             panels[2 * band + 1, column].set_axis_off()
         used[0][0].set_ylim(0, _highest_loss([histories[name] for name in names]))
-        _legend(figure, setting)
+        _legend(figure, context)
         return png(figure)
 
 
@@ -99,7 +99,7 @@ def _top1(axes: Axes, name: str, history: History) -> None:
 
 
 def _lines(axes: Axes, name: str, train: Sequence[float], held: Sequence[float], best_epoch: int) -> None:
-    # A line through a single epoch would be invisible without its marker; over many, markers hide the line.
+    # A line of a single epoch is invisible without a marker; with many epochs, markers hide the line.
     train_marker, held_marker = ("x", ".") if len(train) <= 3 else ("", "")
     epochs = range(1, len(train) + 1)
     axes.axvline(best_epoch, color=GREY, linestyle=":", linewidth=1)
@@ -112,16 +112,16 @@ def _lines(axes: Axes, name: str, train: Sequence[float], held: Sequence[float],
 
 
 def _highest_loss(histories: Sequence[History]) -> float:
-    """Upper end of a loss axis: a diverged epoch's NaN and infinity do not count."""
+    """Upper end of a loss axis; ignores NaN and infinity of a diverged training."""
     values = np.array([value for one in histories for value in (*one.train_loss, *one.held_loss)])
     finite = values[np.isfinite(values)]
     return max(1.05 * float(finite.max()), 1e-3) if len(finite) else 1.0
 
 
-def _legend(figure: Figure, setting: EvaluationContext) -> None:
+def _legend(figure: Figure, context: EvaluationContext) -> None:
     handles = [
         Line2D([], [], color=GREY, linestyle="--", linewidth=1.3, label="training"),
-        Line2D([], [], color=GREY, linewidth=2, label=setting.epoch_chosen_on),
+        Line2D([], [], color=GREY, linewidth=2, label=context.epoch_chosen_on),
         Line2D([], [], color=GREY, linestyle=":", linewidth=1, marker="o", markersize=8, label="best epoch"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)

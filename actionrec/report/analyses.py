@@ -36,25 +36,25 @@ REMEDIES = {
 }
 
 
-def baselines(baselines: Sequence[Baseline], comparison: Comparison, setting: EvaluationContext) -> str:
+def baselines(baselines: Sequence[Baseline], comparison: Comparison, context: EvaluationContext) -> str:
     """What sequence models have over logistic regression that sees no order: two tables, and in words for which models.
 
     Args:
         baselines: at least one, each with a gain for every model of the comparison.
     """
-    models = [standing.name for standing in comparison.leaderboard]
+    models = [row.name for row in comparison.leaderboard]
     ways = [[clean(one.name), percent(one.top1), span(one.interval), f"{one.parameters:,}"] for one in baselines]
     gains = [[clean(name), clean(one.name), *difference_cells(one.gains[name])] for name in models for one in baselines]
-    runs = f" Models: mean over {setting.seeds} training runs." if setting.seeds > 1 else ""
+    runs = f" Models: mean over {context.seeds} training runs." if context.seeds > 1 else ""
     return section(
         "What sequence models add",
-        protocol(setting),
+        protocol(context),
         table(["baseline", "top-1 %", "95 % interval", "parameters"], ways, "lrrr"),
         "Baselines: logistic regression on the mean of a clip's features over time, or on its middle frame alone. Neither sees any "
         "order of frames. p is corrected over the models, for each baseline: to add something is to be better than every baseline.",
         table(["model", "over the baseline", *DIFFERENCE_HEADER], gains, "llrrrl"),
         bullets(_added(baselines, models)),
-        powerless(len(models), setting),
+        powerless(len(models), context),
         f"{DIFFERENCE_NOTE}{runs}",
     )
 
@@ -81,7 +81,7 @@ def _added(baselines: Sequence[Baseline], models: Sequence[str]) -> list[str]:
     return lines
 
 
-def order(orders: Sequence[Order], setting: EvaluationContext) -> str:
+def order(orders: Sequence[Order], context: EvaluationContext) -> str:
     """Which models lose accuracy when the frames of the test clips are put in another order.
 
     Args:
@@ -107,15 +107,15 @@ def order(orders: Sequence[Order], setting: EvaluationContext) -> str:
     ]
     return section(
         ORDER_TITLE,
-        protocol(setting),
+        protocol(context),
         table([*header, interval, p, verdict], rows, "lr" + "r" * len(changes) + "rrrl"),
         _order_in_words(orders),
-        powerless(len(rows), setting),
+        powerless(len(rows), context),
         "Shuffled: each clip's frames in a random order; reversed: backwards; one frame: the middle one in place of all. Frames "
         "change in test clips only, and such clips are strange to a model that never trained on them: a loss says that its answers "
         "hang on the order, not that no model could do without.",
         DIFFERENCE_NOTE,
-        saved_run(setting),
+        saved_run(context),
     )
 
 
@@ -150,7 +150,7 @@ def _training(model: TrainedModel) -> str:
     return " ".join(sentences)
 
 
-def calibration(rows: Sequence[Calibration], setting: EvaluationContext) -> str:
+def calibration(rows: Sequence[Calibration], context: EvaluationContext) -> str:
     """How far confidence is from accuracy, and what one temperature mends."""
     cells = [
         [
@@ -164,15 +164,15 @@ def calibration(rows: Sequence[Calibration], setting: EvaluationContext) -> str:
     ]
     return section(
         "Can the confidence be believed",
-        protocol(setting),
+        protocol(context),
         table(["model", "ECE %, as trained", "ECE %, calibrated", "ECE %, by chance", "temperature"], cells, "lrrrr"),
         "ECE, the expected calibration error: by how many points a model's confidence in its answer and its accuracy differ, on "
         "average over 15 bins; 0 is best. A temperature above 1 says that answers were too sure, below 1 not sure enough; it "
         "changes no answer.",
-        bullets(_temperature_notes(rows, setting)),
-        f"Few clips make ECE too high. By chance: what the calibrated confidence would show on average on {setting.test_clips:,} "
+        bullets(_temperature_notes(rows, context)),
+        f"Few clips make ECE too high. By chance: what the calibrated confidence would show on average on {context.test_clips:,} "
         "clips if it were exactly right; an ECE about as high is no fault.",
-        saved_run(setting),
+        saved_run(context),
     )
 
 
@@ -188,10 +188,10 @@ def error_by_chance(bins: Reliability) -> float:
     return float(apart.sum() / clips.sum())
 
 
-def _temperature_notes(rows: Sequence[Calibration], setting: EvaluationContext) -> list[str]:
-    if not setting.val_clips:
+def _temperature_notes(rows: Sequence[Calibration], context: EvaluationContext) -> list[str]:
+    if not context.val_clips:
         return ["No validation clips, so no temperature was fitted: nothing is calibrated."]
-    notes = [f"The temperature was fitted on {setting.val_clips:,} validation clips."]
+    notes = [f"The temperature was fitted on {context.val_clips:,} validation clips."]
     unfitted = [clean(one.model) for one in rows if one.temperature is None]
     if unfitted:
         notes.append(
@@ -208,35 +208,35 @@ def _temperature_notes(rows: Sequence[Calibration], setting: EvaluationContext) 
     return notes
 
 
-def ensembles(rows: Sequence[Ensemble], comparison: Comparison, setting: EvaluationContext) -> str:
+def ensembles(rows: Sequence[Ensemble], comparison: Comparison, context: EvaluationContext) -> str:
     """What averaging several models' probabilities gives over the first model in rank."""
     first = clean(comparison.leaderboard[0].name)
     cells = []
     for one in rows:
         members = "all models" if len(one.members) == len(comparison.leaderboard) else listed([clean(name) for name in one.members])
-        parameters = sum(comparison.standing(name).parameters for name in one.members)
+        parameters = sum(comparison.row(name).parameters for name in one.members)
         row = [clean(one.name), members, f"{parameters:,}", percent(one.top1), span(one.interval)]
         cells.append([*row, *difference_cells(one.gain)])
     better = [clean(one.name) for one in rows if one.gain.verdict == "better"]
     chosen = "Pair and triple are those with the highest validation top-1."
-    if not setting.val_clips:
+    if not context.val_clips:
         chosen = "There are no validation clips to choose a pair or triple on."
     _, interval, p, verdict = DIFFERENCE_HEADER
     header = ["ensemble", "members", "parameters", "top-1 %", "95 % interval", f"over {first}, points", interval, p, verdict]
     return section(
         "Several models as one",
-        protocol(setting),
+        protocol(context),
         table(header, cells, "llrrrrrrl"),
         f"**Better than {first} alone: {listed(better)}.**"
         if better
         else f"**No ensemble is shown to be better than {first} alone.**",
-        powerless(len(rows), setting),
+        powerless(len(rows), context),
         f"The mean of the members' probabilities. {chosen} An ensemble costs as much as its members together. {DIFFERENCE_NOTE}",
-        saved_run(setting),
+        saved_run(context),
     )
 
 
-def cost(rows: Sequence[ModelCost], setting: EvaluationContext) -> str:
+def cost(rows: Sequence[ModelCost], context: EvaluationContext) -> str:
     """What a prediction costs with each model, and which models give the most for it."""
     cells = [
         [
@@ -256,7 +256,7 @@ def cost(rows: Sequence[ModelCost], setting: EvaluationContext) -> str:
     header = ["model", "top-1 %", "MFLOPs a clip", "latency ms", "memory MB", "parameters", "top-1 % / M", "Pareto front"]
     return section(
         "What a prediction costs",
-        protocol(setting),
+        protocol(context),
         table(header, cells, "lrrrrrrl"),
         f"**On the Pareto front: {listed(front)}**{ordered}. For any other model there is one that "
         "is at least as accurate with fewer operations, or more accurate with no more. The front takes top-1 at its word: where "
@@ -265,5 +265,5 @@ def cost(rows: Sequence[ModelCost], setting: EvaluationContext) -> str:
         "multiplication and an addition being two. Memory: parameters, and the most that one clip needs beside them. Top-1 % / M: "
         "the study's efficiency score, top-1 percent for each million of parameters. Latency is measured on one thread of a CPU; "
         "such timings vary from run to run.",
-        saved_run(setting),
+        saved_run(context),
     )

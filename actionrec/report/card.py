@@ -57,7 +57,7 @@ class Evidence:
     """All that is known of one model."""
 
     model: TrainedModel
-    setting: EvaluationContext
+    context: EvaluationContext
     recipe: Recipe
     bundle: Mapping[str, Any]
     """model.json."""
@@ -75,7 +75,7 @@ class Evidence:
         return self.model.name
 
     @property
-    def standing(self) -> Mapping[str, Any]:
+    def row(self) -> Mapping[str, Any]:
         """The model's entry in the comparison."""
         entry: Mapping[str, Any] = self.comparison["models"][self.name]
         return entry
@@ -95,9 +95,9 @@ def card(evidence: Evidence) -> str:
         _results(evidence),
         _order(evidence),
         _confidence(evidence),
-        errors.class_scores(evidence.classes, evidence.name, evidence.setting),
+        errors.class_scores(evidence.classes, evidence.name, evidence.context),
         _missed(evidence),
-        errors.audit(evidence.audit, evidence.setting),
+        errors.audit(evidence.audit, evidence.context),
         _limits(evidence),
         _training(evidence),
         _cost(evidence),
@@ -108,25 +108,25 @@ def card(evidence: Evidence) -> str:
 
 def front_matter(evidence: Evidence) -> str:
     """The part for programs: https://huggingface.co/docs/hub/model-cards; accuracies are fractions."""
-    setting, numbers = evidence.setting, evidence.metrics
+    context, numbers = evidence.context, evidence.metrics
     metrics = [
         {"type": "accuracy", "name": "top-1", "value": numbers["test_top1"]},
         {"type": "accuracy", "name": "top-5", "value": numbers["test_top5"]},
         {"type": "accuracy", "name": "mean class", "value": numbers["test_mean_class"]},
         {"type": "expected_calibration_error", "name": "ECE, calibrated", "value": numbers["test_ece_calibrated"]},
     ]
-    about = {"protocol": setting.protocol, "fold": setting.fold, "clips": setting.test_clips, "sources": setting.test_sources}
+    about = {"protocol": context.protocol, "fold": context.fold, "clips": context.test_clips, "sources": context.test_sources}
     result = {
         "task": {"type": "video-classification", "name": "Video classification"},
-        "dataset": {"type": setting.dataset, "name": setting.dataset, "split": "test", "args": about},
+        "dataset": {"type": context.dataset, "name": context.dataset, "split": "test", "args": about},
         "metrics": metrics,
     }
-    untrained = ["untrained-backbone"] if setting.weights == "random" else []
+    untrained = ["untrained-backbone"] if context.weights == "random" else []
     document = {
         "library_name": "actionrec",
         "license": "mit",
         "pipeline_tag": "video-classification",
-        "tags": ["action-recognition", evidence.name.replace("_", "-"), setting.backbone, *untrained],
+        "tags": ["action-recognition", evidence.name.replace("_", "-"), context.backbone, *untrained],
         "metrics": ["accuracy"],
         "model-index": [{"name": evidence.name, "results": [result]}],
     }
@@ -146,18 +146,18 @@ def relocated(text: str) -> str:
 
 
 def _title(evidence: Evidence) -> str:
-    setting, rank, count = evidence.setting, evidence.standing["rank"], len(evidence.comparison["models"])
+    context, rank, count = evidence.context, evidence.row["rank"], len(evidence.comparison["models"])
     reason = evidence.comparison["advice"]["avoid"].get(evidence.name)
     return "\n\n".join(
         filter(
             None,
             [
-                f"# {clean(evidence.name)}, trained on {clean(setting.dataset)}",
-                UNTRAINED if setting.weights == "random" else "",
+                f"# {clean(evidence.name)}, trained on {clean(context.dataset)}",
+                UNTRAINED if context.weights == "random" else "",
                 f"**The comparison advises against it**: {clean(reason, 200)}." if reason else "",
-                f"It says which of {len(setting.class_names)} actions a video clip shows. {setting.frames} frames, evenly spaced "
-                f"over the clip, go one by one through a frozen image network, {clean(setting.backbone)}; the sequence model "
-                f"{clean(evidence.name)} reads the {setting.frames} feature vectors and gives each class a probability. It is "
+                f"It says which of {len(context.class_names)} actions a video clip shows. {context.frames} frames, evenly spaced "
+                f"over the clip, go one by one through a frozen image network, {clean(context.backbone)}; the sequence model "
+                f"{clean(evidence.name)} reads the {context.frames} feature vectors and gives each class a probability. It is "
                 f"number {rank} of the {count} models of its run, which [the report](report.md) compares.",
             ],
         )
@@ -168,19 +168,15 @@ def _use(evidence: Evidence) -> str:
     folder = f"data/models/{evidence.name}"
     return section(
         "How to use it",
-        "From the root of a checkout of the project, its environment active. `--model` takes any folder that holds the bundle.",
+        "`--model` takes a bundle's folder, wherever it is.",
         "```console\n"
-        f"$ python -m actionrec predict clip.mp4 --model {folder}\n"
-        f"$ python -m actionrec predict film.mp4 --model {folder} --window 4\n"
-        f"$ python -m actionrec predict clip.mp4 --model {folder} --explain why.png\n"
+        f"$ actionrec predict clip.mp4 --model {folder}\n"
+        f"$ actionrec predict film.mp4 --model {folder} --window 4\n"
+        f"$ actionrec predict clip.mp4 --model {folder} --explain why.png\n"
         "```",
-        "```python\n"
-        "from pathlib import Path\n"
-        "from actionrec import inference\n\n"
-        f'print(inference.load(Path("{folder}")).predict(Path("clip.mp4")).top(3))\n'
-        "```",
+        f'```python\nimport actionrec\n\nprint(actionrec.load("{folder}").predict("clip.mp4").top(3))\n```',
         "The bundle is `model.safetensors` and `model.json`; nothing in it is run as code. "
-        + _backbone_file(evidence.setting.weights, evidence.setting.backbone),
+        + _backbone_file(evidence.context.weights, evidence.context.backbone),
     )
 
 
@@ -201,24 +197,24 @@ def is_file(weights: str) -> bool:
 
 
 def _classes(evidence: Evidence) -> str:
-    names = [clean(name) for name in evidence.setting.class_names]
+    names = [clean(name) for name in evidence.context.class_names]
     shown = listed(names) if len(names) <= CLASSES else first_few(names, CLASSES)
     rest = "" if len(names) <= CLASSES else " All are in `model.json`."
     return section("Classes", f"{len(names)}: {shown}.{rest}")
 
 
 def _data(evidence: Evidence) -> str:
-    setting, about = evidence.setting, evidence.bundle["features"]
-    official = setting.protocol == "official"
-    which = f"official, list {setting.fold}" if official else f"{setting.protocol}, fold {setting.fold} of {setting.folds}"
-    chosen = f"{setting.val_clips:,} validation clips" if setting.val_clips else "**the test clips**"
+    context, about = evidence.context, evidence.bundle["features"]
+    official = context.protocol == "official"
+    which = f"official, list {context.fold}" if official else f"{context.protocol}, fold {context.fold} of {context.folds}"
+    chosen = f"{context.val_clips:,} validation clips" if context.val_clips else "**the test clips**"
     frames = evidence.model.frames
     rows = [
-        ["data set", f"{clean(setting.dataset)}, {setting.clips:,} clips; {setting.failed:,} could not be decoded"],
-        ["split", f"{which}, seed {setting.seed}"],
-        ["training clips", f"{setting.train_clips:,}"],
-        ["validation clips", f"{setting.val_clips:,}"],
-        ["test clips", f"{setting.test_clips:,}, from {setting.test_sources:,} source videos or persons"],
+        ["data set", f"{clean(context.dataset)}, {context.clips:,} clips; {context.failed:,} could not be decoded"],
+        ["split", f"{which}, seed {context.seed}"],
+        ["training clips", f"{context.train_clips:,}"],
+        ["validation clips", f"{context.val_clips:,}"],
+        ["test clips", f"{context.test_clips:,}, from {context.test_sources:,} source videos or persons"],
         ["epoch chosen on", chosen],
         ["frames", f"{frames['count']} a clip, {frames['resolution']} x {frames['resolution']}, {frames['format']}"],
         [
@@ -229,8 +225,9 @@ def _data(evidence: Evidence) -> str:
         ],
         ["SHA-256 of these weights", f"`{about['weights_sha256']}`"],
         ["SHA-256 of model.safetensors", f"`{evidence.bundle['sha256']}`"],
+        ["trained with", f"actionrec {clean(str(evidence.bundle.get('actionrec_version', 'of an unknown version')))}"],
     ]
-    return section("Data and protocol", table(["what", "value"], rows, "ll"), PROTOCOLS[setting.protocol])
+    return section("Data and protocol", table(["what", "value"], rows, "ll"), PROTOCOLS[context.protocol])
 
 
 PROTOCOLS = {
@@ -241,18 +238,18 @@ PROTOCOLS = {
 
 
 def _untrained(evidence: Evidence) -> bool:
-    return evidence.setting.weights == "random"
+    return evidence.context.weights == "random"
 
 
 def _results(evidence: Evidence) -> str:
-    standing, numbers, setting = evidence.standing, evidence.metrics, evidence.setting
-    interval = Interval(standing["top1_low"], standing["top1_high"])
-    wilson = Interval(standing["top1_wilson_low"], standing["top1_wilson_high"])
-    top5 = Interval(standing["top5_low"], standing["top5_high"])
+    row, numbers, context = evidence.row, evidence.metrics, evidence.context
+    interval = Interval(row["top1_low"], row["top1_high"])
+    wilson = Interval(row["top1_wilson_low"], row["top1_wilson_high"])
+    top5 = Interval(row["top5_low"], row["top5_high"])
     ends = [span(interval), span(wilson)]
-    if setting.seeds > 1:
-        mean = f"{percent(standing['top1'])} ± {percent(standing['top1_std'])}"
-        rows = [["top-1, this bundle", percent(numbers["test_top1"]), "", ""], [f"top-1, {setting.seeds} runs", mean, *ends]]
+    if context.seeds > 1:
+        mean = f"{percent(row['top1'])} ± {percent(row['top1_std'])}"
+        rows = [["top-1, this bundle", percent(numbers["test_top1"]), "", ""], [f"top-1, {context.seeds} runs", mean, *ends]]
     else:
         rows = [["top-1", percent(numbers["test_top1"]), *ends]]
     rows.append(["top-5", percent(numbers["test_top5"]), span(top5), ""])
@@ -260,10 +257,10 @@ def _results(evidence: Evidence) -> str:
     if "val_top1" in numbers:
         rows.append(["top-1 on validation clips", percent(numbers["val_top1"]), "", ""])
     rows.append(["always the most frequent class", percent(evidence.comparison["most_frequent_class"]), "", ""])
-    runs = f" Runs: the mean and deviation of {setting.seeds} trainings, of which the bundle is one." if setting.seeds > 1 else ""
+    runs = f" Runs: the mean and deviation of {context.seeds} trainings, of which the bundle is one." if context.seeds > 1 else ""
     return section(
         "Results",
-        protocol(setting),
+        protocol(context),
         table(["what", "%", "95 % interval", "Wilson"], rows, "lrrr"),
         "95 % interval: from a bootstrap of whole sources, as clips of one source are right or wrong together. Wilson: as if clips "
         f"were independent. Mean class: every class counts alike. [How](../docs/protocols.md).{runs}",
@@ -274,10 +271,10 @@ def _results(evidence: Evidence) -> str:
 
 def _against(evidence: Evidence) -> list[str]:
     """What the model is compared with guessing and with the others of its run."""
-    name, standing, comparison = evidence.name, evidence.standing, evidence.comparison
+    name, row, comparison = evidence.name, evidence.row, evidence.comparison
     majority_accuracy = f"always answering the most frequent class, {percent(comparison['most_frequent_class'])} %"
-    how = f"p {p_value(standing['p_guessing'])}; the interval of top-1 starts at {percent(standing['top1_low'])} %"
-    beats = standing["beats_guessing"]
+    how = f"p {p_value(row['p_guessing'])}; the interval of top-1 starts at {percent(row['top1_low'])} %"
+    beats = row["beats_guessing"]
     points = [
         f"Better than {majority_accuracy} ({how})." if beats else f"**Not shown to be better than {majority_accuracy}** ({how})."
     ]
@@ -312,7 +309,7 @@ def _baselines(evidence: Evidence) -> str:
                 table(["baseline", "top-1 %", f"model's {difference}", *others], rows, "lrrrrl"),
                 "Baselines: logistic regression on the mean of a clip's features over time, or on its middle frame alone. "
                 + DIFFERENCE_NOTE,
-                powerless(len(evidence.comparison["models"]), evidence.setting),
+                powerless(len(evidence.comparison["models"]), evidence.context),
             ],
         )
     )
@@ -340,7 +337,7 @@ def _order(evidence: Evidence) -> str:
 
 
 def _confidence(evidence: Evidence) -> str:
-    numbers, setting = evidence.metrics, evidence.setting
+    numbers, context = evidence.metrics, evidence.context
     errors_of = (percent(numbers["test_ece"]), percent(numbers["test_ece_calibrated"]))
     if "temperature" not in numbers:
         return section(
@@ -352,11 +349,11 @@ def _confidence(evidence: Evidence) -> str:
         temperature = (
             f"Confidence and accuracy on the test clips differ by {errors_of[0]} points as trained and by {errors_of[1]} as it "
             f"answers (ECE, 15 bins): logits are divided by a temperature of {numbers['temperature']:.3g}, fitted on "
-            f"{setting.val_clips:,} validation clips. Few clips make ECE too high."
+            f"{context.val_clips:,} validation clips. Few clips make ECE too high."
         )
     else:
         temperature = (
-            f"**Not calibrated**: all {setting.val_clips:,} validation clips are answered correctly, so no temperature could be "
+            f"**Not calibrated**: all {context.val_clips:,} validation clips are answered correctly, so no temperature could be "
             f"fitted. Confidence and accuracy on the test clips differ by {errors_of[0]} points (ECE, 15 bins)."
         )
     if numbers["threshold"]:
@@ -378,7 +375,7 @@ def _confidence(evidence: Evidence) -> str:
 
 
 def _missed(evidence: Evidence) -> str:
-    test, names = evidence.model.test, evidence.setting.class_names
+    test, names = evidence.model.test, evidence.context.class_names
     temperature = evidence.metrics.get("temperature", 1.0)
     shares = calibration.softmax(test.logits, temperature)
     answers: NDArray[np.int64] = test.logits.argmax(axis=1)
@@ -400,7 +397,7 @@ def _missed(evidence: Evidence) -> str:
     ]
     return section(
         title,
-        protocol(evidence.setting),
+        protocol(evidence.context),
         table(["clip", "true class", "taken for", "confidence %", "by all models"], rows, "lllrl"),
         f"{len(wrong):,} of {len(test.labels):,}, the surest first"
         + (f"; these are {errors.LISTED}." if len(wrong) > errors.LISTED else "."),
@@ -408,39 +405,39 @@ def _missed(evidence: Evidence) -> str:
 
 
 def _limits(evidence: Evidence) -> str:
-    setting = evidence.setting
+    context = evidence.context
     points = [
-        f"{setting.test_clips:,} test clips: one more or less right moves top-1 by {percent(1 / setting.test_clips)} points. They "
-        f"come from {setting.test_sources:,} sources, which is what the interval goes by.",
-        f"It looks at {setting.frames} frames of the whole clip, however long that is. A short action in a long film wants "
+        f"{context.test_clips:,} test clips: one more or less right moves top-1 by {percent(1 / context.test_clips)} points. They "
+        f"come from {context.test_sources:,} sources, which is what the interval goes by.",
+        f"It looks at {context.frames} frames of the whole clip, however long that is. A short action in a long film wants "
         "`--window`.",
-        f"It knows {len(setting.class_names)} classes and was never shown anything else: what it says of a clip of no class is a "
+        f"It knows {len(context.class_names)} classes and was never shown anything else: what it says of a clip of no class is a "
         "guess.",
     ]
     if _untrained(evidence):
         points.insert(0, "**The backbone is untrained**: nothing here is about real footage.")
     else:
         points.append("Footage of another kind than the data set's (cameras, places, people) was not tested.")
-    if not setting.val_clips:
+    if not context.val_clips:
         points.append("**The epoch was chosen on the test clips**: every accuracy here is too high by an unknown amount.")
-    if setting.sibling_share:
+    if context.sibling_share:
         points.append(
-            f"**The split leaks**: {percent(setting.sibling_share)} % of the test clips have a sibling from the same source video "
+            f"**The split leaks**: {percent(context.sibling_share)} % of the test clips have a sibling from the same source video "
             "in training. Expect less on new videos."
         )
-    points += [f"**Look at the split**: {clean(note, 400)}" for note in setting.split_warnings]
-    if setting.classes_without_test_clips:
-        names = first_few([clean(name) for name in setting.classes_without_test_clips], 10)
+    points += [f"**Look at the split**: {clean(note, 400)}" for note in context.split_warnings]
+    if context.classes_without_test_clips:
+        names = first_few([clean(name) for name in context.classes_without_test_clips], 10)
         points.append(f"No test clips, so nothing is known about: {names}.")
-    if setting.clips_without_group:
+    if context.clips_without_group:
         points.append(
-            f"The names of {setting.clips_without_group:,} of {setting.clips:,} clips tell no source: some may have siblings in "
+            f"The names of {context.clips_without_group:,} of {context.clips:,} clips tell no source: some may have siblings in "
             "training that nobody knows of."
         )
-    if setting.duplicated_clips:
-        points.append(f"{setting.duplicated_clips:,} clips are byte for byte the same as another one.")
-    if setting.padded:
-        points.append(f"{setting.padded:,} clips have fewer than {setting.frames} frames; their last ones were repeated.")
+    if context.duplicated_clips:
+        points.append(f"{context.duplicated_clips:,} clips are byte for byte the same as another one.")
+    if context.padded:
+        points.append(f"{context.padded:,} clips have fewer than {context.frames} frames; their last ones were repeated.")
     weak = [clean(one.name) for one in sorted(evidence.classes, key=lambda one: (one.f1, one.name)) if one.f1 < WEAK]
     if weak:
         points.append(f"**Weak at** (F1 below {percent(WEAK)} %): {first_few(weak, 10)}.")
@@ -448,14 +445,14 @@ def _limits(evidence: Evidence) -> str:
 
 
 def _training(evidence: Evidence) -> str:
-    numbers, setting, model = evidence.metrics, evidence.setting, evidence.model
+    numbers, context, model = evidence.metrics, evidence.context, evidence.model
     notes = "; ".join(clean(note, 400) for note in model.health_notes)
-    seeds = f"{numbers['seeds']} training runs; this is seed {numbers['best_seed']}'s" if setting.seeds > 1 else "1 training run"
+    seeds = f"{numbers['seeds']} training runs; this is seed {numbers['best_seed']}'s" if context.seeds > 1 else "1 training run"
     settings = {key: value for key, value in asdict(evidence.recipe.train).items() if key != "seeds"}
     rows = [[f"`{key}`", _value(value)] for key, value in {**evidence.recipe.arguments, **settings}.items()]
     return section(
         "Training",
-        f"{seeds}; epoch {numbers['best_epoch']} of {numbers['epochs']} was kept, chosen on the {setting.epoch_chosen_on} clips. "
+        f"{seeds}; epoch {numbers['best_epoch']} of {numbers['epochs']} was kept, chosen on the {context.epoch_chosen_on} clips. "
         f"Verdict on the training: **{clean(model.health)}**" + (f" ({notes})." if notes else "."),
         table(["parameter", "value"], rows, "lr"),
         "Adam on the cross-entropy; the backbone was not trained. `params.yaml` explains each parameter.",
@@ -473,23 +470,23 @@ def _cost(evidence: Evidence) -> str:
     return section(
         "Cost",
         f"{numbers['parameters']:,} parameters; {numbers['flops'] / 1e6:,.1f} MFLOPs a clip from features on, a multiplication and "
-        f"an addition being two. The backbone comes on top: one pass for each of {evidence.setting.frames} frames, which is most "
+        f"an addition being two. The backbone comes on top: one pass for each of {evidence.context.frames} frames, which is most "
         "of the work.",
     )
 
 
 def _licence(evidence: Evidence) -> str:
-    setting = evidence.setting
-    rights = RIGHTS.get(setting.dataset, "its owner's; no terms are known here. Ask before you pass the model on")
+    context = evidence.context
+    rights = RIGHTS.get(context.dataset, "its owner's; no terms are known here. Ask before you pass the model on")
     points = [
         "Code and this card: MIT.",
-        f"The clips that it was trained on ({clean(setting.dataset)}): {rights}.",
+        f"The clips that it was trained on ({clean(context.dataset)}): {rights}.",
     ]
-    if is_file(setting.weights):
-        points.append(f"The backbone's weights ({clean(setting.weights)}): their author's; no terms are known here.")
+    if is_file(context.weights):
+        points.append(f"The backbone's weights ({clean(context.weights)}): their author's; no terms are known here.")
     elif not _untrained(evidence):
         points.append(
-            f"The backbone's weights ({clean(setting.weights)}): torchvision's. It notes that weights may have terms of their own, "
+            f"The backbone's weights ({clean(context.weights)}): torchvision's. It notes that weights may have terms of their own, "
             "from the data that they were trained on."
         )
     points.append("Whether a trained model is bound by the terms of what it learned from is not settled everywhere.")

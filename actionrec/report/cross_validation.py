@@ -91,7 +91,7 @@ class FoldContext:
         return "; ".join(parts)
 
 
-def text(results: Sequence[Result], setting: FoldContext) -> str:
+def text(results: Sequence[Result], context: FoldContext) -> str:
     """The table, its protocol, and how to read it."""
     rows = [
         [
@@ -106,18 +106,18 @@ def text(results: Sequence[Result], setting: FoldContext) -> str:
         for one in results
     ]
     header = ["", "model", "top-1, all clips", "95 % interval", "top-1, folds", "top-5, folds", "mean class, folds", "parameters"]
-    sampled = "the mean over training runs is counted; " if setting.seeds > 1 else ""
+    sampled = "the mean over training runs is counted; " if context.seeds > 1 else ""
     note = (
         f"In percent. All clips: top-1 over the clips of all folds at once; {sampled}the interval is from whole sources. Folds: "
         "mean and standard deviation, which is how much folds differ, and no error of the mean, as they share most of their "
         "training clips. Difference: the first model less this one on the same clips, tested on whole sources; p is corrected over "
         "the table. A tie is a difference that is not shown, not one that is shown to be none."
     )
-    caption = f"Protocol: {escape_markdown(setting.phrase)}."
+    caption = f"Protocol: {escape_markdown(context.phrase)}."
     return f"{caption}\n\n{table([*header, *DIFFERENCE_HEADER], rows, 'rlrrrrrrrrrl')}\n\n{note}\n"
 
 
-def model_rows(results: Sequence[Result], setting: FoldContext) -> Iterator[list[str | int]]:
+def model_rows(results: Sequence[Result], context: FoldContext) -> Iterator[list[str | int]]:
     """Rows under MODELS_HEADER, in order of rank."""
     for one in results:
         shares = [one.top1, one.interval.low, one.interval.high]
@@ -125,8 +125,8 @@ def model_rows(results: Sequence[Result], setting: FoldContext) -> Iterator[list
             shares += [spread.mean, spread.std]
         against = ["", ""] if one.behind is None else [f"{100 * one.behind.points:.2f}", f"{one.behind.p:.4g}"]
         cells = [f"{100 * share:.2f}" for share in shares]
-        cells += [str(one.parameters), *against, one.verdict, setting.phrase]
-        yield [one.rank, one.model, setting.folds, setting.tested, *cells]
+        cells += [str(one.parameters), *against, one.verdict, context.phrase]
+        yield [one.rank, one.model, context.folds, context.tested, *cells]
 
 
 def fold_rows(results: Sequence[Result]) -> Iterator[list[str | int]]:
@@ -137,10 +137,10 @@ def fold_rows(results: Sequence[Result]) -> Iterator[list[str | int]]:
             yield [one.model, score.fold, score.clips, *(f"{100 * share:.2f}" for share in shares)]
 
 
-def as_json(results: Sequence[Result], setting: FoldContext) -> str:
+def as_json(results: Sequence[Result], context: FoldContext) -> str:
     """Everything, as fractions, for other programs."""
     models = [{**asdict(one), "verdict": one.verdict} for one in results]
-    return json.dumps({"setting": asdict(setting), "models": models}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps({"setting": asdict(context), "models": models}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _spread(spread: Spread) -> str:

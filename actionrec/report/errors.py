@@ -15,7 +15,7 @@ WORST_CLASSES = 10  # ... of more, these
 LISTED = 20  # clips in a table
 
 
-def class_scores(rows: Sequence[ClassScore], model: str, setting: EvaluationContext) -> str:
+def class_scores(rows: Sequence[ClassScore], model: str, context: EvaluationContext) -> str:
     """Precision, recall and F1 of each class, the lowest F1 first; of many classes only the worst.
 
     Args:
@@ -39,16 +39,16 @@ def class_scores(rows: Sequence[ClassScore], model: str, setting: EvaluationCont
     )
     return section(
         f"Classes, by {clean(model)}",
-        protocol(setting),
+        protocol(context),
         table(["class", "test clips", "precision %", "recall %", "F1 %"], cells, "lrrrr"),
         f"{rest}Lowest F1 first. Precision: of the clips that get this answer, the share that is right. Recall: of the class's "
         "clips, the share that is found. F1: their harmonic mean. 0 where there is nothing to divide by. Of a class with few clips "
         f"these are rough: in the smallest here, {step}.",
-        saved_run(setting),
+        saved_run(context),
     )
 
 
-def missed(rows: Sequence[Missed], setting: EvaluationContext) -> str:
+def missed(rows: Sequence[Missed], context: EvaluationContext) -> str:
     """Test clips that every model gets wrong, by name, with the answer that most models give."""
     title = "Clips that no model gets right"
     if not rows:
@@ -61,12 +61,12 @@ def missed(rows: Sequence[Missed], setting: EvaluationContext) -> str:
     unanimous = f" In {agreed:,} of these all models give the same answer: look there first for a wrong label." if agreed else ""
     return section(
         title,
-        protocol(setting),
+        protocol(context),
         table(["clip", "true class", "taken for, by most", "models"], cells, "lllr"),
         _rest(len(rows)),
-        f"{len(rows):,} of {setting.test_clips:,} test clips, {percent(len(rows) / setting.test_clips)} %.{unanimous} Frames of "
+        f"{len(rows):,} of {context.test_clips:,} test clips, {percent(len(rows) / context.test_clips)} %.{unanimous} Frames of "
         "them: [missed_by_all.png](../plots/missed_by_all.png).",
-        saved_run(setting),
+        saved_run(context),
     )
 
 
@@ -75,7 +75,7 @@ def _majority(one: Missed) -> tuple[str, int]:
     return min(Counter(one.answers.values()).items(), key=lambda item: (-item[1], item[0]))
 
 
-def audit(record: Mapping[str, Any], setting: EvaluationContext) -> str:
+def audit(record: Mapping[str, Any], context: EvaluationContext) -> str:
     """What training gives away about the test clips.
 
     Args:
@@ -88,12 +88,12 @@ def audit(record: Mapping[str, Any], setting: EvaluationContext) -> str:
     flagged = [pair for pair in near["top"] if pair["similarity"] > near["threshold"]] if near else []
     return section(
         "Does training give test clips away",
-        protocol(setting),
+        protocol(context),
         _audit_counts(record),
         bullets(_audit_verdicts(record)),
         _copied(record),
         _near(flagged, near),
-        _audit_limits(near, setting),
+        _audit_limits(near, context),
     )
 
 
@@ -162,7 +162,7 @@ def _relation(pair: Mapping[str, Any]) -> str:
     return "siblings" if pair["sibling"] else "of one class" if pair["same_class"] else "of two classes"
 
 
-def _audit_limits(near: Mapping[str, Any] | None, setting: EvaluationContext) -> str:
+def _audit_limits(near: Mapping[str, Any] | None, context: EvaluationContext) -> str:
     """What the search cannot see."""
     notes = "Names tell siblings, bytes tell copies."
     if near:
@@ -171,10 +171,10 @@ def _audit_limits(near: Mapping[str, Any] | None, setting: EvaluationContext) ->
             f" Similarity is the cosine of two clips' mean features; its threshold is {derived}. Near-duplicates of two classes "
             "are a hint at a wrong label."
         )
-    if near and setting.weights == "random":
+    if near and context.weights == "random":
         notes += " **The backbone is untrained**, so its similarities say little."
-    if setting.clips_without_group:
-        notes += f" The names of {setting.clips_without_group:,} clips tell no source, so their siblings are unknown."
+    if context.clips_without_group:
+        notes += f" The names of {context.clips_without_group:,} clips tell no source, so their siblings are unknown."
     return f"{notes} That nothing is found does not prove that there is nothing."
 
 

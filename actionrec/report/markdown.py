@@ -24,7 +24,7 @@ PROTOCOLS = {
 
 def report(
     comparison: Comparison,
-    setting: EvaluationContext,
+    context: EvaluationContext,
     timings: Mapping[str, Timing],
     confusion: NDArray[np.int64],
     found: Analyses,
@@ -33,8 +33,8 @@ def report(
     """Write report.md.
 
     Args:
-        comparison: the models' standings, tests and advice.
-        setting: what the numbers hold for.
+        comparison: the models' rows, tests and advice.
+        context: what the numbers hold for.
         timings: of every model.
         confusion: (K, K) counts of the best model.
         found: what else was asked of the models.
@@ -42,83 +42,83 @@ def report(
     """
     best = comparison.leaderboard[0].name
     sections = [
-        _opening(comparison, setting),
-        _results(comparison, setting),
-        _findings(comparison, setting),
+        _opening(comparison, context),
+        _results(comparison, context),
+        _findings(comparison, context),
         _advice(comparison),
-        analyses.baselines(found.baselines, comparison, setting),
-        analyses.order(found.orders, setting),
+        analyses.baselines(found.baselines, comparison, context),
+        analyses.order(found.orders, context),
         analyses.health(models),
-        errors.audit(found.audit, setting),
-        analyses.ensembles(found.ensembles, comparison, setting),
-        analyses.cost(found.costs, setting),
-        _training_time(comparison, setting, timings),
-        *([_against_study(comparison, setting)] if study_results.is_its_data_set(setting.dataset) else []),
-        analyses.calibration(found.calibrations, setting),
-        _errors(comparison, setting, confusion),
-        errors.class_scores(found.class_scores[best], best, setting),
-        errors.missed(found.missed, setting),
-        _pairs(comparison, setting),
-        _data(setting),
+        errors.audit(found.audit, context),
+        analyses.ensembles(found.ensembles, comparison, context),
+        analyses.cost(found.costs, context),
+        _training_time(comparison, context, timings),
+        *([_against_study(comparison, context)] if study_results.is_its_data_set(context.dataset) else []),
+        analyses.calibration(found.calibrations, context),
+        _errors(comparison, context, confusion),
+        errors.class_scores(found.class_scores[best], best, context),
+        errors.missed(found.missed, context),
+        _pairs(comparison, context),
+        _data(context),
         _pictures(comparison),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _opening(comparison: Comparison, setting: EvaluationContext) -> str:
+def _opening(comparison: Comparison, context: EvaluationContext) -> str:
     lines = [
-        f"# Results on {escape_markdown(setting.dataset)}",
-        f"{len(comparison.leaderboard)} models, {len(setting.class_names)} classes. Seed {setting.seed}, {setting.frames} frames "
-        f"a clip, backbone {escape_markdown(setting.backbone)} with weights {escape_markdown(setting.weights)}."
-        f"{PROTOCOLS.get(setting.protocol, '')}",
-        *_warnings(comparison, setting),
+        f"# Results on {escape_markdown(context.dataset)}",
+        f"{len(comparison.leaderboard)} models, {len(context.class_names)} classes. Seed {context.seed}, {context.frames} frames "
+        f"a clip, backbone {escape_markdown(context.backbone)} with weights {escape_markdown(context.weights)}."
+        f"{PROTOCOLS.get(context.protocol, '')}",
+        *_warnings(comparison, context),
     ]
     return "\n\n".join(lines)
 
 
-def _warnings(comparison: Comparison, setting: EvaluationContext) -> list[str]:
+def _warnings(comparison: Comparison, context: EvaluationContext) -> list[str]:
     """What a reader must know before the first number; as a list, or nothing."""
     notes = []
-    if setting.weights == "random":
+    if context.weights == "random":
         notes.append(
             "**The backbone is untrained** (`features.weights: random`): these numbers show that the pipeline runs. They say "
             "nothing about how well any model recognises actions in real footage."
         )
-    if not any(one.beats_guessing for one in comparison.leaderboard):
+    if not any(one.beats_majority for one in comparison.leaderboard):
         notes.append(
             f"**No model is shown to have learned anything**: always answering the most frequent class would be right for "
             f"{percent(comparison.majority_accuracy)} % of the test clips, and none is significantly better than that."
         )
-    if setting.sibling_share > 0:
+    if context.sibling_share > 0:
         notes.append(
-            f"**The split leaks**: {percent(setting.sibling_share)} % of the test clips have a sibling, cut from the same "
+            f"**The split leaks**: {percent(context.sibling_share)} % of the test clips have a sibling, cut from the same "
             "source video, in training. Expect lower numbers on new videos, by tens of points on some data sets; "
             "`split.protocol: group` keeps siblings together."
         )
-    notes += [f"**Look at the split**: {clean(note, 400)}" for note in setting.split_warnings]
-    if not setting.val_clips:
+    notes += [f"**Look at the split**: {clean(note, 400)}" for note in context.split_warnings]
+    if not context.val_clips:
         notes.append(
             "**The epoch was chosen on the test clips** (`split.validation: 0`), so every accuracy is the highest of many "
             "looks at the same clips, and too high by an unknown amount."
         )
-    if setting.top5_is_trivial:
-        notes.append(f"With {len(setting.class_names)} classes, top-5 is 100 % for any model and says nothing.")
-    if setting.classes_without_test_clips:
-        names = [clean(name) for name in setting.classes_without_test_clips]
+    if context.top5_is_trivial:
+        notes.append(f"With {len(context.class_names)} classes, top-5 is 100 % for any model and says nothing.")
+    if context.classes_without_test_clips:
+        names = [clean(name) for name in context.classes_without_test_clips]
         shown = listed(names) if len(names) <= 10 else f"{', '.join(names[:10])} and {len(names) - 10} more"
         notes.append(f"No test clips, so nothing is known about: {shown}.")
-    if setting.clips_without_group:
+    if context.clips_without_group:
         notes.append(
-            f"**{setting.clips_without_group:,} of {setting.clips:,} clips have names that tell no source video** "
+            f"**{context.clips_without_group:,} of {context.clips:,} clips have names that tell no source video** "
             "(`_g<number>_c`, as in `v_Diving_g07_c02.avi`): each is taken for a source of its own. If several were cut from one "
             "video, they may stand on both sides of the split, and the numbers are too high."
         )
-    if setting.duplicated_clips:
-        notes.append(f"{setting.duplicated_clips:,} clips are byte for byte the same as another one.")
+    if context.duplicated_clips:
+        notes.append(f"{context.duplicated_clips:,} clips are byte for byte the same as another one.")
     return ["## Before you read the numbers", "\n".join(f"- {note}" for note in notes)] if notes else []
 
 
-def _results(comparison: Comparison, setting: EvaluationContext) -> str:
+def _results(comparison: Comparison, context: EvaluationContext) -> str:
     with_val = comparison.leaderboard[0].val_top1 is not None
     several = comparison.leaderboard[0].std is not None
     header = ["#", "model", "top-1 %", *(["± seeds"] if several else []), "95 % interval", "Wilson"]
@@ -135,11 +135,11 @@ def _results(comparison: Comparison, setting: EvaluationContext) -> str:
     return "\n\n".join(
         [
             "## Results",
-            protocol(setting),
+            protocol(context),
             table(header, rows, "rl" + "r" * (len(header) - 2)),
             "Ranked by top-1 on the test clips, then mean class, then fewer parameters. "
             + ("Top-1: mean and deviation over the seeds; the rest is of the saved model. " if several else "")
-            + f"95 % interval: from a bootstrap of the {setting.test_sources:,} sources that the test clips come from. Wilson: "
+            + f"95 % interval: from a bootstrap of the {context.test_sources:,} sources that the test clips come from. Wilson: "
             "as if clips of one source were independent. Mean class: every class counts alike. "
             "Top-1 % / M: efficiency, top-1 percent for each million of parameters. Always answering the most "
             f"frequent class: {percent(comparison.majority_accuracy)} %.",
@@ -147,7 +147,7 @@ def _results(comparison: Comparison, setting: EvaluationContext) -> str:
     )
 
 
-def _findings(comparison: Comparison, setting: EvaluationContext) -> str:
+def _findings(comparison: Comparison, context: EvaluationContext) -> str:
     first, advice = comparison.leaderboard[0], comparison.advice
     apart = [pair for pair in comparison.pairs if pair.apart]
     behind = [pair.b for pair in apart if pair.a == first.name]
@@ -165,17 +165,17 @@ def _findings(comparison: Comparison, setting: EvaluationContext) -> str:
     by_validation = chosen_by_validation(comparison)
     honest = "The first place was itself chosen on the test clips, so its accuracy is a little optimistic."
     if by_validation:
-        scores = [f"{name} ({percent(comparison.standing(name).top1)} % on test)" for name in by_validation]
+        scores = [f"{name} ({percent(comparison.row(name).top1)} % on test)" for name in by_validation]
         honest += f" Validation accuracy alone, which never saw them, is highest for {listed(scores)}."
     points.append(honest)
     points.append(
         f"Significant: p < {SIGNIFICANCE} in two tests, each Holm-corrected over all {len(comparison.pairs)} pairs: exact McNemar "
-        f"on the {setting.test_clips:,} test clips, and a paired test that exchanges two models on whole sources "
-        f"({setting.test_sources:,}), as clips of one source are right or wrong together. "
+        f"on the {context.test_clips:,} test clips, and a paired test that exchanges two models on whole sources "
+        f"({context.test_sources:,}), as clips of one source are right or wrong together. "
         + (
             "One training run a model: another seed may order them otherwise (`train.seeds`)."
-            if setting.seeds == 1
-            else f"{setting.seeds} training runs a model: the test on sources is about their mean, McNemar about the saved ones."
+            if context.seeds == 1
+            else f"{context.seeds} training runs a model: the test on sources is about their mean, McNemar about the saved ones."
         )
         + " [docs/protocols.md](../docs/protocols.md) explains these."
     )
@@ -186,7 +186,7 @@ def _advice(comparison: Comparison) -> str:
     advice = comparison.advice
 
     def described(name: str) -> str:
-        one = comparison.standing(name)
+        one = comparison.row(name)
         return f"{percent(one.top1)} %, {one.parameters / 1e6:.2f} M parameters"
 
     points = [f"**Most accurate: {advice.most_accurate}** ({described(advice.most_accurate)})"]
@@ -217,7 +217,7 @@ def _advice(comparison: Comparison) -> str:
     )
 
 
-def _training_time(comparison: Comparison, setting: EvaluationContext, timings: Mapping[str, Timing]) -> str:
+def _training_time(comparison: Comparison, context: EvaluationContext, timings: Mapping[str, Timing]) -> str:
     order = [one.name for one in comparison.leaderboard]
     rows = [
         [
@@ -229,15 +229,15 @@ def _training_time(comparison: Comparison, setting: EvaluationContext, timings: 
         for name in order
     ]
     total = sum(timings[name].train_seconds for name in order)
-    notes = f"{total:.1f} s in all, features already extracted; {setting.train_clips:,} training clips."
+    notes = f"{total:.1f} s in all, features already extracted; {context.train_clips:,} training clips."
     notes += " Timings vary from run to run."
     if len({timings[name].device for name in order}) > 1:
         notes += " **The models were trained on different devices: do not compare their times.**"
     header = ["model", "training s", "clips/s", "device"]
-    return f"## Training time\n\n{protocol(setting)}\n\n{table(header, rows, 'lrrl')}\n\n{notes}"
+    return f"## Training time\n\n{protocol(context)}\n\n{table(header, rows, 'lrrl')}\n\n{notes}"
 
 
-def _against_study(comparison: Comparison, setting: EvaluationContext) -> str:
+def _against_study(comparison: Comparison, context: EvaluationContext) -> str:
     rows = []
     for one in comparison.leaderboard:
         theirs = study_results.RESULTS.get(one.name)
@@ -259,18 +259,18 @@ def _against_study(comparison: Comparison, setting: EvaluationContext) -> str:
     return "\n\n".join(
         [
             "## Beside the study",
-            f"{protocol(setting)}  \nThe study's protocol: {study_results.PROTOCOL}; {study_results.DEVICE}. "
+            f"{protocol(context)}  \nThe study's protocol: {study_results.PROTOCOL}; {study_results.DEVICE}. "
             f"Source: {study_results.SOURCE}.",
             table(header, rows, "lrrrrrrr"),
             f"About {100 * study_results.TEST_CLIPS_WITH_SIBLING_IN_TRAINING:.1f} % of the study's test clips have a sibling from "
-            f"the same source video in training (here: {percent(setting.sibling_share)} %), which raises its numbers. A difference "
+            f"the same source video in training (here: {percent(context.sibling_share)} %), which raises its numbers. A difference "
             "between two protocols is no verdict on either's models, and no test is made on it. The study's intervals are "
             "computed here from its published percentages.",
         ]
     )
 
 
-def _errors(comparison: Comparison, setting: EvaluationContext, confusion: NDArray[np.int64]) -> str:
+def _errors(comparison: Comparison, context: EvaluationContext, confusion: NDArray[np.int64]) -> str:
     best = comparison.leaderboard[0].name
     wrong = confusion - np.diag(np.diag(confusion))
     totals = confusion.sum(axis=1)
@@ -278,18 +278,18 @@ def _errors(comparison: Comparison, setting: EvaluationContext, confusion: NDArr
     worst = [divmod(int(index), len(wrong)) for index in np.argsort(-wrong, axis=None, kind="stable")[:CONFUSED_PAIRS]]
     rows = [
         [
-            escape_markdown(setting.class_names[true]),
-            escape_markdown(setting.class_names[said]),
+            escape_markdown(context.class_names[true]),
+            escape_markdown(context.class_names[said]),
             f"{wrong[true, said]} of {totals[true]}",
         ]
         for true, said in worst
         if wrong[true, said]
     ]
     body = table(["true class", "taken for", "test clips"], rows, "llr") if rows else "None: every test clip is right."
-    return f"## Commonest errors of {best}\n\n{protocol(setting)}\n\n{body}"
+    return f"## Commonest errors of {best}\n\n{protocol(context)}\n\n{body}"
 
 
-def _pairs(comparison: Comparison, setting: EvaluationContext) -> str:
+def _pairs(comparison: Comparison, context: EvaluationContext) -> str:
     rows = [
         [
             pair.a,
@@ -306,20 +306,20 @@ def _pairs(comparison: Comparison, setting: EvaluationContext) -> str:
     ]
     header = ["a", "b", "a − b, points", "95 % interval", "only a right", "only b right", "p McNemar", "p sources", "verdict"]
     note = "Both p-values are Holm-corrected over all pairs. Interval: of the difference, from whole sources, not corrected."
-    return f"## All pairs\n\n{protocol(setting)}\n\n{table(header, rows, 'llrrrrrrl')}\n\n{note}"
+    return f"## All pairs\n\n{protocol(context)}\n\n{table(header, rows, 'llrrrrrrl')}\n\n{note}"
 
 
-def _data(setting: EvaluationContext) -> str:
+def _data(context: EvaluationContext) -> str:
     rows = [
-        ["clips in the data set", f"{setting.clips:,}"],
-        ["of these: not decodable, left out", f"{setting.failed:,}"],
-        [f"of these: fewer than {setting.frames} frames, padded", f"{setting.padded:,}"],
-        ["training clips", f"{setting.train_clips:,}"],
-        ["validation clips", f"{setting.val_clips:,}"],
-        ["test clips", f"{setting.test_clips:,}"],
-        ["test clips with a known sibling in training", f"{percent(setting.sibling_share)} %"],
+        ["clips in the data set", f"{context.clips:,}"],
+        ["of these: not decodable, left out", f"{context.failed:,}"],
+        [f"of these: fewer than {context.frames} frames, padded", f"{context.padded:,}"],
+        ["training clips", f"{context.train_clips:,}"],
+        ["validation clips", f"{context.val_clips:,}"],
+        ["test clips", f"{context.test_clips:,}"],
+        ["test clips with a known sibling in training", f"{percent(context.sibling_share)} %"],
     ]
-    return f"## Data\n\n{protocol(setting)}\n\n{table(['what', 'count'], rows, 'lr')}"
+    return f"## Data\n\n{protocol(context)}\n\n{table(['what', 'count'], rows, 'lr')}"
 
 
 def _pictures(comparison: Comparison) -> str:

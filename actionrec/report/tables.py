@@ -43,7 +43,7 @@ CSV_HEADER = (
 CLASS_HEADER = ("model", "class", "test_clips", "precision", "recall", "f1")
 
 
-def csv_rows(comparison: Comparison, setting: EvaluationContext, timings: Mapping[str, Timing]) -> list[list[str | int | float]]:
+def csv_rows(comparison: Comparison, context: EvaluationContext, timings: Mapping[str, Timing]) -> list[list[str | int | float]]:
     """Rows under CSV_HEADER, in order of rank; a missing value is empty."""
     rows: list[list[str | int | float]] = []
     for one in comparison.leaderboard:
@@ -67,14 +67,14 @@ def csv_rows(comparison: Comparison, setting: EvaluationContext, timings: Mappin
                 f"{timing.train_seconds:.1f}",
                 f"{timing.clips_per_second:.1f}",
                 timing.device,
-                setting.dataset,
-                setting.protocol,
-                setting.fold,
-                setting.folds,
-                setting.epoch_chosen_on,
-                setting.test_clips,
-                setting.backbone,
-                setting.weights,
+                context.dataset,
+                context.protocol,
+                context.fold,
+                context.folds,
+                context.epoch_chosen_on,
+                context.test_clips,
+                context.backbone,
+                context.weights,
             ]
         )
     return rows
@@ -87,7 +87,7 @@ def class_rows(scores: Mapping[str, Sequence[ClassScore]]) -> Iterator[list[str 
             yield [model, one.name, one.clips, *(f"{share:.4f}" for share in (one.precision, one.recall, one.f1))]
 
 
-def latex(comparison: Comparison, setting: EvaluationContext, timings: Mapping[str, Timing]) -> str:
+def latex(comparison: Comparison, context: EvaluationContext, timings: Mapping[str, Timing]) -> str:
     """Write a table for the booktabs package; the label is tab:actionrec-results.
 
     Bold: the first model and those that the test cannot tell from it.
@@ -98,9 +98,9 @@ def latex(comparison: Comparison, setting: EvaluationContext, timings: Mapping[s
         "% Needs \\usepackage{booktabs}.",
         "\\begin{table}",
         "  \\centering",
-        f"  \\caption{{Test accuracy ({escape_latex(setting.phrase)}). Top-1 with 95\\,\\% interval from a bootstrap of "
+        f"  \\caption{{Test accuracy ({escape_latex(context.phrase)}). Top-1 with 95\\,\\% interval from a bootstrap of "
         "sources; bold: the highest top-1 and all that two tests, Holm-corrected over all pairs, cannot tell from it. "
-        f"Backbone: {escape_latex(setting.backbone)}, weights: {escape_latex(setting.weights)}.}}",
+        f"Backbone: {escape_latex(context.backbone)}, weights: {escape_latex(context.weights)}.}}",
         "  \\label{tab:actionrec-results}",
         "  \\begin{tabular}{lrcrrrrr}",
         "    \\toprule",

@@ -23,9 +23,9 @@ def bullets(points: Sequence[str]) -> str:
     return "\n".join(f"- {point}" for point in points)
 
 
-def protocol(setting: EvaluationContext) -> str:
+def protocol(context: EvaluationContext) -> str:
     """What every table of numbers holds for."""
-    return f"Protocol: {escape_markdown(setting.phrase)}."
+    return f"Protocol: {escape_markdown(context.phrase)}."
 
 
 def clean(name: str, limit: int = 60) -> str:
@@ -62,22 +62,22 @@ def difference_cells(difference: Difference, verdict: str | None = None) -> list
     return [points(difference.points), ends, p_value(difference.p), verdict or difference.verdict]
 
 
-def saved_run(setting: EvaluationContext) -> str:
+def saved_run(context: EvaluationContext) -> str:
     """Says, where each model was trained several times, that a table is about one of these runs."""
-    return f"Of each model's saved run, one of {setting.seeds}." if setting.seeds > 1 else ""
+    return f"Of each model's saved run, one of {context.seeds}." if context.seeds > 1 else ""
 
 
-def powerless(tests: int, setting: EvaluationContext) -> str:
+def powerless(tests: int, context: EvaluationContext) -> str:
     """Says so if not even the largest difference could be shown by so many tests on whole sources; else nothing.
 
     Of the 2 ** G ways to exchange two models on G sources (10,000 of them where there are more), two are as far from chance as
     a model that is better on every source, and Holm multiplies the smallest p by the number of tests.
     """
-    least = 2 * tests / min(2**setting.test_sources, RESAMPLES + 1)
+    least = 2 * tests / min(2**context.test_sources, RESAMPLES + 1)
     if least < SIGNIFICANCE:
         return ""
     return (
-        f"**Too few sources to show anything**: the test clips come from {setting.test_sources}, and after {tests} "
+        f"**Too few sources to show anything**: the test clips come from {context.test_sources}, and after {tests} "
         f"{'test' if tests == 1 else 'tests'} the smallest p there can be is {min(1.0, least):.2g}, even for a way that is always "
         "right against one that is always wrong. Every verdict here is a tie by necessity."
     )

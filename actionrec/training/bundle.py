@@ -1,4 +1,4 @@
-"""A trained model as a folder that says all that is needed to use it: model.safetensors and model.json."""
+"""Bundles: a trained model as a folder with model.safetensors (weights) and model.json (everything else needed to use it)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from actionrec.io.params import section, typed, typed_fields, unknown_keys
 from actionrec.io.tensors import load_tensors, places, save_tensors
 from actionrec.models import MODELS, create_model, model_keys, parameter_count
 from actionrec.training.classifier import Classifier
+from actionrec.version import __version__
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -25,7 +26,7 @@ class Architecture:
     """Enough to build a model without its weights."""
 
     model: str
-    """A key of actionrec.models.MODELS."""
+    """One of actionrec.models.MODELS."""
     arguments: dict[str, Any]
     """Keywords of its constructor."""
     feature_dim: int
@@ -198,6 +199,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         state = {name: tensor.cpu().numpy() for name, tensor in bundle.network.state_dict().items()}
         save_tensors(draft / WEIGHTS, state, {})
         description = {
+            "actionrec_version": __version__,  # for people: readers do not need it, and older bundles lack it
             "model": architecture.model,
             "arguments": architecture.arguments,
             "parameters": parameter_count(bundle.network),

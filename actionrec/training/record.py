@@ -38,7 +38,7 @@ def judge(fit: Fit, data: TrainingData, result: Predictions) -> TrainingDiagnost
     curves = Curves(*([getattr(epoch, column) for epoch in fit.epochs] + last for column in columns))
     held_out = result.val if data.held_out == "val" else result.test
     majority_accuracy = float(np.bincount(held_out.labels).max() / len(held_out.labels))
-    kept = Kept(held_out.logits.argmax(axis=1), metrics.hits(held_out.logits, held_out.labels, 1), held_out.clusters)
+    kept = Kept(held_out.logits.argmax(axis=1), metrics.correct_at_k(held_out.logits, held_out.labels, 1), held_out.clusters)
     return diagnostics.verdict(curves, len(data.class_names), majority_accuracy, len(held_out.labels), kept)
 
 

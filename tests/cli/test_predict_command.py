@@ -17,7 +17,7 @@ import pytest
 from damaged import DECODABLE, UNDECODABLE
 from film import write_video
 
-from actionrec import __main__ as command_line
+from actionrec.cli import main as command_line
 from actionrec.core import paths
 
 ROOT = Path(__file__).parents[2]
@@ -305,7 +305,7 @@ def test_an_answer_is_not_written_onto_the_progress_bar(made):
 def test_the_command_line_is_up_before_torch_is():
     """--help, and bad input that needs no model, load none of what takes seconds."""
     code = (
-        "import sys\nfrom actionrec import __main__ as command_line\nsys.argv = ['actionrec', 'predict', '--help']\n"
+        "import sys\nfrom actionrec.cli import main as command_line\nsys.argv = ['actionrec', 'predict', '--help']\n"
         "try:\n    command_line.main()\nexcept SystemExit:\n    pass\n"
         "print({'torch', 'cv2', 'numpy', 'matplotlib'} & set(sys.modules))"
     )

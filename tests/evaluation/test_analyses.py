@@ -12,10 +12,10 @@ CLIPS = np.array([f"{place:04}.avi" for place in range(160)])
 SUBSETS = np.array(["val"] * 40 + ["test"] * 120)
 
 
-def model(right, *, sure=3.0, changes=("shuffled", "reversed", "one_frame")):
+def model(correct, *, sure=3.0, changes=("shuffled", "reversed", "one_frame")):
     """Predictions that are right with a chance of `right`, and say the next class elsewhere."""
-    random = np.random.default_rng(int(100 * right))
-    answers = np.where(random.random(160) < right, LABELS, (LABELS + 1) % CLASSES)
+    random = np.random.default_rng(int(100 * correct))
+    answers = np.where(random.random(160) < correct, LABELS, (LABELS + 1) % CLASSES)
     logits = np.zeros((160, CLASSES), dtype=np.float32)
     logits[np.arange(160), answers] = sure
     return fabricate.predictions(CLIPS, LABELS, SUBSETS, logits, changes=changes)
@@ -58,7 +58,7 @@ def test_an_ensemble_of_models_that_err_apart_is_better_than_each():
         logits[np.arange(160), LABELS] += 1
         models[f"m{number}"] = fabricate.predictions(CLIPS, LABELS, SUBSETS, logits)
     everything, pair, triple = analyses.combined(models, "m0")
-    single = models["m0"].right().mean()
+    single = models["m0"].correct().mean()
     assert everything.members == triple.members == ("m0", "m1", "m2")
     assert everything.top1 > single
     assert everything.gain.points == pytest.approx(everything.top1 - single)
@@ -71,11 +71,11 @@ def test_without_validation_clips_no_pair_is_chosen():
 
 
 def test_the_pareto_front_holds_what_nothing_cheaper_matches():
-    right = np.arange(100) < 80
+    correct = np.arange(100) < 80
     models = [
         fabricate.trained("best", np.arange(100) < 95, flops=900),
         fabricate.trained("same_but_dearer", np.arange(100) < 95, flops=1000),
-        fabricate.trained("cheap", right, flops=10),
+        fabricate.trained("cheap", correct, flops=10),
         fabricate.trained("as_cheap_and_worse", np.arange(100) < 60, flops=10),
     ]
     rows = analyses.costs(models, {one.name: (1.0, 2.0) for one in models})

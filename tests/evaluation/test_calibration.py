@@ -118,8 +118,8 @@ def test_logits_twice_as_large_want_twice_the_temperature():
 
 
 def test_a_temperature_beyond_the_bounds_is_the_bound():
-    right, wrong = np.eye(3, dtype=np.float32), np.roll(np.eye(3, dtype=np.float32), 1, axis=1)
-    assert fit_temperature(right, np.arange(3)) is None  # there is no error to fit it on
+    correct, wrong = np.eye(3, dtype=np.float32), np.roll(np.eye(3, dtype=np.float32), 1, axis=1)
+    assert fit_temperature(correct, np.arange(3)) is None  # there is no error to fit it on
     assert fit_temperature(wrong, np.arange(3)) == 20
 
 

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from fabricate import SETTING, first_right, predictions, trained
+from fabricate import CONTEXT, first_right, predictions, trained
 
 from actionrec.core.errors import DataError
 from actionrec.evaluation import comparison, intervals_and_tests
@@ -22,7 +22,7 @@ def test_ranking_is_by_top1_then_mean_class_then_parameters():
     result = compare([a, b, c])
     assert [one.name for one in result.leaderboard] == ["c", "b", "a"]
     assert [one.rank for one in result.leaderboard] == [1, 2, 3]
-    assert result.standing("b").mean_class == pytest.approx((2 / 3 + 1) / 2)
+    assert result.row("b").mean_class == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_ranking_does_not_depend_on_the_order_of_the_models():
@@ -33,7 +33,7 @@ def test_ranking_does_not_depend_on_the_order_of_the_models():
     assert forward.advice == backward.advice
 
 
-def test_standing_holds_what_the_clips_say():
+def test_a_row_holds_what_the_clips_say():
     one = compare([trained("a", first_right(96), parameters=2_000_000, val_right=first_right(5, 10))]).leaderboard[0]
     assert one.top1 == 0.96
     assert one.val_top1 == 0.5
@@ -77,7 +77,7 @@ def test_a_model_that_a_smaller_one_beats_is_to_be_avoided():
     assert advice.balanced == advice.smallest == advice.cheapest_tied == "good"
 
 
-def test_models_that_may_be_guessing_are_avoided_but_still_ranked():
+def test_models_no_better_than_the_majority_class_are_avoided_but_still_ranked():
     result = compare([trained("a", first_right(26)), trained("b", first_right(24), parameters=10)])
     assert result.majority_accuracy == 0.25
     assert set(result.advice.avoid) == {"a", "b"}
@@ -85,13 +85,13 @@ def test_models_that_may_be_guessing_are_avoided_but_still_ranked():
     assert result.advice.smallest == "b"
 
 
-def test_siblings_that_are_right_together_do_not_beat_guessing():
+def test_siblings_that_are_correct_together_do_not_beat_the_majority_class():
     """40 of 100 right where the most frequent class has 25: significant for 100 sources, not for the same clips from 10."""
-    right = first_right(40)
-    alone = compare([trained("a", right)]).standing("a")
-    together = compare([trained("a", right, clusters=np.arange(100) // 10)]).standing("a")
-    assert alone.p_guessing == together.p_guessing < 0.001
-    assert (alone.beats_guessing, together.beats_guessing) == (True, False)
+    correct = first_right(40)
+    alone = compare([trained("a", correct)]).row("a")
+    together = compare([trained("a", correct, clusters=np.arange(100) // 10)]).row("a")
+    assert alone.p_majority == together.p_majority < 0.001
+    assert (alone.beats_majority, together.beats_majority) == (True, False)
     assert together.interval.low < 0.25 < alone.interval.low
 
 
@@ -102,14 +102,14 @@ def test_models_that_only_guess_are_seldom_called_better(monkeypatch):
     source = np.repeat(np.arange(24), 5)
     binomial = better = 0
     for _ in range(60):
-        one = compare([trained("a", rng.integers(0, 2, 24)[source], classes=2, clusters=source)]).standing("a")
-        binomial += one.p_guessing < 0.05
-        better += one.beats_guessing
+        one = compare([trained("a", rng.integers(0, 2, 24)[source], classes=2, clusters=source)]).row("a")
+        binomial += one.p_majority < 0.05
+        better += one.beats_majority
     assert binomial >= 8  # 24 %
     assert better <= 3  # 2.5 % are expected
 
 
-def test_a_guessing_model_is_not_the_smallest_to_take():
+def test_a_model_no_better_than_the_majority_class_is_not_the_smallest_to_take():
     result = compare([trained("a", first_right(95), parameters=10_000_000), trained("b", first_right(25), parameters=10)])
     assert result.advice.smallest == "a"
     assert "most frequent class" in result.advice.avoid["b"]
@@ -163,7 +163,7 @@ def test_no_test_clips_is_an_error():
 
 def test_summary_is_json_without_nothing_and_without_timings():
     models = [trained("a", first_right(90)), trained("b", first_right(20))]
-    setting = EvaluationContext.of(
+    context = EvaluationContext.of(
         models[0],
         {
             "dataset": "sample",
@@ -178,7 +178,7 @@ def test_summary_is_json_without_nothing_and_without_timings():
         },
         {"clips": 400, "padded": 0, "failed": 0},
     )
-    text = json.dumps(comparison.summary(compare(models), setting, ["b", "a"]), allow_nan=False)
+    text = json.dumps(comparison.summary(compare(models), context, ["b", "a"]), allow_nan=False)
     summary = json.loads(text)
     assert summary["best"] == "a"
     assert list(summary["models"]) == ["b", "a"]
@@ -191,16 +191,16 @@ def test_summary_is_json_without_nothing_and_without_timings():
 
 
 def test_the_protocol_in_one_line_tells_which_official_list():
-    official = dataclasses.replace(SETTING, protocol="official", fold=2)
+    official = dataclasses.replace(CONTEXT, protocol="official", fold=2)
     assert official.phrase == "sample, official split 2, 100 test clips"
 
 
 def test_a_difference_needs_both_tests():
     """20 clips apart, all in one direction: McNemar is sure; but they come from two sources, which proves nothing."""
-    right, wrong = np.ones(100, dtype=bool), np.arange(100) >= 20
+    correct, wrong = np.ones(100, dtype=bool), np.arange(100) >= 20
     spread, lumped = np.arange(100) // 2, np.where(np.arange(100) < 20, np.arange(100) % 2, np.arange(100) // 2)
-    apart = compare([trained("a", right, clusters=spread), trained("b", wrong, clusters=spread)]).pair("a", "b")
-    alike = compare([trained("a", right, clusters=lumped), trained("b", wrong, clusters=lumped)]).pair("a", "b")
+    apart = compare([trained("a", correct, clusters=spread), trained("b", wrong, clusters=spread)]).pair("a", "b")
+    alike = compare([trained("a", correct, clusters=lumped), trained("b", wrong, clusters=lumped)]).pair("a", "b")
     assert (apart.verdict, alike.verdict) == ("a is better", "tie")
     assert alike.p_holm < 0.001
     assert alike.p_sources_holm > 0.05

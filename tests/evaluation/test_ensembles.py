@@ -74,9 +74,9 @@ def test_fewer_members_come_before_the_first_by_name():
 
 
 def test_accuracy_comes_before_confidence():
-    right = {"a": answers(0, 1, 2, 0, sure=0.4), "b": answers(0, 1, 2, 0, sure=0.4)}
+    correct = {"a": answers(0, 1, 2, 0, sure=0.4), "b": answers(0, 1, 2, 0, sure=0.4)}
     surer = {"c": answers(0, 1, 2, 1, sure=0.9), "d": answers(0, 1, 2, 1, sure=0.9)}
-    assert best_subset({**surer, **right}, LABELS, sizes=(2,)) == ("a", "b")
+    assert best_subset({**surer, **correct}, LABELS, sizes=(2,)) == ("a", "b")
 
 
 def test_what_cannot_be_averaged_is_refused():

@@ -15,9 +15,9 @@ from actionrec.evaluation.intervals_and_tests import (
 )
 
 
-@pytest.mark.parametrize(("right", "low", "high"), [(1300, 96.2, 98.0), (1292, 95.5, 97.5)])
-def test_wilson_of_the_study_s_counts(right, low, high):
-    interval = wilson(right, 1337)
+@pytest.mark.parametrize(("correct", "low", "high"), [(1300, 96.2, 98.0), (1292, 95.5, 97.5)])
+def test_wilson_of_the_study_s_counts(correct, low, high):
+    interval = wilson(correct, 1337)
     assert (round(100 * interval.low, 1), round(100 * interval.high, 1)) == (low, high)
 
 
@@ -30,11 +30,11 @@ def test_wilson_by_its_formula():
     assert interval.high == pytest.approx(middle + half)
 
 
-@pytest.mark.parametrize(("right", "total"), [(0, 1), (1, 1), (0, 24), (24, 24), (5, 8), (10**6, 10**6)])
-def test_wilson_holds_the_share_and_stays_within_0_and_1(right, total):
-    interval = wilson(right, total)
+@pytest.mark.parametrize(("correct", "total"), [(0, 1), (1, 1), (0, 24), (24, 24), (5, 8), (10**6, 10**6)])
+def test_wilson_holds_the_share_and_stays_within_0_and_1(correct, total):
+    interval = wilson(correct, total)
     assert isinstance(interval, Interval)
-    assert 0 <= interval.low <= right / total <= interval.high <= 1
+    assert 0 <= interval.low <= correct / total <= interval.high <= 1
     assert interval.low < interval.high
 
 
@@ -109,9 +109,9 @@ def clustered(rng, *, clusters, accuracy, correlation, largest=7, smallest=4):
     return (rng.random(len(unit)) < chances[unit]).astype(float), unit
 
 
-@pytest.mark.parametrize("right", [1, 5, 30, 96, 100])
-def test_on_clips_without_siblings_the_interval_is_wilson_s_or_a_little_wider(right):
-    interval, plain = cluster_interval((np.arange(100) < right).astype(float), np.arange(100)), wilson(right, 100)
+@pytest.mark.parametrize("correct", [1, 5, 30, 96, 100])
+def test_on_clips_without_siblings_the_interval_is_wilson_s_or_a_little_wider(correct):
+    interval, plain = cluster_interval((np.arange(100) < correct).astype(float), np.arange(100)), wilson(correct, 100)
     assert interval.low <= plain.low + 1e-9
     assert interval.high >= plain.high - 1e-9
     assert interval.high - interval.low < 1.25 * (plain.high - plain.low)
@@ -130,9 +130,9 @@ def test_the_interval_holds_the_share_and_stays_within_0_and_1(accuracy):
     rng = np.random.default_rng(0)
     for clusters in (2, 3, 5, 30):
         for _ in range(5):
-            right, unit = clustered(rng, clusters=clusters, accuracy=accuracy, correlation=0.5, smallest=1)
-            interval = cluster_interval(right, unit)
-            assert 0 <= interval.low <= right.mean() <= interval.high <= 1
+            correct, unit = clustered(rng, clusters=clusters, accuracy=accuracy, correlation=0.5, smallest=1)
+            interval = cluster_interval(correct, unit)
+            assert 0 <= interval.low <= correct.mean() <= interval.high <= 1
             assert interval.low < interval.high
 
 
@@ -162,13 +162,13 @@ def test_units_that_are_all_alike_do_not_make_a_share_certain():
 
 def test_one_wrong_clip_shows_little_of_how_clips_go_together():
     """Half the weight is then on units that are wholly right or wrong: Wilson's interval with Student's t, by its formula."""
-    right = np.ones(250)
-    right[7] = 0
+    correct = np.ones(250)
+    correct[7] = 0
     cost = (1 / 250 + 1 / 50) / 2  # the clips' own variance is no more than of independent ones
     t, p, n = 2.0095752371292397, 249 / 250, 1 / cost
     middle = (p + t**2 / (2 * n)) / (1 + t**2 / n)
     half = t / (1 + t**2 / n) * (p * (1 - p) / n + t**2 / (4 * n**2)) ** 0.5
-    interval = cluster_interval(right, np.repeat(np.arange(50), 5))
+    interval = cluster_interval(correct, np.repeat(np.arange(50), 5))
     assert interval.low == pytest.approx(middle - half, abs=1e-4)
     assert interval.low < wilson(249, 250).low - 0.02
 
@@ -182,14 +182,14 @@ def test_a_mean_over_seeds_is_a_share_like_any_other():
 
 
 def test_the_interval_depends_on_the_seed_alone_and_not_on_the_order_of_clips():
-    right, unit = clustered(np.random.default_rng(0), clusters=25, accuracy=0.7, correlation=0.4)
+    correct, unit = clustered(np.random.default_rng(0), clusters=25, accuracy=0.7, correlation=0.4)
     order = np.random.default_rng(1).permutation(len(unit))
-    assert cluster_interval(right, unit, seed=3) == cluster_interval(right[order], unit[order], seed=3)
-    assert cluster_interval(right, unit, seed=3) != cluster_interval(right, unit, seed=4)
+    assert cluster_interval(correct, unit, seed=3) == cluster_interval(correct[order], unit[order], seed=3)
+    assert cluster_interval(correct, unit, seed=3) != cluster_interval(correct, unit, seed=4)
 
 
 @pytest.mark.parametrize(
-    ("right", "clusters", "message"),
+    ("correct", "clusters", "message"),
     [
         (np.ones(3), np.zeros(2, dtype=int), r"\(3,\) and \(2,\)"),
         (np.ones(0), np.zeros(0, dtype=int), "at least one clip"),
@@ -197,11 +197,11 @@ def test_the_interval_depends_on_the_seed_alone_and_not_on_the_order_of_clips():
         (np.array([1.0, np.nan]), np.zeros(2, dtype=int), "from 0 to 1"),
     ],
 )
-def test_shares_and_units_are_checked(right, clusters, message):
+def test_shares_and_units_are_checked(correct, clusters, message):
     with pytest.raises(ValueError, match=message):
-        cluster_interval(right, clusters)
+        cluster_interval(correct, clusters)
     with pytest.raises(ValueError, match=message):
-        cluster_difference(right, right, clusters)
+        cluster_difference(correct, correct, clusters)
 
 
 def coverage(clusters, accuracy, correlation, repeats, **sizes):
@@ -218,8 +218,8 @@ def test_the_interval_covers_the_truth_where_wilson_s_does_not(monkeypatch):
     rng = np.random.default_rng(0)
     hit = {"cluster": 0, "wilson": 0}
     for _ in range(150):
-        right, unit = clustered(rng, clusters=25, accuracy=0.8, correlation=0.6)
-        for name, interval in (("cluster", cluster_interval(right, unit)), ("wilson", wilson(int(right.sum()), len(right)))):
+        correct, unit = clustered(rng, clusters=25, accuracy=0.8, correlation=0.6)
+        for name, interval in (("cluster", cluster_interval(correct, unit)), ("wilson", wilson(int(correct.sum()), len(correct)))):
             hit[name] += interval.low <= 0.8 <= interval.high
     assert hit["wilson"] < 0.8 * 150
     assert hit["cluster"] >= 0.92 * 150
@@ -236,9 +236,9 @@ def test_intervals_over_persons_cover_where_intervals_over_classes_and_persons_d
     covered = {"person": 0, "class and person": 0}
     for _ in range(100):
         chances = rng.beta(0.8 * (1 / correlation - 1), 0.2 * (1 / correlation - 1), 25)
-        right = (rng.random(len(clips)) < chances[person]).astype(float)
+        correct = (rng.random(len(clips)) < chances[person]).astype(float)
         for name, clusters in (("person", person), ("class and person", pair)):
-            interval = cluster_interval(right, clusters)
+            interval = cluster_interval(correct, clusters)
             covered[name] += interval.low <= 0.8 <= interval.high
     assert covered["person"] >= 90
     assert covered["class and person"] <= 85
@@ -257,11 +257,11 @@ def paired(rng, *, clusters, accuracy, worse_by=0.0):
     unit = np.repeat(np.arange(clusters), rng.integers(4, 8, clusters))
     shared = rng.normal(size=clusters)[unit]
 
-    def right(wanted):
+    def correct(wanted):
         own = rng.normal(size=clusters)[unit]
         return (0.5 * shared + 0.5 * own + 0.7 * rng.normal(size=len(unit)) < np.sqrt(0.99) * norm.ppf(wanted)).astype(float)
 
-    return right(accuracy), right(accuracy - worse_by), unit
+    return correct(accuracy), correct(accuracy - worse_by), unit
 
 
 def test_the_cluster_test_by_hand():
@@ -289,7 +289,7 @@ def test_many_differing_clips_give_mcnemar_s_p_but_for_the_sampling():
 
 def test_the_cluster_test_is_scipy_s_permutation_test_of_the_units_totals():
     first, second, unit = paired(np.random.default_rng(5), clusters=11, accuracy=0.9, worse_by=0.2)
-    totals = [np.bincount(unit, weights=right) for right in (first, second)]
+    totals = [np.bincount(unit, weights=correct) for correct in (first, second)]
     expected = permutation_test(totals, lambda a, b, axis: (a - b).sum(axis=axis), permutation_type="samples", n_resamples=np.inf)
     assert 0.001 < expected.pvalue < 1
     assert cluster_difference(first, second, unit).p == pytest.approx(expected.pvalue)
@@ -298,10 +298,10 @@ def test_the_cluster_test_is_scipy_s_permutation_test_of_the_units_totals():
 def test_whole_units_that_differ_are_no_more_than_as_many_clips():
     first, second = answers(20, 8, 2, 5)
     once = cluster_difference(first.astype(float), second.astype(float), np.arange(35))
-    repeated = [np.repeat(right.astype(float), 6) for right in (first, second)]
+    repeated = [np.repeat(correct.astype(float), 6) for correct in (first, second)]
     many = cluster_difference(*repeated, np.repeat(np.arange(35), 6))
     assert many.p == pytest.approx(once.p)
-    assert mcnemar(*(right > 0 for right in repeated)).p < 1e-5  # clips as independent: six times as much evidence
+    assert mcnemar(*(correct > 0 for correct in repeated)).p < 1e-5  # clips as independent: six times as much evidence
 
 
 @pytest.mark.parametrize("clusters", [8, 40])  # all exchanges, and a sample of them
@@ -328,8 +328,8 @@ def test_the_interval_leaves_out_0_just_where_p_is_significant():
 
 
 def test_no_difference_anywhere():
-    right, unit = clustered(np.random.default_rng(0), clusters=20, accuracy=0.8, correlation=0.5)
-    test = cluster_difference(right, right, unit)
+    correct, unit = clustered(np.random.default_rng(0), clusters=20, accuracy=0.8, correlation=0.5)
+    test = cluster_difference(correct, correct, unit)
     assert (test.difference, test.p) == (0, 1)
     assert test.interval.low == pytest.approx(-test.interval.high)
     assert 0.1 < test.interval.high < 0.2  # as 0 of 20 units allow: Wilson's 0.16

@@ -20,8 +20,8 @@ def many():
 
 
 def test_by_hand():
-    assert metrics.hits(LOGITS, LABELS, 1).tolist() == [True, False, False, True]
-    assert metrics.hits(LOGITS, LABELS, 2).tolist() == [True, True, True, True]
+    assert metrics.correct_at_k(LOGITS, LABELS, 1).tolist() == [True, False, False, True]
+    assert metrics.correct_at_k(LOGITS, LABELS, 2).tolist() == [True, True, True, True]
     assert metrics.top_k(LOGITS, LABELS, 1) == 0.5
     assert metrics.mean_class(LOGITS, LABELS) == 0.5  # class 1: one of two; class 2: one of two; class 0 has no clips
     assert metrics.confusion(LOGITS, LABELS).tolist() == [[0, 0, 0], [1, 1, 0], [0, 1, 1]]
@@ -48,7 +48,7 @@ def test_equal_logits_are_a_hit_of_the_lowest_classes_only():
     flat = np.zeros((5, 5), dtype=np.float32)
     labels = np.arange(5)
     assert metrics.top_k(flat, labels, 1) == pytest.approx(1 / 5)  # chance, not certainty
-    assert metrics.hits(flat, labels, 2).tolist() == [True, True, False, False, False]
+    assert metrics.correct_at_k(flat, labels, 2).tolist() == [True, True, False, False, False]
 
 
 def test_top_1_agrees_with_the_confusion_matrix_even_where_logits_tie():

@@ -38,8 +38,8 @@ def test_rightness_is_the_share_of_seeds():
     predictions = made()
     test = predictions.test
     wanted = (test.seed_logits.argmax(axis=2) == test.labels).mean(axis=0)
-    assert np.array_equal(predictions.right(), wanted)
-    assert len(predictions.right()) == 4
+    assert np.array_equal(predictions.correct(), wanted)
+    assert len(predictions.correct()) == 4
 
 
 def test_another_number_of_classes_is_refused(tmp_path):

@@ -10,9 +10,9 @@ def test_every_model_of_the_study_is_one_of_ours():
 
 def test_counts_give_the_published_percentages_back():
     for result in study_results.RESULTS.values():
-        assert 100 * result.right / study_results.TEST_CLIPS == pytest.approx(result.top1_percent, abs=0.005)
-    assert study_results.RESULTS["gru"].right == 1300
-    assert study_results.RESULTS["lstm"].right == 1292
+        assert 100 * result.correct / study_results.TEST_CLIPS == pytest.approx(result.top1_percent, abs=0.005)
+    assert study_results.RESULTS["gru"].correct == 1300
+    assert study_results.RESULTS["lstm"].correct == 1292
 
 
 @pytest.mark.parametrize(("model", "low", "high"), [("gru", 96.2, 98.0), ("lstm", 95.5, 97.5)])

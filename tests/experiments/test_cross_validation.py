@@ -155,7 +155,7 @@ def test_a_result_is_known_by_all_that_it_depends_on(monkeypatch):
         made(RECIPE, seed=1),
         made(RECIPE, folds=2),
     ]
-    monkeypatch.setattr(cross_validation, "digest_behind", lambda modules: "other code")
+    monkeypatch.setattr(cross_validation, "code_digest", lambda stage: "other code")
     others.append(made(RECIPE))
     monkeypatch.undo()
     monkeypatch.setattr(cross_validation.torch, "__version__", "other torch")

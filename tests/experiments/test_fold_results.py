@@ -6,22 +6,22 @@ from actionrec.experiments import fold_results
 from actionrec.report import cross_validation as texts
 
 
-def fold(number: int, right: list[list[bool]], *, first_clip: int | None = None) -> Predictions:
+def fold(number: int, correct: list[list[bool]], *, first_clip: int | None = None) -> Predictions:
     """One fold's predictions of two classes in turn; `right` (S, n) for each seed, the first being the saved one.
 
     One more clip, of validation, is always wrong.
     """
-    count = len(right[0])
+    count = len(correct[0])
     start = number * count if first_clip is None else first_clip
     clips = np.array([*(f"{start + place:03d}.avi" for place in range(count)), f"val{number}.avi"])
     labels = np.arange(count + 1) % 2
-    logits = np.zeros((len(right), count + 1, 2), dtype=np.float32)
-    for seed, row in enumerate(right):
+    logits = np.zeros((len(correct), count + 1, 2), dtype=np.float32)
+    for seed, row in enumerate(correct):
         for place, hit in enumerate([*row, False]):
             logits[seed, place, labels[place] if hit else 1 - labels[place]] = 1
     clusters = np.append(start + np.arange(count), 10_000)
     subsets = np.array(["test"] * count + ["val"])
-    return Predictions(Answers(clips, labels, clusters, logits[0], logits, {}), subsets, tuple(range(len(right))))
+    return Predictions(Answers(clips, labels, clusters, logits[0], logits, {}), subsets, tuple(range(len(correct))))
 
 
 T, F = True, False
@@ -67,17 +67,17 @@ def test_models_that_were_tested_on_different_clips_are_refused():
         fold_results.summarise(found, {"gru": 1, "lstm": 1})
 
 
-def setting(**changes) -> texts.EvaluationContext:
+def context(**changes) -> texts.FoldContext:
     values = {"dataset": "ucf50", "folds": 2, "validation": 0.2, "seed": 0, "seeds": 1, "clips": 4, "tested": 4, "sources": 4}
-    return texts.EvaluationContext(**values | {"backbone": "resnet50", "weights": "IMAGENET1K_V1"} | changes)
+    return texts.FoldContext(**values | {"backbone": "resnet50", "weights": "IMAGENET1K_V1"} | changes)
 
 
 def test_the_caption_says_what_the_numbers_hold_for():
-    assert setting().phrase == (
+    assert context().phrase == (
         "ucf50, group split, 2 folds, seed 0; 4 clips of 4 sources, each tested once; "
         "epoch chosen on validation clips, 20.0 % of the others; resnet50, weights IMAGENET1K_V1"
     )
-    odd = setting(validation=0.0, seeds=3, clips=5, weights="random").phrase
+    odd = context(validation=0.0, seeds=3, clips=5, weights="random").phrase
     for words in ("the test clips", "3 training runs a model and fold", "1 of classes with a single group never", "UNTRAINED"):
         assert words in odd
 
@@ -85,9 +85,9 @@ def test_the_caption_says_what_the_numbers_hold_for():
 def test_every_table_has_its_protocol_and_a_row_a_model():
     found = {"gru": [fold(0, [[T, T]]), fold(1, [[T, F]])], "lstm": [fold(0, [[T, F]]), fold(1, [[T, F]])]}
     results = fold_results.summarise(found, {"gru": 1, "lstm": 1})
-    text = texts.text(results, setting())
+    text = texts.text(results, context())
     assert "Protocol: ucf50, group split" in text
     assert "75.0 ± 35.4" in text
-    rows = [*texts.model_rows(results, setting())]
+    rows = [*texts.model_rows(results, context())]
     assert [dict(zip(texts.MODELS_HEADER, row, strict=True))["model"] for row in rows] == ["gru", "lstm"]
     assert {len(row) for row in texts.fold_rows(results)} == {len(texts.FOLDS_HEADER)}

@@ -4,10 +4,9 @@ import sys
 
 import pytest
 
-import actionrec
 from actionrec.core import paths
 from actionrec.core.errors import ActionrecError
-from actionrec.io import machine
+from actionrec.io import environment, machine
 from actionrec.parallel import shards
 from actionrec.parallel.shard_store import TrainingData
 from actionrec.training import checkpoints
@@ -110,7 +109,7 @@ def test_bf16_is_known_from_the_processors_flags(monkeypatch, flags, has):
 
 COMPUTE = """
 import hashlib, os
-import actionrec
+from actionrec.io import environment
 import numpy as np
 import torch
 
@@ -145,7 +144,7 @@ def test_variables_that_limit_threads_or_precision_change_no_result():
     assert computed(**WRONG) == computed()
 
 
-@pytest.mark.parametrize("name", actionrec.IGNORED)
+@pytest.mark.parametrize("name", environment.IGNORED)
 def test_a_variable_that_makes_results_wrong_does_not_reach_the_libraries_or_other_processes(name):
     code = f"import os, actionrec; os.execvp('printenv', ['printenv', {name!r}])"
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, name: "1"}, capture_output=True, text=True, check=False)

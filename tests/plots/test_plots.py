@@ -5,7 +5,7 @@ from dataclasses import replace
 import matplotlib.image
 import numpy as np
 import pytest
-from fabricate import SETTING, first_right, trained
+from fabricate import CONTEXT, first_right, trained
 
 from actionrec.evaluation.comparison import compare
 from actionrec.models import MODELS
@@ -37,23 +37,23 @@ def test_every_model_has_a_colour_of_its_own():
 def test_pictures_are_the_same_bytes_on_every_run():
     result = leaderboard()
     draw = [
-        lambda: overview.model_comparison(result, SETTING, seconds()),
-        lambda: curves.model_curves("gru", HISTORY, SETTING),
-        lambda: confusion.confusion_matrix(result.leaderboard[0], np.eye(6, dtype=np.int64), SETTING),
+        lambda: overview.model_comparison(result, CONTEXT, seconds()),
+        lambda: curves.model_curves("gru", HISTORY, CONTEXT),
+        lambda: confusion.confusion_matrix(result.leaderboard[0], np.eye(6, dtype=np.int64), CONTEXT),
     ]
     for picture in draw:
         assert picture() == picture()
 
 
 def test_the_user_s_matplotlibrc_changes_nothing():
-    plain = curves.model_curves("gru", HISTORY, SETTING)
+    plain = curves.model_curves("gru", HISTORY, CONTEXT)
     with matplotlib.rc_context({"lines.linewidth": 9, "axes.facecolor": "red", "savefig.dpi": 30}):
-        assert curves.model_curves("gru", HISTORY, SETTING) == plain
+        assert curves.model_curves("gru", HISTORY, CONTEXT) == plain
 
 
 @pytest.mark.parametrize("counts", [(90, 90, 90, 90, 90, 90, 90), (100, 100, 99, 99, 98, 98, 97), (0, 0, 0, 0, 0, 0, 0)])
 def test_ties_perfection_and_failure_can_be_drawn(counts):
-    picture = pixels(overview.model_comparison(leaderboard(counts), SETTING, seconds()))
+    picture = pixels(overview.model_comparison(leaderboard(counts), CONTEXT, seconds()))
     assert picture.shape[1] == 12 * canvas.DPI
 
 
@@ -61,44 +61,44 @@ def test_ties_perfection_and_failure_can_be_drawn(counts):
 def test_any_number_of_epochs_can_be_drawn(epochs):
     values = tuple(np.linspace(1, 0.1, epochs))
     history = curves.History(1, values, values, values, values)
-    pixels(curves.model_curves("gru", history, SETTING))
+    pixels(curves.model_curves("gru", history, CONTEXT))
 
 
 def test_a_diverged_training_can_be_drawn():
     nan, inf = float("nan"), float("inf")
     history = curves.History(1, (1.0, inf, nan), (0.1, 0.1, 0.1), (nan, nan, nan), (0.1, 0.1, 0.1))
-    pixels(curves.model_curves("gru", history, SETTING))
+    pixels(curves.model_curves("gru", history, CONTEXT))
     everything = curves.History(1, (nan,), (nan,), (nan,), (nan,))
-    pixels(curves.all_models_grid(list(MODELS), dict.fromkeys(MODELS, everything), SETTING))
+    pixels(curves.all_models_grid(list(MODELS), dict.fromkeys(MODELS, everything), CONTEXT))
 
 
 @pytest.mark.parametrize("classes", [2, 8, 15, 50, 101])
 def test_confusion_of_any_size_can_be_drawn(classes):
     counts = np.diag(np.full(classes, 9))
     counts[0, 1] = 1
-    setting = replace(SETTING, class_names=tuple(f"Class{place}" for place in range(classes)))
-    height, width = pixels(confusion.confusion_matrix(leaderboard().leaderboard[0], counts, setting)).shape[:2]
+    context = replace(CONTEXT, class_names=tuple(f"Class{place}" for place in range(classes)))
+    height, width = pixels(confusion.confusion_matrix(leaderboard().leaderboard[0], counts, context)).shape[:2]
     assert min(height, width) > 3 * canvas.DPI
     assert max(height, width) < 22 * canvas.DPI
 
 
 def test_one_error_in_thirty_can_be_seen():
-    setting = replace(SETTING, class_names=("a", "b"))
-    right = confusion.confusion_matrix(leaderboard().leaderboard[0], np.array([[30, 0], [0, 30]]), setting)
-    wrong = confusion.confusion_matrix(leaderboard().leaderboard[0], np.array([[29, 1], [0, 30]]), setting)
+    context = replace(CONTEXT, class_names=("a", "b"))
+    right = confusion.confusion_matrix(leaderboard().leaderboard[0], np.array([[30, 0], [0, 30]]), context)
+    wrong = confusion.confusion_matrix(leaderboard().leaderboard[0], np.array([[29, 1], [0, 30]]), context)
     assert np.abs(pixels(right) - pixels(wrong)).max() > 0.1
 
 
 def test_a_class_without_test_clips_can_be_drawn():
     pixels(
-        confusion.confusion_matrix(leaderboard().leaderboard[0], np.diag([5, 0, 5]), replace(SETTING, class_names=("a", "b", "c")))
+        confusion.confusion_matrix(leaderboard().leaderboard[0], np.diag([5, 0, 5]), replace(CONTEXT, class_names=("a", "b", "c")))
     )
 
 
 def test_awkward_names_can_be_drawn_without_a_warning():
     names = ("$a$b$", "x" * 200, "動作🤸", "\\frac{_^}", "<b>&</b>", "line\nbreak")
-    setting = replace(SETTING, class_names=names, dataset="da$ta$_{")
+    context = replace(CONTEXT, class_names=names, dataset="da$ta$_{")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pixels(confusion.confusion_matrix(leaderboard().leaderboard[0], np.eye(6, dtype=np.int64), setting))
-        pixels(overview.model_comparison(leaderboard(), setting, seconds()))
+        pixels(confusion.confusion_matrix(leaderboard().leaderboard[0], np.eye(6, dtype=np.int64), context))
+        pixels(overview.model_comparison(leaderboard(), context, seconds()))

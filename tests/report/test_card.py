@@ -65,14 +65,14 @@ def ends(record, key):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_number_is_the_runs_own(evidence, name):
     text = card(evidence[name])
-    numbers, compared, standing = recorded(name)
+    numbers, compared, row = recorded(name)
     cells = rows(text)
-    assert cells["top-1"] == [percent(numbers["test_top1"]), ends(standing, "top1"), ends(standing, "top1_wilson")]
-    assert cells["top-5"] == [percent(numbers["test_top5"]), ends(standing, "top5"), ""]
+    assert cells["top-1"] == [percent(numbers["test_top1"]), ends(row, "top1"), ends(row, "top1_wilson")]
+    assert cells["top-5"] == [percent(numbers["test_top5"]), ends(row, "top5"), ""]
     assert cells["mean class"][0] == percent(numbers["test_mean_class"])
     assert cells["top-1 on validation clips"][0] == percent(numbers["val_top1"])
     assert cells["always the most frequent class"][0] == percent(compared["most_frequent_class"])
-    assert f"number {standing['rank']} of the 7 models" in text
+    assert f"number {row['rank']} of the 7 models" in text
     for one in compared["baselines"]:
         [gain] = [gain for gain in compared["gains"] if (gain["model"], gain["baseline"]) == (name, one["name"])]
         assert cells[one["name"]][:2] == [percent(one["top1"]), f"{round(100 * gain['difference'], 1) + 0.0:+.1f}"]
@@ -158,7 +158,7 @@ def test_its_own_commands_and_lines_of_python_run(run, monkeypatch, tmp_path):
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     answers = []
     for line in console.splitlines():
-        command = [sys.executable, *line.removeprefix("$ python ").split()]
+        command = [sys.executable, "-m", *line.removeprefix("$ ").split()]
         done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
         answers.append(done.stdout)
@@ -180,7 +180,7 @@ def test_a_threshold_is_told_and_a_temperature_that_was_not_fitted_is_not(eviden
 def test_an_untrained_backbone_is_said_before_anything_else(evidence):
     one = evidence["gru"]
     assert "untrained" not in card(one).lower()
-    text = card(replace(one, setting=replace(one.setting, weights="random")))
+    text = card(replace(one, context=replace(one.context, weights="random")))
     about, body = front(text)
     assert "untrained-backbone" in about["tags"]
     assert body.strip().splitlines()[2].startswith("**The backbone is untrained**")
@@ -204,18 +204,18 @@ def test_several_seeds_give_the_bundles_number_and_the_mean(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     finished.fabricated(CLASSES, seeds=(0, 1, 2))
     text = card(package.gather()["gru"])
-    numbers, _, standing = recorded("gru")
+    numbers, _, row = recorded("gru")
     cells = rows(text)
     assert cells["top-1, this bundle"] == [percent(numbers["test_top1"]), "", ""]
     assert cells["top-1, 3 runs"][0] == f"{percent(numbers['test_top1_mean'])} ± {percent(numbers['test_top1_std'])}"
-    assert cells["top-1, 3 runs"][1] == ends(standing, "top1")
+    assert cells["top-1, 3 runs"][1] == ends(row, "top1")
     assert "3 training runs; this is seed 0's" in text
 
 
 def test_an_official_split_and_weights_from_a_file_are_named(evidence):
     one = evidence["gru"]
-    official = replace(one.setting, protocol="official", fold=2, dataset="hmdb51", weights="mine.safetensors")
-    text = card(replace(one, setting=official))
+    official = replace(one.context, protocol="official", fold=2, dataset="hmdb51", weights="mine.safetensors")
+    text = card(replace(one, context=official))
     assert rows(text)["split"] == ["official, list 2, seed 0"]
     assert "The data set's own lists say" in text
     assert "CC BY 4.0" in text
@@ -224,8 +224,8 @@ def test_an_official_split_and_weights_from_a_file_are_named(evidence):
 
 def test_leaks_and_gaps_of_the_split_are_limits(evidence):
     one = evidence["gru"]
-    leaky = replace(one.setting, sibling_share=0.25, clips_without_group=7, classes_without_test_clips=("x_1",), padded=3)
-    limits = card(replace(one, setting=leaky)).split("\n## Limits")[1].split("\n## ")[0]
+    leaky = replace(one.context, sibling_share=0.25, clips_without_group=7, classes_without_test_clips=("x_1",), padded=3)
+    limits = card(replace(one, context=leaky)).split("\n## Limits")[1].split("\n## ")[0]
     assert "**The split leaks**: 25.0 %" in limits
     assert "The names of 7 of" in limits
     assert "nothing is known about: x_1." in limits

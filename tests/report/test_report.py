@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fabricate import AUDIT, SETTING, first_right, trained
+from fabricate import AUDIT, CONTEXT, first_right, trained
 
 from actionrec.evaluation import analyses, study_results
 from actionrec.evaluation.comparison import compare
@@ -12,7 +12,7 @@ TIMINGS = {name: Timing(12.34, 1500.0, "Tesla T4", 2.5, 16.0) for name in ("gru"
 
 
 def changed(**changes):
-    return replace(SETTING, **changes)
+    return replace(CONTEXT, **changes)
 
 
 def three(val=True):
@@ -24,7 +24,7 @@ def three(val=True):
     ]
 
 
-def report(models, setting=SETTING, timings=TIMINGS, confusion=None):
+def report(models, context=CONTEXT, timings=TIMINGS, confusion=None):
     """The whole report, with everything that is asked of the models."""
     answered = {model.name: model.predictions for model in models}
     baseline = trained("mean_pool", first_right(50), classes=6).predictions
@@ -39,13 +39,13 @@ def report(models, setting=SETTING, timings=TIMINGS, confusion=None):
         audit=AUDIT,
     )
     confusion = np.eye(6, dtype=np.int64) if confusion is None else confusion
-    return markdown.report(compare(models), setting, timings, confusion, found, models)
+    return markdown.report(compare(models), context, timings, confusion, found, models)
 
 
-def written(setting=SETTING):
+def written(context=CONTEXT):
     confusion = np.diag([17, 17, 17, 17, 16, 16])
     confusion[0, 1] = 4
-    return report(three(), setting, confusion=confusion)
+    return report(three(), context, confusion=confusion)
 
 
 def test_the_protocol_stands_beside_every_table():
@@ -81,7 +81,7 @@ def test_results_carry_intervals_and_verdicts():
     ],
 )
 def test_what_a_reader_must_know_comes_first(change, sentence):
-    confusion = np.eye(len(change.get("class_names", SETTING.class_names)), dtype=np.int64)
+    confusion = np.eye(len(change.get("class_names", CONTEXT.class_names)), dtype=np.int64)
     text = report(three(val=change.get("val_clips") != 0), changed(**change), confusion=confusion)
     assert sentence in text
     assert text.index(sentence) < text.index("## Results")
@@ -176,14 +176,14 @@ def test_latex_is_escaped_and_whole():
 
 
 def test_csv_rows_fit_their_header():
-    rows = [dict(zip(tables.CSV_HEADER, row, strict=True)) for row in tables.csv_rows(compare(three()), SETTING, TIMINGS)]
+    rows = [dict(zip(tables.CSV_HEADER, row, strict=True)) for row in tables.csv_rows(compare(three()), CONTEXT, TIMINGS)]
     assert [row["model"] for row in rows] == ["gru", "lstm", "transformer"]
     assert rows[0]["top1_percent"] == "90.00"
     assert rows[0]["val_top1_percent"] == "80.00"
     assert rows[0]["p_against_best"] == ""
     assert [row["tied_with_best"] for row in rows] == ["yes", "yes", "no"]
     assert {row["protocol"] for row in rows} == {"group"}
-    assert tables.csv_rows(compare(three(val=False)), SETTING, TIMINGS)[0][tables.CSV_HEADER.index("val_top1_percent")] == ""
+    assert tables.csv_rows(compare(three(val=False)), CONTEXT, TIMINGS)[0][tables.CSV_HEADER.index("val_top1_percent")] == ""
 
 
 def test_long_names_lose_their_middle():

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from fabricate import AUDIT, SETTING, trained
+from fabricate import AUDIT, CONTEXT, trained
 
 from actionrec.evaluation import analyses as found
 from actionrec.evaluation import calibration
@@ -84,15 +84,15 @@ def real_sections(models, comparison):
     }
     first = comparison.leaderboard[0].name
     return [
-        analyses.baselines(found.against_baselines(answered, simple, {"mean": 12_294, "middle": 12_294}), comparison, SETTING),
-        analyses.order(found.order_of_frames(answered), SETTING),
+        analyses.baselines(found.against_baselines(answered, simple, {"mean": 12_294, "middle": 12_294}), comparison, CONTEXT),
+        analyses.order(found.order_of_frames(answered), CONTEXT),
         analyses.health(models),
-        analyses.calibration(found.calibrations(models), SETTING),
-        analyses.ensembles(found.combined(answered, first), comparison, SETTING),
-        analyses.cost(found.costs(models, dict.fromkeys(MODELS, (1.5, 20.0))), SETTING),
-        errors.class_scores(found.class_scores(models[0].predictions, models[0].class_names), "gru", SETTING),
-        errors.missed(found.missed_by_all(answered, models[0].class_names), SETTING),
-        errors.audit(AUDIT, SETTING),
+        analyses.calibration(found.calibrations(models), CONTEXT),
+        analyses.ensembles(found.combined(answered, first), comparison, CONTEXT),
+        analyses.cost(found.costs(models, dict.fromkeys(MODELS, (1.5, 20.0))), CONTEXT),
+        errors.class_scores(found.class_scores(models[0].predictions, models[0].class_names), "gru", CONTEXT),
+        errors.missed(found.missed_by_all(answered, models[0].class_names), CONTEXT),
+        errors.audit(AUDIT, CONTEXT),
     ]
 
 
@@ -103,15 +103,15 @@ def odd_sections(comparison):
     duplicates = NearDuplicates(40, 0.98, 0, len(strange), len(strange), 0.3, tuple(strange))
     record = Audit(9, 40, 0, 0.0, 2, 0.05, (Copies(tuple(ODD), ("train",) * len(ODD)),), duplicates)
     return [
-        analyses.baselines([baseline(name, "tie", "better", "worse") for name in ODD], comparison, SETTING),
-        analyses.order([replace(orders("better", "tie", "worse")[0], model=name) for name in ODD], SETTING),
+        analyses.baselines([baseline(name, "tie", "better", "worse") for name in ODD], comparison, CONTEXT),
+        analyses.order([replace(orders("better", "tie", "worse")[0], model=name) for name in ODD], CONTEXT),
         analyses.health([trained(name, np.ones(8), health=name, health_notes=ODD) for name in ODD]),
-        analyses.calibration([calibrated(name, after=0.2, temperature=20.0) for name in ODD], SETTING),
-        analyses.ensembles([ensemble(name, MODELS, "better") for name in ODD], comparison, SETTING),
-        analyses.cost([cost(name, True) for name in ODD], SETTING),
-        errors.class_scores([score(name) for name in ODD], ODD[0], SETTING),
-        errors.missed([Missed(name, name, dict.fromkeys(ODD, name)) for name in names], SETTING),
-        errors.audit(json.loads(json.dumps(asdict(record))), SETTING),
+        analyses.calibration([calibrated(name, after=0.2, temperature=20.0) for name in ODD], CONTEXT),
+        analyses.ensembles([ensemble(name, MODELS, "better") for name in ODD], comparison, CONTEXT),
+        analyses.cost([cost(name, True) for name in ODD], CONTEXT),
+        errors.class_scores([score(name) for name in ODD], ODD[0], CONTEXT),
+        errors.missed([Missed(name, name, dict.fromkeys(ODD, name)) for name in names], CONTEXT),
+        errors.audit(json.loads(json.dumps(asdict(record))), CONTEXT),
     ]
 
 
@@ -187,7 +187,7 @@ def test_odd_names_upset_neither_markdown_nor_a_terminal(comparison):
 )
 def test_what_sequence_models_add_is_said_plainly(comparison, mean_pool, middle_frame, wanted, unwanted):
     rows = [baseline("mean_pool", *mean_pool), baseline("middle_frame", *middle_frame)]
-    text = analyses.baselines(rows, comparison, SETTING)
+    text = analyses.baselines(rows, comparison, CONTEXT)
     for sentence in wanted:
         assert sentence in text
     for sentence in unwanted:
@@ -199,22 +199,22 @@ def test_what_sequence_models_add_is_said_plainly(comparison, mean_pool, middle_
 
 
 def test_one_baseline_is_called_by_its_name(comparison):
-    text = analyses.baselines([baseline("mean_pool", "tie", "tie", "tie")], comparison, SETTING)
+    text = analyses.baselines([baseline("mean_pool", "tie", "tie", "tie")], comparison, CONTEXT)
     assert "no model is better than mean_pool." in text
 
 
 def test_use_of_the_order_is_said_plainly():
-    text = analyses.order(orders("better", "tie", "worse"), SETTING)
+    text = analyses.order(orders("better", "tie", "worse"), CONTEXT)
     assert "**Shown to use the order of frames: gru.** Not shown: lstm and transformer." in text
     assert [row[-1] for row in tables(text)[0][2:]] == ["uses the order", "not shown", "better shuffled"]
     assert tables(text)[0][2][1:5] == ["90.0", "50.0", "40.0", "30.0"]
-    assert "Not shown:" not in analyses.order(orders("better", "better", "better"), SETTING)
-    text = analyses.order(orders("tie", "tie", "worse"), SETTING)
+    assert "Not shown:" not in analyses.order(orders("better", "better", "better"), CONTEXT)
+    text = analyses.order(orders("tie", "tie", "worse"), CONTEXT)
     assert "**No model is shown to use the order of frames**" in text
 
 
 def test_several_runs_are_told_apart_from_the_saved_one(comparison):
-    several = replace(SETTING, seeds=5)
+    several = replace(CONTEXT, seeds=5)
     assert "mean over 5 training runs" in analyses.baselines([baseline("m", "tie", "tie", "tie")], comparison, several)
     for text in (
         analyses.order(orders("tie", "tie", "tie"), several),
@@ -225,7 +225,7 @@ def test_several_runs_are_told_apart_from_the_saved_one(comparison):
         errors.missed([Missed("a", "b", {"gru": "c"})], several),
     ):
         assert "Of each model's saved run, one of 5." in text
-    assert "saved run" not in analyses.order(orders("tie", "tie", "tie"), SETTING)
+    assert "saved run" not in analyses.order(orders("tie", "tie", "tie"), CONTEXT)
 
 
 @pytest.mark.parametrize("tests", [1, 3, 14])
@@ -234,13 +234,13 @@ def test_too_few_sources_are_admitted_just_where_no_difference_can_be_shown(test
     clusters = np.repeat(np.arange(sources), 3)
     best_case = {str(place): (np.ones(len(clusters)), np.zeros(len(clusters))) for place in range(tests)}
     shown = any(one.is_real for one in found.differences(best_case, clusters).values())
-    note = wording.powerless(tests, replace(SETTING, test_sources=sources))
+    note = wording.powerless(tests, replace(CONTEXT, test_sources=sources))
     assert bool(note) != shown
     assert not note or f"the test clips come from {sources}" in note
 
 
 def test_a_section_without_power_says_so(comparison):
-    few = replace(SETTING, test_sources=5)
+    few = replace(CONTEXT, test_sources=5)
     for text in (
         analyses.baselines([baseline("mean_pool", "tie", "tie", "tie")], comparison, few),
         analyses.order(orders("tie", "tie", "tie"), few),
@@ -269,19 +269,19 @@ def test_every_verdict_is_named(verdict):
 
 
 def test_a_temperature_that_was_not_fitted_is_not_presented_as_one():
-    text = analyses.calibration([calibrated("gru"), calibrated("lstm", temperature=None)], SETTING)
+    text = analyses.calibration([calibrated("gru"), calibrated("lstm", temperature=None)], CONTEXT)
     assert "**Not calibrated: lstm.** All validation clips are answered correctly" in text
     row = next(line for line in text.splitlines() if "lstm" in line)
     assert row.rstrip(" |").endswith("not fitted")
 
 
 def test_calibration_admits_what_it_could_not_fit():
-    text = analyses.calibration([calibrated("gru"), calibrated("lstm", 0.02, 0.04, 0.05)], SETTING)
+    text = analyses.calibration([calibrated("gru"), calibrated("lstm", 0.02, 0.04, 0.05)], CONTEXT)
     assert tables(text)[0][2] == ["gru", "10.0", "5.0", tables(text)[0][2][3], "1.50"]
     assert "fitted on 10 validation clips." in text
     assert "**At the end of what is tried (0.05 to 20), hence no estimate: lstm.**" in text
     assert "worse for lstm." in text
-    text = analyses.calibration([calibrated(temperature=1.0, after=0.1)], replace(SETTING, val_clips=0))
+    text = analyses.calibration([calibrated(temperature=1.0, after=0.1)], replace(CONTEXT, val_clips=0))
     assert "No validation clips, so no temperature was fitted: nothing is calibrated." in text
     assert "At the end" not in text
 
@@ -305,28 +305,28 @@ def test_sure_and_right_has_no_error_by_chance():
 
 def test_ensembles_count_all_their_members(comparison):
     rows = [ensemble("all", MODELS, "tie"), ensemble("best pair", ("gru", "lstm"), "better")]
-    text = analyses.ensembles(rows, comparison, SETTING)
+    text = analyses.ensembles(rows, comparison, CONTEXT)
     assert [row[1:3] for row in tables(text)[0][2:]] == [["all models", "18,000,000"], ["gru and lstm", "9,000,000"]]
     assert "**Better than gru alone: best pair.**" in text
     assert "highest validation top-1" in text
-    text = analyses.ensembles(rows[:1], comparison, replace(SETTING, val_clips=0))
+    text = analyses.ensembles(rows[:1], comparison, replace(CONTEXT, val_clips=0))
     assert "**No ensemble is shown to be better than gru alone.**" in text
     assert "no validation clips to choose" in text
 
 
 def test_cost_tells_the_front_in_order_of_operations():
-    text = analyses.cost([cost("gru", True, 30_000_000), cost("lstm", False), cost("simple_rnn", True, 2_500_000)], SETTING)
+    text = analyses.cost([cost("gru", True, 30_000_000), cost("lstm", False), cost("simple_rnn", True, 2_500_000)], CONTEXT)
     assert "**On the Pareto front: simple_rnn and gru**, from the fewest" in text
     assert tables(text)[0][2] == ["gru", "90.0", "30.0", "1.23", "15.0", "2,000,000", "45.0", "yes"]
     assert tables(text)[0][3][-1] == ""
     assert "timings vary from run to run" in text
-    assert "**On the Pareto front: gru**. For" in analyses.cost([cost("gru", True)], SETTING)
+    assert "**On the Pareto front: gru**. For" in analyses.cost([cost("gru", True)], CONTEXT)
 
 
 @pytest.mark.parametrize(("classes", "rows"), [(1, 1), (20, 20), (21, 10), (101, 10)])
 def test_many_classes_are_cut_to_the_worst(classes, rows):
     scores = [score(f"class{place}", f1=1 - place / classes, clips=1 + place) for place in range(classes)]
-    text = errors.class_scores(scores, "gru", SETTING)
+    text = errors.class_scores(scores, "gru", CONTEXT)
     assert text.startswith("## Classes, by gru\n")
     body = tables(text)[0][2:]
     assert [row[0] for row in body] == [f"class{place}" for place in range(classes - 1, classes - 1 - rows, -1)]
@@ -337,23 +337,23 @@ def test_many_classes_are_cut_to_the_worst(classes, rows):
 def test_missed_clips_are_named_and_counted():
     answers = {"gru": "c", "lstm": "b", "transformer": "c"}
     rows = [Missed(f"a/{place:02}.avi", "a", answers) for place in range(25)]
-    text = errors.missed([*rows, Missed("z.avi", "a", dict.fromkeys(MODELS, "d"))], SETTING)
+    text = errors.missed([*rows, Missed("z.avi", "a", dict.fromkeys(MODELS, "d"))], CONTEXT)
     body = tables(text)[0][2:]
     assert len(body) == 20
     assert body[0] == ["a/00.avi", "a", "c", "2 of 3"]
     assert "And 6 more." in text
     assert "26 of 100 test clips, 26.0 %. In 1 of these all models give the same answer" in text
     assert "(../plots/missed_by_all.png)" in text
-    assert "And " not in errors.missed(rows[:20], SETTING)
+    assert "And " not in errors.missed(rows[:20], CONTEXT)
 
 
 def test_equal_votes_go_to_the_first_name():
     rows = [Missed("a", "a", {"gru": "c", "lstm": "b"}), Missed("a", "a", {"lstm": "b", "gru": "c"})]
-    assert {tuple(row[2:]) for row in tables(errors.missed(rows, SETTING))[0][2:]} == {("b", "1 of 2")}
+    assert {tuple(row[2:]) for row in tables(errors.missed(rows, CONTEXT))[0][2:]} == {("b", "1 of 2")}
 
 
 def test_nothing_missed_is_said_without_a_table():
-    text = errors.missed([], SETTING)
+    text = errors.missed([], CONTEXT)
     assert "None: each test clip is right in at least one model." in text
     assert "|" not in text
     assert "png" not in text
@@ -377,7 +377,7 @@ def test_nothing_missed_is_said_without_a_table():
     ],
 )
 def test_the_audit_says_what_it_found(changes, sentence):
-    assert sentence in errors.audit(audited(**changes), SETTING)
+    assert sentence in errors.audit(audited(**changes), CONTEXT)
 
 
 def test_the_audit_lists_flagged_pairs_alone_and_how_the_two_are_related():
@@ -385,16 +385,16 @@ def test_the_audit_lists_flagged_pairs_alone_and_how_the_two_are_related():
         {"test": f"t{place}", "train": "r", "similarity": 0.999 - place / 1000, "same_class": place < 2, "sibling": place < 1}
         for place in range(20)
     ]
-    text = errors.audit(audited(near=near(top=pairs, threshold=0.9955, flagged=4, strangers=3)), SETTING)
+    text = errors.audit(audited(near=near(top=pairs, threshold=0.9955, flagged=4, strangers=3)), CONTEXT)
     assert [row[-1] for row in tables(text)[1][2:]] == ["siblings", "of one class", "of two classes", "of two classes"]
-    text = errors.audit(audited(near=near(top=pairs, threshold=0.9, flagged=33)), SETTING)
+    text = errors.audit(audited(near=near(top=pairs, threshold=0.9, flagged=33)), CONTEXT)
     assert "And 13 more." in text
 
 
 def test_the_audit_admits_what_it_cannot_see():
-    text = errors.audit(audited(), replace(SETTING, weights="random", clips_without_group=7))
+    text = errors.audit(audited(), replace(CONTEXT, weights="random", clips_without_group=7))
     assert "**The backbone is untrained**" in text
     assert "The names of 7 clips tell no source" in text
-    plain = errors.audit(audited(), SETTING)
+    plain = errors.audit(audited(), CONTEXT)
     assert "untrained" not in plain
     assert "does not prove that there is nothing." in plain

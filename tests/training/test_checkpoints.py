@@ -143,7 +143,7 @@ def test_the_key_tells_settings_and_code_apart(monkeypatch):
     first = checkpoints.checkpoint("gru", {"seed": 0})
     assert checkpoints.checkpoint("gru", {"seed": 0}).path == first.path
     assert checkpoints.checkpoint("gru", {"seed": 1}).path != first.path
-    monkeypatch.setattr(checkpoints, "digest_behind", lambda modules: "other code")
+    monkeypatch.setattr(checkpoints, "code_digest", lambda stage: "other code")
     assert checkpoints.checkpoint("gru", {"seed": 0}).path != first.path
 
 
