@@ -214,7 +214,7 @@ def train(
         TrainingError: the loss is not finite in the first epoch, or the GPU is out of memory.
     """
     array = _checked(features)
-    settings, arguments = _recipe(model, options)
+    recipe = _recipe(model, options, seed)
     names = sorted(set(labels))
     places = np.array([names.index(label) for label in labels], dtype=np.int64)
     if len(places) != len(array):
@@ -225,12 +225,12 @@ def train(
         raise ValueError("validation: each class needs a training clip. Hold out fewer clips.")
     clips = FeatureSet([str(row) for row in range(len(array))], array, {})
     data = TrainingData(clips, places, names, np.arange(len(array)), rows)
-    architecture = Architecture(model, arguments, array.shape[2], names)
+    architecture = Architecture(model, recipe.arguments, array.shape[2], names)
     device = device or machine.device()
     threads = torch.get_num_threads()
     try:
         with torch.random.fork_rng():
-            run = seed_runs.run(data, architecture, Recipe(seed, settings, arguments), 0, device, lambda _: None)
+            run = seed_runs.run(data, architecture, recipe, 0, device, lambda _: None)
             fitted = record.calibrate(seed_runs.predictions([run], run, data, device))
     finally:
         torch.set_num_threads(threads)
@@ -245,7 +245,7 @@ def _checked(features: ArrayLike, feature_dim: int | None = None) -> NDArray[Any
     return array if array.dtype in (np.float16, np.float32) else array.astype(np.float32)
 
 
-def _recipe(model: str, options: Mapping[str, Any]) -> tuple[TrainSettings, dict[str, Any]]:
+def _recipe(model: str, options: Mapping[str, Any], seed: int) -> Recipe:
     """Split options into the training's settings and the model's arguments, and add the defaults."""
     if model not in MODELS:
         raise ValueError(f"model: no such model; got {model!r}, expected one of {', '.join(MODELS)}.")
@@ -254,7 +254,7 @@ def _recipe(model: str, options: Mapping[str, Any]) -> tuple[TrainSettings, dict
         raise TypeError(f"{model}: no such options: {', '.join(unknown)}; expected some of {', '.join([*trained, *built])}.")
     values = {**_TRAIN, **_MODEL, **_OWN.get(model, {}), **options}
     settings = TrainSettings(**{name: values[name] for name in trained}, seeds=[0])
-    return settings, {name: values[name] for name in built if name in values}
+    return Recipe(seed, settings, {name: values[name] for name in built if name in values})
 
 
 def _validation_rows(places: NDArray[np.int64], validation: float | Sequence[int], seed: int) -> NDArray[np.int64]:

@@ -136,7 +136,7 @@ def test_a_model_trained_on_features_is_saved_and_predicts_videos(folder, clips,
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"model": "nix"}, ValueError, "model: no such model; got 'nix', expected one of simple_rnn, "),
+        ({"model": "nix"}, ValueError, "model: no such model; got 'nix', expected one of bilstm, gru, "),
         ({"epoch": 3}, TypeError, "gru: no such options: epoch; expected some of epochs, "),
         ({"epochs": 0}, ValueError, "epochs must be at least 1; got 0"),
         ({"hidden_dim": 0}, ValueError, "hidden_dim must be from 1 to 16384; got 0"),
@@ -165,7 +165,8 @@ def test_a_validation_share_takes_some_clips_of_each_class():
 @pytest.mark.parametrize("name", ["gru", "bilstm", "transformer", "swin_transformer"])
 def test_the_defaults_are_those_of_params_yaml(name):
     recipe = read_recipe(name, ROOT / "params.yaml")
-    settings, arguments = api._recipe(name, {})
+    defaults_of_api = api._recipe(name, {}, 0)
+    settings, arguments = defaults_of_api.train, defaults_of_api.arguments
     assert (list(settings.seeds), list(recipe.train.seeds)) == ([0], [0])
     assert {**vars(settings), "seeds": None} == {**vars(recipe.train), "seeds": None}
     defaults = {key: parameter.default for key, parameter in model_keys(name).items()}

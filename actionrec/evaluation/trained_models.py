@@ -87,9 +87,8 @@ def read_model(name: str) -> TrainedModel:
     kinds = {"test_top1": float, **dict.fromkeys(("best_epoch", "epochs", "parameters", "flops", "train_clips"), int)}
     kinds |= {"health": str, "health_notes": Sequence[str]}
     record = read_json(metrics_file)
-    values = typed_values(record, kinds, metrics_file, remake(name))
+    values = [*typed_values(record, kinds, metrics_file, remake(name)), _temperature(record, name)]
     answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
-    values.append(_temperature(record, name))
     return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *values)
 
 

@@ -1,4 +1,4 @@
-"""A trained model as a folder that says all that is needed to use it: model.safetensors and model.json."""
+"""Bundles: a trained model as a folder with model.safetensors (weights) and model.json (everything else needed to use it)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Architecture:
     """Enough to build a model without its weights."""
 
     model: str
-    """A key of actionrec.models.MODELS."""
+    """One of actionrec.models.MODELS."""
     arguments: dict[str, Any]
     """Keywords of its constructor."""
     feature_dim: int

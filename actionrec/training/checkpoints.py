@@ -1,4 +1,4 @@
-"""Where a training run is after an epoch, as a file that a killed run goes on from: the same weights come out as if nothing was.
+"""Checkpoints of training runs, written after each epoch. A killed run resumes from its checkpoint with identical weights.
 
 .work/training/<model>/<key>.safetensors, the key a digest of all that the outcome depends on. A finished run's file stays, with
 its best weights alone, until the model is trained on something else: `dvc repro` may be killed after the stage, before DVC has

@@ -245,8 +245,11 @@ def replaced(folder, old, new):
         ({"class_names": []}, "(class_count must be from 1 to 65536; got 0)"),
         ({"class_names": ["\ud800", "b"]}, ": class_names has a name that is empty or not valid Unicode"),
         ({"class_names": ["", "b"]}, ": class_names has a name that is empty or not valid Unicode"),
-        ({"model": "../../etc"}, ": model must be one of simple_rnn, lstm, gru, bilstm, stacked_lstm, transformer"),
-        ({"model": "\x1b[31m" + "x" * 10**6}, r"swin_transformer; got '\x1b[31mxxxx"),
+        (
+            {"model": "../../etc"},
+            ": model must be one of bilstm, gru, lstm, simple_rnn, stacked_lstm, ",
+        ),
+        ({"model": "\x1b[31m" + "x" * 10**6}, r", transformer; got '\x1b[31mxxxx"),
         ({"frames": {**FEATURES["frames"], "count": 10**9}}, ": frames.count must be from 1 to 4096; got 1000000000"),
         ({"frames": {**FEATURES["frames"], "resolution": 10**6}}, ": frames.resolution must be from 1 to 4096; got 1000000"),
         ({"calibration": {"temperature": 1e-300, "threshold": 0}}, ": calibration: wanted a temperature from 0.001 to 1,000"),
