@@ -174,10 +174,7 @@ def _use(evidence: Evidence) -> str:
         f"$ actionrec predict film.mp4 --model {folder} --window 4\n"
         f"$ actionrec predict clip.mp4 --model {folder} --explain why.png\n"
         "```",
-        "```python\n"
-        "import actionrec\n\n"
-        f'print(actionrec.load("{folder}").predict("clip.mp4").top(3))\n'
-        "```",
+        f'```python\nimport actionrec\n\nprint(actionrec.load("{folder}").predict("clip.mp4").top(3))\n```',
         "The bundle is `model.safetensors` and `model.json`; nothing in it is run as code. "
         + _backbone_file(evidence.setting.weights, evidence.setting.backbone),
     )
