@@ -1,4 +1,4 @@
-"""Where uploads lie while they are worked on: a temporary folder of this server's own, which goes with it."""
+"""Temporary folder for uploads, deleted when the server stops."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ _PREFIX = "actionrec-uploads-"
 
 
 class Uploads:
-    """A folder for drafts. It is locked as long as the server lives, however that ends."""
+    """A temporary folder, locked while the server runs, so that other servers do not delete it."""
 
     def __init__(self) -> None:
         sweep()
@@ -22,8 +22,8 @@ class Uploads:
 
     @contextmanager
     def draft(self, suffix: str) -> Iterator[Path]:
-        """Yield a path to write to, which no sender has named; what is there afterwards is deleted."""
-        self.folder.mkdir(mode=0o700, exist_ok=True)  # what clears old files from temporary folders takes old folders, too
+        """Yield a path to write to, with a random name; the file is deleted afterwards."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)  # a clean-up of the system's temporary folder may have deleted it
         path = self.folder / f"{secrets.token_hex(8)}{suffix}"
         try:
             yield path
@@ -37,15 +37,15 @@ class Uploads:
 
 
 def sweep() -> None:
-    """Remove the folders of servers that were killed; others' folders, and those in use, stay."""
-    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        if (lock := _locked(left)) is not None:
-            shutil.rmtree(left, ignore_errors=True)
+    """Delete the folders of killed servers; folders in use, and those of other users, stay."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        if (lock := _locked(folder)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
 
 
 def _locked(folder: Path) -> int | None:
-    """A descriptor that holds a folder's lock; None where another process holds it, or the folder is not ours."""
+    """A descriptor that holds a folder's lock; None if another process holds it, or we may not open the folder."""
     try:
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
