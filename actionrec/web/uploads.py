@@ -1,4 +1,4 @@
-"""Where uploads lie while they are worked on: a temporary folder of this server's own, which goes with it."""
+"""Temporary folder for uploads, deleted when the server stops."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ _PREFIX = "actionrec-uploads-"
 
 
 class Uploads:
-    """A folder for drafts. It is locked as long as the server lives, however that ends."""
+    """A temporary folder, locked while the server runs, so that other servers do not delete it."""
 
     def __init__(self) -> None:
         sweep()
@@ -23,8 +23,8 @@ class Uploads:
 
     @contextmanager
     def draft(self, suffix: str) -> Iterator[Path]:
-        """Yield a path to write to, which no sender has named; what is there afterwards is deleted."""
-        self.folder.mkdir(mode=0o700, exist_ok=True)  # what clears old files from temporary folders takes old folders, too
+        """Yield a path to write to, with a random name; the file is deleted afterwards."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)  # a clean-up of the system's temporary folder may have deleted it
         path = self.folder / f"{secrets.token_hex(8)}{suffix}"
         try:
             yield path
