@@ -8,11 +8,10 @@ An engine computes the missing shards: worker processes of this machine, or of a
 bytes do not depend on the engine.
 """
 
-import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actionrec.core import paths
@@ -23,14 +22,6 @@ from actionrec.parallel import engines, shard_store
 from actionrec.parallel.shard_store import Compute, ShardJob
 
 logger = logging.getLogger(__name__)
-
-
-def code_digest(files: Iterable[str]) -> str:
-    """Digest of source files, given as `__file__`: results of other code are not taken for this code's."""
-    total = hashlib.sha256()
-    for file in sorted(files):
-        total.update(Path(file).read_bytes())
-    return total.hexdigest()
 
 
 def complete(

@@ -17,7 +17,7 @@ from actionrec.core import paths
 from actionrec.core.errors import ActionrecError, VideoError
 from actionrec.parallel import engines, shard_store, shards
 from actionrec.parallel.shard_store import ShardJob
-from actionrec.parallel.shards import code_digest, complete, link_into
+from actionrec.parallel.shards import complete, link_into
 
 ROOT = Path(__file__).parents[2]
 
@@ -434,15 +434,3 @@ def test_files_are_copied_where_there_are_no_links(tmp_path, monkeypatch, finish
     link_into(tmp_path / "draft", {"b.tar": finished})
     assert (tmp_path / "draft" / "b.tar").read_text() == "a"
     assert not (tmp_path / "draft" / "b.tar").samefile(finished)
-
-
-def test_the_code_s_digest_changes_with_the_code_and_not_with_its_place(tmp_path):
-    for folder, text in (("one", "x = 1\n"), ("two", "x = 1\n"), ("three", "x = 2\n")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.py").write_text(text)
-        (tmp_path / folder / "b.py").write_text("y = 1\n")
-    one, two, three = (
-        code_digest([str(tmp_path / folder / name) for name in names])
-        for folder, names in (("one", ["a.py", "b.py"]), ("two", ["b.py", "a.py"]), ("three", ["a.py", "b.py"]))
-    )
-    assert one == two != three
