@@ -9,6 +9,7 @@ from actionrec.models import MODELS
 ROOT = Path(__file__).parents[1]
 PLUMBING = (
     "actionrec/__init__.py",
+    "actionrec/version.py",
     "actionrec/core/",
     "actionrec/parallel/",
 )  # cannot change a result: tests/core/test_plumbing.py
