@@ -1,5 +1,6 @@
 """Write a card for each model, and the best model's bundle with its card as data/best."""
 
+import logging
 import shutil
 from typing import Any
 
@@ -13,6 +14,8 @@ from actionrec.io.files import read_json, whole_folder, write_text
 from actionrec.models import MODELS
 from actionrec.report.card import Evidence, card
 from actionrec.training.recipes import read_recipe
+
+logger = logging.getLogger(__name__)
 
 CARD = "README.md"
 AGAIN = "Run `dvc repro -f compare` to make it again."
@@ -28,6 +31,8 @@ def main() -> None:
         for file in sorted(paths.model_folder(best).iterdir()):
             shutil.copyfile(file, draft / file.name)
         write_text(draft / CARD, texts[best])
+    logger.info("%s: the bundle of %s. %s: a card for each model.", paths.BEST, best, paths.model_card(best).parent)
+    logger.info("Next: `actionrec predict VIDEO` classifies a clip, `actionrec serve` starts the web page.")
 
 
 def gather() -> dict[str, Evidence]:

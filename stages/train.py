@@ -47,9 +47,11 @@ def main() -> None:
     predictions.write_predictions(paths.predictions(name), result)
     chosen.network.cpu()
     calibration = record.calibrate(result)
-    save_bundle(paths.model_folder(name), Bundle(architecture, chosen.network, data.features.source, calibration))
     diagnosis = record.judge(chosen.fit, data, result)
     files.write_json(paths.model_metrics(name), record.metrics_of(data, runs, chosen, result, calibration, diagnosis))
+    record_sha256 = record.digest(paths.model_metrics(name), paths.model_epochs(name))
+    bundle = Bundle(architecture, chosen.network, data.features.source, calibration, record_sha256)
+    save_bundle(paths.model_folder(name), bundle)
     files.write_json(paths.model_timing(name), record.timing_of(data, runs, chosen, device))
     top1 = metrics.top_k(result.test.logits, result.test.labels, 1)
     logger.info(

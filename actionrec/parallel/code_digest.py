@@ -41,14 +41,28 @@ def code_files(stage: str) -> list[Path]:
     return sorted({file for name in _dependencies(stage) for file in _python_files(name)})
 
 
-def _dependencies(stage: str) -> list[str]:
-    """What dvc.yaml declares below `deps`, with the model's name filled in."""
+def trained_models() -> list[str]:
+    """The names below `stages.train.foreach` in dvc.yaml.
+
+    Raises:
+        DataError: dvc.yaml is missing.
+    """
+    return list(_stages()["train"]["foreach"])
+
+
+def _stages() -> dict[str, Any]:
     try:
         stages: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
     except FileNotFoundError:
         raise DataError(f"{ROOT / 'dvc.yaml'} is missing. Stages run in a copy of the repository.") from None
+    return stages
+
+
+def _dependencies(stage: str) -> list[str]:
+    """What dvc.yaml declares below `deps`, with the model's name filled in."""
     name, _, model = stage.partition("@")
-    definition = stages[name]["do"] if model else stages[name]
+    definition = _stages()[name]
+    definition = definition["do"] if model else definition
     return [dependency.replace("${key}", model) for dependency in definition["deps"]]
 
 

@@ -62,6 +62,8 @@ class Bundle:
     """`temperature`, which logits are divided by before softmax; `temperature_fitted`, false where all validation answers were
     correct, so that it stayed at 1; and `threshold`, the top probability below which an answer is unsure, 0 where there were too
     few validation answers for one. None where there were no validation clips."""
+    record_sha256: str | None = None
+    """Digest of the metrics and curves of its training (`record.digest`); None for a model that no stage trained."""
 
     @property
     def is_calibrated(self) -> bool:
@@ -209,6 +211,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "frames": features.pop("frames", None),
             "features": features,
             "calibration": bundle.calibration,
+            "record_sha256": bundle.record_sha256,
             "sha256": sha256_of(draft / WEIGHTS),
         }
         write_json(draft / DESCRIPTION, description)
@@ -257,4 +260,4 @@ def load_bundle(folder: Path) -> Bundle:
     state, _ = load_tensors(file)
     load_state(network, {name: torch.from_numpy(array) for name, array in state.items()}, str(file))
     network.eval()
-    return Bundle(architecture, network, features, description.get("calibration"))
+    return Bundle(architecture, network, features, description.get("calibration"), description.get("record_sha256"))

@@ -1,6 +1,7 @@
 """Records of a model's training: calibration, diagnostics, metrics and timings."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from actionrec.data.splits import SUBSETS
 from actionrec.evaluation import calibration, cost, metrics
 from actionrec.evaluation.predictions import Answers, Predictions
-from actionrec.io import machine
+from actionrec.io import files, machine
 from actionrec.models import parameter_count
 from actionrec.training import diagnostics
 from actionrec.training.diagnostics import Curves, Kept, TrainingDiagnostics
@@ -74,6 +75,12 @@ def metrics_of(
         "health": diagnosis.verdict,
         "health_notes": [diagnosis.why, *diagnosis.notes],
     }
+
+
+def digest(metrics_file: Path, epochs: Path) -> str:
+    """SHA-256 over a model's metrics.json and the logs of its epochs, in hexadecimal."""
+    named = {file.relative_to(epochs).as_posix(): file for file in epochs.rglob("*") if file.is_file()}
+    return files.digest({name: files.sha256_of(file) for name, file in {**named, "metrics": metrics_file}.items()})
 
 
 def accuracies(subset: str, answers: Answers) -> dict[str, float]:
