@@ -1,8 +1,8 @@
 """Check every key of params.yaml, before any other stage runs.
 
 Each stage checks what it reads, but DVC does not always run it: to DVC true equals 1, and its run cache ignores keys called `size`
-and `nfiles`. This stage depends on the file itself, so it runs after every change of it. Its output is always the same, so the stages
-after it run only if their own parameters changed.
+and `nfiles`. This stage depends on the file itself, so it runs after every change of it. Its output is always the same, so the
+stages after it run only if their own parameters changed.
 """
 
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def refuse_models_without_stage() -> None:
         if name not in declared
     ]
     problems += [
-        f"dvc.yaml: stages.train.foreach has {quoted(name)}, but actionrec/models has no {name}.py. Add it, or remove the line."
+        f"dvc.yaml: stages.train.foreach has {quoted(name)}; actionrec/models has no {name}.py. Add it, or remove the line."
         for name in sorted(declared - set(MODELS))
     ]
     if problems:

@@ -2,14 +2,13 @@
 
 import json
 import shutil
-from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import fabricate
 import numpy as np
 from bundles import FRAMES, tiny_bundle
-from projects import TINY, clone, commit, edit_params, flat, run
+from projects import TINY, built_once, clone, commit, edit_params, flat, run
 
 from actionrec.core import paths
 from actionrec.evaluation.predictions import read_predictions
@@ -43,12 +42,18 @@ def fabricated(class_names, *, seeds=(0,), weights="IMAGENET1K_V1", epochs=6, **
     compare.write_numbers(compare.gather())
 
 
-@lru_cache
 def sample_project(folder):
-    """A Git and DVC project in `folder` after its first `dvc repro`: the drawn sample, small frames, small models."""
+    """A Git and DVC project after its first `dvc repro`: the drawn sample, small frames, small models.
+
+    Args:
+        folder: the base folder of this process's temporary folders.
+    """
+    return built_once(folder, "sample", build_sample) / "project"
+
+
+def build_sample(folder):
     project = folder / "project"
     clone(project)
     edit_params(project, {**flat(TINY), "data.dataset": "sample"})
     run("dvc", "repro", cwd=project)
     commit(project)
-    return project

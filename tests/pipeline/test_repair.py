@@ -5,14 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-from itertools import product
 from pathlib import Path
 
 import pytest
 from damaged import flip
 from dvc.repo import Repo
-from film import write_video
-from projects import TINY, clone, commit, edit_params, flat, run
+from projects import run
 
 from actionrec.io import checksums
 from actionrec.pipeline import dvc_process
@@ -139,25 +137,11 @@ def test_outside_of_a_dvc_project_it_is_bad_input(project):
     assert "error: DVC cannot be used here (you are not inside of a DVC repository" in repair(project, expected=2)
 
 
-@pytest.fixture(scope="module")
-def pipeline(tmp_path_factory):
-    """The real pipeline on three classes of small clips, up to the baselines."""
-    project = tmp_path_factory.mktemp("pipeline") / "project"
-    clone(project)
-    for label, group in product(("Run", "Sit", "Jump"), range(1, 7)):
-        (project / "data/raw/tiny" / label).mkdir(parents=True, exist_ok=True)
-        write_video(project / "data/raw/tiny" / label / f"v_{label}_g{group:02d}_c01.avi", 12 + group)
-    edit_params(project, flat(TINY))
-    commit(project)
-    run("dvc", "repro", "baseline", "audit", cwd=project)
-    return project
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("folder", "reader"), [("data/frames", "resnet_features"), ("data/features", "baseline")])
-def test_a_byte_that_flips_under_dvc_stops_the_next_stage_and_one_command_repairs_it(pipeline, tmp_path, folder, reader):
+def test_a_byte_that_flips_under_dvc_stops_the_next_stage_and_one_command_repairs_it(finished, tmp_path, folder, reader):
     project = tmp_path / "project"
-    subprocess.run(["cp", "-a", pipeline, project], check=True)  # hard links stay hard links
+    subprocess.run(["cp", "-a", finished[0], project], check=True)  # hard links stay hard links
     before = outputs(project)
     assert set(before) > {"data/frames/SHA256SUMS", "data/features/SHA256SUMS", "metrics/baseline.json"}
     shard = next(path for path in sorted((project / folder).iterdir()) if path.name.startswith("shard"))
