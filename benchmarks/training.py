@@ -22,9 +22,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from actionrec.evaluation.study_results import RESULTS
 from actionrec.io import machine
-from actionrec.models import MODELS, create_model, transformer
-from actionrec.models import swin_transformer as swin
-from actionrec.models.layers import recurrent
+from actionrec.models import MODELS, create_model
+from actionrec.models.layers import lstm
 from actionrec.training import loop
 from actionrec.training.batches import on_device
 from actionrec.training.loop import Examples
@@ -124,19 +123,15 @@ def loop_of_the_study(name: str, data: TensorDataset, held_out: TensorDataset, d
 def torchs_layers() -> Iterator[None]:
     """Make models use torch's own layers instead of ours."""
 
-    def outputs(layers: nn.RNNBase, features: Tensor) -> Tensor:
+    def outputs(layers: nn.LSTM, features: Tensor) -> Tensor:
         return layers(features)[0]
 
-    ours = recurrent.outputs, swin.Dropout
-    recurrent.outputs = outputs
-    for module in (swin, transformer):
-        module.Dropout = nn.Dropout
+    ours = lstm.outputs
+    lstm.outputs = outputs
     try:
         yield
     finally:
-        recurrent.outputs = ours[0]
-        for module in (swin, transformer):
-            module.Dropout = ours[1]
+        lstm.outputs = ours
 
 
 def side_by_side(names: list[str], clips: int, precision: str) -> float:

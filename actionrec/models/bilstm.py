@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from actionrec.models.layers import recurrent
+from actionrec.models.layers import lstm
 
 __all__ = ["BiLstm"]
 
@@ -38,7 +38,7 @@ class BiLstm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        states = recurrent.outputs(self.lstm, features)  # (B, T, 2 hidden_dim), forward, then backward
+        states = lstm.outputs(self.lstm, features)  # (B, T, 2 hidden_dim), forward, then backward
         width = self.lstm.hidden_size
         # The backward direction has seen the whole clip at its first frame.
         summary = states[:, -1] if self.read == "last" else torch.cat([states[:, -1, :width], states[:, 0, width:]], dim=1)

@@ -2,8 +2,6 @@
 
 from torch import Tensor, nn
 
-from actionrec.models.layers import recurrent
-
 __all__ = ["Gru"]
 
 
@@ -18,5 +16,5 @@ class Gru(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        states = recurrent.outputs(self.gru, features)  # (B, T, hidden_dim)
+        states, _ = self.gru(features)  # (B, T, hidden_dim)
         return self.fc(self.dropout(states[:, -1]))

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from actionrec.models.layers import recurrent
+from actionrec.models.layers import lstm
 
 __all__ = ["Lstm"]
 
@@ -18,5 +18,5 @@ class Lstm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        states = recurrent.outputs(self.lstm, features)  # (B, T, hidden_dim)
+        states = lstm.outputs(self.lstm, features)  # (B, T, hidden_dim)
         return self.fc(self.dropout(states[:, -1]))

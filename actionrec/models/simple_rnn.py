@@ -2,8 +2,6 @@
 
 from torch import Tensor, nn
 
-from actionrec.models.layers import recurrent
-
 __all__ = ["SimpleRnn"]
 
 
@@ -18,5 +16,5 @@ class SimpleRnn(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        states = recurrent.outputs(self.rnn, features)  # (B, T, hidden_dim)
+        states, _ = self.rnn(features)  # (B, T, hidden_dim)
         return self.fc(self.dropout(states[:, -1]))

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from actionrec.models.layers import recurrent
+from actionrec.models.layers import lstm
 
 __all__ = ["StackedLstm"]
 
@@ -22,5 +22,5 @@ class StackedLstm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        states = recurrent.outputs(self.lstm, features)  # (B, T, hidden_dim), of the last layer
+        states = lstm.outputs(self.lstm, features)  # (B, T, hidden_dim), of the last layer
         return self.fc(self.dropout(states[:, -1]))

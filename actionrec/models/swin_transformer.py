@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from actionrec.models.layers.dropout import Dropout
-
 __all__ = ["SwinTransformer"]
 
 
@@ -81,7 +79,7 @@ class SwinBlock(nn.Module):
         self.attention = WindowAttention(dim, heads, window, shift, bias_std)
         self.mlp_norm = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(nn.Linear(dim, mlp_ratio * dim), nn.GELU(), nn.Linear(mlp_ratio * dim, dim))
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, frames: Tensor) -> Tensor:
         frames = frames + self.dropout(self.attention(self.attention_norm(frames)))

@@ -9,8 +9,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from actionrec.models.layers.dropout import Dropout
-
 __all__ = ["Transformer"]
 
 
@@ -36,9 +34,8 @@ class Transformer(nn.Module):
             raise ValueError(f"d_model must be even and a multiple of num_heads; got {d_model} and {num_heads}")
         self.d_model = d_model
         self.embed = nn.Linear(feature_dim, d_model)
-        self.embed_dropout = Dropout(dropout)
+        self.embed_dropout = nn.Dropout(dropout)
         layer = nn.TransformerEncoderLayer(d_model, num_heads, ff_dim, dropout=dropout, batch_first=True, norm_first=norm_first)
-        layer.dropout, layer.dropout1, layer.dropout2 = Dropout(dropout), Dropout(dropout), Dropout(dropout)
         # A pre-norm stack leaves its last sum without a norm; this one has no parameters, so that the study's parameter
         # count holds.
         final_norm = nn.LayerNorm(d_model, elementwise_affine=False) if norm_first else None

@@ -2,17 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from actionrec.models.layers import recurrent
+from actionrec.models.layers import lstm
 
 FRAMES, INPUTS, HIDDEN = 6, 7, 5
 LAYERS = {
-    "rnn": lambda: nn.RNN(INPUTS, HIDDEN, batch_first=True),
-    "gru": lambda: nn.GRU(INPUTS, HIDDEN, batch_first=True),
     "lstm": lambda: nn.LSTM(INPUTS, HIDDEN, batch_first=True),
     "bilstm": lambda: nn.LSTM(INPUTS, HIDDEN, batch_first=True, bidirectional=True),
-    "bigru": lambda: nn.GRU(INPUTS, HIDDEN, batch_first=True, bidirectional=True),
     "stacked_lstm": lambda: nn.LSTM(INPUTS, HIDDEN, num_layers=3, batch_first=True),
-    "stacked_birnn": lambda: nn.RNN(INPUTS, HIDDEN, num_layers=2, batch_first=True, bidirectional=True),
 }
 
 
@@ -36,23 +32,15 @@ def outcome(run, layers, features):
     return [made.detach(), features.grad, *(weight.grad.clone() for weight in layers.parameters())]
 
 
-@pytest.fixture
-def all_ours(monkeypatch):
-    """Our backward pass for LSTMs in float32, too: only there are gradients exact enough to compare."""
-    monkeypatch.setattr(recurrent, "_FUSED", ())
-
-
-@pytest.mark.usefixtures("all_ours")
 @pytest.mark.parametrize("frames", [1, FRAMES])
 def test_outputs_and_gradients_are_torchs_own(layers, frames):
     features = torch.randn(3, frames, INPUTS)
-    ours = outcome(lambda shown: recurrent.outputs(layers, shown), layers, features)
+    ours = outcome(lambda shown: lstm._trained(layers, shown), layers, features)
     torchs = outcome(lambda shown: layers(shown)[0], layers, features)
     for one, other in zip(ours, torchs, strict=True):
         torch.testing.assert_close(one, other, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.usefixtures("all_ours")
 def test_gradients_are_those_of_finite_differences(layers):
     layers.double()
     # The layers compute sums in float32; in float64 torch's own do, and stand for finite differences of ours.
@@ -71,23 +59,23 @@ def test_gradients_are_those_of_finite_differences(layers):
         weight += 1e-5 * probe
     layers.float()
     layers.zero_grad()
-    recurrent.outputs(layers, features.float()).square().sum().backward()
+    lstm._trained(layers, features.float()).square().sum().backward()
     assert (weight.grad * probe).sum().item() == pytest.approx((above - below) / 2e-5, rel=1e-3)
 
 
 def test_without_gradients_torchs_own_kernels_run(layers):
     features = torch.randn(3, FRAMES, INPUTS)
     with torch.no_grad():
-        assert torch.equal(recurrent.outputs(layers, features), layers(features)[0])
+        assert torch.equal(lstm.outputs(layers, features), layers(features)[0])
 
 
 def test_in_autocast_products_are_bf16_and_the_rest_is_not(layers):
     features = torch.randn(3, FRAMES, INPUTS) * 0.3
-    exact = outcome(lambda shown: recurrent.outputs(layers, shown), layers, features)
+    exact = outcome(lambda shown: lstm._trained(layers, shown), layers, features)
 
     def in_bf16(shown):
         with torch.autocast("cpu", torch.bfloat16):
-            return recurrent.outputs(layers, shown)
+            return lstm.outputs(layers, shown)
 
     rounded = outcome(in_bf16, layers, features)
     assert all(one.dtype == torch.float32 for one in rounded)
@@ -97,30 +85,18 @@ def test_in_autocast_products_are_bf16_and_the_rest_is_not(layers):
 
 
 def test_an_lstm_in_float32_is_torchs_own(monkeypatch):
-    monkeypatch.setattr(recurrent, "_by_layer", lambda layers: pytest.fail("ours"))
+    monkeypatch.setattr(lstm, "_trained", lambda layers, features: pytest.fail("ours"))
     layers = LAYERS["stacked_lstm"]()
     features = torch.randn(3, FRAMES, INPUTS)
-    assert torch.equal(recurrent.outputs(layers, features), layers(features)[0])
+    assert torch.equal(lstm.outputs(layers, features), layers(features)[0])
 
 
-@pytest.mark.usefixtures("all_ours")
 def test_dropout_stands_between_layers_while_training():
     torch.manual_seed(0)
     layers = nn.LSTM(INPUTS, HIDDEN, num_layers=2, dropout=0.5, batch_first=True)
     features = torch.randn(3, FRAMES, INPUTS)
-    first, second = (recurrent.outputs(layers, features) for _ in range(2))
+    first, second = (lstm._trained(layers, features) for _ in range(2))
     assert not torch.equal(first, second)
     layers.eval()
-    first, second = (recurrent.outputs(layers, features) for _ in range(2))
+    first, second = (lstm._trained(layers, features) for _ in range(2))
     assert torch.equal(first, second)
-
-
-def test_the_last_layers_dropout_has_torchs_mean():
-    torch.manual_seed(0)
-    layers = nn.RNN(INPUTS, HIDDEN, num_layers=2, dropout=0.5, batch_first=True)
-    nn.init.zeros_(layers.weight_hh_l1)
-    with torch.no_grad():
-        layers.weight_ih_l1.mul_(1e-2)  # nearly linear, so that the mean passes through tanh
-    features = torch.randn(1, 3, INPUTS)
-    drawn = torch.stack([recurrent.outputs(layers, features).detach() for _ in range(3000)]).mean(dim=0)
-    torch.testing.assert_close(drawn, layers.eval()(features)[0].detach(), rtol=0, atol=5e-4)
