@@ -1,4 +1,4 @@
-# `make help` lists what there is. VENV=<path> uses or makes another environment; PYTHON=<path> makes it with another Python.
+# `make help` lists the targets. VENV=<path> uses or creates another environment; PYTHON=<path> creates it with another Python.
 VENV ?= .venv
 PYTHON ?= python3
 export PATH := $(abspath $(VENV))/bin:$(PATH)
@@ -13,11 +13,11 @@ help: ## list the targets
 repro: $(VENV)/.installed ## run what changed of the pipeline: dvc repro
 	dvc repro
 
-app: $(VENV)/.installed ## the web page with the trained models, on this machine alone; ARGS="--port 8502" and the like
+app: $(VENV)/.installed ## serve the web page with the trained models to this machine only; ARGS="--port 8502" and the like
 	python -m actionrec serve $(ARGS)
 
 test: lint ## check style and types, then run all tests
-	pytest --numprocesses logical --maxprocesses 4 --dist loadfile  # what took minutes to make, the tests of a file share
+	pytest --numprocesses logical --maxprocesses 4 --dist loadfile --durations 15  # tests of one file share slow fixtures
 
 lint: $(VENV)/.installed-dev
 	ruff check .
@@ -25,33 +25,42 @@ lint: $(VENV)/.installed-dev
 	mypy
 
 requirements: $(VENV)/.installed-dev ## compile requirements*.txt from the direct dependencies in pyproject.toml
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --custom-compile-command "make requirements" \
-	  --group run --output-file requirements.txt
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --custom-compile-command "make requirements" \
-	  --group ray --constraint requirements.txt --output-file requirements-ray.txt
-	uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate --custom-compile-command "make requirements" \
-	  --group dev --constraint requirements-ray.txt --output-file requirements-dev.txt
+	$(COMPILE) --extra web --extra export --output-file requirements.txt
+	$(COMPILE) --extra web --extra export --extra ray --constraint requirements.txt --output-file requirements-ray.txt
+	$(COMPILE) --all-extras --group dev --constraint requirements-ray.txt --output-file requirements-dev.txt
 
-clean-work: ## free what killed or earlier runs left in .work; the next run may have to redo it
+COMPILE = uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --no-annotate \
+  --custom-compile-command "make requirements"
+
+clean-work: ## delete .work: checkpoints and temporary files; the next run may have to redo work
 	rm -rf .work
 
-# pip asks no index for versions that are there already, so an environment that somebody else filled costs a second, once.
+# If the packages are installed already, pip does not use the network.
+# A read-only environment cannot keep the stamp: pip then checks it again on each run.
 $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
-	python -m pip install --quiet --requirement requirements.txt
-	@touch $@ || true  # an environment of somebody else's may be read-only
+	python -m pip install --requirement requirements.txt
+	$(INSTALL_PROJECT)
+	@touch $@ || true
 
 $(VENV)/.installed-dev: requirements-dev.txt | $(VENV)/bin/python
-	python -m pip install --quiet --requirement requirements-dev.txt
-	@touch $@ || true  # an environment of somebody else's may be read-only
+	python -m pip install --requirement requirements-dev.txt
+	$(INSTALL_PROJECT)
+	@touch $@ || true
+
+# Puts the command `actionrec` on PATH. An environment outside the project's folder (VENV=<path>, or a symlink) may serve several copies
+# of the project, so nothing is installed there: use `python -m actionrec`, which runs the code of the current folder.
+INSTALL_PROJECT = @case "$$(cd "$(VENV)" && pwd -P)" in "$$(pwd -P)"/*) \
+  python -m pip install --no-deps --no-build-isolation --editable . || \
+  echo "warning: the command actionrec was not installed (see above); use python -m actionrec" ;; esac
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: $(PYTHON) is missing or older than Python 3.11; install one, or name one: make PYTHON=/path/to/python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: $(PYTHON) is missing or is not Python 3.11 to 3.13; install one, or name one: make PYTHON=/path/to/python3.12"; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' || \
-	  { echo "error: $(PYTHON) cannot make environments; on Debian: apt install python3-venv"; exit 2; }
+	  { echo "error: $(PYTHON) cannot create environments; on Debian: apt install python3-venv"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-notebook: $(VENV)/.installed-dev ## run docs/walkthrough.ipynb anew, on what `dvc repro` made, and keep its outputs
+notebook: $(VENV)/.installed-dev ## rerun docs/walkthrough.ipynb on the results of `dvc repro`, and save its outputs
 	@python -c 'import nbformat; from nbclient import NotebookClient; file = "docs/walkthrough.ipynb"; \
 	  book = nbformat.read(file, 4); client = NotebookClient(book, record_timing=False, resources={"metadata": {"path": "docs"}}); \
 	  client.execute(); book.metadata.language_info = {"name": "python"}; nbformat.write(book, file)'

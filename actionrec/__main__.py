@@ -1,32 +1,6 @@
-"""The command line: `python -m actionrec <command>`."""
+"""`python -m actionrec`: the same as the command `actionrec`, with the code of the current folder."""
 
-import argparse
-
-from actionrec.cli import cross_validate, evaluate, export, import_study, inspect, leak_gap, predict, repair, serve, train_all
-from actionrec.core import entry
-
-COMMANDS = (
-    inspect,
-    train_all,
-    cross_validate,
-    leak_gap,
-    predict,
-    serve,
-    evaluate,
-    export,
-    import_study,
-    repair,
-)  # in the order of use
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m actionrec", description="Look at data, and use what `dvc repro` trains.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.register(commands)
-    arguments = parser.parse_args()
-    entry.run(lambda: arguments.run(arguments), ends_with_dvc=False)
-
+from actionrec.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main(prog="python -m actionrec")

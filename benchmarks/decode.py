@@ -1,8 +1,8 @@
-"""Time ways to get 32 frames of 224x224 out of a clip, on one core, side by side: `python -m benchmarks.decode`.
+"""Time of several ways to decode 32 frames of 224x224 from a clip on one core: `python -m benchmarks.decode`.
 
-The clips are made as UCF-50's are: 200 frames of 320x240 at 25 fps, about half a megabyte. All ways of a clip take turns, so that
-whatever else the machine does meets all of them. Prints medians and ratios as Markdown, after checking every way's frames.
-torchcodec and decord are measured where they are installed.
+The clips resemble UCF-50's: 200 frames of 320x240 at 25 fps, about half a megabyte. All ways of a clip alternate, so that other
+load on the machine affects all of them. Checks every way's frames, and prints medians and ratios as Markdown. torchcodec and decord
+are measured if they are installed.
 """
 
 import argparse
@@ -27,14 +27,14 @@ from actionrec.video.clip_reader import sample_clip
 from actionrec.video.sampling import evenly_spaced, resize
 
 LENGTH, WIDTH, HEIGHT, RATE = 200, 320, 240, 25
-BITS_PER_SECOND = 460_000  # what UCF-50's clips have on average
+BITS_PER_SECOND = 460_000  # the average of UCF-50's clips
 COUNT, SIZE = 32, 224
 
 Pictures = NDArray[np.uint8]
 
 
 def scene() -> Iterator[Pictures]:
-    """A textured background under a moving camera, a ball in front of it, and a little of a camera's noise."""
+    """A textured background under a moving camera, a ball in front of it, and a little camera noise."""
     rng = np.random.default_rng(0)
     blotches = rng.integers(0, 220, (40, 52, 3), dtype=np.uint8)
     wall = cv2.resize(blotches, (2 * WIDTH, 2 * HEIGHT), interpolation=cv2.INTER_CUBIC)
@@ -70,7 +70,7 @@ def encode(path: Path, codec: str, *, tag: str = "", group: int | None = None, b
 
 
 def overstate(path: Path) -> None:
-    """Have the header claim two frames more than there are, as Xvid's does when it packs B-frames."""
+    """Make the header claim two frames too many, as Xvid's does when it packs B-frames."""
     contents = bytearray(path.read_bytes())
     for chunk, field in ((b"avih", 16), (b"strh", 32)):
         place = contents.index(chunk) + 8 + field
@@ -124,7 +124,7 @@ def from_bgr(picture: Pictures) -> Pictures:
 
 
 def decode_only(path: Path, _: list[int]) -> None:
-    """PyAV decodes all frames, and nothing else: the floor."""
+    """PyAV decodes all frames and does nothing else: the lower bound."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type, stream.codec_context.thread_count = "NONE", 1
@@ -147,7 +147,7 @@ def grab_retrieve(path: Path, indices: list[int]) -> Pictures:
 
 
 def read_and_keep(path: Path, indices: list[int]) -> Pictures:
-    """OpenCV reads all frames; the sampled ones are kept: right where the header counts right."""
+    """OpenCV reads all frames and keeps the sampled ones: correct if the header's count is."""
     capture, number, wanted, frames = opened(path), 0, set(indices), []
     while (read := capture.read())[0]:
         if number in wanted:
@@ -157,7 +157,7 @@ def read_and_keep(path: Path, indices: list[int]) -> Pictures:
 
 
 def read_all(path: Path, indices: list[int]) -> Pictures:
-    """OpenCV reads all frames into a list, of which some are taken: right whatever the header counts."""
+    """OpenCV reads all frames into a list and samples from it: correct whatever the header's count."""
     capture, pictures = opened(path), []
     while (read := capture.read())[0]:
         pictures.append(read[1])
@@ -202,7 +202,7 @@ WAYS: dict[str, Callable[[Path, list[int]], Pictures | None]] = {
 
 
 def timed(path: Path, repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of processor time of each way, which take turns; each way's frames are compared with the list's first."""
+    """Milliseconds of processor time of each way, alternating. Each way's frames are first compared with the list's."""
     decoded = sample_clip(path, COUNT, SIZE).decoded_frames
     indices = evenly_spaced(decoded, COUNT)
     right = read_all(path, indices)
@@ -213,7 +213,7 @@ def timed(path: Path, repeats: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(repeats):
         for name, way in WAYS.items():
-            start = time.process_time()  # all ways have one thread; other programs do not count
+            start = time.process_time()  # all ways have one thread; the time of other programs is excluded
             way(path, indices)
             found[name].append(1000 * (time.process_time() - start))
     return found
@@ -230,7 +230,7 @@ def work(paths: list[Path], ready: multiprocessing.Barrier, seconds: multiproces
 
 
 def clips_per_second(path: Path, processes: int, each: int) -> float:
-    """Of so many processes at once, each with clips of its own; starting them is not counted."""
+    """Clips a second of several processes at once, each with its own clips, without their start."""
     context = multiprocessing.get_context("spawn")
     ready, seconds = context.Barrier(processes), context.Queue()
     started = [context.Process(target=work, args=([path] * each, ready, seconds)) for _ in range(processes)]
@@ -250,8 +250,10 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=9, help="of each way (default: %(default)s)")
-    parser.add_argument("--clips", type=int, default=40, help="a process, for one against two (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=9, help="repeats of each way (default: %(default)s)")
+    parser.add_argument(
+        "--clips", type=int, default=40, help="clips per process when two processes are compared with one (default: %(default)s)"
+    )
     settings = parser.parse_args()
     cv2.setNumThreads(1)
     print(f"{machine()}; Python {platform.python_version()}, OpenCV {cv2.__version__}, PyAV {av.__version__}\n")
@@ -266,7 +268,7 @@ def main() -> None:
         print("|---|" + "---|" * len(CLIPS))
         for way in WAYS:
             print(f"| {way} | " + " | ".join(f"{statistics.median(found[name][way]):.1f}" for name in CLIPS) + " |")
-        print("\n| times faster, median of pairs | " + " | ".join(CLIPS) + " |\n|---|" + "---|" * len(CLIPS))
+        print("\n| times as fast, median of pairs | " + " | ".join(CLIPS) + " |\n|---|" + "---|" * len(CLIPS))
         for way in WAYS:
             if way != "actionrec":
                 pairs = {name: zip(found[name][way], found[name]["actionrec"], strict=True) for name in CLIPS}

@@ -1,8 +1,8 @@
-"""ResNet-50 features: ours against torch as everybody writes it, and the whole stage against the bare model.
+"""Images a second of ResNet-50 features: actionrec against plain torch, and the whole stage against the bare model.
 
     python -m benchmarks.features [--precision fp32] [--clips 24] [--size 224]
 
-Without AMX, force what such a processor computes: ONEDNN_MAX_CPU_ISA=AVX2 python -m benchmarks.features --precision fp32
+On a processor with AMX, measure as if it had none: ONEDNN_MAX_CPU_ISA=AVX2 python -m benchmarks.features --precision fp32
 """
 
 import argparse
@@ -30,7 +30,7 @@ extractor: extractors.Extractor
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
-    parser.add_argument("--clips", type=int, default=24, help="of the whole stage; more make its start count less")
+    parser.add_argument("--clips", type=int, default=24, help="clips for the whole stage; with more, its start matters less")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--repeats", type=int, default=pairs.REPEATS)
     arguments = parser.parse_args()
@@ -41,14 +41,14 @@ def main() -> None:
 
 
 def images(precision: str, size: int, device: str, repeats: int) -> None:
-    """Images a second of one process with one thread."""
+    """Print images a second of one process with one thread."""
     torch.set_num_threads(1)
     frames = pictures(1, size)[0]
     prepare(precision, size, device)
     plain = torchvision.models.resnet50()
     plain.fc = torch.nn.Identity()
     plain.eval().to(device)
-    normalised = torch.randn(FRAMES, 3, size, size, device=device)  # PIL and transforms would come on top
+    normalised = torch.randn(FRAMES, 3, size, size, device=device)  # without PIL and transforms
 
     def baseline() -> None:
         with torch.no_grad():
@@ -61,14 +61,14 @@ def images(precision: str, size: int, device: str, repeats: int) -> None:
 
 
 def whole_stage(precision: str, size: int, clips: int, device: str) -> None:
-    """The stage, with frames to read and shards to write, against the model alone in as many processes."""
+    """Compare the stage, which reads frames and writes shards, with the model alone in as many processes."""
     workers = machine.workers() if device == "cpu" else 1
     with pairs.project(features__precision=precision, features__weights="random", frames__resolution=size) as folder:
         store(folder, clips, size)
-        nothing = pairs.stage("resnet_features", folder)  # caches of the system are warm now; the stage's own are not
+        nothing = pairs.stage("resnet_features", folder)  # warms the system's caches, not the stage's
         shutil.rmtree(folder / ".work")
         stage = pairs.stage("resnet_features", folder)
-        # A clip a process is missing: what starting, of the workers too, and ending take.
+        # One clip per process is missing: the time to start and end the stage and its workers.
         for shard in sorted((folder / ".work/features").glob("[!.]*"))[:workers]:
             shutil.rmtree(shard)
         again = pairs.stage("resnet_features", folder)
@@ -79,20 +79,20 @@ def whole_stage(precision: str, size: int, clips: int, device: str) -> None:
     print(f"bare model, {workers} processes        {clips * FRAMES / alone:8.1f} images/s")
     rest = clips - workers
     print(f"stage                         {clips * FRAMES / stage.seconds:8.1f} images/s, with {again.seconds:.1f} s of start")
-    print(f"stage, start not counted      {rest * FRAMES / (stage.seconds - again.seconds):8.1f} images/s")
+    print(f"stage, without its start      {rest * FRAMES / (stage.seconds - again.seconds):8.1f} images/s")
     print(f"share of the bare model       {100 * alone * rest / clips / (stage.seconds - again.seconds):8.1f} %")
     print(f"peak memory of a process      {max(nothing.peak_gib, stage.peak_gib):8.2f} GiB")
 
 
 def pictures(clips: int, size: int) -> np.ndarray:
-    """Noise that JPEG takes as long for as for pictures: (clips, T, size, size, 3)."""
+    """Noise that takes JPEG as long as pictures do: (clips, T, size, size, 3)."""
     random = np.random.default_rng(0)
     small = random.integers(0, 256, (clips, FRAMES, size // 8, size // 8, 3), dtype=np.uint8)
     return small.repeat(8, axis=2).repeat(8, axis=3)
 
 
 def store(folder: Path, clips: int, size: int) -> None:
-    """Write data/frames as extract_frames does, a clip a shard."""
+    """Write data/frames as extract_frames does, one clip per shard."""
     settings = FrameSettings(FRAMES, size, "jpeg", 95, 64, 0.0)
     frames = folder / "data" / "frames"
     frames.mkdir(parents=True)
@@ -104,7 +104,7 @@ def store(folder: Path, clips: int, size: int) -> None:
 
 
 def prepare(precision: str, size: int, device: str) -> None:
-    """Make this process's extractor."""
+    """Create this process's extractor."""
     global extractor
     torch.set_num_threads(1)
     settings = FeatureSettings("resnet50", "random", precision)
@@ -113,7 +113,7 @@ def prepare(precision: str, size: int, device: str) -> None:
 
 
 def bare(clips: int, size: int) -> float:
-    """Seconds for so many clips whose frames are in memory."""
+    """Seconds for a number of clips whose frames are in memory."""
     import time
 
     frames = pictures(1, size)[0]

@@ -1,11 +1,11 @@
-"""Train the seven models on a stand-in for UCF-50's features: 6,681 clips, 50 classes, 25 groups, (32, 2048) a clip.
+"""Training of the seven models on a stand-in for UCF-50's features: 6,681 clips, 50 classes, 25 groups, (32, 2048) per clip.
 
     python -m benchmarks.full_size [--epochs 20] [--clips 6681] [--models gru,lstm] [--classes appearance] [--study]
 
-Prints, for each model, seconds, peak memory, accuracy, and the share of the machine's measured matrix-product peak that training
-reaches. A clip shows its class in a twentieth of the features, its group in another, and noise; `order` makes pairs of classes of
-the same frames in opposite orders. `--study` trains each model by the study's loop as well, on the same clips for as many epochs,
-and prints its seconds and accuracy on the test clips after the last one.
+Prints for each model seconds, peak memory, accuracy, and the share of the machine's measured peak of matrix products that training
+reaches. A twentieth of a clip's features shows its class, another its group, the rest is noise; `--classes order` makes pairs of
+classes with the same frames in opposite orders. `--study` also trains each model by the study's loop, on the same clips for as many
+epochs, and prints its seconds and its accuracy on the test clips after the last one.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from actionrec.data import splits
 from actionrec.data.clips import Clip
 from actionrec.features.feature_store import read_features, write_shard
 from actionrec.io import machine
+from actionrec.io.sharding import shard_name, shard_of
 from actionrec.models import MODELS
-from actionrec.parallel.shards import shard_name, shard_of
 from benchmarks import pairs, training
 
 FRAMES, FEATURE_DIM, CLASSES, GROUPS, SHARDS = 32, 2048, 50, 25, 64
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--classes", choices=("appearance", "order"), default="appearance")
-    parser.add_argument("--study", action="store_true", help="train by the study's loop as well")
+    parser.add_argument("--study", action="store_true", help="also train by the study's loop")
     arguments = parser.parse_args()
     device = machine.device()
     peak = products_per_second(device)
@@ -54,7 +54,7 @@ def main() -> None:
             timing = read(folder / f"metrics/{model}/timing.json")
             metrics = read(folder / f"metrics/{model}/metrics.json")
             total += timing["train_seconds"]
-            # Forward, and twice as much backward, but for the first layer's gradient of its input, which nobody needs.
+            # Forward, and twice as much backward, except for the unused gradient of the first layer's input.
             done = 3 * metrics["flops"] * timing["clips_per_second"]
             print(
                 f"{model:18}{timing['train_seconds']:9.1f}{timing['clips_per_second']:9.1f}{100 * done / peak:8.0f}%"
@@ -63,7 +63,9 @@ def main() -> None:
                 flush=True,
             )
             if arguments.study:
-                with ProcessPoolExecutor(1, get_context("spawn")) as own:  # this one's memory would count as its children's
+                with ProcessPoolExecutor(
+                    1, get_context("spawn")
+                ) as own:  # in this process, its memory would be counted as that of child processes
                     seconds, top1 = own.submit(by_the_studys_loop, folder, model, arguments.epochs, device).result()
                 studys += seconds
                 print(f"{seconds:9.1f}{100 * top1:9.1f}", end="", flush=True)
@@ -72,7 +74,7 @@ def main() -> None:
 
 
 def by_the_studys_loop(folder: Path, model: str, epochs: int, device: str) -> tuple[float, float]:
-    """Seconds, and top-1 on the test clips after the last epoch. The loop looks at them after each, as the study does."""
+    """Seconds, and top-1 on the test clips after the last epoch. As in the study, the loop evaluates them after each epoch."""
     stored = read_features(folder / "data/features")
     subsets = splits.read_split(folder / "data/split.csv")
     numbers = np.array([int(clip[5:7]) for clip in stored.clips])
@@ -93,7 +95,7 @@ def read(path: Path) -> dict[str, float]:
 
 
 def products_per_second(device: str) -> float:
-    """The most floating-point operations a second of matrix products, in the precision that training uses."""
+    """Peak floating-point operations a second of matrix products, in the precision of training."""
     torch.set_num_threads(machine.TRAINING_THREADS)
     kind = torch.bfloat16 if machine.has_bf16(device) else torch.float32
     size = 8192 if device.startswith("cuda") else 2048
@@ -101,13 +103,13 @@ def products_per_second(device: str) -> float:
     best = float("inf")
     for _ in range(8):
         start = time.perf_counter()
-        (one @ other)[0, 0].item()  # which waits for a GPU
+        (one @ other)[0, 0].item()  # waits for a GPU
         best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
 
 
 def write_project(folder: Path, count: int, classes: str) -> list[Clip]:
-    """Write data/clips.csv, data/split.csv and data/features as the stages before training do."""
+    """Write data/clips.csv, data/split.csv and data/features like the stages before training."""
     clips = sorted(
         (
             Clip(f"Class{number % CLASSES:02d}/v_g{number // CLASSES % GROUPS + 1:02d}_c{number:04d}.avi", *about(number))
@@ -129,12 +131,12 @@ def write_project(folder: Path, count: int, classes: str) -> list[Clip]:
 
 
 def about(number: int) -> tuple[str, str, int, str]:
-    """Class, group, bytes and hash of a clip that there is not."""
+    """Class, group, bytes and hash of an imaginary clip."""
     return f"Class{number % CLASSES:02d}", f"g{number // CLASSES % GROUPS + 1:02d}", 1, f"{number:064x}"
 
 
 def features(clips: list[Clip], classes: str) -> Iterator[np.ndarray]:
-    """(T, D) in float16 for each clip: as ResNet-50's, never below 0, and 0.5 on average."""
+    """(T, D) in float16 for each clip: like ResNet-50's, never below 0, and 0.5 on average."""
     for clip in clips:
         number = int(clip.label.removeprefix("Class"))
         shown = number // 2 if classes == "order" else number
@@ -147,7 +149,7 @@ def features(clips: list[Clip], classes: str) -> Iterator[np.ndarray]:
 
 
 def lit(seed: list[int]) -> np.ndarray:
-    """(D,), where something shows: a twentieth of the features."""
+    """(D,), true for a random twentieth of the features."""
     return np.random.default_rng(seed).random(FEATURE_DIM) < 0.05
 
 

@@ -1,10 +1,10 @@
-"""The two heavy stages together, from clips to features, against the script that people write in an afternoon.
+"""Time of the two heavy stages together, from clips to features, against a quickly written script.
 
     python -m benchmarks.heavy_stages [--clips 64] [--precision fp32]
 
-The clips are made as UCF-50's are: 200 frames of 320x240 at 25 fps, Xvid with long groups of pictures. The script does an eighth of
-them, as each costs it the same. Our stages do all, and a quarter of them: what the others cost is the rate that a data set of any
-size has, without the start of the processes, which a few clips would be mostly made of.
+The clips resemble UCF-50's: 200 frames of 320x240 at 25 fps, Xvid with long groups of pictures. The script processes an eighth of
+them, since each takes it the same time. Our stages process all, and then a quarter of them: the difference gives the time of each
+further clip without the start of the processes.
 """
 
 import argparse
@@ -52,8 +52,8 @@ def afternoon_script(clips: list[Path]) -> dict[str, np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=64, help="that our stages do; the script does an eighth")
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="where the processor has it")
+    parser.add_argument("--clips", type=int, default=64, help="clips for our stages; the script processes an eighth")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="bf16 only where the processor has it")
     parser.add_argument("--repeats", type=int, default=pairs.REPEATS)
     arguments = parser.parse_args()
     with pairs.project(data__dataset="mine", features__precision=arguments.precision, features__weights="random") as folder:
@@ -83,7 +83,7 @@ def main() -> None:
         seconds = pairs.interleaved(ways, arguments.repeats)
     script = seconds["script"] / len(few)
     rate = (seconds["all"] - seconds["some"]) / (len(clips) - len(some))
-    print(f"afternoon script                   {script:7.3f} s a clip, on all {machine.cores()} cores")
+    print(f"script                             {script:7.3f} s a clip, on all {machine.cores()} cores")
     print(f"both stages                        {seconds['all'] / len(clips):7.3f} s a clip, start included")
     print(f"both stages, each clip more        {rate:7.3f} s")
     print(f"ratio                              {script * len(clips) / seconds['all']:7.2f}, of each clip more {script / rate:.2f}")

@@ -1,5 +1,5 @@
-"""What DVC and Python take before any work: `dvc status` and a `dvc repro` that has nothing to do, at UCF-50's size, and the
-start of a stage's script and of the command line.
+"""Time before any work: `dvc status` and `dvc repro` with nothing to do at UCF-50's size, and the start of each stage's script and
+of the command line.
 
     python -m benchmarks.overhead
 """
@@ -14,7 +14,7 @@ from benchmarks import pairs
 
 CLASSES, CLIPS = 50, 6681
 
-# What commands load when they begin: `predict` and `evaluate`, `serve`, `export`.
+# What commands import at their start: `predict` and `evaluate`, `serve`, `export`.
 COMMANDS = ("actionrec.inference.predictor", "actionrec.web.app", "actionrec.export.onnx_export")
 
 
@@ -26,7 +26,7 @@ def main() -> None:
 
 
 def starts() -> None:
-    """Seconds to import torch, to start each stage's script as far as its --help or its first line, and to start commands."""
+    """Print seconds to import torch, to start each stage's script up to its --help or first line, and to start commands."""
     environment = {**os.environ, "PYTHONPATH": str(pairs.ROOT)}
 
     def imports(module: str) -> None:
@@ -42,7 +42,7 @@ def starts() -> None:
 
 
 def dvc(folder: Path) -> None:
-    """A project of UCF-50's size whose stages are up to date: 6,681 files, made on the spot."""
+    """Time DVC in a generated project of UCF-50's size, 6,681 files, whose stages are up to date."""
     subprocess.run(["git", "clone", "--quiet", str(pairs.ROOT), str(folder)], check=True)
     data = folder / "data" / "raw" / "mine"
     for clip in range(CLIPS):
@@ -60,13 +60,13 @@ def dvc(folder: Path) -> None:
     (folder / "data" / "dvc.yaml").unlink()
     params = (folder / "params.yaml").read_text(encoding="utf-8")
     (folder / "params.yaml").write_text(params.replace("dataset: sample", "dataset: mine"), encoding="utf-8")
-    # What the stages make is put there as if they had run: DVC looks at files, not at what is in them.
+    # Fake the outputs of the stages: DVC compares files, whatever they contain.
     stand_ins(folder)
     run("commit", "--force")
     print()
     for arguments in (("status",), ("repro",)):
         if "changed" in (said := run(*arguments)) or "Running" in said:
-            sys.exit(f"dvc {arguments[0]} finds something to do:\n{said}")
+            sys.exit(f"dvc {arguments[0]} has something to do:\n{said}")
     ways = {
         "import dvc": lambda: subprocess.run([sys.executable, "-c", "import dvc.cli, dvc.repo"], check=True),
         "dvc status": lambda: run("status"),
@@ -77,7 +77,7 @@ def dvc(folder: Path) -> None:
 
 
 def stand_ins(folder: Path) -> None:
-    """Put a file or folder wherever dvc.yaml names an output that Git does not hold."""
+    """Write a file or folder for each output in dvc.yaml that is not in Git."""
     from dvc.repo import Repo
 
     with Repo(str(folder)) as repo:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved repeats, medians, the machine in words, and temporary projects for stages to run in."""
+"""Shared by the benchmarks: interleaved repeats, medians, a description of the machine, temporary projects to run stages in."""
 
 import os
 import platform
@@ -22,10 +22,10 @@ REPEATS = 5
 
 
 def interleaved(ways: Mapping[str, Callable[[], Any]], repeats: int = REPEATS) -> dict[str, float]:
-    """Median seconds of each way; all ways run once before any runs again, so that a slow minute hits them all alike."""
+    """Median seconds of each way. All ways run once before any runs again, so that a slow minute affects all of them."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for run in ways.values():
-        run()  # what is done once is not counted
+        run()  # one-time work is not counted
     for _ in range(repeats):
         for name, run in ways.items():
             start = time.perf_counter()
@@ -61,7 +61,7 @@ def project(**changes: Any) -> Iterator[Path]:
 
 
 class Finished:
-    """A process that has ended: seconds, and peak memory with its children's, GiB."""
+    """A finished process: seconds, and peak memory including its children's, GiB."""
 
     def __init__(self, command: list[str], folder: Path, **environment: str) -> None:
         start = time.perf_counter()

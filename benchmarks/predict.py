@@ -1,8 +1,9 @@
-"""One clip's prediction, start-up apart: `predict` and its parts, and the exported forms of the same model.
+"""Time of one clip's prediction without start-up: `predict` and its parts, and the model's ONNX exports.
 
     python -m benchmarks.predict [--models gru,transformer] [--backbone resnet50] [--precision bf16] [--size 224]
 
-The bundle's weights are random, which changes no time. The clip is the decoding benchmark's first: 200 frames of 320x240 in Xvid.
+The bundle's weights are random, which does not affect times. The clip is the first of the decoding benchmark: 200
+frames of 320x240 in Xvid.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from actionrec.training.bundle import Architecture, Bundle, save_bundle
 from actionrec.training.recipes import read_recipe
 from benchmarks import decode, pairs
 
-CLASSES, FRAMES = 50, 32  # as UCF-50 and params.yaml have them
+CLASSES, FRAMES = 50, 32  # as in UCF-50 and params.yaml
 CALIBRATED = 4  # clips; more change the scales, not the speed
 
 
@@ -65,7 +66,7 @@ def bundle(folder: Path, model: str, backbone: str, precision: str, size: int) -
 
 
 def measure(predictor: Predictor, clip: Path, folder: Path, repeats: int) -> None:
-    """Milliseconds of each way, which take turns."""
+    """Print milliseconds of each way, alternating."""
     sampled = predictor.sample(clip).frames
     features = predictor.extractor(sampled)
     pieces = onnx_graph.trace(load(folder / predictor.name, device="cpu"))

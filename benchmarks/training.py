@@ -1,10 +1,10 @@
-"""Training the seven models: ours against the study's loop, on stand-ins for UCF-50's features, (32, 2048) a clip, 50 classes.
+"""Training time of the seven models against the study's loop, on stand-ins for UCF-50's features: (32, 2048) per clip, 50 classes.
 
     python -m benchmarks.training [--clips 96] [--models gru,lstm] [--precision fp32]
 
-The study's loop is as the study writes it: a Dataset of tensors behind a DataLoader, torch's own layers, default Adam, float32,
-`loss.item()` at each step, accuracy on held-out clips after each epoch. Both train the same clips for one epoch a repeat, in
-turns. Then as many models at a time as there are cores, as `train-all` does.
+The study's loop, as published: a Dataset of tensors with a DataLoader, torch's own layers, default Adam, float32, `loss.item()` at
+each step, accuracy on held-out clips after each epoch. Both alternately train on the same clips for one epoch per repeat. Then as
+many models at a time as there are cores, as `train-all` does.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from actionrec.models import swin_transformer as swin
 from actionrec.models.layers import recurrent
 from actionrec.training import loop
 from actionrec.training.batches import on_device
+from actionrec.training.loop import Examples
 from actionrec.training.recipes import read_recipe
 from benchmarks import pairs
 
@@ -35,9 +36,9 @@ FRAMES, FEATURE_DIM, CLASSES = 32, 2048, 50
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=96, help="that are trained on; UCF-50 has 5,344")
+    parser.add_argument("--clips", type=int, default=96, help="training clips; UCF-50 has 5,344")
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="where the processor has it")
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16", help="bf16 only where the processor has it")
     parser.add_argument("--repeats", type=int, default=pairs.REPEATS)
     arguments = parser.parse_args()
     names = arguments.models.split(",")
@@ -83,7 +84,7 @@ def epoch_of_ours(name: str, clips: int, device: str, precision: str) -> Callabl
     stored, numbers = stand_in(clips)
     features, labels = on_device(stored, device), torch.from_numpy(numbers).to(device)
     rows = np.arange(clips)
-    return lambda: loop.fit(model, features, labels, rows, rows[: clips // 5], settings, 0, lambda epoch: None)
+    return lambda: loop.fit(model, Examples(features, labels, rows, rows[: clips // 5]), settings, 0, lambda epoch: None)
 
 
 def epoch_of_the_study(name: str, clips: int, device: str) -> Callable[[], object]:
@@ -93,7 +94,7 @@ def epoch_of_the_study(name: str, clips: int, device: str) -> Callable[[], objec
 
 
 def loop_of_the_study(name: str, data: TensorDataset, held_out: TensorDataset, device: str) -> Callable[[], float]:
-    """What trains one epoch more at each call, and returns top-1 on the held-out clips."""
+    """A function that trains for another epoch per call, and returns top-1 on the held-out clips."""
     recipe = read_recipe(name)
     torch.manual_seed(0)
     with torchs_layers():
@@ -121,7 +122,7 @@ def loop_of_the_study(name: str, data: TensorDataset, held_out: TensorDataset, d
 
 @contextmanager
 def torchs_layers() -> Iterator[None]:
-    """Have the models made and run with torch's own layers in place of ours."""
+    """Make models use torch's own layers instead of ours."""
 
     def outputs(layers: nn.RNNBase, features: Tensor) -> Tensor:
         return layers(features)[0]
@@ -139,7 +140,7 @@ def torchs_layers() -> Iterator[None]:
 
 
 def side_by_side(names: list[str], clips: int, precision: str) -> float:
-    """Seconds for all models, as many at a time as there are cores; the start of the processes not counted."""
+    """Seconds for all models, as many at a time as there are cores, without the start of the processes."""
     context = get_context("spawn")
     longest_first = sorted(names, key=lambda name: -RESULTS[name].train_seconds)
     with ProcessPoolExecutor(machine.cores(), context) as pool:

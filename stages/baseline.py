@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 
 
 def main() -> None:
-    task = read_training_data()
+    data = read_training_data()
     record: dict[str, Any] = {}
     for name, fit in baselines.BASELINES.items():
-        fitted = fit(task.features.features, task.labels, task.rows["train"], task.rows["val"])
+        fitted = fit(data.features.features, data.labels, data.rows["train"], data.rows["val"])
         if not fitted.converged:
             logger.warning("%s: the fit did not come to rest; its accuracy is a little lower than it could be", name)
-        result = answers_of(fitted, task)
+        result = answers_of(fitted, data)
         predictions.write_predictions(paths.predictions(name), result)
         test = result.test
         record |= {
@@ -35,13 +35,13 @@ def main() -> None:
     files.write_json(paths.BASELINE_METRICS, record)
 
 
-def answers_of(fitted: BaselineFit, task: TrainingData) -> Predictions:
+def answers_of(fitted: BaselineFit, data: TrainingData) -> Predictions:
     """A baseline's logits in the form of a model's predictions; there is one run, and no order of frames to change."""
-    reported = task.reported
+    reported = data.reported
     logits = fitted.logits[reported]
-    ids = np.array([task.features.clips[row] for row in reported])
-    answers = Answers(ids, task.labels[reported], task.clusters[reported], logits, logits[None], {})
-    return Predictions(answers, task.reported_subsets, (0,))
+    ids = np.array([data.features.clips[row] for row in reported])
+    answers = Answers(ids, data.labels[reported], data.clusters[reported], logits, logits[None], {})
+    return Predictions(answers, data.reported_subsets, (0,))
 
 
 if __name__ == "__main__":

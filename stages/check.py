@@ -1,8 +1,8 @@
 """Check every key of params.yaml, before any other stage runs.
 
 Each stage checks what it reads, but DVC does not always run it: to DVC true equals 1, and its run cache ignores keys called `size`
-and `nfiles`. This stage depends on the file itself, so it runs after every change of it. What it writes is
-always the same, so the stages after it run only if their own parameters changed.
+and `nfiles`. This stage depends on the file itself, so it runs after every change of it. Its output is always the same, so the
+stages after it run only if their own parameters changed.
 """
 
 from collections.abc import Callable
@@ -11,12 +11,14 @@ from functools import partial
 
 from actionrec.core import entry, paths
 from actionrec.core.errors import ParamsError
+from actionrec.core.text import quoted
 from actionrec.data.splits import SplitSettings
 from actionrec.features.settings import FeatureSettings
 from actionrec.io import params
 from actionrec.io.files import write_text
 from actionrec.io.params import DataSettings
 from actionrec.models import MODELS
+from actionrec.parallel.code_digest import trained_models
 from actionrec.training.recipes import read_recipe
 from actionrec.video.frame_store import FrameSettings
 
@@ -37,6 +39,7 @@ class Params:
 def main() -> None:
     readers: list[Callable[[], object]] = [partial(params.read, Params), refuse_unknown_models]
     readers += [partial(read_recipe, model) for model in MODELS]
+    readers.append(refuse_models_without_stage)
     problems: list[str] = []
     for read in readers:
         try:
@@ -52,7 +55,23 @@ def refuse_unknown_models() -> None:
     """Raise a ParamsError where the section `models` names a model that does not exist."""
     problems: list[str] = []
     models = params.section(params.load(), "models", "", problems) or {}
-    params.refuse([*problems, *params.unknown_keys(models, list(MODELS), "models.")])
+    params.refuse([*problems, *params.unknown_keys(models, MODELS, "models.")])
+
+
+def refuse_models_without_stage() -> None:
+    """Raise a ParamsError if the models of `train` in dvc.yaml are not those of actionrec/models."""
+    declared = set(trained_models())
+    problems = [
+        f"dvc.yaml: {name} is missing below stages.train.foreach. Add the line `{name}: {{width: models.{name}}}`."
+        for name in MODELS
+        if name not in declared
+    ]
+    problems += [
+        f"dvc.yaml: stages.train.foreach has {quoted(name)}; actionrec/models has no {name}.py. Add it, or remove the line."
+        for name in sorted(declared - set(MODELS))
+    ]
+    if problems:
+        raise ParamsError("\n".join(problems))
 
 
 if __name__ == "__main__":

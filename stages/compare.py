@@ -1,12 +1,14 @@
-"""Compare the trained models: metrics/compare.json, a report, tables and pictures. Reads no parameters."""
+"""Compare the trained models: metrics/summary.json, compare.json, a report, tables and charts. Reads no parameters."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from actionrec.core import entry, paths
-from actionrec.core.errors import MALFORMED, DataError, shortened
+from actionrec.core.errors import MALFORMED, DataError
+from actionrec.core.text import shortened
 from actionrec.evaluation import analyses, comparison, metrics
 from actionrec.evaluation.analyses import Analyses
 from actionrec.evaluation.baselines import BASELINES
@@ -17,8 +19,10 @@ from actionrec.evaluation.trained_models import History, Timing, TrainedModel, r
 from actionrec.io.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
 from actionrec.models import MODELS
 from actionrec.plots import confusion, curves, intervals, missed, order, overview, pareto, reliability
-from actionrec.report import errors, markdown, tables
-from actionrec.video.frame_lookup import read_frames
+from actionrec.report import errors, markdown, tables, terminal
+from actionrec.video.frame_store import read_frames
+
+logger = logging.getLogger(__name__)
 
 BASELINE = "baseline"  # the stage that made their predictions
 
@@ -40,6 +44,7 @@ def main() -> None:
     gathered = gather()
     write_numbers(gathered)
     draw(gathered)
+    logger.info("%s", terminal.outcome(gathered.result, gathered.context))
 
 
 def gather() -> Gathered:
@@ -53,7 +58,7 @@ def gather() -> Gathered:
     found = Analyses(
         baselines=analyses.against_baselines(answered, *read_baselines(models[0])),
         orders=analyses.order_of_frames(answered),
-        calibrations=analyses.calibrations(answered),
+        calibrations=analyses.calibrations(ranked),
         ensembles=analyses.combined(answered, ranked[0].name),
         costs=analyses.costs(ranked, {name: (timing.latency_ms, timing.memory_mb) for name, timing in timings.items()}),
         class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in ranked},
@@ -69,6 +74,7 @@ def write_numbers(gathered: Gathered) -> None:
     result, context, found, timings = gathered.result, gathered.context, gathered.found, gathered.timings
     first = next(model for model in gathered.models if model.name == result.leaderboard[0].name)
     counts = metrics.confusion(first.test.logits, first.test.labels)
+    write_json(paths.SUMMARY, comparison.at_a_glance(result, MODELS))
     write_json(paths.COMPARISON, {**comparison.summary(result, context, list(MODELS)), **analyses.summary(found)})
     write_text(paths.REPORT, markdown.report(result, context, timings, counts, found, gathered.models))
     write_spreadsheet(paths.RESULTS_CSV, tables.CSV_HEADER, tables.csv_rows(result, context, timings))

@@ -13,13 +13,15 @@ import cv2
 
 from actionrec.core import entry, paths
 from actionrec.core.errors import DataError, VideoError
+from actionrec.core.progress import Advance
 from actionrec.data.clips import Clip, read_clips
 from actionrec.io import checksums, files, machine, params
 from actionrec.io.params import DataSettings
+from actionrec.io.sharding import shard_name, shard_of
 from actionrec.parallel import shards
-from actionrec.parallel.shard_store import Advance, ShardJob
-from actionrec.parallel.shards import shard_name, shard_of
-from actionrec.video import clip_reader, decoder, frame_store, sampling
+from actionrec.parallel.code_digest import code_digest
+from actionrec.parallel.shard_store import ShardJob
+from actionrec.video import clip_reader
 from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
 
 logger = logging.getLogger(__name__)
@@ -81,9 +83,7 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Shard
     of_shard = defaultdict(list)
     for clip in clips:
         of_shard[shard_of(clip.id, settings.shards)].append(clip)
-    code = shards.code_digest(
-        [decoder.__file__, frame_store.__file__, sampling.__file__, clip_reader.__file__, __file__],
-    )
+    code = code_digest("extract_frames")
     tasks = []
     for number, inside in sorted(of_shard.items()):
         key = {

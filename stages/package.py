@@ -1,10 +1,12 @@
 """Write a card for each model, and the best model's bundle with its card as data/best."""
 
+import logging
 import shutil
 from typing import Any
 
 from actionrec.core import entry, paths
-from actionrec.core.errors import MALFORMED, DataError, shortened
+from actionrec.core.errors import MALFORMED, DataError
+from actionrec.core.text import shortened
 from actionrec.evaluation.analyses import class_scores
 from actionrec.evaluation.context import read_context
 from actionrec.evaluation.trained_models import SAME_ACCURACY, check_comparable, read_model, remake
@@ -12,6 +14,8 @@ from actionrec.io.files import read_json, whole_folder, write_text
 from actionrec.models import MODELS
 from actionrec.report.card import Evidence, card
 from actionrec.training.recipes import read_recipe
+
+logger = logging.getLogger(__name__)
 
 CARD = "README.md"
 AGAIN = "Run `dvc repro -f compare` to make it again."
@@ -27,6 +31,8 @@ def main() -> None:
         for file in sorted(paths.model_folder(best).iterdir()):
             shutil.copyfile(file, draft / file.name)
         write_text(draft / CARD, texts[best])
+    logger.info("%s: the bundle of %s. %s: a card for each model.", paths.BEST, best, paths.model_card(best).parent)
+    logger.info("Next: `actionrec predict VIDEO` classifies a clip, `actionrec serve` starts the web page.")
 
 
 def gather() -> dict[str, Evidence]:
@@ -40,7 +46,7 @@ def gather() -> dict[str, Evidence]:
     check_comparable(models)
     context = read_context(models[0])
     comparison, audit = read_json(paths.COMPARISON), read_json(paths.AUDIT)
-    if not isinstance(comparison, dict) or comparison.get("best") not in list(MODELS):
+    if not isinstance(comparison, dict) or comparison.get("best") not in MODELS:
         raise DataError(f"{paths.COMPARISON} does not say which model is the best. {AGAIN}")
     found = {}
     for model in models:

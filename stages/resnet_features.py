@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from actionrec.core import entry, paths
 from actionrec.core.errors import DataError
+from actionrec.core.progress import Advance
 from actionrec.features import backbones, extractors, feature_store
 from actionrec.features.backbones import FeatureSettings
 from actionrec.features.extractors import Extractor
-from actionrec.io import checksums, files, machine, params, tensors
+from actionrec.io import checksums, files, machine, params
 from actionrec.parallel import engines, shards
-from actionrec.parallel.shard_store import Advance, ShardJob
+from actionrec.parallel.code_digest import code_digest
+from actionrec.parallel.shard_store import ShardJob
 from actionrec.video import frame_store
 from actionrec.video.frame_store import DESCRIPTION
 
@@ -66,9 +68,7 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
     names = [path.name for path in found]
     checksums.refuse_missing(paths.FRAMES, ".tar", names)
     contents = checksums.verify(paths.FRAMES, [*names, DESCRIPTION])
-    code = shards.code_digest(
-        [backbones.__file__, extractors.__file__, feature_store.__file__, frame_store.__file__, tensors.__file__, __file__]
-    )
+    code = code_digest("resnet_features")
     libraries = [f"{name} {version(name)}" for name in ("torch", "torchvision", extractors.runtime(device))]
     made_by = [*libraries, f"cv2 {cv2.__version__}", device.partition(":")[0]]
     weights = {Path(settings.weights): files.sha256_of(Path(settings.weights))} if settings.is_file else {}

@@ -29,36 +29,40 @@ def main() -> None:
     name = parser.parse_args().model
 
     recipe = read_recipe(name)
-    task = read_training_data()
+    data = read_training_data()
     device = machine.device()
-    architecture = Architecture(name, recipe.arguments, task.features.features.shape[2], task.class_names)
+    architecture = Architecture(name, recipe.arguments, data.features.features.shape[2], data.class_names)
     try:
         architecture.create()
     except ValueError as error:
         raise ParamsError(f"params.yaml: models.{name} (or model): {error}") from None
-    made = train(name, task, architecture, recipe, device)
-    chosen = seed_runs.best(made, task)
-    if chosen is not made[-1]:  # the log of an epoch a line is the saved model's
+    runs = train(name, data, architecture, recipe, device)
+    chosen = seed_runs.best(runs, data)
+    if chosen is not runs[-1]:  # the log of epochs must be the saved model's
         with log(name) as live:
             for epoch in chosen.fit.epochs:
                 log_epoch(live, epoch)
 
-    result = seed_runs.predictions(made, chosen, task, device)
+    result = seed_runs.predictions(runs, chosen, data, device)
     predictions.write_predictions(paths.predictions(name), result)
     chosen.network.cpu()
-    fitted = record.calibrate(result)
-    save_bundle(paths.model_folder(name), Bundle(architecture, chosen.network, task.features.source, fitted))
-    verdict = record.judge(chosen.fit, task, result)
-    files.write_json(paths.model_metrics(name), record.metrics_of(task, made, chosen, result, fitted, verdict))
-    files.write_json(paths.model_timing(name), record.timing_of(task, made, chosen, device))
+    calibration = record.calibrate(result)
+    diagnosis = record.judge(chosen.fit, data, result)
+    files.write_json(paths.model_metrics(name), record.metrics_of(data, runs, chosen, result, calibration, diagnosis))
+    record_sha256 = record.digest(paths.model_metrics(name), paths.model_epochs(name))
+    bundle = Bundle(architecture, chosen.network, data.features.source, calibration, record_sha256)
+    save_bundle(paths.model_folder(name), bundle)
+    files.write_json(paths.model_timing(name), record.timing_of(data, runs, chosen, device))
     top1 = metrics.top_k(result.test.logits, result.test.labels, 1)
-    logger.info("%s: test top-1 %.1f %%, epoch %d; %s: %s", name, 100 * top1, chosen.fit.best_epoch, verdict.verdict, verdict.why)
+    logger.info(
+        "%s: test top-1 %.1f %%, epoch %d; %s: %s", name, 100 * top1, chosen.fit.best_epoch, diagnosis.verdict, diagnosis.why
+    )
 
 
-def train(name: str, task: TrainingData, architecture: Architecture, recipe: Recipe, device: str) -> list[SeedRun]:
-    """Train once a seed, logging epochs as they come."""
-    made = []
-    checkpointers = {seed: checkpointer(name, task, architecture, recipe, seed, device) for seed in recipe.train.seeds}
+def train(name: str, data: TrainingData, architecture: Architecture, recipe: Recipe, device: str) -> list[SeedRun]:
+    """Train once per seed and log each epoch."""
+    runs = []
+    checkpointers = {seed: checkpointer(name, data, architecture, recipe, seed, device) for seed in recipe.train.seeds}
     checkpoints.keep_only(name, checkpointers.values())
     with progress(f"Training {name}", recipe.train.epochs * len(recipe.train.seeds), "epoch") as advance:
         for seed in recipe.train.seeds:
@@ -68,17 +72,15 @@ def train(name: str, task: TrainingData, architecture: Architecture, recipe: Rec
                     log_epoch(live, epoch)
                     advance(1)
 
-                made.append(
-                    seed_runs.run(task, architecture, recipe.train, recipe.seed, seed, device, on_epoch, checkpointers[seed])
-                )
-    return made
+                runs.append(seed_runs.run(data, architecture, recipe, seed, device, on_epoch, checkpointers[seed]))
+    return runs
 
 
-def checkpointer(name: str, task: TrainingData, architecture: Architecture, recipe: Recipe, seed: int, device: str) -> Checkpoint:
+def checkpointer(name: str, data: TrainingData, architecture: Architecture, recipe: Recipe, seed: int, device: str) -> Checkpoint:
     """The checkpoint of one seed's training run."""
     settings = {key: value for key, value in asdict(recipe.train).items() if key != "seeds"}
     made_from = {
-        "task": task.signature(),
+        "data": data.signature(),
         "architecture": asdict(architecture),
         "settings": settings,
         "seed": recipe.seed + seed,

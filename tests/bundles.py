@@ -8,15 +8,12 @@ import torch
 
 from actionrec.features import backbones
 from actionrec.features.backbones import FeatureSettings
+from actionrec.models import MODELS
 from actionrec.training.bundle import Architecture, Bundle, save_bundle
 from actionrec.video.sampling import evenly_spaced, resize
 
 CLASSES = ["Bright", "Dark", "Striped"]
-SETTINGS = {
-    "simple_rnn": {"hidden_dim": 16},
-    "lstm": {"hidden_dim": 16},
-    "gru": {"hidden_dim": 16},
-    "bilstm": {"hidden_dim": 16},
+SETTINGS = {name: {"hidden_dim": 16} for name in MODELS} | {
     "stacked_lstm": {"hidden_dim": 16, "num_layers": 2},
     "transformer": {"d_model": 16, "num_heads": 2, "num_layers": 2, "ff_dim": 32},
     "swin_transformer": {"dim": 16, "depths": [2, 2], "num_heads": [2, 2], "window": 2},

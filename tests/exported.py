@@ -4,7 +4,7 @@ from bundles import FRAMES, clips
 
 from actionrec.data.clips import find_clips, write_clips
 from actionrec.io.files import write_csv, write_json
-from actionrec.parallel.shards import shard_name, shard_of
+from actionrec.io.sharding import shard_name, shard_of
 from actionrec.video import clip_reader
 from actionrec.video.frame_store import LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
 

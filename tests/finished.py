@@ -2,14 +2,13 @@
 
 import json
 import shutil
-from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import fabricate
 import numpy as np
 from bundles import FRAMES, tiny_bundle
-from projects import TINY, clone, commit, edit_params, flat, run
+from projects import TINY, built_once, clone, commit, edit_params, flat, run
 
 from actionrec.core import paths
 from actionrec.evaluation.predictions import read_predictions
@@ -33,22 +32,28 @@ def fabricated(class_names, *, seeds=(0,), weights="IMAGENET1K_V1", epochs=6, **
         network = load_bundle(folder).network
         width = load_bundle(folder).architecture.feature_dim
         rows = {"train": range(record["train_clips"]), "val": result.val.labels, "test": result.test.labels}
-        task = SimpleNamespace(features=SimpleNamespace(features=np.zeros((1, FRAMES["count"], width))), rows=rows)
+        data = SimpleNamespace(features=SimpleNamespace(features=np.zeros((1, FRAMES["count"], width))), rows=rows)
         fit = SimpleNamespace(best_epoch=record["best_epoch"], epochs=range(epochs))
         chosen = SimpleNamespace(fit=fit, network=network, seed=seeds[0])
         why, *notes = record["health_notes"]
-        verdict = SimpleNamespace(verdict=record["health"], why=why, notes=notes)
-        made = metrics_of(task, [chosen] * len(seeds), chosen, result, fitted, verdict)
-        fabricate.write(paths.model_metrics(name), made)
+        diagnosis = SimpleNamespace(verdict=record["health"], why=why, notes=notes)
+        record = metrics_of(data, [chosen] * len(seeds), chosen, result, fitted, diagnosis)
+        fabricate.write(paths.model_metrics(name), record)
     compare.write_numbers(compare.gather())
 
 
-@lru_cache
 def sample_project(folder):
-    """A Git and DVC project in `folder` after its first `dvc repro`: the drawn sample, small frames, small models."""
+    """A Git and DVC project after its first `dvc repro`: the drawn sample, small frames, small models.
+
+    Args:
+        folder: the base folder of this process's temporary folders.
+    """
+    return built_once(folder, "sample", build_sample) / "project"
+
+
+def build_sample(folder):
     project = folder / "project"
     clone(project)
     edit_params(project, {**flat(TINY), "data.dataset": "sample"})
     run("dvc", "repro", cwd=project)
     commit(project)
-    return project

@@ -9,7 +9,7 @@ from film import numbered_picture, write_video
 from rar import rar
 
 from actionrec.data.datasets import hmdb51, ucf50, ucf101
-from actionrec.data.datasets.published import Archive
+from actionrec.data.published import Archive
 
 # The quirks of the real ones: the file's spelling is not the folder's.
 UCF50_FILES = {"Billiards": "Billards", "PullUps": "Pullup", "YoYo": "YoYo"}

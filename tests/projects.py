@@ -1,10 +1,12 @@
 """Temporary projects: a copy of this one, small parameters, and commands run in it."""
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -34,12 +36,33 @@ PARAMS = {
 }
 
 
-def run(*command: str, cwd: Path, **settings: str) -> str:
-    """Run a program and return what it prints; show that where it fails."""
+def run(*command: str, cwd: Path, fails: bool = False, **settings: str) -> str:
+    """Run a program and return what it prints; it must succeed, or fail if `fails`."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **settings}
     done = subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def built_once(folder: Path, name: str, build: Callable[[Path], None]) -> Path:
+    """A folder that one test process builds and every other one copies: pipelines take minutes.
+
+    Args:
+        folder: the base folder of this process's temporary folders.
+        build: fills the new folder that it is given.
+    """
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    original, copy = shared / f"built-{name}", folder / f"copy-{name}"
+    if not copy.exists():
+        with (shared / f"built-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (original / "done").exists():
+                shutil.rmtree(original, ignore_errors=True)
+                original.mkdir()
+                build(original)
+                (original / "done").touch()
+        subprocess.run(["cp", "-a", original, copy], check=True)  # hard links stay hard links
+    return copy
 
 
 def edit_params(project: Path, changes: dict[str, object]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from actionrec.core import entry, paths
 from actionrec.data.clips import read_clips
-from actionrec.io import params
+from actionrec.io import params, sharding
 from actionrec.parallel import engines, shards
 from stages import extract_frames
 
@@ -31,7 +31,7 @@ def extract_at_the_gate(job, draft, advance):
     """Make a shard of frames, but wait, half done, until there is a file `open`."""
     import ray
 
-    shard = shards.shard_of(job.clips[0].id, job.settings.shards)
+    shard = sharding.shard_of(job.clips[0].id, job.settings.shards)
     note(f"{ray.get_runtime_context().get_node_id()} {os.getpid()} {shard}")
     (draft / "half.txt").touch()
     wait_for("open")

@@ -1,4 +1,4 @@
-"""That the benchmarks run; what they measure is no test's business."""
+"""Benchmarks: each runs, says how to run it, and is in the docs. Their figures are not tested."""
 
 import importlib
 import re

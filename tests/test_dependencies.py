@@ -1,7 +1,8 @@
-"""What the project imports, and what pyproject.toml and requirements*.txt say that it needs."""
+"""What the project imports against the dependencies in pyproject.toml and the versions in requirements*.txt."""
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -12,24 +13,30 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 OURS = {"actionrec", "stages", "benchmarks", *(file.stem for file in (ROOT / "tests").glob("*.py"))}
-OPTIONAL = {"torchcodec", "decord"}  # other decoders, which a benchmark measures where they are installed
-FILES = {"run": "requirements.txt", "ray": "requirements-ray.txt", "dev": "requirements-dev.txt"}
+OPTIONAL = {"torchcodec", "decord"}  # other decoders: a benchmark measures those that are installed
+DEFAULT = ("web", "export")
+FILES = {"requirements.txt": DEFAULT, "requirements-ray.txt": (*DEFAULT, "ray"), "requirements-dev.txt": (*EXTRAS, "dev")}
+"""Compiled file -> extras, and the dependency group dev."""
+FOLDERS = {"web": "actionrec/web", "export": "actionrec/export", "ray": "actionrec/parallel/engines"}
+"""Extra -> the only folder that imports its packages."""
 
 
-def direct(group: str) -> list[Requirement]:
-    """The direct dependencies of a group, with those of the groups that it includes."""
-    found = []
-    for entry in GROUPS[group]:
-        found += direct(entry["include-group"]) if isinstance(entry, dict) else [Requirement(entry)]
-    return found
+def requirements(*extras: str) -> list[Requirement]:
+    """The direct dependencies of the package with some extras, or with the group dev."""
+    groups = {**EXTRAS, **PYPROJECT["dependency-groups"]}
+    return [Requirement(line) for lines in (PROJECT["dependencies"], *(groups[extra] for extra in extras)) for line in lines]
 
 
-def imported(*folders: str) -> dict[str, str]:
-    """Top-level modules of others that the Python files of some folders import, wherever in them, and a file that does."""
-    found = {}
+def imported(*folders: str, without: tuple[str, ...] = ()) -> dict[str, str]:
+    """Third-party top-level modules that the Python files of some folders import, each with one file that does."""
+    modules = {}
     for file in (file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))):
+        if any(file.is_relative_to(ROOT / folder) for folder in without):
+            continue
         for node in ast.walk(ast.parse(file.read_bytes())):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -37,32 +44,58 @@ def imported(*folders: str) -> dict[str, str]:
                 names = [node.module]
             else:
                 continue
-            found |= {name.split(".")[0]: str(file.relative_to(ROOT)) for name in names}
-    return {name: file for name, file in found.items() if name not in OURS | OPTIONAL | sys.stdlib_module_names}
+            modules |= {name.split(".")[0]: str(file.relative_to(ROOT)) for name in names}
+    return {name: file for name, file in modules.items() if name not in OURS | OPTIONAL | sys.stdlib_module_names}
 
 
-@pytest.mark.parametrize(("group", "folders"), [("ray", ["actionrec", "stages"]), ("dev", ["benchmarks", "tests"])])
-def test_every_imported_package_is_a_direct_dependency(group, folders):
-    named = {canonicalize_name(requirement.name) for requirement in direct(group)}
+def undeclared(modules: dict[str, str], *extras: str) -> dict[str, str]:
+    declared = {canonicalize_name(requirement.name) for requirement in requirements(*extras)}
     distributions = packages_distributions()
-    unnamed = {
+    return {
         module: file
-        for module, file in imported(*folders).items()
-        if named.isdisjoint(map(canonicalize_name, distributions.get(module, [])))
+        for module, file in modules.items()
+        if declared.isdisjoint(map(canonicalize_name, distributions.get(module, [])))
     }
-    assert unnamed == {}
 
 
-def test_ray_alone_needs_more_than_the_run_group():
-    named = {canonicalize_name(requirement.name) for requirement in direct("run")}
-    distributions = packages_distributions()
-    modules = imported("actionrec", "stages")
-    assert {module for module in modules if named.isdisjoint(map(canonicalize_name, distributions[module]))} == {"ray"}
+def test_the_base_needs_no_extra():
+    assert undeclared(imported("actionrec", "stages", without=tuple(FOLDERS.values()))) == {}
 
 
-@pytest.mark.parametrize("group", FILES)
-def test_the_exact_versions_satisfy_every_direct_dependency(group):
-    lines = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / FILES[group]).read_text(encoding="utf-8"), re.MULTILINE)
+@pytest.mark.parametrize("extra", FOLDERS)
+def test_an_extra_has_what_its_folder_imports_beside_the_base(extra):
+    modules = imported(FOLDERS[extra])
+    assert undeclared(modules, extra) == {}
+    declared = {canonicalize_name(Requirement(line).name) for line in EXTRAS[extra]} - {"python-multipart"}  # FastAPI imports it
+    used = {canonicalize_name(name) for module in modules for name in packages_distributions()[module]}
+    assert declared <= used
+
+
+def test_tests_and_benchmarks_import_direct_dependencies():
+    assert undeclared(imported("benchmarks", "tests"), *EXTRAS, "dev") == {}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_exact_versions_satisfy_every_direct_dependency(file):
+    lines = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
     pinned = {canonicalize_name(name): version for name, version in lines}
-    unmet = [str(one) for one in direct(group) if not one.specifier.contains(pinned.get(canonicalize_name(one.name), "0"))]
+    unmet = [
+        str(one) for one in requirements(*FILES[file]) if not one.specifier.contains(pinned.get(canonicalize_name(one.name), "0"))
+    ]
     assert unmet == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_the_dependencies_resolve_on_every_supported_python(version, tmp_path):
+    """With the versions of requirements-dev.txt; needs the package index."""
+    assert PROJECT["requires-python"] == ">=3.11,<3.14"
+    command = ["uv", "pip", "compile", "pyproject.toml", "--all-extras", "--python-version", version, "--no-annotate"]
+    command += ["--constraint", "requirements-dev.txt", "--output-file", str(tmp_path / "resolved.txt")]
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False, timeout=300)
+    if done.returncode and re.search(r"error sending request|dns error|timed out|[Cc]onnect", done.stderr):
+        pytest.skip(f"the package index cannot be reached: {done.stderr[:300]}")
+    assert done.returncode == 0, done.stderr
+    resolved = set(re.findall(r"^[\w.-]+==\S+", (tmp_path / "resolved.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    pinned = set(re.findall(r"^[\w.-]+==\S+", (ROOT / "requirements-dev.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    assert resolved <= pinned

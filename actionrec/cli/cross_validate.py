@@ -10,11 +10,13 @@ logger = logging.getLogger(__name__)
 
 
 def register(commands: Commands) -> None:
-    what = "train and test under every fold of the group split, and gather the folds in one table"
+    what = "train and test under every fold of the group split, and report all folds in one table"
     command = add(commands, "cross-validate", what, "Needs data/features.")
-    command.add_argument("--folds", type=positive, metavar="K", help="in place of split.folds; 25 on UCF-50: leave-one-group-out")
-    command.add_argument("--models", help="names with commas between them (default: all seven)")
-    command.add_argument("--jobs", type=positive, metavar="N", help="training runs at a time (default: as many as have cores)")
+    command.add_argument(
+        "--folds", type=positive, metavar="K", help="number of folds (default: split.folds); 25 on UCF-50 is leave-one-group-out"
+    )
+    command.add_argument("--models", help="comma-separated names (default: all)")
+    command.add_argument("--jobs", type=positive, metavar="N", help="training runs at a time (default: one for each two cores)")
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
     command.add_argument("--output", type=Path, help="folder for report and tables (default: .work/cross-validate)")
     command.set_defaults(run=run)
@@ -50,10 +52,10 @@ def run(arguments: argparse.Namespace) -> None:
     clips = read_clips(paths.CLIPS)
     split = cross_validation.group_split(settings.split, folds)
     runs = cross_validation.runs(clips, stored, features_sum, split, settings.seed, recipes, machine.device())
-    found, failed = cross_validation.complete(runs, jobs)
-    if found:
-        results = fold_results.summarise(found, cross_validation.parameters(runs))
-        context = texts.FoldContext.of(settings.data.dataset, settings.split.validation, settings.seed, stored, found)
+    predictions, failed = cross_validation.complete(runs, jobs)
+    if predictions:
+        results = fold_results.summarise(predictions, cross_validation.parameters(runs))
+        context = texts.FoldContext.of(settings.data.dataset, settings.split.validation, settings.seed, stored, predictions)
         report = texts.text(results, context)
         files.write_text(output / texts.REPORT, report)
         files.write_spreadsheet(output / texts.MODELS, texts.MODELS_HEADER, texts.model_rows(results, context))
@@ -62,4 +64,4 @@ def run(arguments: argparse.Namespace) -> None:
         logger.info("%s, %s and %s are in %s", texts.REPORT, texts.MODELS, texts.FOLDS, output)
     if failed:
         listed = "\n".join(f"  {model}, {why}" for model, why in failed.items())
-        raise TrainingError(f"{len(failed)} of {len(recipes)} models failed, and are not in the table:\n{listed}")
+        raise TrainingError(f"{len(failed)} of {len(recipes)} models failed and are not in the table:\n{listed}")

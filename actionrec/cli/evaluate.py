@@ -13,15 +13,17 @@ SUBSETS = ("train", "val", "test")
 
 
 def register(commands: Commands) -> None:
-    what = "compute a trained model's metrics again, or on another folder of clips with the same classes"
+    what = "recompute a trained model's metrics, or compute them on another folder of clips with the same classes"
     command = add(commands, "evaluate", what)
     command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
     where = command.add_mutually_exclusive_group()
-    where.add_argument("--subset", choices=SUBSETS, default="test", help="of the project's clips (default: test)")
-    where.add_argument("--data", type=Path, metavar="FOLDER", help="other clips, one folder a class, decoded here and now")
+    where.add_argument("--subset", choices=SUBSETS, default="test", help="subset of the project's clips (default: test)")
+    where.add_argument("--data", type=Path, metavar="FOLDER", help="other clips, one folder for each class")
     command.add_argument("--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group, as data.group")
-    command.add_argument("--max-failed", type=share, default=0.02, metavar="SHARE", help="of --data's clips, that may fail (0.02)")
-    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, where they are not found")
+    command.add_argument(
+        "--max-failed", type=share, default=0.02, metavar="SHARE", help="share of --data's clips that may fail (default: 0.02)"
+    )
+    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, if they are not found")
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
     command.set_defaults(run=run)
 
@@ -42,23 +44,23 @@ def run(arguments: argparse.Namespace) -> None:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such model.")
     if arguments.data:
-        found = find_clips(arguments.data, arguments.group)
+        data_set = find_clips(arguments.data, arguments.group)
         predictor = load(folder, backbone_file=arguments.backbone)
-        with progress("Evaluating", len(found), "clip") as advance:
-            made = recompute_metrics.of_folder(predictor, arguments.data, found, advance, arguments.max_failed)
+        with progress("Evaluating", len(data_set), "clip") as advance:
+            evaluation = recompute_metrics.of_folder(predictor, arguments.data, data_set, advance, arguments.max_failed)
         differences: list[str] = []
         what = str(arguments.data)
     else:
-        made = recompute_metrics.of_subset(
+        evaluation = recompute_metrics.of_subset(
             folder.name, bundle.load_bundle(folder), training_data.read_training_data(), arguments.subset
         )
         metrics = paths.model_metrics(folder.name)
         recorded = files.read_json(metrics) if folder == paths.model_folder(folder.name) and metrics.is_file() else {}
-        differences = recompute_metrics.differences(made, arguments.subset, recorded)
+        differences = recompute_metrics.differences(evaluation, arguments.subset, recorded)
         what = f"{arguments.subset} clips"
-    summary = {**made.summary(), "of": what}
-    say(json.dumps(summary, indent=2, ensure_ascii=False) + "\n" if arguments.json else texts.text(made, what))
-    for why in made.failed.values():
-        logger.warning("not counted: %s", why)
+    summary = {**evaluation.summary(), "of": what}
+    say(json.dumps(summary, indent=2, ensure_ascii=False) + "\n" if arguments.json else texts.text(evaluation, what))
+    for reason in evaluation.failed.values():
+        logger.warning("skipped: %s", reason)
     for line in differences:
-        logger.warning("another number than metrics.json has (another machine or device?): %s", line)
+        logger.warning("differs from metrics.json (another machine or device?): %s", line)

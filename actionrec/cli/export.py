@@ -17,21 +17,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FILES: dict["Form", str] = {"whole": "{}.onnx", "head": "{}-head.onnx"}
-CALIBRATED = 32  # training clips, where --calibrate does not say
+CALIBRATED = 32  # training clips; default of --calibrate
 
 
 def register(commands: Commands) -> None:
-    more = "Frames or features in, probabilities out; docs/export.md tells how to use it."
+    more = "Maps frames or features to probabilities. See docs/export.md."
     command = add(commands, "export", "write a trained model as ONNX, checked against torch", more)
     command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
     command.add_argument("--output", type=Path, metavar="DIR", help="folder for the files (default: .work/export/<model>)")
-    command.add_argument("--only", choices=("whole", "head"), help="frames to probabilities, or features to them (default: both)")
-    command.add_argument("--check", type=Path, nargs="+", default=[], metavar="VIDEO", help="to check on (default: test clips)")
-    command.add_argument("--int8", action="store_true", help="also with an 8-bit backbone; what it costs and gains is measured")
-    command.add_argument("--calibrate", type=positive, metavar="N", help=f"--int8: on so many training clips ({CALIBRATED})")
-    command.add_argument("--measure", type=positive, metavar="N", help="--int8: on so many test clips (all)")
-    command.add_argument("--space", type=Path, metavar="DIR", help="write a demo page to host elsewhere, and no ONNX")
-    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, where they are not found")
+    command.add_argument(
+        "--only", choices=("whole", "head"), help="whole: frames to probabilities; head: features to probabilities (default: both)"
+    )
+    command.add_argument(
+        "--check", type=Path, nargs="+", default=[], metavar="VIDEO", help="videos for the check (default: test clips)"
+    )
+    command.add_argument(
+        "--int8", action="store_true", help="also write a model with an 8-bit backbone, and measure its speed and accuracy"
+    )
+    command.add_argument(
+        "--calibrate", type=positive, metavar="N", help=f"--int8: number of training clips for calibration ({CALIBRATED})"
+    )
+    command.add_argument("--measure", type=positive, metavar="N", help="--int8: number of test clips (default: all)")
+    command.add_argument("--space", type=Path, metavar="DIR", help="write a demo page to host elsewhere, instead of ONNX")
+    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, if they are not found")
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
     command.set_defaults(run=run)
 
@@ -51,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Refuse what does not go together, before anything is loaded."""
+    """Raise an error for arguments that conflict, before anything is loaded."""
     from actionrec.core.errors import DataError
 
     check_model(arguments.model)
@@ -72,7 +80,7 @@ def write_onnx(arguments: argparse.Namespace, folder: Path) -> None:
     from actionrec.training import bundle
 
     predictor = load(folder, backbone_file=arguments.backbone, device="cpu")
-    labelled = label_clips(arguments, predictor) if arguments.int8 else None  # what is missing is told before the work
+    labelled = label_clips(arguments, predictor) if arguments.int8 else None  # reports missing clips before the long work
     output = arguments.output or paths.WORK / "export" / predictor.name
     make_writable(output)
     shown = reference_clips.to_check(predictor, videos_in(arguments.check))
@@ -111,7 +119,7 @@ def label_clips(arguments: argparse.Namespace, predictor: "Predictor") -> tuple[
 def write_int8(
     output: Path, predictor: "Predictor", pieces: "Pieces", weights: str, training: list["Clip"], tested: list["Clip"]
 ) -> "QuantisationReport":
-    """Write the 8-bit model, and beside it what it costs and, in a file of its own, how fast it is."""
+    """Write the 8-bit model, its accuracy, and in a separate file its speed."""
     from actionrec.core.progress import progress
     from actionrec.export import onnx_export, onnx_int8, reference_clips
     from actionrec.io import files, machine

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def register(commands: Commands) -> None:
-    command = add(commands, "inspect", "tell what a data set holds, and what is wrong with it, before training")
+    command = add(commands, "inspect", "summarise a data set and report its problems, before training")
     command.add_argument("folder", type=Path, help="the data set, such as data/raw/sample: one folder a class")
     command.add_argument("--decode", action="store_true", help="read each clip to its end, not its header alone")
     command.add_argument("--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group, as data.group")
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
         str(folder).encode()
     except UnicodeEncodeError:  # OpenCV crashes on it
         raise DataError(f"{str(folder)!a}: the path is not valid UTF-8. Rename the folder, or link to it.") from None
-    found = clips.find_clips(arguments.folder, arguments.group)
+    data_set = clips.find_clips(arguments.folder, arguments.group)
     name = folder.name or "root"
     output = arguments.output or paths.WORK / "inspect" / name
     make_writable(output)
@@ -43,12 +43,12 @@ def run(arguments: argparse.Namespace) -> None:
     from actionrec.plots import inspection as plots
     from actionrec.report import inspection as texts
 
-    probes = probe.probe(folder, found, decode=arguments.decode)
+    probes = probe.probe(folder, data_set, decode=arguments.decode)
     known = summary.summarise(name, probes, read_through=arguments.decode)
     report = texts.report(known)
     files.write_text(output / texts.REPORT, report)
     files.write_spreadsheet(output / texts.FILES, texts.FILES_HEADER, texts.file_rows(probes, known.suspicious))
-    shown = probe.pictures(folder, probes, plots.chosen_classes(clips.class_names(found)))
+    shown = probe.pictures(folder, probes, plots.chosen_classes(clips.class_names(data_set)))
     with files.whole_file(output / texts.PAGE) as draft:
         draft.write_bytes(plots.page(known, [one.seconds for one in probes if one.seconds], shown))
     say(json.dumps(asdict(known), indent=2, ensure_ascii=False, allow_nan=False) + "\n" if arguments.json else report)

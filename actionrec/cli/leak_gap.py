@@ -1,4 +1,4 @@
-"""`leak-gap`: what the leak of a random split is worth."""
+"""`leak-gap`: measure how much accuracy the leak of a random split adds."""
 
 import argparse
 import json
@@ -8,10 +8,12 @@ from actionrec.cli.terminal import Commands, add, say
 
 
 def register(commands: Commands) -> None:
-    what = "train the same recipes under a random and a group split, and tell what the leak is worth"
+    what = "train the same recipes under a random and a group split, and report how much accuracy the leak adds"
     command = add(commands, "leak-gap", what, "Needs data/features.")
-    command.add_argument("--models", help="names with commas between them (default: all seven)")
-    command.add_argument("--all-folds", action="store_true", help="test each clip once under each split: split.folds times longer")
+    command.add_argument("--models", help="comma-separated names (default: all)")
+    command.add_argument(
+        "--all-folds", action="store_true", help="test each clip once under each split; takes split.folds times as long"
+    )
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
     command.set_defaults(run=run)
 

@@ -14,36 +14,38 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 4.0  # seconds, of --camera where no --window is given
+WINDOW = 4.0  # seconds; default of --window with --camera
 NOTHING = "-"
 
 
 def register(commands: Commands) -> None:
-    more = "Several files, or folders, at once; - for none: it checks the model and says what it is."
-    command = add(commands, "predict", "say what happens in videos, with a trained model", more)
+    more = "Takes several files or folders. Use - instead of a video to check the model and describe it."
+    command = add(commands, "predict", "predict the actions in videos with a trained model", more)
     command.add_argument("video", nargs="*", metavar="VIDEO", help="a video file, a folder of them, or -")
     command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
-    command.add_argument("--top", type=positive, default=5, metavar="K", help="classes to tell (default: 5)")
+    command.add_argument("--top", type=positive, default=5, metavar="K", help="number of classes to print (default: 5)")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a line of JSON for each video")
-    form.add_argument("--csv", action="store_true", help="print CSV, a row for each video and class or piece of time")
-    command.add_argument("--window", type=seconds, metavar="S", help="a timeline: an answer for each S seconds of a long video")
+    form.add_argument(
+        "--csv", action="store_true", help="print CSV, one row for each video and class, or for each part of the timeline"
+    )
+    command.add_argument("--window", type=seconds, metavar="S", help="print a timeline: a prediction for each S seconds")
     command.add_argument("--stride", type=seconds, metavar="S", help="seconds from window to window (default: half a window)")
-    command.add_argument("--plot", type=Path, metavar="PNG", help="a picture of the timeline")
-    command.add_argument("--explain", type=Path, metavar="PNG", help="a picture of which frames mattered, and where in them")
-    command.add_argument("--camera", metavar="N", help="predict live: a camera's number, or a file or address to play as one")
-    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, where they are not found")
+    command.add_argument("--plot", type=Path, metavar="PNG", help="write a plot of the timeline")
+    command.add_argument("--explain", type=Path, metavar="PNG", help="write a picture of the frames and regions that mattered")
+    command.add_argument("--camera", metavar="N", help="predict live from a camera number, or from a file or URL")
+    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, if they are not found")
     command.set_defaults(run=run)
 
 
 def seconds(text: str) -> float:
-    """A time above 0, as an argument."""
+    """Argument type: seconds above 0."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"wanted seconds above 0; got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected seconds above 0; got {text!r}")
     return value
 
 
@@ -56,22 +58,22 @@ def run(arguments: argparse.Namespace) -> None:
 
     videos = videos_in(named)
     if arguments.explain and len(videos) > 1:
-        raise DataError(f"--explain is about one video; got {len(videos)}.")
+        raise DataError(f"--explain takes one video; got {len(videos)}.")
     if arguments.plot and len(videos) > 1:
-        raise DataError(f"--plot is about one video; got {len(videos)}.")
+        raise DataError(f"--plot takes one video; got {len(videos)}.")
     predictor = load(find_bundle(arguments.model), backbone_file=arguments.backbone)
     if arguments.camera is not None:
         watch(arguments, predictor)
     elif not videos:
         describe(arguments, predictor)
     elif arguments.window:
-        tell_timelines(arguments, predictor, videos)
+        print_timelines(arguments, predictor, videos)
     else:
-        tell_clips(arguments, predictor, videos)
+        print_predictions(arguments, predictor, videos)
 
 
 def check(arguments: argparse.Namespace, named: list[Path]) -> None:
-    """Refuse what does not go together, before anything is loaded."""
+    """Raise an error for arguments that conflict, before anything is loaded."""
     from actionrec.core.errors import DataError
 
     if not arguments.video and arguments.camera is None:
@@ -90,14 +92,14 @@ def check(arguments: argparse.Namespace, named: list[Path]) -> None:
         raise DataError("--explain is about a whole clip, not about a timeline. Cut the piece out of the film, and explain that.")
     for picture in (arguments.plot, arguments.explain):
         if picture and not picture.parent.is_dir():
-            raise DataError(f"{picture}: there is no folder {picture.parent}.")
+            raise DataError(f"{picture}: the folder {picture.parent} does not exist.")
         if picture and picture.is_dir():
-            raise DataError(f"{picture} is a folder; wanted a picture's name, such as {picture / 'picture.png'}.")
+            raise DataError(f"{picture} is a folder; expected a picture's name, such as {picture / 'picture.png'}.")
     check_model(arguments.model)
 
 
-def tell_clips(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:
-    """One answer for each video; those that cannot be read are told as they come, and in the end."""
+def print_predictions(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:
+    """Print one prediction for each video. Errors of unreadable videos are printed at once, and counted at the end."""
     from actionrec.core.errors import ActionrecError
     from actionrec.core.progress import progress
     from actionrec.report import prediction as texts
@@ -106,17 +108,17 @@ def tell_clips(arguments: argparse.Namespace, predictor: "Predictor", videos: li
         say(texts.csv_lines([texts.CLIP_HEADER]))
     failed: list[ActionrecError] = []
     with progress("Predicting", len(videos), "video") as advance:
-        for path, found in predictor.predict_all(videos):
+        for path, answer in predictor.predict_all(videos):
             advance(1)
-            if isinstance(found, ActionrecError):
-                failed.append(found)
-                complain(found)
+            if isinstance(answer, ActionrecError):
+                failed.append(answer)
+                complain(answer)
             elif arguments.json:
-                say(texts.clip_json(str(path), predictor.name, found, arguments.top))
+                say(texts.clip_json(str(path), predictor.name, answer, arguments.top))
             elif arguments.csv:
-                say(texts.csv_lines(texts.clip_rows(str(path), found, arguments.top)))
+                say(texts.csv_lines(texts.clip_rows(str(path), answer, arguments.top)))
             else:
-                say(texts.clip_text(str(path), found, arguments.top, predictor.bundle))
+                say(texts.clip_text(str(path), answer, arguments.top, predictor.bundle))
     if arguments.explain and not failed:
         explain(arguments, predictor, videos[0])
     refuse(failed, len(videos))
@@ -128,14 +130,14 @@ def explain(arguments: argparse.Namespace, predictor: "Predictor", path: Path) -
     from actionrec.plots import explanation as plots
 
     clip = predictor.sample(path)
-    found = explanation.explain(predictor, clip)
+    explained = explanation.explain(predictor, clip)
     with files.whole_file(arguments.explain) as draft:
-        draft.write_bytes(plots.film_strip(found, clip.frames, f"{path.name}: {found.prediction.headline}"))
+        draft.write_bytes(plots.film_strip(explained, clip.frames, f"{path.name}: {explained.prediction.headline}"))
     logger.info("%s shows which frames mattered, and where in them", arguments.explain)
 
 
-def tell_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:
-    """A timeline for each video."""
+def print_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:
+    """Print a timeline for each video."""
     from actionrec.core.errors import ActionrecError, DataError, VideoError
     from actionrec.core.progress import progress
     from actionrec.inference import timeline
@@ -154,10 +156,10 @@ def tell_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos
         try:
             check_file(path)
             with progress(f"Watching {path.name}", None, "window") as advance, open_video(path) as video:
-                found = []
+                moments = []
                 frames = timed_frames(video, predictor.sampling.resolution)
                 for moment in timeline.moments(predictor, frames, arguments.window, stride):
-                    found.append(moment)
+                    moments.append(moment)
                     advance(1)
                 reading = Reading(video.frames_read, 0, video.warning)
         except (VideoError, DataError) as error:
@@ -165,26 +167,26 @@ def tell_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos
             failed.append(type(error)(f"{path}: {reason}."))
             complain(failed[-1])
             continue
-        except Exception as error:  # a defect in reading one file does not end the others
+        except Exception as error:  # a bug in reading one file must not stop the others
             logger.exception("%s: unexpected error", path)
             failed.append(VideoError(f"{path}: unexpected error: {type(error).__name__}: {error}."))
             complain(failed[-1])
             continue
-        runs = timeline.segments(found)
+        runs = timeline.segments(moments)
         if arguments.json:
-            say(texts.timeline_json(str(path), predictor.name, found, runs, arguments.top, reading))
+            say(texts.timeline_json(str(path), predictor.name, moments, runs, arguments.top, reading))
         elif arguments.csv:
             say(texts.csv_lines(texts.run_rows(str(path), runs)))
         else:
             say(texts.timeline_text(str(path), runs, reading.warning))
         if arguments.plot:
             with files.whole_file(arguments.plot) as draft:
-                draft.write_bytes(plots.timeline(found, runs, path.name))
+                draft.write_bytes(plots.timeline(moments, runs, path.name))
     refuse(failed, len(videos))
 
 
 def watch(arguments: argparse.Namespace, predictor: "Predictor") -> None:
-    """Live predictions, until the camera ends or Ctrl-C."""
+    """Print live predictions until the camera ends or Ctrl-C."""
     from actionrec.report import prediction as texts
 
     if arguments.csv:
@@ -199,7 +201,7 @@ def watch(arguments: argparse.Namespace, predictor: "Predictor") -> None:
 
 
 def live(predictor: "Predictor", source: str, window: float, stride: float | None) -> Iterator["Moment"]:
-    """A prediction for the last `window` seconds, each `stride` seconds (without: a quarter of the window), if it keeps up."""
+    """Yield a prediction for the last `window` seconds every `stride` seconds, by default a quarter of the window."""
     from actionrec.core.errors import VideoError
     from actionrec.inference import timeline
     from actionrec.inference.camera import Camera
@@ -210,20 +212,20 @@ def live(predictor: "Predictor", source: str, window: float, stride: float | Non
     with Camera(source, predictor.sampling.resolution, window) as camera:
         logger.info("watching %s; Ctrl-C ends it", f"camera {source}" if source.isdecimal() else source)
         more = True
-        told = -1.0
+        last_seconds = -1.0
         while more:
             seen, more = camera.wait(due)
             if not seen:
                 continue
             newest = seen[-1].seconds
-            if newest <= told:
+            if newest <= last_seconds:
                 continue
-            told = newest
+            last_seconds = newest
             *_, cut = timeline.windows(seen, predictor.sampling.count, window, window)
             prediction = predictor.answer(predictor.extractor(predictor.stored(cut.frames)))
             yield timeline.Moment(seen[0].seconds, newest, prediction)
             due = max(due + stride, newest)
-    if told < 0:
+    if last_seconds < 0:
         raise VideoError(f"{source} gave no frame that can be decoded.")
 
 
@@ -234,7 +236,7 @@ def describe(arguments: argparse.Namespace, predictor: "Predictor") -> None:
 
 
 def refuse(failed: Sequence[Exception], total: int) -> None:
-    """End with the exit status of bad input where some videos could not be read; what could was told."""
+    """Exit with the status of bad input if some videos could not be read. Their errors were printed before."""
     from actionrec.core.errors import VideoError
 
     if failed and total == 1:

@@ -1,4 +1,4 @@
-"""`repair`: find damaged files, and have DVC make them again."""
+"""`repair`: find damaged files, and recompute them."""
 
 import argparse
 
@@ -6,8 +6,8 @@ from actionrec.cli.terminal import Commands, add
 
 
 def register(commands: Commands) -> None:
-    what = "find files that changed on disk after DVC stored them, and make them again"
-    command = add(commands, "repair", what, "Also removes DVC's lock file where a killed process left it unreadable.")
+    what = "find files that changed on disk after DVC stored them, and recompute them"
+    command = add(commands, "repair", what, "Also removes DVC's lock file if a killed process left it unreadable.")
     command.set_defaults(run=run)
 
 

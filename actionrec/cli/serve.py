@@ -7,15 +7,15 @@ from actionrec.cli.terminal import Commands, add, check_model, positive
 
 
 def register(commands: Commands) -> None:
-    what = "show a web page that predicts uploaded videos, with an HTTP API"
-    command = add(commands, "serve", what, "Only this machine reaches it, unless --host says otherwise; it asks for no password.")
+    what = "serve a web page and an HTTP API that predict uploaded videos"
+    command = add(commands, "serve", what, "Only this machine can reach it unless --host is set. There is no password.")
     command.add_argument(
         "--model", action="append", metavar="M", help="a name, or a bundle's folder; several may be given (default: all)"
     )
-    command.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0: all networks (default: 127.0.0.1)")
-    command.add_argument("--port", default="8501", help="0 takes a free one (default: 8501)")
-    command.add_argument("--max-mb", type=positive, default=200, metavar="N", help="size of an upload (default: 200)")
-    command.add_argument("--max-minutes", type=positive, default=10, metavar="N", help="length of a video (default: 10)")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all networks (default: 127.0.0.1)")
+    command.add_argument("--port", default="8501", help="0 chooses a free one (default: 8501)")
+    command.add_argument("--max-mb", type=positive, default=200, metavar="N", help="maximum size of an upload (default: 200)")
+    command.add_argument("--max-minutes", type=positive, default=10, metavar="N", help="maximum length of a video (default: 10)")
     command.add_argument("--open", action="store_true", help="open the page in a browser")
     command.set_defaults(run=run)
 

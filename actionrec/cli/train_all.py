@@ -1,4 +1,4 @@
-"""`train-all`: the seven models side by side."""
+"""`train-all`: train the models side by side."""
 
 import argparse
 
@@ -6,8 +6,8 @@ from actionrec.cli.terminal import Commands, add, positive
 
 
 def register(commands: Commands) -> None:
-    command = add(commands, "train-all", "train the models side by side, each as `dvc repro` would", "Ctrl-C ends them all.")
-    command.add_argument("--jobs", type=positive, metavar="N", help="models at a time (default: as many as have cores)")
+    command = add(commands, "train-all", "train the models side by side, each as `dvc repro` would", "Ctrl-C stops them all.")
+    command.add_argument("--jobs", type=positive, metavar="N", help="models at a time (default: one for each two cores)")
     command.set_defaults(run=run)
 
 

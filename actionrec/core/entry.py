@@ -1,4 +1,4 @@
-"""How a stage or command starts: logging for people, and errors that a person can mend as one clear message."""
+"""Entry point of stages and commands: set up logging, and print errors that the user can fix without a traceback."""
 
 import errno
 import logging
@@ -6,30 +6,31 @@ import sys
 from collections.abc import Callable
 
 from actionrec.core import process_lifetime
-from actionrec.core.errors import ActionrecError, printable, printable_lines
+from actionrec.core.errors import ActionrecError
+from actionrec.core.text import printable, printable_lines
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 
-# What the machine refuses, and a person can mend.
+# Refusals of the operating system that the user can fix.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_PERMISSION = {errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_SUCH_FILE = {errno.ENOENT, errno.EISDIR, errno.ENAMETOOLONG}
-MENDABLE = _NO_ROOM | _NO_PERMISSION | _NO_SUCH_FILE
+FIXABLE = _NO_ROOM | _NO_PERMISSION | _NO_SUCH_FILE
 
 
 class _PrintableFormatter(logging.Formatter):
-    """Log messages quote names of clips and classes."""
+    """Escapes unprintable characters, since log messages quote names of clips and classes."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable_lines(super().format(record))
 
 
 def run(main: Callable[[], None], *, ends_with_dvc: bool = True) -> None:
-    """Run `main`; leave with status 2 and a message on stderr where a person can mend what it raises, 130 on Ctrl-C.
+    """Run `main`. Exit with status 2 and a message on stderr for errors that the user can fix, with 130 on Ctrl-C.
 
     Args:
-        ends_with_dvc: a stage, which DVC starts, ends with DVC; a command that a person starts may outlive the shell.
+        ends_with_dvc: True for a stage, which ends when DVC ends; False for a command, which may outlive its shell.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_PrintableFormatter("%(message)s"))
@@ -42,11 +43,11 @@ def run(main: Callable[[], None], *, ends_with_dvc: bool = True) -> None:
         sys.stderr.write(f"error: {printable_lines(error)}\n")
         sys.exit(BAD_INPUT)
     except OSError as error:
-        if error.errno not in MENDABLE:
+        if error.errno not in FIXABLE:
             raise
         where = f": {printable(str(error.filename))}" if error.filename else ""
-        sys.stderr.write(f"error: {error.strerror}{where}. Mend that and run again; finished work is kept.\n")
+        sys.stderr.write(f"error: {error.strerror}{where}. Fix this and rerun; finished work is kept.\n")
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; `dvc repro` goes on from here\n" if ends_with_dvc else "interrupted\n")
+        sys.stderr.write("interrupted; run `dvc repro` to continue\n" if ends_with_dvc else "interrupted\n")
         sys.exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""Where everything lies, relative to the project's root, where every stage runs."""
+"""Paths of the project's files and folders, relative to its root, where every stage runs."""
 
 from pathlib import Path
 
@@ -23,6 +23,7 @@ FRAME_METRICS = METRICS / "extract_frames.json"
 BASELINE_METRICS = METRICS / "baseline.json"
 AUDIT = METRICS / "audit.json"
 COMPARISON = METRICS / "compare.json"
+SUMMARY = METRICS / "summary.json"
 REPORT = METRICS / "report.md"
 RESULTS_CSV = METRICS / "results_table.csv"
 RESULTS_TEX = METRICS / "results_table.tex"
@@ -33,7 +34,7 @@ PLOTS = Path("plots")
 
 
 def model_folder(model: str) -> Path:
-    """The bundle of a trained model: weights and model.json."""
+    """Folder of a trained model's bundle: weights and model.json."""
     return MODELS / model
 
 
@@ -43,24 +44,24 @@ def predictions(model: str) -> Path:
 
 
 def model_metrics(model: str) -> Path:
-    """Accuracies and counts; the same bytes on every run."""
+    """Accuracies and counts. Every run writes the same bytes."""
     return METRICS / model / "metrics.json"
 
 
 def model_timing(model: str) -> Path:
-    """Seconds; different on every run, hence in a file of its own."""
+    """Training times. They differ from run to run, so they have a separate file."""
     return METRICS / model / "timing.json"
 
 
 def model_epochs(model: str) -> Path:
-    """DVCLive's folder: one value an epoch."""
+    """DVCLive's folder: metrics of each epoch."""
     return METRICS / model / "epochs"
 
 
 BEST = Path("data/best")
-"""The bundle of the model that the comparison puts first, and its card."""
+"""Bundle and model card of the model that ranks first in the comparison."""
 
 
 def model_card(model: str) -> Path:
-    """What a trained model is, and what it is worth, in words and numbers."""
+    """A trained model's card."""
     return METRICS / "cards" / f"{model}.md"

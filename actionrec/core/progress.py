@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, and elsewhere a line every ten seconds with rate and time left."""
+"""Progress of long work: a bar on a terminal; elsewhere a log line every ten seconds, with rate and time left."""
 
 import logging
 import sys
@@ -8,35 +8,38 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from actionrec.core.errors import printable
+from actionrec.core.text import printable
 
 logger = logging.getLogger(__name__)
+
+Advance = Callable[[int], None]
+"""Adds a count of finished units to the progress."""
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def progress(what: str, total: int | None, unit: str, *, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how many units are done since its last call.
+def progress(description: str, total: int | None, unit: str, *, done: int = 0) -> Iterator[Advance]:
+    """Show progress; yield the function that adds finished units.
 
     Args:
-        total: how many there are; None where nobody knows.
-        unit: a word that takes an s, or a symbol such as MB.
-        done: how many an earlier run did.
+        total: number of units; None if unknown.
+        unit: a word whose plural ends in s, or a symbol such as MB.
+        done: number of units that an earlier run finished.
     """
-    what = printable(what)
+    description = printable(description)
     if sys.stderr.isatty():
-        with tqdm(desc=what, total=total, unit=unit, initial=done, dynamic_ncols=True, leave=False) as bar:
+        with tqdm(desc=description, total=total, unit=unit, initial=done, dynamic_ncols=True, leave=False) as bar:
             yield lambda count: (bar.update(count), None)[1]
     else:
-        lines = _Lines(what, total, unit, done)
+        lines = _Lines(description, total, unit, done)
         yield lines.advance
 
 
 class _Lines:
-    def __init__(self, what: str, total: int | None, unit: str, done: int) -> None:
-        self.what, self.total = what, total
-        self.clusters = unit if unit.isupper() else f"{unit}s"
+    def __init__(self, description: str, total: int | None, unit: str, done: int) -> None:
+        self.description, self.total = description, total
+        self.units = unit if unit.isupper() else f"{unit}s"
         self.before = self.done = done
         self.start = self.last = time.monotonic()
 
@@ -48,7 +51,7 @@ class _Lines:
         self.last = now
         rate = (self.done - self.before) / (now - self.start)
         if self.total is None:
-            logger.info("%s: %d %s, %.1f a second", self.what, self.done, self.clusters, rate)
+            logger.info("%s: %d %s, %.1f a second", self.description, self.done, self.units, rate)
             return
         left = f"{(self.total - self.done) / rate:.0f} s left" if rate else "time left unknown"
-        logger.info("%s: %d of %d %s, %.1f a second, %s", self.what, self.done, self.total, self.clusters, rate, left)
+        logger.info("%s: %d of %d %s, %.1f a second, %s", self.description, self.done, self.total, self.units, rate, left)

@@ -1,1 +1,1 @@
-"""Clips, splits and data sets."""
+"""Data: find clips, split them, and fetch data sets."""

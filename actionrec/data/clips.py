@@ -1,10 +1,10 @@
-"""Find and describe the clips of a data set: from a folder with one folder a class, or from a list beside the clips.
+"""Clips: find and describe the clips of a data set, from one folder per class or from a list beside the clips.
 
-A clip is one video file; its id is its path below the data set's folder, with `/`. Its class is the folder's name. Its group is
-the source video or person that it was cut from, read from its name: `_g<number>_c` as in UCF-50 and UCF-101, the text before
-the class as in HMDB-51, or a regular expression of one's own. A clip whose name has no group is a group of its own.
+A clip is one video file. Its id is its path below the data set's folder, with `/`. Its class is the name of its folder. Its group
+is the source video or person that it shows, read from its name: `_g<number>_c` as in UCF-50 and UCF-101, the text before the class
+as in HMDB-51, or a match of the regular expression `data.group`. A clip without a group in its name is its own group.
 
-Where the folder has a `clips.csv` (`clip,label[,group][,subset]`), that file lists the clips, in whatever folders.
+If the folder has a `clips.csv` (`clip,label[,group][,subset]`), that file lists the clips, which may be in any folders.
 """
 
 import csv
@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.core.errors import DataError, first_few
+from actionrec.core.errors import DataError
+from actionrec.core.text import first_few
 from actionrec.io import machine, patterns
 from actionrec.io.files import read_csv, sha256_of, write_csv
 
@@ -45,7 +46,7 @@ SUFFIXES = (
 HEADER = ("clip", "label", "group", "bytes", "sha256")
 
 INDEX = "clips.csv"
-"""A list beside the clips."""
+"""Name of the list of clips in a data set's folder."""
 
 _UCF = re.compile(r"_g(\d+)_c", re.IGNORECASE)
 # Source, action, visible body parts, camera motion, people, viewpoint, quality, number.
@@ -68,61 +69,62 @@ class Clip:
 
     @property
     def cluster(self) -> tuple[str, str]:
-        """The source video or person: clips of one cluster are siblings, and are right or wrong together.
+        """The source video or person. Clips of one cluster are siblings, so that their predictions are correlated.
 
-        UCF's group numbers start anew in each class, so there it is the class and the group. Every other group (HMDB-51's,
-        data.group's, clips.csv's) is a video or a person by itself, in whatever classes it has clips.
+        UCF numbers groups within each class, so a cluster is the class and the group. Every other group (of HMDB-51, data.group or
+        clips.csv) is one video or person across all classes.
         """
         return (self.label if _is_ucf(self.group, self.id) else "", self.group)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a list beside the clips."""
+    """One row of a list of clips."""
 
     id: str
     label: str
     group: str
-    """Empty where the list tells none."""
+    """Empty if the list does not name one."""
     subset: str
-    """train, val, test, or empty: for none, or where the list has no such column."""
+    """train, val or test; empty if the clip is not used, or the list has no such column."""
 
 
 def find_clips(folder: Path, group_pattern: str | None = None) -> list[Clip]:
     """Find and hash the clips of `<folder>/<Class>/<clip>`, or those that `<folder>/clips.csv` lists; sorted by id.
 
-    Hidden files and text files are passed over, and folders with nothing else; other stray files, empty classes and folders
-    within classes are reported and passed over.
+    Hidden files, text files and folders of text files are skipped. Other files that are not clips, empty classes and folders inside
+    classes are skipped and reported.
 
     Args:
         group_pattern: see `group_of`.
 
     Raises:
-        DataError: no such folder, fewer than two classes with clips, a list with flaws, a file that cannot be read, or a name
-            that is no UTF-8.
+        DataError: the folder is missing, fewer than two classes have clips, the list has errors, a file cannot be read, or a name
+            is not valid UTF-8.
     """
     if not folder.is_dir():
         raise DataError(
-            f"{folder}: no such folder. Put the clips there, one folder a class ({folder}/<Class>/<clip>.avi), or link to "
-            f"them: ln -s /path/to/clips {folder}; or set data.dataset in params.yaml to a folder that is there."
+            f"{folder}: no such folder. Put the clips there, one folder per class ({folder}/<Class>/<clip>.avi), or "
+            f"link to them: ln -s /path/to/clips {folder}; or set data.dataset in params.yaml to an existing folder."
         )
     rows = read_index(folder) if (folder / INDEX).is_file() else _walk(folder)
     with ThreadPoolExecutor(machine.workers()) as pool:
         clips = list(pool.map(lambda row: _read(row, folder, group_pattern), rows))
-    given = {clip.group for clip, row in zip(clips, rows, strict=True) if row.group or group_pattern is not None}
-    return sorted((_across_classes(clip, given) for clip in clips), key=lambda clip: clip.id)
+    explicit_groups = {clip.group for clip, row in zip(clips, rows, strict=True) if row.group or group_pattern is not None}
+    return sorted((_across_classes(clip, explicit_groups) for clip in clips), key=lambda clip: clip.id)
 
 
-def _across_classes(clip: Clip, given: Collection[str]) -> Clip:
-    """The clip; a group that was given and reads like the one in a UCF name (`g07`) gets another text, as it spans classes."""
-    return replace(clip, group=f"{clip.group} (all classes)") if clip.group in given and _is_ucf(clip.group, clip.id) else clip
+def _across_classes(clip: Clip, explicit_groups: Collection[str]) -> Clip:
+    """Mark an explicit group that looks like the one in a UCF name (`g07`): unlike UCF's, it spans classes."""
+    is_ambiguous = clip.group in explicit_groups and _is_ucf(clip.group, clip.id)
+    return replace(clip, group=f"{clip.group} (all classes)") if is_ambiguous else clip
 
 
 def read_index(folder: Path) -> list[Row]:
     """Read `<folder>/clips.csv`, in its order.
 
     Raises:
-        DataError: with all flaws at once: columns or values that are missing, clips that are not there or come twice.
+        DataError: columns or values are missing, or clips are missing or duplicate; lists all errors.
     """
     path = folder / INDEX
     try:
@@ -130,9 +132,9 @@ def read_index(folder: Path) -> list[Row]:
         table = csv.DictReader(io.StringIO(text), delimiter=_delimiter(text))
         columns, lines = list(table.fieldnames or []), list(table)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is not a CSV file in UTF-8 ({error}). Save it as one.") from None
+        raise DataError(f"{path} is not a CSV file in UTF-8 ({error}). Save it in that format.") from None
     if not {"clip", "label"} <= set(columns):
-        raise DataError(f"{path}: wanted the columns clip,label and perhaps group,subset; got {','.join(columns)}.")
+        raise DataError(f"{path}: got the columns {','.join(columns)}, expected clip,label and optionally group,subset. Add them.")
     rows, problems, seen = [], [], set()
     for number, line in enumerate(lines, start=2):
         cell = {key: (line.get(key) or "").strip() for key in ("clip", "label", "group", "subset")}
@@ -144,29 +146,29 @@ def read_index(folder: Path) -> list[Row]:
         elif clip.startswith("/") or {"", ".", ".."} & set(parts):
             problems.append(f"{where}: {clip!r} must be a path below {folder}")
         elif not (folder / clip).is_file():
-            problems.append(f"{where}: {clip!r} is not there")
+            problems.append(f"{where}: {clip!r} is missing")
         elif clip in seen:
-            problems.append(f"{where}: {clip!r} comes twice")
+            problems.append(f"{where}: {clip!r} is a duplicate")
         if cell["subset"] not in _SUBSETS:
             problems.append(f"{where}: subset must be train, val, test or empty; got {cell['subset']!r}")
         seen.add(clip)
         rows.append(Row(clip, cell["label"], cell["group"], cell["subset"]))
     if problems:
-        raise DataError(f"{path} has {len(problems)} flaws: {first_few(problems, 10)}. Fix them and rerun.")
+        raise DataError(f"{path} has {len(problems)} errors: {first_few(problems, 10)}. Fix them and rerun.")
     classes = sorted({row.label for row in rows})
     if len(classes) < 2:
-        raise DataError(f"{path}: wanted clips of at least two classes; got {first_few(classes) or 'none'}.")
+        raise DataError(f"{path}: got clips of {first_few(classes) or 'no class'}, expected at least two classes. Add clips.")
     return rows
 
 
 def _delimiter(text: str) -> str:
-    """What separates a table's columns: a comma, or, as some spreadsheets write, a tab or a semicolon."""
+    """The separator of a table's columns: a comma, or a tab or semicolon, as some spreadsheets write."""
     header = text.partition("\n")[0]
-    return max(",\t;", key=header.count)  # of equals the first
+    return max(",\t;", key=header.count)  # a comma if there is none
 
 
 def _walk(folder: Path) -> list[Row]:
-    found, stray, empty = [], [], []
+    clips, stray, empty = [], [], []
     for entry in _visible(folder):
         if not entry.is_dir():
             stray += [] if _is_text(entry) else [entry]
@@ -178,18 +180,19 @@ def _walk(folder: Path) -> list[Row]:
         stray += sorted(set(inside) - set(videos))
         if not videos:
             empty.append(entry)
-        found += videos
-    _report(stray, "not a clip in a class's folder: passed over")
-    _report(empty, f"no clips in this class's folder (wanted {', '.join(SUFFIXES)}): passed over")
-    classes = sorted({path.parent.name for path in found})
+        clips += videos
+    _report(stray, "skipped, not a clip in a class folder")
+    _report(empty, f"skipped, no clips ({', '.join(SUFFIXES)}) in this class folder")
+    classes = sorted({path.parent.name for path in clips})
     if len(classes) < 2:
-        got = f"only one, {classes[0]!r}" if classes else "none"
+        got = f"clips of one class, {classes[0]!r}" if classes else "no clips"
         deeper = [entry for entry in empty if any(path.is_dir() for path in _visible(entry))]
-        hint = f" The classes seem to lie one folder deeper: move or link {deeper[0]} to {folder}." if deeper else ""
+        hint = f" The classes seem to be one folder deeper: move or link {deeper[0]} to {folder}." if deeper else ""
         raise DataError(
-            f"{folder}: wanted clips of at least two classes, one folder a class ({folder}/<Class>/<clip>.avi); got {got}.{hint}"
+            f"{folder}: got {got}, expected clips of at least two classes, one folder per class "
+            f"({folder}/<Class>/<clip>.avi).{hint}"
         )
-    return [Row(path.relative_to(folder).as_posix(), path.parent.name, "", "") for path in found]
+    return [Row(path.relative_to(folder).as_posix(), path.parent.name, "", "") for path in clips]
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -218,17 +221,17 @@ def _read(row: Row, folder: Path, group_pattern: str | None) -> Clip:
     try:
         size, sha256 = path.stat().st_size, sha256_of(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Mend its permissions, or move it out of {folder}.") from None
+        raise DataError(f"{path} cannot be read: {error.strerror}. Fix its permissions, or move it out of {folder}.") from None
     return Clip(row.id, row.label, row.group or group_of(row.id, row.label, group_pattern), size, sha256)
 
 
 def group_of(clip_id: str, label: str = "", pattern: str | None = None) -> str:
-    r"""The source video or person of a clip, by its name.
+    r"""The source video or person of a clip, from its name.
 
     Args:
-        label: the clip's class, which HMDB-51 has in its names.
-        pattern: a regular expression, searched for in the id; its first pair of brackets is the group, or all of it without
-            any. None: names as in UCF-50, UCF-101 and HMDB-51.
+        label: the clip's class, which is part of HMDB-51's names.
+        pattern: a regular expression that is searched for in the id. The group is what its first parentheses match, or the whole
+            match if it has none. None: names as in UCF-50, UCF-101 and HMDB-51.
 
     >>> group_of("Billiards/v_Billards_g01_c02.avi")
     'g01'
@@ -241,8 +244,8 @@ def group_of(clip_id: str, label: str = "", pattern: str | None = None) -> str:
     """
     if pattern is not None:
         match = patterns.search(pattern, clip_id)
-        found = match[1 if match.re.groups else 0] if match else None
-        return found or clip_id
+        group = match[1 if match.re.groups else 0] if match else None
+        return group or clip_id
     name = clip_id.rsplit("/", 1)[-1]
     if match := _UCF.search(name):
         return f"g{int(match[1]):02d}"
@@ -252,20 +255,20 @@ def group_of(clip_id: str, label: str = "", pattern: str | None = None) -> str:
 
 
 def _is_ucf(group: str, clip_id: str) -> bool:
-    """Tell whether a group is the number in the clip's own UCF name."""
+    """Whether a group is the number in the clip's own UCF name."""
     match = _UCF.search(clip_id.rsplit("/", 1)[-1])
     return match is not None and re.fullmatch(f"g0*{int(match[1])}", group) is not None
 
 
 def cluster_ids(clips: Sequence[Clip]) -> NDArray[np.int64]:
-    """Number the clips by their cluster: (n,), from 0, in the clusters' sorted order."""
+    """(n,) the number of each clip's cluster, from 0, in the sorted order of clusters."""
     clusters = [clip.cluster for clip in clips]
     number = {cluster: place for place, cluster in enumerate(sorted(set(clusters)))}
     return np.array([number[cluster] for cluster in clusters], dtype=np.int64)
 
 
 def class_names(clips: Iterable[Clip]) -> list[str]:
-    """Names of the classes, sorted: a class's number is its place here."""
+    """Names of the classes, sorted. A class's number is its index here."""
     return sorted({clip.label for clip in clips})
 
 

@@ -1,10 +1,12 @@
 """Train/validation/test splits.
 
-Clips that belong together stay on one side. Under `group`, that is a group NUMBER across all classes (on UCF-50, 25 folds are
-the established leave-one-group-out); under `random`, the study's protocol, each clip stands alone, and siblings cut from one
-source video land on both sides. Under either, the same bytes under two names stay together. Under `official`, lists that come
-with the data set say which clips are for training and which for testing, and validation clips are drawn from the former, whole
-groups at a time.
+A split group is a set of clips that stay in one subset. What it is depends on the protocol:
+
+- `group`: all clips with one group number, across all classes. On UCF-50, 25 folds are the established leave-one-group-out.
+- `random`, the study's protocol: a single clip. Clips cut from one source video then land in different subsets.
+- `official`: lists that come with the data set assign the clips. Validation clips are drawn from the training clips by group.
+
+Under all protocols, copies (clips with the same bytes) are in one split group.
 """
 
 from collections import Counter, defaultdict
@@ -30,12 +32,12 @@ class SplitSettings:
 
     protocol: Literal["group", "random", "official"]
     folds: int
-    """The test set is one of so many parts of equal size; not used by `official`."""
+    """Number of parts of equal size, one of which is the test set. Not used by `official`."""
     fold: int
-    """Which part is the test set: 0 to folds - 1; the number of the list, from 1, under `official`."""
+    """Which part is the test set, 0 to folds - 1. Under `official`: the number of the list, from 1."""
     validation: float
-    """Share of the other clips on which the best epoch is chosen, as nearly as whole groups allow; 0 chooses it on the test set, as
-    the study did."""
+    """Share of the other clips, 0 to 0.5, for choosing the best epoch; approximate, since whole groups are drawn. 0 chooses the
+    epoch on the test set, as the study did."""
 
     def __post_init__(self) -> None:
         if self.protocol == "official":
@@ -50,59 +52,59 @@ class SplitSettings:
 
 
 def divide(clips: Sequence[Clip], settings: SplitSettings, seed: int, listed: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Assign each clip id to a subset, stratified by class as far as what belongs together allows.
+    """Assign each clip id to a subset, stratified by class as far as whole split groups allow.
 
-    A class whose clips all belong together cannot be on two sides: it is trained on and not tested.
+    A class with a single split group is used for training and not tested.
 
     Args:
         clips: in any order; the result does not depend on it.
-        listed: under protocol `official`, clip id -> train, val or test; other clips are left out.
+        listed: under protocol `official`, clip id -> train, val or test. Other clips are left out.
 
     Raises:
-        DataError: fewer units than folds, or a class that is left without a training clip.
+        DataError: there are fewer split groups than folds, or a class has no training clip.
     """
     classes = {clip.label for clip in clips}
     clips = sorted((clip for clip in clips if listed is None or clip.id in listed), key=lambda clip: clip.id)
-    clusters = units_of(clips, by_group=settings.protocol != "random")
+    groups = split_groups(clips, by_group=settings.protocol != "random")
     labels = np.array([clip.label for clip in clips])
     subsets = np.full(len(clips), "train", dtype="<U5")
     if listed is None:
-        candidates = _divisible(labels, clusters, np.arange(len(clips)))
-        _refuse_too_many_parts(settings.folds, len(set(clusters[candidates])), "testing")
-        parts = deal(labels[candidates], clusters[candidates], settings.folds, seed)
+        candidates = _divisible(labels, groups, np.arange(len(clips)))
+        _reject_too_many_parts(settings.folds, len(set(groups[candidates])), "testing")
+        parts = deal(labels[candidates], groups[candidates], settings.folds, seed)
         subsets[candidates[parts == settings.fold]] = "test"
     else:
         subsets[:] = [listed[clip.id] for clip in clips]
     if settings.validation and "val" not in subsets:
-        subsets[_draw_validation(labels, clusters, np.flatnonzero(subsets == "train"), settings.validation, seed)] = "val"
+        subsets[_draw_validation(labels, groups, np.flatnonzero(subsets == "train"), settings.validation, seed)] = "val"
     untrained = sorted(classes - set(labels[subsets == "train"]))
     if untrained:
         raise DataError(
-            f"no training clip is left of {', '.join(untrained)}: their clips come from too few groups, or the official list has "
-            "none. Add clips from other sources, or change split.fold, split.folds or seed in params.yaml."
+            f"no training clips for {', '.join(untrained)}: their clips come from too few groups, or the official list has none. "
+            "Add clips from other sources, or change split.fold, split.folds or seed in params.yaml."
         )
     return dict(zip([clip.id for clip in clips], subsets.tolist(), strict=True))
 
 
-def _divisible(labels: NDArray[np.str_], clusters: NDArray[np.int64], pool: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The clips of a pool whose unit may leave it: no unit that is all that a class has."""
-    units_of_class = {label: set(clusters[pool[labels[pool] == label]]) for label in set(labels[pool])}
-    pinned = {unit for those in units_of_class.values() if len(those) == 1 for unit in those}
-    return pool[~np.isin(clusters[pool], list(pinned))]
+def _divisible(labels: NDArray[np.str_], groups: NDArray[np.int64], pool: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The clips of a pool that may leave it: those whose split group is not the only one of a class."""
+    groups_of_class = {label: set(groups[pool[labels[pool] == label]]) for label in set(labels[pool])}
+    pinned = {group for members in groups_of_class.values() if len(members) == 1 for group in members}
+    return pool[~np.isin(groups[pool], list(pinned))]
 
 
-def _refuse_too_many_parts(parts: int, available: int, what: str) -> None:
+def _reject_too_many_parts(parts: int, available: int, what: str) -> None:
     if available >= parts:
         return
     if available > 1:
         problem = (
-            f"wanted {parts} parts of the clips, but they can be divided into no more than {available} without tearing apart what "
-            "belongs together (a group; under split.protocol=random, a clip)"
+            f"the clips cannot be divided into {parts} parts; at most {available} are possible, since each group (under "
+            "split.protocol=random, each clip) must stay in one part"
         )
     else:
         problem = (
-            f"no clips can be set apart for {what}: each class must keep a group (under split.protocol=random, a clip) for "
-            f"training, which leaves {available or 'none'} to divide"
+            f"no clips are left for {what}: each class must keep a group (under split.protocol=random, a clip) for training, "
+            f"which leaves {available or 'none'}"
         )
     raise DataError(
         f"{problem}. Lower split.folds in params.yaml, set split.validation to 0, add clips from other sources, or check the "
@@ -111,29 +113,29 @@ def _refuse_too_many_parts(parts: int, available: int, what: str) -> None:
 
 
 def _draw_validation(
-    labels: NDArray[np.str_], clusters: NDArray[np.int64], pool: NDArray[np.int64], share: float, seed: int
+    labels: NDArray[np.str_], groups: NDArray[np.int64], pool: NDArray[np.int64], share: float, seed: int
 ) -> NDArray[np.int64]:
-    """Draw about `share` of the pool, stratified, in whole units; each class keeps a unit in the pool.
+    """Draw about `share` of the pool, stratified, in whole split groups. Each class keeps a split group in the pool.
 
     Returns:
         Indices into the clips, from the pool.
     """
-    candidates = _divisible(labels, clusters, pool)
-    available = len(set(clusters[candidates]))
-    _refuse_too_many_parts(2, available, "validation")
+    candidates = _divisible(labels, groups, pool)
+    available = len(set(groups[candidates]))
+    _reject_too_many_parts(2, available, "validation")
     taken, parts = _as_parts(share, available)
-    part = deal(labels[candidates], clusters[candidates], parts, seed)
-    order = np.argsort(_oversized(clusters[candidates], part, parts), kind="stable")
-    drawn = set(clusters[candidates[np.isin(part, order[:taken])]])
+    part = deal(labels[candidates], groups[candidates], parts, seed)
+    order = np.argsort(_oversized(groups[candidates], part, parts), kind="stable")
+    drawn = set(groups[candidates[np.isin(part, order[:taken])]])
     for label in np.unique(labels[candidates]):
-        of_class = clusters[pool[labels[pool] == label]]
+        of_class = groups[pool[labels[pool] == label]]
         if drawn.issuperset(of_class):
-            drawn.discard(min(set(of_class), key=lambda unit: ((clusters[pool] == unit).sum(), unit)))
-    return pool[np.isin(clusters[pool], list(drawn))]
+            drawn.discard(min(set(of_class), key=lambda group: ((groups[pool] == group).sum(), group)))
+    return pool[np.isin(groups[pool], list(drawn))]
 
 
 def _as_parts(share: float, most: int) -> tuple[int, int]:
-    """Express a share as so many of equal parts, of as few as come within 2 % of it; of at most `most`.
+    """Express a share as a fraction (taken, parts): the fewest parts that come within 2 % of it, at most `most`.
 
     >>> _as_parts(0.2, 100), _as_parts(0.4, 100), _as_parts(0.2, 3)
     ((1, 5), (2, 5), (1, 3))
@@ -143,21 +145,25 @@ def _as_parts(share: float, most: int) -> tuple[int, int]:
     return next(near, None) or min(choices, key=lambda choice: abs(choice[0] / choice[1] - share))
 
 
-def deal(labels: NDArray[np.str_], clusters: NDArray[np.int64], parts: int, seed: int) -> NDArray[np.int64]:
-    """Deal whole units to parts, each unit to the part that has the least of the unit's classes so far: 0 to parts - 1 a clip.
+def deal(labels: NDArray[np.str_], groups: NDArray[np.int64], parts: int, seed: int) -> NDArray[np.int64]:
+    """Deal whole split groups to parts; each goes to the part with the smallest share of its classes so far.
 
-    Units come largest first, by powers of two, and shuffled within a power. scikit-learn's StratifiedGroupKFold balances as well,
-    but sorts strictly: where groups differ in size, as UCF's do, its seed changes nothing.
+    Split groups are dealt from large to small: sizes are rounded down to powers of two, and equal ones are shuffled.
+    scikit-learn's StratifiedGroupKFold balances equally well, but sorts by exact size, so that its seed has no effect if groups
+    differ in size, as UCF's do.
 
-    The parts are then numbered in an order drawn from the seed, so that none is special: the first to be filled always has the
-    largest unit. Only part 0, the default test set, never has a unit that is larger than an equal part.
+    The parts are then numbered in an order drawn from the seed, since the part that is filled first always has the largest split
+    group. The exception is part 0, the default test set: it never has a split group that is larger than an equal part.
+
+    Returns:
+        (n,) the part of each clip, 0 to parts - 1.
     """
-    unit = np.unique(clusters, return_inverse=True)[1]
-    label = np.unique(labels, return_inverse=True)[1]
-    class_sizes = np.bincount(label)
-    (owners, classes), clips = np.unique(np.stack([unit, label]), axis=1, return_counts=True)
-    starts = np.searchsorted(owners, np.arange(unit.max() + 2))
-    sizes = np.bincount(unit)
+    group_of_clip = np.unique(groups, return_inverse=True)[1]
+    class_of_clip = np.unique(labels, return_inverse=True)[1]
+    class_sizes = np.bincount(class_of_clip)
+    (owners, classes), clips = np.unique(np.stack([group_of_clip, class_of_clip]), axis=1, return_counts=True)
+    starts = np.searchsorted(owners, np.arange(group_of_clip.max() + 2))
+    sizes = np.bincount(group_of_clip)
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(sizes))
     part_of = np.empty(len(sizes), dtype=np.int64)
@@ -166,27 +172,28 @@ def deal(labels: NDArray[np.str_], clusters: NDArray[np.int64], parts: int, seed
     for current in shuffled[np.argsort(-np.floor(np.log2(sizes[shuffled])), kind="stable")]:
         own = slice(starts[current], starts[current + 1])
         share = clips[own] / class_sizes[classes[own]]
-        overlap = np.round(shares[:, classes[own]] @ share, 9)  # rounded: no tie depends on the order of a processor's sums
+        overlap = np.round(shares[:, classes[own]] @ share, 9)  # rounded, so that ties do not depend on the order of summation
         chosen = np.lexsort((filled, overlap))[0]
         part_of[current] = chosen
         shares[chosen, classes[own]] += share
         filled[chosen] += sizes[current]
     order = rng.permutation(parts)
-    first = order[~_oversized(unit, part_of[unit], parts)[order]][0]  # not all parts can have more than their mean
+    oversized = _oversized(group_of_clip, part_of[group_of_clip], parts)
+    first = order[~oversized[order]][0]  # there is one: not all parts can be larger than their mean
     number = np.empty(parts, dtype=np.int64)
     number[[first, *order[order != first]]] = np.arange(parts)
-    return number[part_of[unit]]
+    return number[part_of[group_of_clip]]
 
 
-def _oversized(clusters: NDArray[np.int64], part: NDArray[np.int64], parts: int) -> NDArray[np.bool_]:
-    """Whether a part has a unit that is larger than an equal part: (parts,)."""
-    names, sizes = np.unique(clusters, return_counts=True)
-    large = np.isin(clusters, names[sizes * parts > len(clusters)])
+def _oversized(groups: NDArray[np.int64], part: NDArray[np.int64], parts: int) -> NDArray[np.bool_]:
+    """(parts,) whether each part has a split group that is larger than an equal part."""
+    numbers, sizes = np.unique(groups, return_counts=True)
+    large = np.isin(groups, numbers[sizes * parts > len(groups)])
     return np.isin(np.arange(parts), part[large])
 
 
-def units_of(clips: Sequence[Clip], *, by_group: bool) -> NDArray[np.int64]:
-    """Number the clips so that those which belong together share a number: same contents, and same group where asked for."""
+def split_groups(clips: Sequence[Clip], *, by_group: bool) -> NDArray[np.int64]:
+    """(n,) the number of each clip's split group: clips with the same contents and, with `by_group`, the same group share it."""
     root = list(range(len(clips)))
 
     def find(index: int) -> int:
@@ -205,15 +212,15 @@ def units_of(clips: Sequence[Clip], *, by_group: bool) -> NDArray[np.int64]:
 
 
 def duplicates(clips: Sequence[Clip]) -> list[list[Clip]]:
-    """Clips with the same bytes under different names, each set sorted by id."""
+    """Sets of clips with the same bytes, each sorted by id."""
     by_contents = defaultdict(list)
     for clip in sorted(clips, key=lambda clip: clip.id):
         by_contents[clip.sha256].append(clip)
-    return [same for same in by_contents.values() if len(same) > 1]
+    return [copies for copies in by_contents.values() if len(copies) > 1]
 
 
 def summarise(clips: Sequence[Clip], subsets: Mapping[str, str]) -> dict[str, Any]:
-    """Count what a split did: clips and groups a subset, siblings across sides, duplicates, untested classes."""
+    """Summarise a split: clips per subset, groups, siblings of test clips in training, duplicates, untested classes."""
     counts = Counter(subsets.values())
     used = [clip for clip in clips if clip.id in subsets]
     trained = {clip.cluster for clip in used if subsets[clip.id] == "train"}
@@ -226,7 +233,7 @@ def summarise(clips: Sequence[Clip], subsets: Mapping[str, str]) -> dict[str, An
         **{f"{subset}_clips": counts[subset] for subset in SUBSETS},
         "unused_clips": len(clips) - len(used),
         "test_clips_with_sibling_in_training": sum(clip.cluster in trained for clip in tested) / len(tested),
-        "duplicated_clips": sum(len(same) for same in duplicates(clips)),
+        "duplicated_clips": sum(len(copies) for copies in duplicates(clips)),
         "classes_without_test_clips": sorted(set(class_names(clips)) - {clip.label for clip in tested}),
     }
 
@@ -234,34 +241,34 @@ def summarise(clips: Sequence[Clip], subsets: Mapping[str, str]) -> dict[str, An
 def warnings(
     clips: Sequence[Clip], subsets: Mapping[str, str], settings: SplitSettings, listed: Mapping[str, str] | None = None
 ) -> list[str]:
-    """What makes a split's results say less than they seem to, a sentence each.
+    """Warnings about a split whose results are less reliable than they seem, one sentence each.
 
-    The test or validation set is far (a third of it, and two clips) from the share that was asked for, or most test clips come
-    from one source.
+    The size of the test or validation set differs by two clips and a third from the requested share, or most test clips come from
+    one source.
     """
     counts = Counter(subsets.values())
     notes = []
     if settings.protocol != "official":
         notes += _far_off("test", counts["test"], counts.total(), 1 / settings.folds, f"one of {settings.folds} folds")
     if counts["val"] and "val" not in (listed or {}).values():
-        asked = f"split.validation {settings.validation:g}"
-        notes += _far_off("validation", counts["val"], counts["val"] + counts["train"], settings.validation, asked)
+        requested = f"split.validation {settings.validation:g}"
+        notes += _far_off("validation", counts["val"], counts["val"] + counts["train"], settings.validation, requested)
     clusters = Counter(clip.cluster for clip in clips if subsets.get(clip.id) == "test")
     (cluster, most) = clusters.most_common(1)[0]
     if most * 2 > clusters.total():
         notes.append(
             f"{most:,} of {clusters.total():,} test clips come from one source ({'/'.join(filter(None, cluster))}), so the results "
-            "say little of other sources. Change split.fold or seed, or add sources."
+            "say little about other sources. Change split.fold or seed, or add sources."
         )
     return notes
 
 
-def _far_off(what: str, got: int, total: int, share: float, asked: str) -> list[str]:
-    wanted = share * total
-    if abs(got - wanted) < 2 or 2 / 3 <= got / wanted <= 1.5:
+def _far_off(subset: str, got: int, total: int, share: float, requested: str) -> list[str]:
+    expected = share * total
+    if abs(got - expected) < 2 or 2 / 3 <= got / expected <= 1.5:
         return []
     return [
-        f"the {what} set has {got:,} of {total:,} clips, {got / total:.0%}, where {asked} would be {share:.0%}: groups stay whole, "
+        f"the {subset} set has {got:,} of {total:,} clips ({got / total:.0%}); {requested} is {share:.0%}. Groups are not divided, "
         "and they are few or differ much in size."
     ]
 

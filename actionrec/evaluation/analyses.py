@@ -185,16 +185,16 @@ def order_of_frames(models: Mapping[str, Predictions]) -> list[Order]:
     return [Order(name, float(plain[name].mean()), shares[name], tests[name]) for name in models]
 
 
-def calibrations(models: Mapping[str, Predictions]) -> list[Calibration]:
-    """Expected calibration error on test clips, before and after a temperature fitted on validation clips."""
+def calibrations(models: Sequence[TrainedModel]) -> list[Calibration]:
+    """Expected calibration error on test clips, before and after division by the temperature that training fitted."""
     rows = []
-    for name, one in models.items():
-        temperature = calibration.fit_temperature(one.val.logits, one.val.labels) if len(one.val.labels) else None
-        before, after = calibration.softmax(one.test.logits), calibration.softmax(one.test.logits, temperature or 1.0)
-        labels = one.test.labels
+    for model in models:
+        test, temperature = model.test, model.temperature
+        before, after = calibration.softmax(test.logits), calibration.softmax(test.logits, temperature or 1.0)
+        labels = test.labels
         rows.append(
             Calibration(
-                name,
+                model.name,
                 temperature,
                 calibration.expected_calibration_error(before, labels),
                 calibration.expected_calibration_error(after, labels),

@@ -16,6 +16,7 @@ from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals import Interval, cluster_interval, wilson
 from actionrec.evaluation.significance_tests import SIGNIFICANCE, better_than, cluster_difference, holm, mcnemar
 from actionrec.evaluation.trained_models import TrainedModel, check_comparable
+from actionrec.version import __version__
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,11 @@ def chosen_by_validation(comparison: Comparison) -> tuple[str, ...]:
     return tuple(row.name for row in comparison.leaderboard if known and row.val_top1 == max(known))
 
 
+def at_a_glance(comparison: Comparison, order: Sequence[str]) -> dict[str, Any]:
+    """The content of summary.json, which `dvc metrics show` prints as one row: the best model, and each model's top-1."""
+    return {"best": comparison.advice.most_accurate, **{name: comparison.row(name).top1 for name in order}}
+
+
 def summary(comparison: Comparison, context: EvaluationContext, order: Sequence[str]) -> dict[str, Any]:
     """The content of compare.json, the same on every run; models in the fixed `order`.
 
@@ -222,6 +228,7 @@ def summary(comparison: Comparison, context: EvaluationContext, order: Sequence[
     """
     advice = comparison.advice
     return {
+        "actionrec_version": __version__,
         "best": advice.most_accurate,
         "dataset": context.dataset,
         "protocol": context.protocol,

@@ -15,7 +15,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.core.errors import DataError, first_few, shortened
+from actionrec.core.errors import DataError
+from actionrec.core.text import first_few, shortened
 from actionrec.evaluation import metrics
 from actionrec.io.files import whole_file
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from actionrec.core import paths
-from actionrec.core.errors import MALFORMED, DataError, quoted, shortened
+from actionrec.core.errors import MALFORMED, DataError
+from actionrec.core.text import quoted, shortened
 from actionrec.evaluation import metrics
 from actionrec.evaluation.predictions import Answers, Predictions, read_predictions
 from actionrec.features.feature_store import current_frames
@@ -36,6 +37,7 @@ class TrainedModel:
     train_clips: int
     health: str  # verdict of the training diagnostics
     health_notes: Sequence[str]  # the reasons for the verdict, then other observations
+    temperature: float | None  # fitted by training on validation clips; None if none was fitted
 
     @property
     def test(self) -> Answers:
@@ -84,9 +86,21 @@ def read_model(name: str) -> TrainedModel:
     typed_values(features, {"backbone": str, "weights": str}, f"{bundle_file}: features", remake(name))
     kinds = {"test_top1": float, **dict.fromkeys(("best_epoch", "epochs", "parameters", "flops", "train_clips"), int)}
     kinds |= {"health": str, "health_notes": Sequence[str]}
-    numbers = typed_values(read_json(metrics_file), kinds, metrics_file, remake(name))
+    record = read_json(metrics_file)
+    values = [*typed_values(record, kinds, metrics_file, remake(name)), _temperature(record, name)]
     answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
-    return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *numbers)
+    return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *values)
+
+
+def _temperature(record: Mapping[str, Any], name: str) -> float | None:
+    """The temperature that training fitted; None if there were no validation clips or all answers were correct."""
+    if not record.get("temperature_fitted"):
+        return None
+    path = paths.model_metrics(name)
+    temperature: float = typed_values(record, {"temperature": float}, path, remake(name))[0]
+    if not temperature > 0:
+        raise DataError(f"{path}: temperature must be above 0; got {temperature}. {remake(name)}")
+    return temperature
 
 
 def read_timing(name: str) -> Timing:

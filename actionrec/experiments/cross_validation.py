@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from actionrec.core import paths
-from actionrec.core.errors import DataError, ParamsError
+from actionrec.core.errors import ActionrecError, DataError, ParamsError
 from actionrec.core.progress import progress
 from actionrec.data.clips import Clip
 from actionrec.data.splits import SplitSettings
@@ -22,9 +22,9 @@ from actionrec.evaluation.predictions import Answers, Predictions, read_predicti
 from actionrec.experiments import leak_gap
 from actionrec.features.feature_store import FeatureSet
 from actionrec.io import files, machine
-from actionrec.io.source_code import digest_behind
 from actionrec.models import parameter_count
-from actionrec.parallel import worker_pool
+from actionrec.parallel import pool
+from actionrec.parallel.code_digest import code_digest
 from actionrec.training import seed_runs
 from actionrec.training.bundle import Architecture
 from actionrec.training.recipes import Recipe
@@ -136,7 +136,7 @@ def _key(features_sum: str, split: str, model: str, recipe: Recipe, device: str)
         "split": split,
         "model": model,
         "recipe": asdict(recipe),
-        "code": digest_behind([__name__, seed_runs.__name__, f"actionrec.models.{model}"]),
+        "code": [code_digest(f"train@{model}"), files.sha256_of(Path(__file__))],
         "torch": torch.__version__,
         "device": machine.device_name(device),
         "threads": machine.TRAINING_THREADS,
@@ -167,9 +167,12 @@ def complete(runs: Sequence[FoldRun], jobs: int) -> tuple[dict[str, list[Predict
         logger.info("%d of %d training runs are cached from an earlier run", len(runs) - len(missing), len(runs))
     failed: dict[str, str] = {}
     with progress("Cross-validating", sum(run.epochs for run in missing), "epoch") as advance:
-        for run, why in worker_pool.each(train, missing, jobs, advance):
-            if why or result(run) is None:
-                failed.setdefault(run.model, f"fold {run.fold}: {why or f'{run.predictions} cannot be used'}")
+        for outcome in pool.run(train, missing, min(jobs, len(missing)), advance):
+            run = outcome.job
+            if outcome.error and not isinstance(outcome.error, ActionrecError):
+                logger.error("%s, fold %d: unexpected error", run.model, run.fold, exc_info=outcome.error)
+            if outcome.error or result(run) is None:
+                failed.setdefault(run.model, f"fold {run.fold}: {outcome.reason or f'{run.predictions} cannot be used'}")
     complete_models: dict[str, list[Predictions]] = {run.model: [] for run in runs if run.model not in failed}
     for run in runs:
         if run.model in complete_models and (predictions := result(run)):
@@ -196,7 +199,7 @@ def train(run: FoldRun, advance: Callable[[int], None]) -> None:
             left -= 1
             advance(1)
 
-        seed_results.append(seed_runs.run(task, run.architecture, recipe.train, recipe.seed, seed, run.device, on_epoch))
+        seed_results.append(seed_runs.run(task, run.architecture, recipe, seed, run.device, on_epoch))
         advance(left)
     chosen = seed_runs.best(seed_results, task)
     rows = task.reported

@@ -73,7 +73,7 @@ def tasks(
 def answers(task: TrainingData, model: str, recipe: Recipe, device: str) -> AnsweredClips:
     """Train a model by its recipe, with its first seed, and return which test clips it classifies correctly."""
     architecture = Architecture(model, recipe.arguments, task.features.features.shape[2], task.class_names)
-    seed_run = seed_runs.run(task, architecture, recipe.train, recipe.seed, recipe.train.seeds[0], device, lambda epoch: None)
+    seed_run = seed_runs.run(task, architecture, recipe, recipe.train.seeds[0], device, lambda epoch: None)
     rows = task.reported
     correct = metrics.correct_at_k(seed_run.logits, task.labels[rows], 1)
     return {

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.core import paths
-from actionrec.core.errors import DataError, first_few
+from actionrec.core.errors import DataError
+from actionrec.core.text import first_few
 from actionrec.data.clips import Clip, read_clips
 from actionrec.data.splits import read_split
 from actionrec.features.feature_store import current_frames
 from actionrec.inference.predictor import Predictor
 from actionrec.io.files import read_csv, read_json
-from actionrec.video.frame_lookup import read_frames
-from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER
+from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER, read_frames
 from actionrec.video.sampling import evenly_spaced
 
 CHECKED = 4

@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from actionrec.core.errors import DataError, WeightsError, first_few, shortened
+from actionrec.core.errors import DataError, WeightsError
+from actionrec.core.text import first_few, shortened
 from actionrec.features import state_dicts
 from actionrec.training.bundle import Architecture, Bundle
 

@@ -1,7 +1,7 @@
-"""Runs a backbone over the frames of clips, the fastest way that a machine has: OpenVINO on a CPU, torch on a GPU.
+"""Feature extraction: run a backbone over the frames of clips, with OpenVINO on a CPU or torch on a GPU.
 
-Which one runs is the machine's choice (ACTIONREC_DEVICE; ACTIONREC_RUNTIME, `openvino` or `torch`, on a CPU). Their features agree
-to rounding; on one machine with one choice they are the same to the last bit, whatever the number of processes.
+The environment variables ACTIONREC_DEVICE and, on a CPU, ACTIONREC_RUNTIME (`openvino` or `torch`) choose the runtime. The features
+of both agree to rounding. On one machine with one runtime they are identical, for any number of processes.
 """
 
 import copy
@@ -20,12 +20,12 @@ from actionrec.core.errors import ActionrecError, ParamsError, WeightsError
 from actionrec.features.backbones import Backbone
 
 BATCH = 32
-"""Frames at a time: a clip's own, never another's, so that a clip's features do not depend on its neighbours."""
+"""Frames per batch. A batch never mixes clips, so that a clip's features do not depend on other clips."""
 
-_CLIPS_AHEAD = 2  # on a GPU: on their way to it, or in its network, while a clip's features come back
+_CLIPS_AHEAD = 2  # clips copied to or processed by a GPU while the features of an earlier clip are copied back
 
 Runner = Callable[[NDArray[np.uint8]], Callable[[], NDArray[np.float32]]]
-"""Starts on frames (B, H, W, 3), and returns what waits for their features (B, D)."""
+"""Starts to process frames (B, H, W, 3); returns a function that waits for their features (B, D)."""
 
 
 class Extractor:
@@ -35,50 +35,50 @@ class Extractor:
         self._run, self._clips_ahead = run, clips_ahead
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """The features of one clip."""
+        """Compute the features of one clip."""
         return next(self.each([frames]))
 
     def each(self, clips: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float16]]:
-        """The features of each clip, in their order; a GPU works on the next clips meanwhile.
+        """Yield the features of each clip, in order. A GPU processes the next clips in the meantime.
 
         Raises:
-            WeightsError: features are not finite, or beyond float16.
+            WeightsError: features are not finite, or too large for float16.
         """
-        begun: deque[list[Callable[[], NDArray[np.float32]]]] = deque()
+        pending: deque[list[Callable[[], NDArray[np.float32]]]] = deque()
         for frames in clips:
-            begun.append([self._run(frames[start : start + BATCH]) for start in range(0, len(frames), BATCH)])
-            if len(begun) > self._clips_ahead:
-                yield _finish(begun.popleft())
-        while begun:
-            yield _finish(begun.popleft())
+            pending.append([self._run(frames[start : start + BATCH]) for start in range(0, len(frames), BATCH)])
+            if len(pending) > self._clips_ahead:
+                yield _finish(pending.popleft())
+        while pending:
+            yield _finish(pending.popleft())
 
 
 def _finish(waiting: Sequence[Callable[[], NDArray[np.float32]]]) -> NDArray[np.float16]:
     features = np.concatenate([wait() for wait in waiting])
     if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
         raise WeightsError(
-            "the backbone gives features that are not finite, or beyond float16's 65504. "
+            "the backbone gives features that are not finite, or larger than float16 can store (65504). "
             "Check features.weights, or try features.precision fp32."
         )
     return features.astype(np.float16)
 
 
 def runtime(device: str) -> str:
-    """What runs the backbone here: `openvino` or `torch`.
+    """The runtime for the backbone on this machine: `openvino` or `torch`.
 
     Raises:
-        ActionrecError: ACTIONREC_RUNTIME names neither, or one that is not there.
+        ActionrecError: ACTIONREC_RUNTIME is neither, or is not installed.
     """
-    wanted = os.environ.get("ACTIONREC_RUNTIME", "")
-    if wanted not in ("", "openvino", "torch"):
-        raise ActionrecError(f"ACTIONREC_RUNTIME must be openvino or torch; got {wanted!r}")
+    requested = os.environ.get("ACTIONREC_RUNTIME", "")
+    if requested not in ("", "openvino", "torch"):
+        raise ActionrecError(f"ACTIONREC_RUNTIME must be openvino or torch; got {requested!r}")
     if device != "cpu":
         return "torch"
     if find_spec("openvino") is None:
-        if wanted == "openvino":
-            raise ActionrecError("ACTIONREC_RUNTIME is openvino, which is not installed here.")
+        if requested == "openvino":
+            raise ActionrecError("ACTIONREC_RUNTIME is openvino, which is not installed. Install it, or set it to torch.")
         return "torch"
-    return wanted or "openvino"
+    return requested or "openvino"
 
 
 def create_extractor(backbone: Backbone, *, precision: str, size: int, device: str, threads: int) -> Extractor:
@@ -86,8 +86,8 @@ def create_extractor(backbone: Backbone, *, precision: str, size: int, device: s
 
     Args:
         precision: `fp32` or `bf16`.
-        device: as torch names it.
-        threads: of a CPU.
+        device: torch's name of it.
+        threads: CPU threads.
 
     Raises:
         ParamsError: the backbone does not take frames of this size.
@@ -97,25 +97,26 @@ def create_extractor(backbone: Backbone, *, precision: str, size: int, device: s
             backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8))
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n", 1)[0]
-        raise ParamsError(f"params.yaml: this features.backbone does not take frames.resolution {size} ({reason}).") from None
-    chosen = runtime(device)
-    run = _openvino(backbone, precision, size, threads) if chosen == "openvino" else _torch(backbone, precision, device)
+        raise ParamsError(
+            f"params.yaml: features.backbone does not accept frames.resolution {size} ({reason}). Change one of them."
+        ) from None
+    run = _openvino(backbone, precision, size, threads) if runtime(device) == "openvino" else _torch(backbone, precision, device)
     return Extractor(run, _CLIPS_AHEAD if device.startswith("cuda") else 0)
 
 
 def _openvino(backbone: Backbone, precision: str, size: int, threads: int) -> Runner:
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report usage; OpenVINO does without
-    import openvino  # here, since it takes a second, and a GPU does without
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report usage; OpenVINO works without it
+    import openvino  # here: it takes a second, and a GPU does not need it
 
     example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls the tracing that OpenVINO does deprecated
+        warnings.simplefilter("ignore")  # OpenVINO uses tracing, for which torch prints a deprecation warning
         model = openvino.convert_model(backbone, example_input=example, input=[-1, size, size, 3])
     options = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,  # each process would pin itself to the first core
+        "ENABLE_CPU_PINNING": False,  # else every process pins itself to the first core
         "EXECUTION_MODE_HINT": "PERFORMANCE" if precision == "bf16" else "ACCURACY",
     }
     compiled = openvino.Core().compile_model(model, "CPU", options)
@@ -125,25 +126,25 @@ def _openvino(backbone: Backbone, precision: str, size: int, threads: int) -> Ru
 def _torch(backbone: Backbone, precision: str, device: str) -> Runner:
     network = copy.deepcopy(backbone)
     network = (network.in_bf16() if precision == "bf16" else network).to(device).to(memory_format=torch.channels_last)
-    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: a GPU's default rounds convolutions to 10 bits
+    torch.backends.cudnn.allow_tf32 = False  # by default, a GPU rounds fp32 convolutions to 10 bits
 
     def run_here(frames: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
         with torch.inference_mode():
             return _done(network(torch.from_numpy(np.ascontiguousarray(frames))).float().numpy())
 
     def run_on_gpu(frames: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
-        # Nothing here waits for the GPU: both copies are from and to pinned memory, and the event tells when the second is done.
+        # Nothing here waits for the GPU: both copies use pinned memory, and the event marks the end of the second.
         with torch.inference_mode():
             batch = torch.from_numpy(np.ascontiguousarray(frames)).pin_memory().to(device, non_blocking=True)
             features = network(batch).float()
-            fetched = torch.empty(features.shape, dtype=torch.float32, pin_memory=True)
-            fetched.copy_(features, non_blocking=True)
+            copied_back = torch.empty(features.shape, dtype=torch.float32, pin_memory=True)
+            copied_back.copy_(features, non_blocking=True)
             done = torch.cuda.Event()
             done.record(torch.cuda.current_stream(device))
 
         def wait() -> NDArray[np.float32]:
             done.synchronize()
-            return fetched.numpy()
+            return copied_back.numpy()
 
         return wait
 

@@ -1,6 +1,6 @@
-"""torchvision's own weights, by name: found in torch's cache or downloaded there, their hash checked.
+"""Weights that torchvision publishes: find them by name in torch's cache, or download them there, and check their hash.
 
-A download that breaks off is resumed by the next call.
+The next call resumes an interrupted download.
 """
 
 import logging
@@ -17,37 +17,38 @@ logger = logging.getLogger(__name__)
 
 
 def weights_file(backbone: str, name: str) -> Path:
-    """The file of a backbone's weights in torch's cache ($TORCH_HOME/hub/checkpoints), downloaded if need be.
+    """The file of a backbone's weights in torch's cache ($TORCH_HOME/hub/checkpoints); downloaded if it is not there.
 
     Args:
         name: such as IMAGENET1K_V1.
 
     Raises:
-        WeightsError: no weights of that name, a download that fails, or a file whose hash is not the one in its name.
+        WeightsError: there are no weights of that name, the download fails, or the file's hash is not the one in its name.
     """
-    known = torchvision.models.get_model_weights(backbone)
-    try:
-        url = known[name].url
-    except KeyError:
-        names = ", ".join(["random", *known.__members__])
-        raise WeightsError(f"features.weights: {backbone} has no weights {name!r}; wanted one of {names}, or a path.") from None
+    is_torchvision_model = backbone in torchvision.models.list_models(module=torchvision.models)
+    published = torchvision.models.get_model_weights(backbone).__members__ if is_torchvision_model else {}
+    if name not in published:
+        expected = ", ".join(["random", *published])
+        raise WeightsError(f"features.weights: {backbone} has no such weights; got {name!r}, expected {expected}, or a path.")
+    url = published[name].url
     path = weights_cache.folder() / url.rsplit("/", 1)[-1]
     prefix = path.stem.rsplit("-", 1)[-1]
-    came = not path.is_file()
-    if came:
+    is_new = not path.is_file()
+    if is_new:
         logger.info("downloading %s to %s", url, path)
-        path.parent.mkdir(parents=True, exist_ok=True)  # also for whoever has to put the file there by hand
+        path.parent.mkdir(parents=True, exist_ok=True)  # also for users who copy the file there
         try:
-            require_connection(url, weights_cache.PATIENCE_SECONDS)  # minutes of attempts without a network help nobody
+            require_connection(url, weights_cache.PATIENCE_SECONDS)  # fail now, not after minutes of attempts
             download(url, path)
         except DownloadError as error:
             raise WeightsError(
-                f"{error}\nWithout a network, fetch that file elsewhere and put it at {path}; or set features.weights to its path."
+                f"{error}\nWithout a network, download the file elsewhere and copy it to {path}; or set features.weights to "
+                "its path."
             ) from None
     if not sha256_of(path).startswith(prefix):
-        what = f"{path} is damaged: its SHA-256 does not start with {prefix}."
-        if came:
+        problem = f"{path} is damaged: its SHA-256 does not start with {prefix}."
+        if is_new:
             path.unlink()
-            raise WeightsError(f"{what} It was damaged on its way, or is not the file that {url} should be. Run again.")
-        raise WeightsError(f"{what} Remove it, to download it again.")
+            raise WeightsError(f"{problem} The download was damaged, or {url} is another file. Rerun.")
+        raise WeightsError(f"{problem} Remove it and rerun to download it again.")
     return path

@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from actionrec.core import paths
-from actionrec.core.errors import ActionrecError, DataError, ParamsError, VideoError, WeightsError, first_few
+from actionrec.core.errors import ActionrecError, DataError, ParamsError, VideoError, WeightsError
+from actionrec.core.text import first_few
 from actionrec.data.clips import SUFFIXES
 from actionrec.evaluation import calibration
 from actionrec.features import backbones, extractors, state_dicts

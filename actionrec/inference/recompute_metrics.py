@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.core import paths
-from actionrec.core.errors import ActionrecError, DataError, VideoError, first_few
+from actionrec.core.errors import ActionrecError, DataError, VideoError
+from actionrec.core.text import first_few
 from actionrec.data.clips import Clip, cluster_ids
 from actionrec.data.splits import SUBSETS
 from actionrec.evaluation import calibration, metrics

@@ -1,1 +1,1 @@
-"""What a data set holds, before anything is trained on it."""
+"""Inspection: examine a data set before training."""

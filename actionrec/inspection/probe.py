@@ -1,4 +1,4 @@
-"""Headers of video files and, with `decode`, what reading each file to its end finds."""
+"""Probes of video files: their headers and, with `decode`, the result of decoding each file to its end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,46 +15,46 @@ from actionrec.parallel.file_pool import each
 from actionrec.video import clip_reader
 from actionrec.video.decoder import Header, read_header
 
-SAMPLED = 32  # frames, when reading through
-LATEST_FRAME = 100  # shown of a clip: a frame costs decoding all before it
-TRIED = 5  # clips of a class, for one that can be shown
-THUMBNAIL = 320  # pixels, the longer side
+SAMPLED = 32  # frames per clip that are compared when decoding
+LATEST_FRAME = 100  # last frame for a picture of a clip, since all frames before it must be decoded
+TRIED = 5  # clips per class that are tried for a picture
+THUMBNAIL = 320  # longer side, pixels
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One file, as far as it was looked at."""
+    """Properties of one file."""
 
     clip: Clip
     header: Header | None
-    """None where the file does not open."""
+    """None if the file cannot be opened."""
     error: str = ""
-    """Why it does not open, or does not decode; empty where nothing is known to be wrong."""
+    """Why the file cannot be opened or decoded; empty if no error is known."""
     decoded_frames: int | None = None
-    """What reading to the end yields; None where it was not read."""
+    """Frames that decoding to the end gives; None if it was not decoded."""
     still: bool = False
-    """Read to the end, all sampled frames are the same."""
+    """The file was decoded, and all sampled frames are equal."""
     warning: str = ""
-    """What is damaged, where it was read to the end."""
+    """Damage found while decoding; empty if there is none or the file was not decoded."""
 
     @property
     def frames(self) -> int:
-        """The true count where it is known, else the header's; 0 where that claims none."""
-        claimed = self.header.frames if self.header else 0
-        return claimed if self.decoded_frames is None else self.decoded_frames
+        """Number of decoded frames if known, else the number in the header; 0 if neither is known."""
+        header_frames = self.header.frames if self.header else 0
+        return header_frames if self.decoded_frames is None else self.decoded_frames
 
     @property
     def seconds(self) -> float | None:
-        """Duration; None where it cannot be told."""
+        """Duration; None if unknown."""
         if not self.header or not self.header.frames_per_second or not self.frames:
             return None
         return self.frames / self.header.frames_per_second
 
 
 def probe(folder: Path, clips: Sequence[Clip], *, decode: bool) -> list[Probe]:
-    """Read the header of each clip; `decode` reads each clip to its end as well."""
+    """Read the header of each clip; with `decode`, also decode each clip to its end."""
     if decode:
-        return each(partial(_read_through, folder), clips, "Reading clips through", chunk=1)
+        return each(partial(_decode, folder), clips, "Decoding clips", chunk=1)
     return each(partial(_read_header, folder), clips, "Reading headers", chunk=16)
 
 
@@ -65,35 +65,35 @@ def _read_header(folder: Path, clip: Clip) -> Probe:
         return Probe(clip, None, str(error))
 
 
-def _read_through(folder: Path, clip: Clip) -> Probe:
-    found = _read_header(folder, clip)
-    if not found.header:
-        return found
+def _decode(folder: Path, clip: Clip) -> Probe:
+    header_probe = _read_header(folder, clip)
+    if not header_probe.header:
+        return header_probe
     try:
-        # Tiny pictures: they only tell whether anything changes.
+        # Tiny pictures are enough to see whether anything changes.
         sampled = clip_reader.sample_clip_safely(folder / clip.id, SAMPLED, resolution=8)
     except VideoError as error:
-        return Probe(clip, found.header, str(error), error.decoded_frames)
+        return Probe(clip, header_probe.header, str(error), error.decoded_frames)
     still = sampled.unique_frames > 1 and bool((sampled.frames == sampled.frames[0]).all())
-    return Probe(clip, found.header, "", sampled.decoded_frames, still, sampled.warning)
+    return Probe(clip, header_probe.header, "", sampled.decoded_frames, still, sampled.warning)
 
 
 def pictures(folder: Path, probes: Sequence[Probe], class_names: Sequence[str]) -> dict[str, NDArray[np.uint8] | None]:
-    """A frame of one clip of each class, small, (H, W, 3), RGB; None where none of the first few clips can be shown."""
+    """Class -> a small picture (H, W, 3), RGB, of one of its clips; None if the first few clips cannot be read."""
     by_class: dict[str, list[Probe]] = {name: [] for name in class_names}
-    for one in probes:
-        if one.header and one.clip.label in by_class:
-            by_class[one.clip.label].append(one)
-    candidates = [sorted(those, key=lambda one: one.error != "")[:TRIED] for those in by_class.values()]
+    for clip_probe in probes:
+        if clip_probe.header and clip_probe.clip.label in by_class:
+            by_class[clip_probe.clip.label].append(clip_probe)
+    candidates = [sorted(of_class, key=lambda clip_probe: clip_probe.error != "")[:TRIED] for of_class in by_class.values()]
     return dict(zip(by_class, each(partial(_picture, folder), candidates, "Taking pictures", chunk=8), strict=True))
 
 
 def _picture(folder: Path, candidates: Sequence[Probe]) -> NDArray[np.uint8] | None:
-    for one in candidates:
-        # The middle lies after the end where the header overstates the length.
-        for index in dict.fromkeys((min(one.frames // 2, LATEST_FRAME), 0)):
+    for candidate in candidates:
+        # Frame 0 is tried too: the middle is after the end if the header overstates the length.
+        for index in dict.fromkeys((min(candidate.frames // 2, LATEST_FRAME), 0)):
             try:
-                return _thumbnail(clip_reader.read_frame(folder / one.clip.id, index))
+                return _thumbnail(clip_reader.read_frame(folder / candidate.clip.id, index))
             except VideoError:
                 continue
     return None

@@ -1,4 +1,4 @@
-"""All that is known of a data set before training, as numbers."""
+"""Summary of a data set: numbers that are known before training."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from actionrec.inspection.probe import Probe
 from actionrec.inspection.suspicion import Suspicion, codec_of, size_of, suspicions
 from actionrec.video.decoder import Header
 
-FOLDS = 5  # of the random split that is judged
+FOLDS = 5  # of the random split whose leak is computed
 
 
 @dataclass(frozen=True)
@@ -24,76 +24,76 @@ class ClassSummary:
     name: str
     clips: int
     share: float
-    """Of all clips, 0 to 1."""
+    """Share of all clips, 0 to 1."""
     groups: int
     """A clip without a group counts as one."""
     median_seconds: float | None
-    """None where no clip tells its duration."""
+    """None if no duration is known."""
 
 
 @dataclass(frozen=True)
 class Durations:
-    """Of the clips that tell it, in seconds."""
+    """Durations of the clips for which it is known, in seconds."""
 
     total: float
     shortest: float
     low: float
-    """5 % of the clips are shorter."""
+    """5th percentile."""
     median: float
     high: float
-    """5 % of the clips are longer."""
+    """95th percentile."""
     longest: float
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A data set. Clips are named by their ids, shares go from 0 to 1, values are counted most frequent first."""
+    """Summary of a data set. Clips are given by id, shares are from 0 to 1, counts are sorted by frequency."""
 
     dataset: str
     read_through: bool
-    """False: by headers alone."""
+    """Whether all clips were decoded, not only their headers read."""
     clips: int
     groups: int
-    """A group's number counts once, whatever classes it is in; a clip without a group counts as one."""
+    """A group number counts once across all classes; a clip without a group counts as a group."""
     clips_without_group: int
     bytes: int
     classes: tuple[ClassSummary, ...]
     """Largest first."""
     imbalance: float
-    """Clips of the largest class for each clip of the smallest."""
+    """Number of clips of the largest class, divided by that of the smallest."""
     durations: Durations | None
-    """None where no clip tells it."""
+    """None if no duration is known."""
     frame_rates: dict[str, int]
     sizes: dict[str, int]
     codecs: dict[str, int]
     unreadable: dict[str, str]
-    """Clip -> why."""
+    """Clip -> error."""
     suspicious: tuple[Suspicion, ...]
     copies_within_class: tuple[tuple[str, ...], ...]
     """Sets of clips of one class with the same bytes."""
     copies_across_classes: tuple[tuple[str, ...], ...]
-    """Sets of clips of several classes with the same bytes: at least one label is wrong."""
+    """Sets of clips of several classes with the same bytes, of which at least one has a wrong label."""
     folds: int
-    """Of the random split that `random_split_leak` judges."""
+    """Folds of the random split for `random_split_leak`."""
     random_split_leak: float
-    """Expected share of test clips with a known sibling in training; under a group split it is 0."""
+    """Expected share of test clips with a known sibling in training under a random split; under a group split it is 0."""
     group_folds: int
-    """Folds that a group split can have at most; 0 where there can be none."""
+    """Most folds that a group split can have; 0 if it is impossible."""
     group_folds_of_all_classes: int
-    """Folds up to which each can test every class that is divisible."""
+    """Most folds with which a group split can test each divisible class in every fold."""
     inseparable_classes: tuple[str, ...]
-    """Classes that come from a single group, so that a group split cannot test them."""
+    """Classes with a single group, which a group split cannot test."""
 
 
 def summarise(dataset: str, probes: Sequence[Probe], *, read_through: bool) -> Summary:
-    """Sum up at least one clip a class, in any order."""
-    probes = sorted(probes, key=lambda one: one.clip.id)
-    clips = [one.clip for one in probes]
+    """Summarise a data set with at least one clip per class, in any order."""
+    probes = sorted(probes, key=lambda probe: probe.clip.id)
+    clips = [probe.clip for probe in probes]
     classes = _classes(probes)
-    copies = [same for same in duplicates(clips) if same[0].bytes]  # empty files are no copies of one another
-    across = [same for same in copies if len({clip.label for clip in same}) > 1]
-    within = [same for same in copies if same not in across]
-    most, of_all = possible_folds(clips)
+    copies = [clip_set for clip_set in duplicates(clips) if clip_set[0].bytes]  # empty files do not count as copies
+    across = [clip_set for clip_set in copies if len({clip.label for clip in clip_set}) > 1]
+    within = [clip_set for clip_set in copies if clip_set not in across]
+    group_folds, group_folds_of_all_classes = possible_folds(clips)
     return Summary(
         dataset=dataset,
         read_through=read_through,
@@ -107,35 +107,36 @@ def summarise(dataset: str, probes: Sequence[Probe], *, read_through: bool) -> S
         frame_rates=_count(probes, lambda header: f"{header.frames_per_second:.2f}".rstrip("0").rstrip(".")),
         sizes=_count(probes, size_of),
         codecs=_count(probes, codec_of),
-        unreadable={one.clip.id: one.error for one in probes if one.error},
+        unreadable={probe.clip.id: probe.error for probe in probes if probe.error},
         suspicious=tuple(suspicions(probes)),
-        copies_within_class=tuple(tuple(clip.id for clip in same) for same in within),
-        copies_across_classes=tuple(tuple(clip.id for clip in same) for same in across),
+        copies_within_class=tuple(tuple(clip.id for clip in clip_set) for clip_set in within),
+        copies_across_classes=tuple(tuple(clip.id for clip in clip_set) for clip_set in across),
         folds=FOLDS,
         random_split_leak=random_split_leak(clips, FOLDS),
-        group_folds=most,
-        group_folds_of_all_classes=of_all,
+        group_folds=group_folds,
+        group_folds_of_all_classes=group_folds_of_all_classes,
         inseparable_classes=tuple(inseparable_classes(clips)),
     )
 
 
 def _classes(probes: Sequence[Probe]) -> tuple[ClassSummary, ...]:
-    found = []
-    for name in class_names(one.clip for one in probes):
-        own = [one for one in probes if one.clip.label == name]
-        seconds = [one.seconds for one in own if one.seconds is not None]
-        groups = len({one.clip.group for one in own})
-        found.append(ClassSummary(name, len(own), len(own) / len(probes), groups, median(seconds) if seconds else None))
-    return tuple(sorted(found, key=lambda one: (-one.clips, one.name)))
+    summaries = []
+    for name in class_names(probe.clip for probe in probes):
+        of_class = [probe for probe in probes if probe.clip.label == name]
+        seconds = [probe.seconds for probe in of_class if probe.seconds is not None]
+        groups = len({probe.clip.group for probe in of_class})
+        share = len(of_class) / len(probes)
+        summaries.append(ClassSummary(name, len(of_class), share, groups, median(seconds) if seconds else None))
+    return tuple(sorted(summaries, key=lambda summary: (-summary.clips, summary.name)))
 
 
 def _durations(probes: Sequence[Probe]) -> Durations | None:
-    seconds = [one.seconds for one in probes if one.seconds is not None]
+    seconds = [probe.seconds for probe in probes if probe.seconds is not None]
     if not seconds:
         return None
     return Durations(sum(seconds), *(float(value) for value in np.percentile(seconds, [0, 5, 50, 95, 100])))
 
 
 def _count(probes: Sequence[Probe], value_of: Callable[[Header], str]) -> dict[str, int]:
-    counts = Counter(value_of(one.header) for one in probes if one.header)
+    counts = Counter(value_of(probe.header) for probe in probes if probe.header)
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))

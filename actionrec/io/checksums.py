@@ -1,7 +1,7 @@
-"""The file SHA256SUMS of a folder of shards: what the stage wrote is what the next one reads.
+"""SHA256SUMS, the checksums of a folder of shards: write them, and verify files before they are read.
 
-DVC does not notice when a byte of a stored file changes on disk: it trusts what its cache holds without reading it. Whoever reads
-frames or features therefore checks them first, once a process. `sha256sum --check SHA256SUMS` does the same in a shell.
+DVC trusts the files in its cache without reading them, so it does not notice a byte that changes on disk. Code that reads frames or
+features therefore verifies them first, once in each process. `sha256sum --check SHA256SUMS` does the same in a shell.
 """
 
 import logging
@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from pathlib import Path
 
-from actionrec.core.errors import REPAIR, DataError, first_few
+from actionrec.core.errors import REPAIR, DataError
+from actionrec.core.text import first_few
 from actionrec.io import machine
 from actionrec.io.files import sha256_of, write_text
 
@@ -21,14 +22,14 @@ _HEX = 64  # characters of a SHA-256
 
 
 def write(folder: Path, known: Mapping[str, str]) -> None:
-    """Write the checksums of all files of a folder; those that are `known` by name are not computed again."""
+    """Write the checksums of all files of a folder. Those in `known`, by file name, are not computed again."""
     names = sorted(path.name for path in folder.iterdir())
     sums = {name: known.get(name) or sha256_of(folder / name) for name in names}
     write_text(folder / FILE, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
 
 
 def read(folder: Path) -> dict[str, str] | None:
-    """SHA-256 of each file by name; None where the folder has no SHA256SUMS, as made by an earlier version.
+    """SHA-256 of each file by name; None if the folder has no SHA256SUMS, because an earlier version wrote it.
 
     Raises:
         DataError: the file is damaged.
@@ -41,7 +42,7 @@ def read(folder: Path) -> dict[str, str] | None:
     except UnicodeDecodeError:
         lines = ["?"]
     if any(line[_HEX : _HEX + 2] != "  " for line in lines):
-        raise DataError(f"{file}: the file is damaged; expected lines of a checksum, two blanks and a name. {REPAIR}")
+        raise DataError(f"{file}: the file is damaged; expected lines of a checksum, two spaces and a file name. {REPAIR}")
     return {line[_HEX + 2 :]: line[:_HEX] for line in lines}
 
 
@@ -51,21 +52,21 @@ def verify(folder: Path, names: Collection[str]) -> dict[str, str]:
     A file that has not changed since this process read it is not read again.
 
     Raises:
-        DataError: files are damaged, or unknown to SHA256SUMS.
+        DataError: files are damaged or not listed in SHA256SUMS.
     """
     ordered = sorted(names)
     expected = read(folder)
-    with ThreadPoolExecutor(machine.cores()) as pool:  # hashing leaves other threads the processor
-        found = dict(zip(ordered, pool.map(current, [folder / name for name in ordered]), strict=True))
+    with ThreadPoolExecutor(machine.cores()) as pool:  # hashing releases the GIL
+        actual = dict(zip(ordered, pool.map(current, [folder / name for name in ordered]), strict=True))
     if expected is None:
         _warn(folder)
-        return found
-    if wrong := [name for name, digest in found.items() if digest != expected.get(name)]:
+        return actual
+    if wrong := [name for name, digest in actual.items() if digest != expected.get(name)]:
         raise DataError(
-            f"{folder}: {len(wrong)} of {len(found)} files are damaged, as their contents do not match {FILE}: {first_few(wrong)}. "
-            f"{REPAIR}"
+            f"{folder}: {len(wrong)} of {len(actual)} files are damaged, as their contents do not match {FILE}: "
+            f"{first_few(wrong)}. {REPAIR}"
         )
-    return found
+    return actual
 
 
 @lru_cache
@@ -74,22 +75,22 @@ def _warn(folder: Path) -> None:
 
 
 def refuse_missing(folder: Path, suffix: str, names: Collection[str]) -> None:
-    """Refuse a folder of which files are gone.
+    """Raise an error if files of a folder are missing.
 
     Args:
-        suffix: of the files' names, such as `.tar`.
-        names: the files that are there.
+        suffix: of the file names, such as `.tar`.
+        names: the files that exist.
 
     Raises:
-        DataError: SHA256SUMS lists more of these files.
+        DataError: SHA256SUMS lists files that do not exist.
     """
-    gone = sorted(name for name in read(folder) or {} if name.endswith(suffix) and name not in names)
-    if gone:
-        raise DataError(f"{folder}: {len(gone)} files are missing: {first_few(gone)}. {REPAIR}")
+    missing = sorted(name for name in read(folder) or {} if name.endswith(suffix) and name not in names)
+    if missing:
+        raise DataError(f"{folder}: {len(missing)} files are missing: {first_few(missing)}. {REPAIR}")
 
 
 def current(file: Path) -> str:
-    """SHA-256 of a file as it is now."""
+    """SHA-256 of a file's present contents. A file that has not changed since the last call is not read again."""
     status = file.stat()
     return _sha256(file.absolute(), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 

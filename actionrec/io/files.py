@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and the small formats that stages exchange: JSON, CSV, hashes."""
+"""Atomic writing of files and folders, and small formats: JSON, CSV, checksums."""
 
 import csv
 import glob
@@ -15,7 +15,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from actionrec.core.errors import REPAIR, DataError, printable, shortened
+from actionrec.core.errors import REPAIR, DataError
+from actionrec.core.process_lifetime import is_running
+from actionrec.core.text import printable, shortened
 
 LARGEST_JSON = 32 << 20  # bytes
 _MOST_DIGITS = 40  # of a whole number
@@ -26,7 +28,7 @@ _FORMULA = re.compile(r"(?:^|(?<=;))(?=\s*[=+@\-\uff1d\uff0b\uff20\uff0d])")  # 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a draft beside `path` that takes its place when the block ends, and goes when the block fails."""
+    """Yield a draft beside `path`. It replaces `path` when the block ends, and is removed if the block fails."""
     draft = _draft_of(path)
     try:
         yield draft
@@ -37,7 +39,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty draft folder that becomes `path`, replacing it, when the block ends, and goes when the block fails."""
+    """Yield an empty draft folder. It replaces `path` when the block ends, and is removed if the block fails."""
     draft = _draft_of(path)
     draft.mkdir()
     try:
@@ -50,29 +52,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def _draft_of(path: Path) -> Path:
-    """Name this process's draft of `path`, in a folder that is there, without what runs that were killed left of theirs."""
+    """Path of this process's draft of `path`. Creates its folder, and removes the drafts of killed processes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     before, after = f".{path.name}.", ".draft"
     for left in path.parent.glob(f"{glob.escape(before)}*{after}"):
-        process = left.name.removeprefix(before).removesuffix(after)  # of `a`, `.a.b.7.draft` is none: it is one of `a.b`
-        if process.isdecimal() and not _is_running(int(process)):
+        # Of `.a.b.7.draft`, "b.7" remains for `a`, which is not a process ID: the draft belongs to `a.b`.
+        process = left.name.removeprefix(before).removesuffix(after)
+        if process.isdecimal() and (int(process) == os.getpid() or not is_running(int(process))):
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
     return path.with_name(f"{before}{os.getpid()}{after}")
-
-
-def _is_running(process: int) -> bool:
-    if process == os.getpid():
-        return False  # this process starts afresh
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def write_text(path: Path, text: str) -> None:
@@ -81,19 +72,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON; keys keep the order given. NaN and infinity are refused, since they are no JSON."""
+    """Write indented JSON; keys keep their order. NaN and infinity raise ValueError, since JSON does not have them."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read a file of JSON.
+    """Read a JSON file.
 
     Raises:
         DataError: it is missing, too long, or not JSON.
     """
     try:
         if path.stat().st_size > LARGEST_JSON:
-            raise ValueError(f"it has more than {LARGEST_JSON >> 20} MiB")
+            raise ValueError(f"larger than {LARGEST_JSON >> 20} MiB")
         return parse_json(_read_text(path))
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
@@ -102,10 +93,10 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON that others may have written.
+    """Parse JSON from an untrusted source.
 
     Raises:
-        ValueError: it is not JSON, is nested hundreds of levels deep, or has a number that is not finite or has many digits.
+        ValueError: it is not JSON, is nested too deeply, or contains a number that is not finite or has too many digits.
     """
     try:
         return json.loads(text, parse_int=_whole_number, parse_float=_finite_number, parse_constant=_finite_number)
@@ -127,33 +118,33 @@ def _finite_number(text: str) -> float:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write RFC 4180 CSV in UTF-8, with "\\n" line ends, for programs: `read_csv` gives back every cell as it was.
+    """Write RFC 4180 CSV in UTF-8, with "\\n" line ends, for programs: `read_csv` returns every cell unchanged.
 
-    So do data/clips.csv, data/split.csv and ledger.csv: their clip ids are the names of files, which stages look up.
+    Used for data/clips.csv, data/split.csv and ledger.csv, because stages look up files by their clip ids.
     """
     with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
         _write_rows(stream, chain([header], rows))
 
 
 def write_spreadsheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write CSV as `write_csv` does, for people: a spreadsheet shows each cell, and never runs one as a formula.
+    """Write CSV for people. Texts pass through `spreadsheet_cell`, so that a spreadsheet never runs one as a formula.
 
-    Tables of results and of `inspect` are such files. Their texts are shown as `spreadsheet_cell` has them.
+    Used for tables of results and of `inspect`.
     """
     with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
         write_rows_for_spreadsheets(stream, chain([header], rows))
 
 
 def write_rows_for_spreadsheets(stream: TextIO, rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows in which text is as `spreadsheet_cell` has it, and numbers are as they are."""
+    """Write rows; texts pass through `spreadsheet_cell`, numbers are unchanged."""
     _write_rows(stream, ([spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows))
 
 
 def spreadsheet_cell(text: str) -> str:
-    """Text that a spreadsheet shows and does not run: an apostrophe stands before what starts a formula.
+    """Put an apostrophe before text that a spreadsheet would run as a formula. Numbers stay numbers.
 
-    Characters that do not print are shown as escapes. A semicolon or tab starts a new cell in many countries' settings, so that
-    what follows it counts as a start, too. Numbers stay numbers.
+    Unprintable characters become escapes. In many countries' settings a semicolon starts a new cell, so text after one is
+    treated alike.
 
     >>> spreadsheet_cell("=HYPERLINK(A1)"), spreadsheet_cell("-0.5"), spreadsheet_cell("pull-ups")
     ("'=HYPERLINK(A1)", '-0.5', 'pull-ups')
@@ -166,7 +157,7 @@ def _write_rows(stream: TextIO, rows: Iterable[Sequence[Any]]) -> None:
 
 
 class Rows:
-    """Until Python 3.13, csv quotes a "\\r" in a field only if its own line end has one: it gets "\\r\\n", written as "\\n"."""
+    """Writes "\\r\\n" line ends as "\\n". Before Python 3.13, csv quotes a "\\r" in a field only if the line end has one."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -184,7 +175,7 @@ def read_csv(path: Path, header: Sequence[str]) -> list[dict[str, str]]:
     rows = csv.DictReader(io.StringIO(_read_text(path), newline=""))
     if rows.fieldnames is None or list(rows.fieldnames) != list(header):
         got = ",".join(rows.fieldnames or [])
-        raise DataError(f"{path}: the header is '{got}', not '{','.join(header)}'. Run `dvc repro` to make it again.")
+        raise DataError(f"{path}: the header is '{got}', not '{','.join(header)}'. Run `dvc repro` to recompute it.")
     read = list(rows)
     if any(None in row or None in row.values() for row in read):
         raise DataError(f"{path} is damaged: a row has more or fewer than {len(header)} fields. {REPAIR}")
@@ -199,7 +190,7 @@ def _read_text(path: Path) -> str:
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run `dvc repro` to make it.") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is damaged: no valid UTF-8 ({error.reason}). {REPAIR}") from None
+        raise DataError(f"{path} is damaged: not valid UTF-8 ({error.reason}). {REPAIR}") from None
 
 
 def sha256_of(path: Path) -> str:
@@ -209,5 +200,5 @@ def sha256_of(path: Path) -> str:
 
 
 def digest(value: Mapping[str, Any]) -> str:
-    """SHA-256 of a JSON-able mapping, whatever the order of its keys, in hexadecimal."""
+    """SHA-256 of a mapping of JSON values, independent of the order of its keys, in hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -1,12 +1,13 @@
-"""Settings of the machine, from environment variables: they change speed, never a result, so they are not parameters."""
+"""Settings of the machine, from environment variables. They affect speed only, so they are not parameters."""
 
 import os
 from functools import lru_cache
+from pathlib import Path
 
 from actionrec.core.errors import ActionrecError
 
 TRAINING_THREADS = 2
-"""Of a CPU. Fixed, since sums depend on how matrix products are cut up: more cores must not change a result."""
+"""CPU threads of a training. Fixed, because the result of a matrix product depends on the number of threads."""
 
 ARITHMETIC = (
     "ATEN_CPU_CAPABILITY",
@@ -23,16 +24,16 @@ ARITHMETIC = (
     "OPENBLAS_CORETYPE",
     "OPENCV_CPU_DISABLE",
 )
-"""Environment variables by which libraries choose instructions: they change results by rounding, as another processor does."""
+"""Environment variables that select processor instructions. They change rounding, as another processor would."""
 
-_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 processors, and of ARM's
+_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 and ARM
 
 
 def workers() -> int:
-    """Processes for long work: ACTIONREC_WORKERS, else one for each core that this process may use.
+    """Number of worker processes: ACTIONREC_WORKERS, by default one for each core that this process may use.
 
     Raises:
-        ActionrecError: the variable is no whole number from 1.
+        ActionrecError: the variable is not a whole number from 1.
     """
     text = os.environ.get("ACTIONREC_WORKERS", "")
     if not text:
@@ -43,29 +44,32 @@ def workers() -> int:
 
 
 def engine() -> str:
-    """Who decodes and makes features: ACTIONREC_ENGINE, `local` (this machine's processes) or `ray` (a Ray cluster's).
+    """The engine that decodes and computes features: ACTIONREC_ENGINE, `local` (this machine) or `ray` (a Ray cluster).
 
     Raises:
-        ActionrecError: the variable names neither.
+        ActionrecError: the variable has another value.
     """
-    wanted = os.environ.get("ACTIONREC_ENGINE") or "local"
-    if wanted not in ("local", "ray"):
-        raise ActionrecError(f"ACTIONREC_ENGINE must be local or ray; got {wanted!r}")
-    return wanted
+    requested = os.environ.get("ACTIONREC_ENGINE") or "local"
+    if requested not in ("local", "ray"):
+        raise ActionrecError(f"ACTIONREC_ENGINE must be local or ray; got {requested!r}")
+    return requested
 
 
 def arithmetic() -> dict[str, str]:
-    """The variables of ARITHMETIC that are set, by name: a part of the key of all work that waits in .work."""
+    """The variables of ARITHMETIC that are set, by name. They are part of the key of all work stored in .work."""
     return {name: os.environ[name] for name in ARITHMETIC if os.environ.get(name)}
 
 
 def cores() -> int:
     """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
 
 
 def has_bf16(device: str) -> bool:
-    """Whether a device multiplies matrices of bf16 in its hardware; elsewhere bf16 is slower than float32."""
+    """Whether a device has hardware for bf16 matrix products. Without it, bf16 is slower than float32."""
     if device.startswith("cuda"):
         import torch
 
@@ -74,39 +78,41 @@ def has_bf16(device: str) -> bool:
 
 
 def device() -> str:
-    """Where networks run, as torch names it: ACTIONREC_DEVICE (auto, cpu, cuda, cuda:1), else a GPU where there is one.
+    """The torch device for networks: ACTIONREC_DEVICE (auto, cpu, cuda, cuda:1); by default a GPU if there is one.
 
     Raises:
-        ActionrecError: the variable names no device, or one that this machine lacks.
+        ActionrecError: the variable is not a device, or this machine does not have it.
     """
-    wanted = wanted_device()
-    if wanted == "cpu":
-        return wanted
-    import torch  # here, since stages that run no network need not wait for torch
+    requested = requested_device()
+    if requested == "cpu":
+        return requested
+    import torch  # imported here, so that stages without a network do not wait for torch
 
-    if wanted == "auto":
+    if requested == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(wanted.partition(":")[2] or 0) >= found:
-        raise ActionrecError(f"ACTIONREC_DEVICE is {wanted}, but torch finds {found} CUDA devices here. Unset it, or use cpu.")
-    return wanted
+    gpu_count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(requested.partition(":")[2] or 0) >= gpu_count:
+        raise ActionrecError(
+            f"ACTIONREC_DEVICE is {requested}, but torch finds {gpu_count} CUDA devices here. Unset it, or use cpu."
+        )
+    return requested
 
 
-def wanted_device() -> str:
-    """ACTIONREC_DEVICE (auto, cpu, cuda, cuda:1), whatever this machine has.
+def requested_device() -> str:
+    """ACTIONREC_DEVICE (auto, cpu, cuda, cuda:1), not compared with the devices of this machine.
 
     Raises:
-        ActionrecError: the variable names no device.
+        ActionrecError: the variable is not a device.
     """
-    wanted = os.environ.get("ACTIONREC_DEVICE") or "auto"
-    kind, _, number = wanted.partition(":")
-    if wanted not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdecimal()):
-        raise ActionrecError(f"ACTIONREC_DEVICE must be auto, cpu, cuda or cuda:<number>; got {wanted!r}")
-    return wanted
+    requested = os.environ.get("ACTIONREC_DEVICE") or "auto"
+    kind, _, number = requested.partition(":")
+    if requested not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdecimal()):
+        raise ActionrecError(f"ACTIONREC_DEVICE must be auto, cpu, cuda or cuda:<number>; got {requested!r}")
+    return requested
 
 
 def device_name(device: str) -> str:
-    """The device in words for people, such as `cpu (AMD EPYC, 2 cores)`."""
+    """The device's name for people, such as `cpu (AMD EPYC, 2 cores)`."""
     if device.startswith("cuda"):
         import torch
 
@@ -122,9 +128,9 @@ def _processor() -> str:
 
 @lru_cache
 def _cpuinfo(*names: str) -> str:
-    """What Linux says of the first processor under one of these names; empty where it says nothing."""
+    """The first processor's entry in /proc/cpuinfo under one of these names; "" if there is none."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            return next(line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() in names)
-    except (OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
         return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() in names), "")

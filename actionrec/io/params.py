@@ -1,7 +1,7 @@
-"""The one reader of params.yaml: each stage declares the sections it reads as frozen dataclasses, and gets them checked.
+"""Reader of params.yaml. Each stage declares the sections it reads as frozen dataclasses.
 
-Every unknown, missing or ill-typed key is reported at once, with its path. YAML 1.2 (ruamel.yaml), as DVC writes it: 1e-05 is a
-number there, and a string to a YAML 1.1 reader.
+All unknown, missing and ill-typed keys are reported together, with their paths. The format is YAML 1.2 (ruamel.yaml), as DVC writes
+it: 1e-05 is a number there, but a string in YAML 1.1.
 """
 
 import dataclasses
@@ -19,7 +19,8 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from actionrec.core import paths
-from actionrec.core.errors import MALFORMED, ParamsError, first_few, is_printable, quoted, shortened
+from actionrec.core.errors import MALFORMED, ParamsError
+from actionrec.core.text import first_few, is_printable, quoted, shortened
 from actionrec.io import patterns
 
 SECTIONS = ("seed", "data", "split", "frames", "features", "train", "model", "models")
@@ -44,7 +45,7 @@ class DataSettings:
     dataset: str
     """A folder below data/raw, or a symlink to one."""
     group: str | None
-    """A regular expression for the group in a clip's id (its first pair of brackets); None: names as the published sets have."""
+    """A regular expression whose first pair of brackets matches the group in a clip's id; None: `_g<number>_c`, as in UCF names."""
 
     def __post_init__(self) -> None:
         if not _is_folder_name(self.dataset):
@@ -57,30 +58,30 @@ class DataSettings:
 
 
 def _is_folder_name(name: str) -> bool:
-    """Whether a name is one visible folder's on every system: no path, nothing hidden, no sign that does not print."""
+    """Whether a name is valid for a folder on every system: not a path, not hidden, without unprintable characters."""
     if not name or name != name.strip() or name.startswith(".") or set(name) & set("/\\"):
         return False
     return all(map(is_printable, name)) and len(name.encode()) <= _LONGEST_NAME
 
 
-def read(wanted: type[Settings], path: Path = paths.PARAMS) -> Settings:
-    """Read the sections that are the fields of `wanted`: settings dataclasses, or plain values such as `seed: int`.
+def read(kind: type[Settings], path: Path = paths.PARAMS) -> Settings:
+    """Read the sections that are the fields of `kind`: settings dataclasses, or plain values such as `seed: int`.
 
     Raises:
-        ParamsError: the file is missing or no YAML, or a key of these sections is unknown, missing, ill-typed or out of range.
+        ParamsError: the file is missing or not YAML, or a key of these sections is unknown, missing, ill-typed or out of range.
     """
     document = load(path)
     problems = unknown_keys(document, SECTIONS, "")
-    values = typed_fields(wanted, document, "", problems)
+    values = typed_fields(kind, document, "", problems)
     refuse(problems, path)
-    return wanted(**values)
+    return kind(**values)
 
 
 def load(path: Path = paths.PARAMS) -> dict[str, Any]:
     """Read the whole file as plain dictionaries, lists and scalars.
 
     Raises:
-        ParamsError: it is missing, not YAML, or larger than any params.yaml, also by references to its own parts.
+        ParamsError: it is missing, not YAML, or too large, counting each reference as a copy.
     """
     try:
         with path.open(encoding="utf-8") as stream:
@@ -98,16 +99,16 @@ def load(path: Path = paths.PARAMS) -> dict[str, Any]:
     except (YAMLError, *MALFORMED) as error:  # ruamel converts scalars by int(), datetime() and the like, which raise their own
         raise ParamsError(f"{path} is not valid YAML: {shortened(' '.join(str(error).split()), 300)}") from None
     if not isinstance(document, dict):
-        raise ParamsError(f"{path}: wanted sections ({', '.join(SECTIONS)}), got {type(document).__name__}")
+        raise ParamsError(f"{path}: expected sections ({', '.join(SECTIONS)}), got {type(document).__name__}")
     _refuse_large_numbers(document, path)
     return document
 
 
 def _count_values(node: Any, counted: dict[int, int]) -> int:
-    """Count the values of a node of YAML as if each reference were a copy.
+    """Count the values of a YAML node, counting each reference as a copy.
 
     Raises:
-        ValueError: they are too many, or a node refers to itself.
+        ValueError: there are too many, or a node refers to itself.
     """
     if id(node) in counted:
         if not counted[id(node)]:
@@ -122,7 +123,7 @@ def _count_values(node: Any, counted: dict[int, int]) -> int:
 
 
 def _refuse_large_numbers(value: Any, path: Path) -> None:
-    """Refuse whole numbers of more than 64 bits, which some of what is computed from them cannot hold."""
+    """Raise an error for whole numbers of more than 64 bits, which NumPy and torch cannot hold."""
     if isinstance(value, Mapping):
         for part in chain(*value.items()):
             _refuse_large_numbers(part, path)
@@ -134,13 +135,13 @@ def _refuse_large_numbers(value: Any, path: Path) -> None:
 
 
 def refuse(problems: Sequence[str], path: Path = paths.PARAMS) -> None:
-    """Raise the problems as one error, a line each; do nothing where there are none."""
+    """Raise the problems as one error, one line each; do nothing if there are none."""
     if problems:
         raise ParamsError(first_few([f"{path}: {problem}" for problem in problems], _LISTED, between="\n"))
 
 
 def section(document: Mapping[str, Any], key: str, prefix: str, problems: list[str]) -> dict[str, Any] | None:
-    """Return a mapping below `document`; note a problem and return None where it is missing or something else."""
+    """Return a mapping below `document`; add a problem and return None if it is missing or not a mapping."""
     if key not in document:
         problems.append(f"{prefix}{key} is missing")
         return None
@@ -152,7 +153,7 @@ def section(document: Mapping[str, Any], key: str, prefix: str, problems: list[s
 
 
 def unknown_keys(document: Mapping[str, Any], known: Sequence[str], prefix: str) -> list[str]:
-    """List each key that nobody reads, and the known key that it resembles."""
+    """List the unknown keys, each with the most similar known key."""
     problems = []
     for key in document:
         if key not in known:
@@ -167,7 +168,7 @@ def unknown_keys(document: Mapping[str, Any], known: Sequence[str], prefix: str)
 
 
 def typed_fields(kind: type, document: Mapping[str, Any], prefix: str, problems: list[str]) -> dict[str, Any]:
-    """Read the fields of a dataclass from a mapping, noting what is missing or ill-typed."""
+    """Read the fields of a dataclass from a mapping; add missing and ill-typed keys to `problems`."""
     hints = typing.get_type_hints(kind)
     values = {}
     for field in dataclasses.fields(kind):
@@ -203,8 +204,8 @@ def _settings(kind: type, document: Mapping[str, Any], prefix: str, problems: li
 def typed(hint: Any, value: Any, key: str, problems: list[str]) -> Any:
     """Check a value against a type hint (int, float, str, bool, Literal, Sequence, unions with None).
 
-    A whole number is taken where a float is wanted, and 16.0 as 16 where a whole number is: DVC takes the two for the same value,
-    and would not rerun a stage to have it refused. A boolean never counts as a number.
+    A float may be written as a whole number, and a whole number as 16.0, because DVC considers the two equal and would not rerun
+    the stage. A boolean is not a number.
     """
     if _fits(hint, value):
         return _converted(hint, value)

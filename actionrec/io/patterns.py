@@ -1,21 +1,22 @@
-"""Regular expressions that people write, searched within a time limit.
+"""Search with regular expressions that users write, within a time limit.
 
-With nested repetitions, a search for one name can take years. `regex` reads what Python's `re` reads, and stops in time.
+With nested repetitions, one search can take years. The `regex` library accepts the syntax of Python's `re`, and has a time limit.
 """
 
 import regex
 
-from actionrec.core.errors import DataError, quoted
+from actionrec.core.errors import DataError
+from actionrec.core.text import quoted
 
 LONGEST = 1_000
-"""Characters of a pattern."""
+"""Maximum length of a pattern, in characters."""
 
 SECONDS_A_NAME = 1.0
-"""A search that ends by itself takes microseconds."""
+"""Time limit of one search. A normal search takes microseconds."""
 
 
 def check(pattern: str) -> None:
-    """Make sure that a text is a regular expression.
+    """Raise an error if a text is not a regular expression.
 
     Raises:
         ValueError: it is not, or is longer than LONGEST.
@@ -34,7 +35,7 @@ def search(pattern: str, name: str) -> "regex.Match[str] | None":
     """Find the first match of a pattern in a name.
 
     Raises:
-        DataError: that takes longer than SECONDS_A_NAME.
+        DataError: the search takes longer than SECONDS_A_NAME.
     """
     try:
         return regex.search(pattern, name, timeout=SECONDS_A_NAME)

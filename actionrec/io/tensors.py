@@ -1,6 +1,6 @@
-"""safetensors files with stable bytes.
+"""safetensors files with reproducible bytes.
 
-The library writes metadata in the order of a hash table, which changes from run to run; here the header is sorted.
+The library writes metadata in random order. Here the header is sorted.
 """
 
 import json
@@ -20,7 +20,7 @@ from actionrec.io.files import whole_file
 
 
 def save_tensors(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> None:
-    """Write named arrays and text; the same contents give the same bytes."""
+    """Write named arrays and metadata. The same contents give the same bytes."""
     contents = safetensors.numpy.save({name: np.asarray(array, order="C") for name, array in tensors.items()})
     length = int.from_bytes(contents[:8], "little")
     header = json.loads(contents[8 : 8 + length])
@@ -37,7 +37,7 @@ def load_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Read named arrays and the metadata.
 
     Raises:
-        DataError: the file is missing, or no whole safetensors file.
+        DataError: the file is missing or damaged.
     """
     with _readable(path), safetensors.safe_open(path, framework="numpy") as stream:
         tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
@@ -46,18 +46,18 @@ def load_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor lies in a file."""
+    """Place of a tensor in a file."""
 
     file: Path
     start: int
-    """Byte at which its numbers start, in C order, little-endian."""
+    """Offset of its first byte. Its numbers are in C order, little-endian."""
     shape: tuple[int, ...]
     dtype: str
-    """As the format names it, such as F16."""
+    """In the format's notation, such as F16."""
 
 
 def places(path: Path) -> tuple[dict[str, Place], dict[str, str]]:
-    """Read where each tensor lies, and the metadata, of a file of any size.
+    """Read the place of each tensor, and the metadata. Reads the header only.
 
     Raises:
         DataError: as for `load_tensors`.
@@ -76,7 +76,7 @@ def places(path: Path) -> tuple[dict[str, Place], dict[str, str]]:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Tell whatever is wrong with a file as a DataError."""
+    """Raise DataError if a file is missing or damaged."""
     try:
         yield
     except FileNotFoundError:

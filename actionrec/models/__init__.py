@@ -1,29 +1,25 @@
-"""The seven sequence models: features (B, T, D) in, logits (B, K) out.
+"""The sequence models, one file each: features (B, T, D) in, logits (B, K) out.
 
-A model's file is imported only when that model is wanted, so that a stage depends on its own model's file alone.
+Each file in this folder is a model. The file's name is also the name of the model's section in params.yaml, of its stage and of
+its folders. Its `__all__` exports one class. Layers that models share are in `layers`.
+
+A model's file is imported only when that model is used, so that a stage depends on its own model's file alone.
 """
 
 import inspect
+import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from actionrec.core.text import quoted
 
-from actionrec.core.errors import quoted
+if TYPE_CHECKING:
+    from torch import nn
 
-# Name (also the file, the params section, the stage and the folder of metrics) -> class.
-MODELS = {
-    "simple_rnn": "SimpleRnn",
-    "lstm": "Lstm",
-    "gru": "Gru",
-    "bilstm": "BiLstm",
-    "stacked_lstm": "StackedLstm",
-    "transformer": "Transformer",
-    "swin_transformer": "SwinTransformer",
-}
+MODELS = tuple(sorted(file.name for file in pkgutil.iter_modules(__path__) if not file.ispkg))
+"""Names of the models, sorted."""
 
-# The largest sizes: beyond those of any model that is in use, and small enough to be refused before memory is full.
 LARGEST = {
     "feature_dim": 65_536,
     "class_count": 65_536,
@@ -37,34 +33,46 @@ LARGEST = {
     "window": 1_024,
     "mlp_ratio": 64,
 }
+"""Largest value of each size; the smallest is 1. Large enough for every model in use, small enough to fit in memory."""
+LARGEST_OTHER = 65_536
+"""Largest absolute value of a whole number that LARGEST does not list."""
 MOST_STAGES = 8  # of a Swin Transformer; each is twice as wide as the one before
 
-# What the data decides, not params.yaml.
 FROM_DATA = ("feature_dim", "class_count")
+"""Keywords that the data decides, not params.yaml."""
 
 
-def model_class(name: str) -> type[nn.Module]:
+def model_class(name: str) -> "type[nn.Module]":
     """Import the class of one model.
 
     Raises:
-        KeyError: no such model.
+        KeyError: there is no such model.
+        ImportError: the model's file does not export exactly one class.
     """
-    class_name = MODELS[name]  # before the import: a name that is not in the table imports nothing
-    wanted: type[nn.Module] = getattr(import_module(f"actionrec.models.{name}"), class_name)
-    return wanted
+    if name not in MODELS:  # before the import: a name from a bundle must not import other modules
+        raise KeyError(name)
+    module = import_module(f"{__name__}.{name}")
+    exported = getattr(module, "__all__", [])
+    if len(exported) != 1:
+        raise ImportError(
+            f"actionrec/models/{name}.py: __all__ must export one class, the model; got {list(exported)}. "
+            "Put shared layers into actionrec/models/layers."
+        )
+    model: type[nn.Module] = getattr(module, exported[0])
+    return model
 
 
 def model_keys(name: str) -> dict[str, inspect.Parameter]:
     """The keywords of a model's constructor that params.yaml may set: the schema of its section."""
-    keys = inspect.signature(model_class(name)).parameters
+    keys = inspect.signature(model_class(name), eval_str=True).parameters
     return {key: parameter for key, parameter in keys.items() if key not in FROM_DATA}
 
 
-def create_model(name: str, arguments: Mapping[str, Any], *, feature_dim: int, class_count: int) -> nn.Module:
-    """Build a model with fresh weights, drawn from torch's global random state. Nothing is built before it is checked.
+def create_model(name: str, arguments: Mapping[str, Any], *, feature_dim: int, class_count: int) -> "nn.Module":
+    """Build a model with fresh weights, drawn from torch's global random state. All sizes are checked first.
 
     Args:
-        name: a key of MODELS.
+        name: one of MODELS.
         arguments: keywords of the model's constructor.
         feature_dim: D.
         class_count: K.
@@ -78,16 +86,18 @@ def create_model(name: str, arguments: Mapping[str, Any], *, feature_dim: int, c
 
 
 def _check_size(key: str, value: Any) -> None:
-    """Refuse a size, or list of sizes, that is out of range, or is not a whole number."""
-    if key not in LARGEST:
-        return
+    """Check that a size, or each of a list of sizes, is a whole number in range."""
     sizes = value if isinstance(value, list | tuple) else [value]
+    if key not in LARGEST:
+        if any(isinstance(size, int) and abs(size) > LARGEST_OTHER for size in sizes):
+            raise ValueError(f"{key} must be from -{LARGEST_OTHER} to {LARGEST_OTHER}; got {quoted(value)}")
+        return
     if len(sizes) > MOST_STAGES:
         raise ValueError(f"{key} must have at most {MOST_STAGES} numbers; got {len(sizes):,}")
     if not all(isinstance(size, int) and 1 <= size <= LARGEST[key] for size in sizes):
         raise ValueError(f"{key} must be from 1 to {LARGEST[key]}; got {quoted(value)}")
 
 
-def parameter_count(model: nn.Module) -> int:
+def parameter_count(model: "nn.Module") -> int:
     """Number of learned scalars."""
     return sum(parameter.numel() for parameter in model.parameters())

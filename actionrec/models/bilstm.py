@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from actionrec.models.layers import recurrent
 
+__all__ = ["BiLstm"]
+
 
 class BiLstm(nn.Module):
     """Features (B, T, D) -> two LSTMs -> their final states, joined -> dropout -> linear -> logits (B, K).

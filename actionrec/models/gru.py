@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from actionrec.models.layers import recurrent
 
+__all__ = ["Gru"]
+
 
 class Gru(nn.Module):
     """Features (B, T, D) -> GRU -> last state -> dropout -> linear -> logits (B, K)."""

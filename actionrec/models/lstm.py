@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from actionrec.models.layers import recurrent
 
+__all__ = ["Lstm"]
+
 
 class Lstm(nn.Module):
     """Features (B, T, D) -> LSTM -> last hidden state -> dropout -> linear -> logits (B, K)."""

@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from actionrec.models.layers import recurrent
 
+__all__ = ["SimpleRnn"]
+
 
 class SimpleRnn(nn.Module):
     """Features (B, T, D) -> tanh RNN -> last state -> dropout -> linear -> logits (B, K)."""

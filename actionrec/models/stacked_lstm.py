@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from actionrec.models.layers import recurrent
 
+__all__ = ["StackedLstm"]
+
 
 class StackedLstm(nn.Module):
     """Features (B, T, D) -> `num_layers` LSTMs -> last hidden state -> dropout -> linear -> logits (B, K).

@@ -14,6 +14,8 @@ from torch.nn import functional
 
 from actionrec.models.layers.dropout import Dropout
 
+__all__ = ["SwinTransformer"]
+
 
 class SwinTransformer(nn.Module):
     """Features (B, T, D) -> linear, norm -> stages of window attention -> norm -> mean over time -> linear -> (B, K).

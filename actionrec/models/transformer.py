@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from actionrec.models.layers.dropout import Dropout
 
+__all__ = ["Transformer"]
+
 
 class Transformer(nn.Module):
     """Features (B, T, D) -> linear -> + sinusoidal positions -> encoder -> mean over time -> dropout -> linear -> (B, K)."""

@@ -1,60 +1,57 @@
-"""The same work on many files, in processes: opening a video holds a lock, so that threads would take turns."""
+"""Run a function on many files in worker processes. Threads would take turns, since opening a video holds a lock."""
 
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
-from actionrec.core import process_lifetime
 from actionrec.core.errors import ActionrecError
-from actionrec.core.progress import progress
+from actionrec.core.progress import Advance, progress
+from actionrec.core.text import quoted
 from actionrec.io import machine
+from actionrec.parallel import pool
 
-Job = TypeVar("Job")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def each(work: Callable[[Job], Result], jobs: Sequence[Job], what: str, *, chunk: int) -> list[Result]:
-    """Do `work` on each job, with progress; results are in the order of the jobs.
+def each(work: Callable[[Item], Result], items: Sequence[Item], description: str, *, chunk: int) -> list[Result]:
+    """Run `work` on each item, with progress; return the results in the order of the items.
 
     Args:
-        work: a function of a module (spawned processes import it by name).
-        jobs: picklable; a few of them are done in this process.
-        what: what is being done, for the progress.
-        chunk: jobs that are worth a message to a process.
+        work: a function at the top level of a module, since spawned processes import it by name.
+        items: picklable. A few of them are done in this process.
+        description: for the progress, such as "Reading headers".
+        chunk: items in a message to a worker process.
 
     Raises:
-        ActionrecError: a process was killed.
+        ActionrecError: a worker process died. Errors that `work` raises are raised here.
     """
-    with progress(what, len(jobs), "clip") as advance:
-        workers = min(machine.workers(), len(jobs) // (2 * chunk))
+    with progress(description, len(items), "clip") as advance:
+        workers = min(machine.workers(), len(items) // (2 * chunk))
         if workers < 2:
-            return _collect(map(work, jobs), advance)
-        # Spawned, as threads of OpenCV do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
-        try:
-            with process_lifetime.binding_workers():  # the pool starts its processes as jobs come in
-                results = pool.map(work, jobs, chunksize=chunk)
-            return _collect(results, advance)
-        except BrokenProcessPool:
-            raise ActionrecError(
-                "a worker process was killed, perhaps for want of memory: run again with fewer (ACTIONREC_WORKERS; "
-                f"now {workers}). With ACTIONREC_WORKERS=1, a file that crashes the decoder ends the run by itself."
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            return _run_chunk(work, items, advance)
+        starts = range(0, len(items), chunk)
+        jobs = ((start, items[start : start + chunk]) for start in starts)
+        results: dict[int, list[Result]] = {}
+        for outcome in pool.run(partial(_run_numbered_chunk, work), jobs, workers, advance):
+            start, chunk_items = outcome.job
+            if isinstance(outcome.error, pool.WorkerDiedError):
+                place = quoted(chunk_items[min(outcome.progress, len(chunk_items) - 1)])
+                raise ActionrecError(
+                    f"{description}: {outcome.error} at {place}. Rerun with fewer processes "
+                    f"(ACTIONREC_WORKERS; now {workers}). If it dies there again, fix or remove that clip."
+                )
+            results[start] = outcome.value()
+        return [result for start in starts for result in results[start]]
 
 
-def _collect(results: Iterable[Result], advance: Callable[[int], None]) -> list[Result]:
-    collected = []
-    for result in results:
-        collected.append(result)
+def _run_chunk(work: Callable[[Item], Result], items: Sequence[Item], advance: Advance) -> list[Result]:
+    results = []
+    for item in items:
+        results.append(work(item))
         advance(1)
-    return collected
+    return results
 
 
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the pool, with one message
+def _run_numbered_chunk(work: Callable[[Item], Result], job: tuple[int, Sequence[Item]], advance: Advance) -> list[Result]:
+    return _run_chunk(work, job[1], advance)

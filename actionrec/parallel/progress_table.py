@@ -1,4 +1,4 @@
-"""What several programs that run side by side are doing: a table that redraws itself on a terminal, and elsewhere lines."""
+"""Progress table of programs that run side by side: redrawn in place on a terminal, log lines elsewhere."""
 
 import logging
 import shutil
@@ -20,15 +20,15 @@ class _Row:
     state: str = "waiting"
     note: str = ""
     start: float = 0.0
-    """When it began to run, as time.monotonic tells it."""
+    """time.monotonic() when it began to run; 0 before."""
     seconds: float = 0.0
 
 
 class ProgressTable:
-    """A row a name: its state, for how many seconds it has run, and what it said last.
+    """One row a name: its state, its running time in seconds, and a note.
 
-    A terminal shows all rows, redrawn in place, if they fit. Elsewhere each change of state is a line, and each running row says
-    every ten seconds what is new.
+    A terminal that is high enough shows all rows, redrawn in place. Otherwise each change of state is logged, and each running
+    row every ten seconds.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -39,11 +39,11 @@ class ProgressTable:
         self.last = time.monotonic()
 
     def change(self, name: str, state: str, note: str = "") -> None:
-        """A row comes into another state."""
+        """Set the state of a row, and show it."""
         row = self.rows[name]
         if state == RUNNING:
             row.start = time.monotonic()
-        else:
+        elif row.start:
             row.seconds = time.monotonic() - row.start
         row.state, row.note = state, note
         if self.redraws:
@@ -52,12 +52,12 @@ class ProgressTable:
             logger.info("%s", self._line(name))
 
     def note(self, name: str, note: str) -> None:
-        """What a running row says now; shown with the next `refresh` that is due."""
+        """Set the note of a running row; the next `refresh` shows it."""
         row = self.rows[name]
         row.note, row.seconds = note, time.monotonic() - row.start
 
     def refresh(self) -> None:
-        """Show what is new, if it is time to."""
+        """Show the running rows, unless they were shown a moment ago."""
         now = time.monotonic()
         if now - self.last < (_SECONDS_BETWEEN_FRAMES if self.redraws else SECONDS_BETWEEN_LINES):
             return

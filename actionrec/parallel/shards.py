@@ -1,22 +1,17 @@
-"""Work on shards that survives interruption.
+"""Compute a stage's output in shards, so that an interrupted run continues with the missing shards.
 
-A clip's shard is a hash of its id modulo a fixed number: a new clip changes one shard, and DVC never sees 200,000 small files.
-Finished shards wait in .work/<stage>/<key>/ (`actionrec.parallel.shard_store`). The key is a digest of all that a shard is made
-from. At the end the shards are hard-linked into the stage's output. They cannot wait there, since DVC deletes outputs before a
-stage runs.
+Finished shards are stored in .work/<stage>/<key>/ (`actionrec.parallel.shard_store`). The key is a digest of everything that the
+shard is computed from. At the end the shards are hard-linked into the stage's output. They cannot be stored there, since DVC
+deletes outputs before a stage runs.
 
-An engine makes the missing shards: processes of this machine, or with ACTIONREC_ENGINE=ray those of a Ray cluster. A shard's bytes
-do not depend on the engine.
-
-The store is bounded. The present run's shards stay. Other shards stay within twice those bytes, or 1 GiB if that is more; the
-least recently used are removed first.
+An engine computes the missing shards: worker processes of this machine, or of a Ray cluster if ACTIONREC_ENGINE is ray. A shard's
+bytes do not depend on the engine.
 """
 
-import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from actionrec.core import paths
@@ -29,73 +24,56 @@ from actionrec.parallel.shard_store import Compute, ShardJob
 logger = logging.getLogger(__name__)
 
 
-def shard_of(clip_id: str, shard_count: int) -> int:
-    """The shard of a clip, from 0, whatever other clips there are."""
-    return int.from_bytes(hashlib.sha256(clip_id.encode()).digest()[:8], "big") % shard_count
-
-
-def shard_name(number: int) -> str:
-    """File name of a shard, without its suffix."""
-    return f"shard-{number:04d}"
-
-
-def code_digest(files: Iterable[str]) -> str:
-    """Digest of source files, given as `__file__`: results of other code are not taken for this code's."""
-    total = hashlib.sha256()
-    for file in sorted(files):
-        total.update(Path(file).read_bytes())
-    return total.hexdigest()
-
-
 def complete(
     stage: str, tasks: Sequence[ShardJob], compute: Compute, *, what: str, workers: int, device: str = "cpu"
 ) -> dict[str, Path]:
-    """Make what is not there yet; return the folder of each task by name.
+    """Compute the missing shards; return the folder of each shard by name.
 
     Args:
-        stage: names the folder below .work.
-        compute: a function of a module (other processes import it by name).
-        workers: processes of the local engine; 1 works in this one.
-        device: where `compute` runs a network; Ray reserves GPUs by it.
+        stage: name of the folder below .work.
+        compute: a function at the top level of a module, since other processes import it by name.
+        what: name of the work, for the progress.
+        workers: processes of the local engine; 1 computes in this process.
+        device: the device that `compute` uses; with cuda, Ray reserves GPUs.
 
     Raises:
-        ActionrecError: a process was killed, or the engine cannot start. Whatever `compute` raises comes through. Finished shards
-            are kept.
+        ActionrecError: a worker process died, or the engine cannot start. Errors that `compute` raises are raised here. Finished
+            shards are kept.
     """
     engine = machine.engine()
-    place = paths.WORK / stage
-    folders = {task.name: place / _key(task) for task in tasks}
-    with shard_store.alone(place):
+    store = paths.WORK / stage
+    folders = {task.name: store / _key(task) for task in tasks}
+    with shard_store.alone(store):
         missing = [task for task in tasks if not shard_store.is_whole(folders[task.name])]
-        kept = sum(task.clips for task in tasks) - sum(task.clips for task in missing)
-        if kept and missing:
-            logger.info("%s: %d clips are there from an earlier run", what, kept)
-        # The largest first, so that no process is left alone with a large one at the end.
+        reused = sum(task.clips for task in tasks) - sum(task.clips for task in missing)
+        if reused and missing:
+            logger.info("%s: %d clips are reused from an earlier run", what, reused)
+        # The largest first, so that the run does not end with one process working on a large shard.
         missing.sort(key=lambda task: (-task.clips, task.name))
-        wanted = [(task, folders[task.name]) for task in missing]
+        pending = [(task, folders[task.name]) for task in missing]
         with progress(what, sum(task.clips for task in missing), "clip") as advance:
-            if wanted and engine == "ray":
-                engines.ray.make_all(compute, wanted, advance, device)
-            elif workers == 1 or len(wanted) < 2:
-                for task, folder in wanted:
+            if pending and engine == "ray":
+                engines.ray.make_all(compute, pending, advance, device)
+            elif workers == 1 or len(pending) < 2:
+                for task, folder in pending:
                     shard_store.make(compute, task.job, folder, advance)
             else:
-                engines.local.make_all(compute, wanted, advance, min(workers, len(wanted)))
-        shard_store.keep_to_size(place, set(folders.values()))
+                engines.local.make_all(compute, pending, advance, min(workers, len(pending)))
+        shard_store.keep_to_size(store, set(folders.values()))
     return folders
 
 
 def _key(task: ShardJob) -> str:
-    """A task's key, and what this machine's environment changes of the result."""
+    """The shard's key, extended by environment variables that change results."""
     arithmetic = machine.arithmetic()
     return digest({"key": task.key, "arithmetic": arithmetic}) if arithmetic else task.key
 
 
 def link_into(draft: Path, files: Mapping[str, Path]) -> dict[str, str]:
-    """Give each finished file a second name in the folder `draft`, or a copy where the file system has no hard links.
+    """Hard-link each finished file into the folder `draft`; copy it if the file system has no hard links.
 
     Returns:
-        SHA-256 of each by its name there.
+        SHA-256 of each file by its new name.
     """
     for name, source in files.items():
         try:

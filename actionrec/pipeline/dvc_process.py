@@ -11,18 +11,19 @@ import sys
 import time
 from pathlib import Path
 
-from actionrec.core.errors import ActionrecError, first_few
+from actionrec.core.errors import ActionrecError
+from actionrec.core.text import first_few
 
 logger = logging.getLogger(__name__)
 
 DVC = (sys.executable, "-m", "dvc")
 LOCK_FILE = Path(".dvc/tmp/rwlock")
 
-_GRACE_SECONDS = 3.0  # processes that a kill takes along may need a moment to end
+_GRACE_SECONDS = 3.0  # children of a killed process may need a moment to end
 
 
 def environment() -> dict[str, str]:
-    """The environment for DVC: the stages' `python` is this one, even where its virtual environment is not activated."""
+    """The environment for DVC. Stages run this `python`, even if its virtual environment is not activated."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
 
 
@@ -34,7 +35,7 @@ def remove_unreadable_lock() -> None:
     """
     if _is_readable():
         return
-    from dvc.lock import LockError, make_lock  # type: ignore[import-untyped]  # here, since it takes half a second
+    from dvc.lock import LockError, make_lock  # type: ignore[import-untyped]  # imported here, since it takes half a second
 
     in_use = f"{LOCK_FILE}: DVC's lock file is empty or damaged, and DVC is still running here"
     try:
@@ -66,12 +67,12 @@ def dvc_processes(root: Path) -> list[int]:
     """IDs of the processes that run DVC in a folder or below it."""
     import psutil
 
-    found = []
+    running = []
     for process in psutil.process_iter():
         try:
             folder, words = Path(process.cwd()), process.cmdline()[:3]
         except psutil.Error:
-            continue  # it has ended, or belongs to somebody else
+            continue  # it has ended, or belongs to another user
         if folder.is_relative_to(root) and any(Path(word).name == "dvc" for word in words):
-            found.append(process.pid)
-    return found
+            running.append(process.pid)
+    return running

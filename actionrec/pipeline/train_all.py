@@ -1,10 +1,10 @@
-"""Training the models side by side: one `dvc repro` a model, under DVC's own locks.
+"""Train the models side by side: one `dvc repro` a model, under DVC's own locks.
 
-What DVC knows afterwards is what a run of one after the other leaves, `dvc.lock` to the byte. What a model prints goes to
-.work/train-all/<model>.log.
+`dvc.lock` then records the same as after training them one by one; only new models may stand in another order. The output of a
+model's training goes to .work/train-all/<model>.log.
 """
 
-import fcntl
+import json
 import logging
 import os
 import re
@@ -21,11 +21,10 @@ from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 
-from actionrec.core import paths, process_lifetime
+from actionrec.core import file_lock, paths, process_lifetime
 from actionrec.core.errors import ActionrecError, DataError, TrainingError
 from actionrec.evaluation.study_results import RESULTS
 from actionrec.io import machine
-from actionrec.io.files import write_text
 from actionrec.parallel.progress_table import RUNNING, ProgressTable
 from actionrec.pipeline import dvc_process
 
@@ -33,22 +32,19 @@ logger = logging.getLogger(__name__)
 
 LOGS = paths.WORK / "train-all"
 PIPELINE = Path("dvc.yaml")
-LOCK = Path("dvc.lock")
 BEFORE = ("split", "resnet_features")
-"""The stages whose outputs training reads; DVC knows what comes before them."""
+"""The stages whose outputs training reads. DVC also runs the stages before them."""
 
-# Without this option DVC gives up after 3 s on another process's lock, and throws a finished stage away.
+# Without this option, DVC waits 3 s for another process's lock, then fails and discards a finished stage.
 _DVC = (*dvc_process.DVC, "--wait-for-lock")
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 10.0
 _TAIL_LINES = 15
-# DVC's words for what it did instead of training.
-_SKIPPED = {"didn't change, skipping": "unchanged", "is cached - skipping run": "restored"}
 
 
 @dataclass(frozen=True)
 class TrainingProcess:
-    """One model in training."""
+    """A running `dvc repro` of one model."""
 
     model: str
     process: subprocess.Popen[bytes]
@@ -63,10 +59,10 @@ class TrainingProcess:
 
 
 def default_jobs() -> int:
-    """How many to train at a time: as many as have cores for their threads, or two on a GPU, whose memory they share.
+    """Number of models to train at a time: one for each two cores, or two on a GPU, whose memory they share.
 
-    Each has the two threads that it has when it is trained alone, as its weights depend on their number. Two models on two cores
-    are slower than one after the other (docs/performance.md).
+    A model always trains with two threads, because its weights depend on the number of threads. Training two models on two cores
+    is slower than training them one by one (docs/performance.md).
     """
     return 2 if machine.device() != "cpu" else max(1, machine.cores() // machine.TRAINING_THREADS)
 
@@ -75,7 +71,7 @@ def models() -> list[str]:
     """The models that dvc.yaml trains, in its order.
 
     Raises:
-        DataError: there is no dvc.yaml here.
+        DataError: dvc.yaml is missing in the current folder.
     """
     try:
         document: Any = YAML(typ="safe", pure=True).load(PIPELINE)
@@ -85,46 +81,43 @@ def models() -> list[str]:
 
 
 def log_file(model: str) -> Path:
-    """What the last training of a model printed."""
+    """The output of a model's last training."""
     return LOGS / f"{model}.log"
 
 
 def train_all(jobs: int) -> None:
-    """Bring the stages before training up to date, then train every model that is not, `jobs` at a time.
+    """Bring the stages before training up to date, then train every model that changed, `jobs` at a time.
 
     Raises:
         TrainingError: models failed; the others are trained.
-        ActionrecError: an earlier stage failed, or another run is at work here, or DVC's lock file is unreadable and in use.
-        KeyboardInterrupt: Ctrl-C, or the process was told to end. Everything it started has ended.
+        ActionrecError: an earlier stage failed, another train-all is running here, or DVC's lock file is unreadable and in use.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP. All processes that it started have ended.
     """
     names = models()
     with _alone(), _ending_by_interrupt():
         dvc_process.remove_unreadable_lock()
         prepare()
-        known = set(_locked_stages())
-        board = ProgressTable(sorted(names, key=_seconds, reverse=True))
+        table = ProgressTable(sorted(names, key=_seconds, reverse=True))
         try:
-            failed = run_all(board, jobs)
+            failed = run_all(table, changed(names), jobs)
         except KeyboardInterrupt:
-            kept = board.in_state("done", "restored", "unchanged")
-            logger.info("%d of %d models are trained and stay so; the same command goes on from here", len(kept), len(names))
+            trained = table.in_state("done", "restored", "unchanged")
+            logger.info("%d of %d models are trained. Run the same command to train the others.", len(trained), len(names))
             raise
-        finally:
-            _put_in_order([stage for name in names if (stage := f"train@{name}") not in known])
     if failed:
         listed = "\n".join(f"  {model}: {why} (see {log_file(model)})" for model, why in failed.items())
         others = len(names) - len(failed)
-        rest = {0: "", 1: "The other is trained. "}.get(others, f"The other {others} are trained. ")
-        raise TrainingError(f"{len(failed)} of {len(names)} models failed:\n{listed}\n{rest}Mend that, and run this again.")
+        rest = {0: "", 1: "The other model is trained. "}.get(others, f"The other {others} models are trained. ")
+        raise TrainingError(f"{len(failed)} of {len(names)} models failed:\n{listed}\n{rest}Fix this and rerun.")
 
 
 def _seconds(model: str) -> float:
-    """For the order, longest first: on the study's GPU. A model that it does not have is taken to be long."""
+    """Training time on the study's GPU, for the order. A model that the study does not have starts first."""
     return RESULTS[model].train_seconds if model in RESULTS else float("inf")
 
 
 def prepare() -> None:
-    """Run what is out of date of the stages before training, in full view.
+    """Run the changed stages before training, with their output on the terminal.
 
     Raises:
         ActionrecError: it failed.
@@ -135,30 +128,54 @@ def prepare() -> None:
     finally:
         _stop([process])
     if status:
-        raise ActionrecError(f"a stage before training failed, so nothing was trained. Mend it (`dvc repro {' '.join(BEFORE)}`).")
+        raise ActionrecError(f"a stage before training failed, so nothing was trained. Fix this (`dvc repro {' '.join(BEFORE)}`).")
 
 
-def run_all(board: ProgressTable, jobs: int) -> dict[str, str]:
-    """Train the models on the board, from the first on, `jobs` at a time; return why models failed, by model."""
-    waiting, running = list(board.rows), list[TrainingProcess]()
+def changed(names: Sequence[str]) -> set[str]:
+    """The models that `dvc repro` would train or restore.
+
+    Raises:
+        ActionrecError: `dvc status` failed.
+    """
+    command = [*_DVC, "status", "--json", *map(stage_of, names)]
+    done = subprocess.run(command, env=dvc_process.environment(), stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise ActionrecError("`dvc status` failed, so nothing was trained. Fix this and rerun.")
+    stages = json.loads(done.stdout)
+    return {name for name in names if stage_of(name) in stages}
+
+
+def stage_of(model: str) -> str:
+    """DVC's name of the stage that trains a model."""
+    return f"train@{model}"
+
+
+def run_all(table: ProgressTable, models: Collection[str], jobs: int) -> dict[str, str]:
+    """Train those of the table's models that are in `models`, `jobs` at a time; return why models failed, by model."""
+    waiting, running = [model for model in table.rows if model in models], list[TrainingProcess]()
+    for model in table.rows:
+        if model not in models:
+            table.change(model, "unchanged")
     failed: dict[str, str] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 running.append(start(waiting[0]))
-                board.change(waiting.pop(0), RUNNING)
+                table.change(waiting.pop(0), RUNNING)
             time.sleep(_POLL_SECONDS)
             for run in running.copy():
                 if run.process.poll() is None:
-                    board.note(run.model, last_words(run.model, run.printed))
+                    table.note(run.model, last_report(run.model, run.printed))
                     continue
                 running.remove(run)
                 if run.process.returncode:
                     failed[run.model] = reason(run.printed, run.process.returncode)
-                    board.change(run.model, "failed", failed[run.model])
+                    table.change(run.model, "failed", failed[run.model])
                 else:
-                    board.change(run.model, outcome(run.printed), last_words(run.model, run.printed))
-            board.refresh()
+                    result = last_report(run.model, run.printed)
+                    # A training reports its result. Without one, DVC restored the model from its run cache.
+                    table.change(run.model, "done" if result else "restored", result)
+            table.refresh()
     finally:
         _stop([run.process for run in running])
     for model in failed:
@@ -170,35 +187,24 @@ def run_all(board: ProgressTable, jobs: int) -> dict[str, str]:
 def start(model: str) -> TrainingProcess:
     """Start one model's training."""
     with log_file(model).open("wb") as log:
-        return TrainingProcess(model, _start([*_DVC, "repro", "--single-item", f"train@{model}"], log.fileno()))
+        return TrainingProcess(model, _start([*_DVC, "repro", "--single-item", stage_of(model)], log.fileno()))
 
 
-def outcome(printed: str) -> str:
-    """What DVC did for a model that did not fail: done, unchanged, or restored (trained earlier, found in the run cache)."""
-    return next((state for words, state in _SKIPPED.items() if words in printed), "done")
-
-
-def last_words(model: str, printed: str) -> str:
-    """The last thing that training said of itself: its progress, and at the end its result."""
-    said = re.findall(rf"^(?:Training )?{model}: (.*)$", printed, re.MULTILINE)
-    return said[-1] if said else ""
+def last_report(model: str, printed: str) -> str:
+    """The last line that the stage printed about the training: its progress, and at the end its result."""
+    reports = re.findall(rf"^(?:Training )?{model}: (.*)$", printed, re.MULTILINE)
+    return reports[-1] if reports else ""
 
 
 def reason(printed: str, status: int) -> str:
-    """Why training failed, in one line: its own message, else the exception that a traceback ends with, else DVC's message."""
+    """Why training failed, in one line: the stage's own error message, else the last line of the output."""
     lines = [line for line in printed.splitlines() if line.strip()]
-    own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if own:
-        return own[-1]
-    if (title := "Traceback (most recent call last):") in lines:
-        after = lines[len(lines) - lines[::-1].index(title) :]
-        return next((line for line in after if not line.startswith(" ")), title)
-    dvc = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return dvc[-1] if dvc else f"exit status {status}"
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return (errors or lines or [f"exit status {status}"])[-1]
 
 
 def _start(command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
-    """Start a program in a process group of its own, which Ctrl-C does not reach: who started it ends it."""
+    """Start a program in a process group of its own. Ctrl-C does not reach it, so this process must end it."""
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -206,17 +212,17 @@ def _start(command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
         stderr=output,
         env=dvc_process.environment(),
         process_group=0,
-        preexec_fn=partial(_in_child, os.getpid()),  # no threads are running here that it could upset
+        preexec_fn=partial(_in_child, os.getpid()),  # safe, since this process has no other threads
     )
 
 
 def _in_child(parent: int) -> None:
     process_lifetime.end_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it, and so would what it starts
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job of a shell ignores SIGINT, and its children would too
 
 
 def _stop(processes: Collection[subprocess.Popen[bytes]]) -> None:
-    """Interrupt programs and all that they started, wait a while, and kill what is left; at a second Ctrl-C, at once."""
+    """Interrupt programs and their children, wait, and kill those still running; a second Ctrl-C kills at once."""
     processes = [process for process in processes if process.poll() is None]
     _signal_all(processes, signal.SIGINT)
     deadline = time.monotonic() + _GRACE_SECONDS
@@ -224,7 +230,7 @@ def _stop(processes: Collection[subprocess.Popen[bytes]]) -> None:
         for process in processes:
             process.wait(max(0.0, deadline - time.monotonic()))
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        logger.info("killing what does not end")
+        logger.info("killing processes that did not end")
     finally:
         _signal_all(processes, signal.SIGKILL)
         for process in processes:
@@ -235,13 +241,13 @@ def _signal_all(processes: Collection[subprocess.Popen[bytes]], which: signal.Si
     for process in processes:
         try:
             os.killpg(process.pid, which)
-        except (ProcessLookupError, PermissionError):  # it has ended, and its number may be somebody else's
+        except (ProcessLookupError, PermissionError):  # it has ended, and its ID may belong to another user's process now
             continue
 
 
 @contextmanager
 def _ending_by_interrupt() -> Iterator[None]:
-    """Take the wish that this process ends, and the end of its terminal, for Ctrl-C."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C."""
 
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
@@ -262,38 +268,11 @@ def _alone() -> Iterator[None]:
         ActionrecError: another run holds it.
     """
     LOGS.mkdir(parents=True, exist_ok=True)
-    with LOGS.with_suffix(".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ActionrecError("another train-all is at work in this folder. Wait for its end, or end it.") from None
+    lock_file = LOGS.with_suffix(".lock")
+    lock_file.touch()
+    if (lock := file_lock.try_lock(lock_file)) is None:
+        raise ActionrecError("another train-all is running in this folder. Wait until it ends, or stop it.")
+    try:
         yield
-
-
-def _locked_stages() -> list[str]:
-    """Names of the stages in dvc.lock, in its order."""
-    return re.findall(r"^  (\S+):$", LOCK.read_text(encoding="utf-8"), re.MULTILINE) if LOCK.exists() else []
-
-
-def _put_in_order(stages: Sequence[str]) -> None:
-    """Let stages that are new in dvc.lock trade places, so that they stand in the order given.
-
-    DVC appends a stage when it is done; those that were there before keep their places.
-    """
-    from dvc.repo import Repo  # type: ignore[import-untyped]  # here, since it takes a second
-
-    if not LOCK.exists():
-        return
-    with Repo().lock:  # DVC reads the file, adds to it and writes it under the same lock
-        _reorder(stages)
-
-
-def _reorder(stages: Sequence[str]) -> None:
-    # A stage is a line of two spaces and its name, and deeper lines.
-    blocks = re.split(r"^(?=\S|  \S)", LOCK.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    names = [block.partition(":")[0].strip() for block in blocks]
-    new = [stage for stage in stages if stage in names]
-    if [name for name in names if name in new] == new:
-        return
-    ordered = (blocks[names.index(stage)] for stage in new)
-    write_text(LOCK, "".join(next(ordered) if name in new else block for name, block in zip(names, blocks, strict=True)))
+    finally:
+        os.close(lock)

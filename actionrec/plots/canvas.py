@@ -1,19 +1,22 @@
-"""What all pictures share: fonts, colours, and PNG bytes that do not change from run to run."""
+"""Fonts and colours of all plots, and PNG bytes that do not change from run to run."""
 
 import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 from matplotlib import font_manager, style
 from matplotlib.figure import Figure
 
+from actionrec.models import MODELS
+
 DPI = 120
 
-# One colour a model, whatever else is in the picture: Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which people
-# with any colour vision can tell apart; its yellow is left out, as it is faint on white.
-COLOURS = {
+# Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which people with any colour vision can tell apart; its yellow is left
+# out, as it is faint on white.
+_CHOSEN = {
     "simple_rnn": "#E69F00",
     "lstm": "#56B4E9",
     "gru": "#009E73",
@@ -22,9 +25,12 @@ COLOURS = {
     "transformer": "#CC79A7",
     "swin_transformer": "#000000",
 }
+_FURTHER = ("#882255", "#999933", "#332288", "#661100")  # from Paul Tol's muted palette, for models without a chosen colour
+COLOURS = _CHOSEN | dict(zip((name for name in MODELS if name not in _CHOSEN), cycle(_FURTHER), strict=False))
+"""One colour per model, the same in every picture."""
 GREY = "#666666"
 
-# Scripts that DejaVu lacks, where such a font is installed.
+# For scripts that DejaVu lacks; used if installed.
 FALLBACK_FONTS = ("Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "Noto Sans Devanagari", "Noto Sans Thai")
 
 
@@ -43,15 +49,15 @@ def drawing() -> Iterator[None]:
         "savefig.dpi": DPI,
     }
     with style.context(["default", settings]), warnings.catch_warnings():
-        # A character that no installed font has becomes an empty box; that is no reason to fail or to fill the log.
+        # A character that no installed font has is drawn as an empty box; a warning for each would fill the log.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         yield
 
 
 def png(figure: Figure, *, tight: bool = False) -> bytes:
-    """Render a figure; `tight` grows or cuts the picture to what is drawn.
+    """Render a figure; `tight` fits the picture to its contents.
 
-    The "Software" entry would name matplotlib's version and so change the bytes.
+    The "Software" entry is left out, since it names matplotlib's version.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None}, bbox_inches="tight" if tight else None, pad_inches=0.15)

@@ -44,7 +44,7 @@ def model_curves(name: str, history: History, context: EvaluationContext) -> byt
 
 
 def all_models_grid(names: Sequence[str], histories: Mapping[str, History], context: EvaluationContext) -> bytes:
-    """Draw every model's loss above its top-1, all on the same axes, in the order of `names`."""
+    """Draw every model's loss above its top-1, with the same axis limits for all models, in the order of `names`."""
     with drawing():
         bands = -(-len(names) // COLUMNS)
         figure = Figure(figsize=(12, 0.9 + 4.3 * bands), layout="constrained")
@@ -88,7 +88,7 @@ def _top1(axes: Axes, name: str, history: History) -> None:
 
 
 def _lines(axes: Axes, name: str, train: Sequence[float], held: Sequence[float], best_epoch: int) -> None:
-    # A line through a single epoch would be invisible without its marker; over many, markers hide the line.
+    # A line of a single epoch is invisible without a marker; with many epochs, markers hide the line.
     train_marker, held_marker = ("x", ".") if len(train) <= 3 else ("", "")
     epochs = range(1, len(train) + 1)
     axes.axvline(best_epoch, color=GREY, linestyle=":", linewidth=1)
@@ -101,7 +101,7 @@ def _lines(axes: Axes, name: str, train: Sequence[float], held: Sequence[float],
 
 
 def _highest_loss(histories: Sequence[History]) -> float:
-    """Upper end of a loss axis: a diverged epoch's NaN and infinity do not count."""
+    """Upper end of a loss axis; ignores NaN and infinity of a diverged training."""
     values = np.array([value for one in histories for value in (*one.train_loss, *one.held_loss)])
     finite = values[np.isfinite(values)]
     return max(1.05 * float(finite.max()), 1e-3) if len(finite) else 1.0

@@ -20,18 +20,18 @@ MOST_PICTURES = 48
 WIDTH = 13.0  # inches
 CLIPS, GROUPS = COLOURS["bilstm"], COLOURS["simple_rnn"]
 
-_VALUES = 7  # bars of a distribution, the last of them for all other values
+_VALUES = 7  # bars of a distribution; the last one counts all other values
 _LONGEST_COLUMN = 34  # classes
 _MOST_CLASSES = 3 * _LONGEST_COLUMN
 _PICTURES_A_ROW = 8
-_PICTURE = (0.96, 0.72)  # the most that a picture takes, in widths of a cell
-_LABEL = 0.3  # inches above it
-_BLANK = np.full((3, 4, 3), 238, dtype=np.uint8)  # in the place of a frame
-_FAR_APART = 20  # times the median duration: then a logarithmic axis
+_PICTURE = (0.96, 0.72)  # largest width and height of a picture, in cell widths
+_LABEL = 0.3  # inches above a picture
+_BLANK = np.full((3, 4, 3), 238, dtype=np.uint8)  # stands for a missing frame
+_FAR_APART = 20  # durations this many times above or below the median need a logarithmic axis
 
 
 def chosen_classes(class_names: Sequence[str]) -> list[str]:
-    """The classes that the contact sheet shows: all, or so many from the first to the last."""
+    """The classes that the contact sheet shows: all, or MOST_PICTURES evenly spaced ones."""
     if len(class_names) <= MOST_PICTURES:
         return list(class_names)
     return [class_names[int(place)] for place in np.linspace(0, len(class_names) - 1, MOST_PICTURES)]
@@ -42,8 +42,8 @@ def page(summary: Summary, seconds: Sequence[float], pictures: Mapping[str, NDAr
 
     Args:
         summary: the data set.
-        seconds: duration of each clip that tells it.
-        pictures: class -> (H, W, 3), RGB; None where no clip can be shown.
+        seconds: duration of each clip whose duration is known.
+        pictures: class -> (H, W, 3), RGB; None where no clip can be decoded.
     """
     shown = _largest_and_smallest(summary.classes)
     columns = ceil(len(shown) / _LONGEST_COLUMN)
@@ -72,7 +72,7 @@ def _distributions(figure: SubFigure, summary: Summary, seconds: Sequence[float]
     middle = f" (median {summary.durations.median:.3g})" if summary.durations else ""
     durations.set_title(f"Duration, seconds{middle}", loc="left")
     for axes, title, counts in (
-        (rates, "Frames a second", summary.frame_rates),
+        (rates, "Frames per second", summary.frame_rates),
         (sizes, "Width x height", summary.sizes),
         (codecs, "Codec", summary.codecs),
     ):
@@ -82,7 +82,7 @@ def _distributions(figure: SubFigure, summary: Summary, seconds: Sequence[float]
 
 def _histogram(axes: Axes, seconds: NDArray[np.float64]) -> None:
     if not len(seconds):
-        _say(axes, "no clip tells its duration")
+        _write_instead(axes, "no clip has a known duration")
         return
     low, middle, high = np.quantile(seconds, [0, 0.5, 1])
     if high > _FAR_APART * middle or low < middle / _FAR_APART:
@@ -90,7 +90,7 @@ def _histogram(axes: Axes, seconds: NDArray[np.float64]) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         edges = np.geomspace(low * 0.95, high * 1.05, 31)
     else:
-        # At least a second wide, so that clips of one length look alike.
+        # At least one second wide, so that clips of nearly equal length look equal.
         spare = max(0.0, 1 - (high - low)) / 2
         edges = np.linspace(max(0, low - spare), high + spare, 31)
     axes.hist(seconds, list(edges), color=CLIPS)
@@ -101,7 +101,7 @@ def _histogram(axes: Axes, seconds: NDArray[np.float64]) -> None:
 
 def _values(axes: Axes, counts: Mapping[str, int]) -> None:
     if not counts:
-        _say(axes, "no file opens")
+        _write_instead(axes, "no file can be opened")
         return
     pairs = list(counts.items())
     if len(pairs) > _VALUES:
@@ -114,10 +114,10 @@ def _values(axes: Axes, counts: Mapping[str, int]) -> None:
 
 
 def _bars(axes: Axes, names: Sequence[str], values: Sequence[int], colour: str) -> BarContainer:
-    """Bars from top to bottom, with the numbers on their ends; `names` may be empty."""
+    """Draw bars from top to bottom with numbers at their ends; `names` may be empty."""
     bars = axes.barh(range(len(values)), values, height=0.72, color=colour)
     for label in axes.bar_label(bars, [f"{value:,}" for value in values], padding=3, fontsize=8):
-        label.set_in_layout(False)  # it has its room; measuring hundreds of texts takes seconds
+        label.set_in_layout(False)  # the margin below has room for it; measuring hundreds of texts takes seconds
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_xticks([])
@@ -128,7 +128,7 @@ def _bars(axes: Axes, names: Sequence[str], values: Sequence[int], colour: str) 
 
 def _classes(figure: SubFigure, classes: Sequence[ClassSummary], total: int, columns: int, per_column: int) -> None:
     cut = f" (the {ceil(len(classes) / 2)} largest and {len(classes) // 2} smallest of {total:,})" if len(classes) < total else ""
-    figure.suptitle(f"Clips and groups of each class, the largest first{cut}", x=0.01, ha="left", fontsize=11)
+    figure.suptitle(f"Clips and groups per class, largest first{cut}", x=0.01, ha="left", fontsize=11)
     panels = figure.subplots(1, 2 * columns, squeeze=False, width_ratios=[1.6, 1] * columns)[0]
     most_clips, most_groups = (max(getattr(one, what) for one in classes) for what in ("clips", "groups"))
     limit = 60 if columns == 1 else 24
@@ -152,9 +152,9 @@ def _largest_and_smallest(classes: Sequence[ClassSummary]) -> list[ClassSummary]
 
 
 def _contact_sheet(figure: SubFigure, sheet: Mapping[str, NDArray[np.uint8]], classes: int, a_row: int, height: float) -> None:
-    """Draw all pictures on one pair of axes, whose unit is a cell's width: as many axes as pictures take seconds to lay out."""
+    """Draw all pictures on one pair of axes, in cell widths; separate axes for each would take seconds to lay out."""
     cut = f" ({len(sheet)} of {classes:,} classes)" if len(sheet) < classes else ""
-    figure.suptitle(f"A frame of each class{cut}", x=0.01, ha="left", fontsize=11)
+    figure.suptitle(f"One frame per class{cut}", x=0.01, ha="left", fontsize=11)
     axes = figure.subplots()
     label = _LABEL * a_row / WIDTH
     for place, (name, picture) in enumerate(sheet.items()):
@@ -164,7 +164,7 @@ def _contact_sheet(figure: SubFigure, sheet: Mapping[str, NDArray[np.uint8]], cl
         axes.imshow(picture, extent=(middle - wide / 2, middle + wide / 2, top + high, top))
         axes.text(middle, top - 0.1 * label, _fit(name, 168 // a_row), ha="center", va="bottom", fontsize=8, in_layout=False)
         if picture is _BLANK:
-            axes.text(middle, top + high / 2, "no clip can be shown", ha="center", va="center", color=GREY, fontsize=8)
+            axes.text(middle, top + high / 2, "no frame", ha="center", va="center", color=GREY, fontsize=8)
     axes.set_xlim(0, a_row)
     axes.set_ylim(ceil(len(sheet) / a_row) * height, 0)
     axes.set_anchor("NW")
@@ -172,19 +172,19 @@ def _contact_sheet(figure: SubFigure, sheet: Mapping[str, NDArray[np.uint8]], cl
 
 
 def _extent(picture: NDArray[np.uint8]) -> tuple[float, float]:
-    """Width and height of a picture on the sheet, in widths of a cell."""
+    """Width and height of a picture on the sheet, in cell widths."""
     height, width = picture.shape[:2]
     scale = min(_PICTURE[0] / width, _PICTURE[1] / height)
     return scale * width, scale * height
 
 
 def _fit(name: str, limit: int) -> str:
-    """Shorten a name to the room of `limit` letters; those of East Asian scripts are twice as wide."""
+    """Shorten a name to the width of `limit` Latin letters; East Asian characters are twice as wide."""
     wide = sum(unicodedata.east_asian_width(sign) in "WF" for sign in name)
     return shorten(name, max(2, limit * len(name) // (len(name) + wide)))
 
 
-def _say(axes: Axes, text: str) -> None:
+def _write_instead(axes: Axes, text: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, fontsize=8)

@@ -1,4 +1,4 @@
-"""The test clips that no model gets right, to be looked at: is the clip hard, or its label wrong?"""
+"""Frames of the test clips that no model classifies correctly, to check whether the clip is hard or its label wrong."""
 
 import textwrap
 from collections import Counter
@@ -37,16 +37,16 @@ _INK = "#222222"
 
 
 def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8]], context: EvaluationContext) -> bytes:
-    """Draw a strip of frames for each of the first SHOWN clips, two strips in a row; without any clip, say so.
+    """Draw a strip of frames for each of the first SHOWN clips, two strips per row; without clips, a sentence says so.
 
     Args:
         missed: the clips, in the order in which they are shown.
-        frames: clip -> its frames (T, H, W, 3), RGB, T at least 1; a clip that is not in it has an empty strip.
-        context: named in the title.
+        frames: clip -> its frames (T, H, W, 3), RGB, T at least 1; a clip without frames has an empty strip.
+        setting: named in the title.
     """
     shown = missed[:SHOWN]
     if not shown:
-        return _none(context)
+        return _no_clips(context)
     columns = min(2, len(shown))
     strip = (_WIDTH - 2 * _EDGE - (columns - 1) * 2 * _EDGE) / columns
     frame = (strip - (FRAMES - 1) * _GAP) / FRAMES
@@ -56,11 +56,11 @@ def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8
     high = _HEAD + ceil(len(shown) / columns) * row + (_FOOT if left_out else 0)
     with drawing():
         figure = Figure(figsize=(_WIDTH, high))
-        axes = figure.add_axes((0, 0, 1, 1))  # its unit is an inch, from the upper left corner
+        axes = figure.add_axes((0, 0, 1, 1))  # in inches from the upper left corner
         axes.set_axis_off()
-        title = f"Test clips that no model gets right: {len(missed):,} of {context.test_clips:,}"
+        title = f"Test clips that no model classifies correctly: {len(missed):,} of {context.test_clips:,}"
         axes.text(_WIDTH / 2, 0.12, f"{title}\n{shorten(context.phrase, 130)}", ha="center", va="top", fontsize=12)
-        axes.text(_WIDTH / 2, 0.6, "true class ← what most models say", ha="center", va="top", fontsize=9, color=GREY)
+        axes.text(_WIDTH / 2, 0.6, "true class ← most frequent prediction (models)", ha="center", va="top", fontsize=9, color=GREY)
         for place, one in enumerate(shown):
             down, across = divmod(place, columns)
             left, top = _EDGE + across * (strip + 2 * _EDGE), _HEAD + down * row
@@ -74,33 +74,38 @@ def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8
         return png(figure)
 
 
-def _none(context: EvaluationContext) -> bytes:
+def _no_clips(context: EvaluationContext) -> bytes:
     with drawing():
         figure = Figure(figsize=(8, 1.7))
-        said = "Every test clip is answered rightly by at least one model."
-        figure.text(0.5, 0.68, said, ha="center", va="center", fontsize=12)
+        sentence = "At least one model classifies each test clip correctly."
+        figure.text(0.5, 0.68, sentence, ha="center", va="center", fontsize=12)
         phrase = "\n".join(textwrap.wrap(shorten(context.phrase, 130), 90))
         figure.text(0.5, 0.32, phrase, ha="center", va="center", color=GREY)
         return png(figure)
 
 
 def _sizes(shown: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8]]) -> list[tuple[int, int]]:
-    """Height and width of the frames of each clip that has any."""
+    """Height and width of the frames, for each clip that has frames."""
     return [frames[one.clip].shape[1:3] for one in shown if one.clip in frames]
 
 
 def _label(axes: Axes, one: Missed, left: float, top: float, width: float) -> None:
-    (said, models), *_ = Counter(one.answers.values()).most_common(1)
+    (prediction, models), *_ = Counter(one.answers.values()).most_common(1)
 
     def classes(letters: int) -> str:
-        return f"{shorten(one.label, letters)} ← {shorten(said, letters)} ({models} of {len(one.answers)})"
+        return f"{shorten(one.label, letters)} ← {shorten(prediction, letters)} ({models} of {len(one.answers)})"
 
     _write(axes, (left, top + 0.2), width, _LONGEST, classes, color=_INK)
     _write(axes, (left, top + 0.37), width, _LONGEST_CLIP, lambda letters: shorten(one.clip, letters), color=GREY, fontsize=8)
 
 
 def _write(axes: Axes, place: tuple[float, float], width: float, most: int, text: Callable[[int], str], **look: Any) -> None:
-    """Write what `text` makes of as many letters as have room; they differ in width, those of East Asian scripts most."""
+    """Write the longest version of a text that fits the width.
+
+    Args:
+        most: letters to start from; reduced until the text fits, as letters differ in width.
+        text: makes the text for a number of letters.
+    """
     renderer = FigureCanvasAgg(axes.get_figure(root=True)).get_renderer()
     written, letters = axes.text(*place, text(most), va="bottom", **look), most
     while letters > 4 and (taken := written.get_window_extent(renderer).width) > width * DPI:
@@ -109,7 +114,7 @@ def _write(axes: Axes, place: tuple[float, float], width: float, most: int, text
 
 
 def _strip(axes: Axes, frames: NDArray[np.uint8] | None, left: float, top: float, size: tuple[float, float, float]) -> None:
-    """Draw evenly spaced frames, the first and the last among them, side by side; their shape is kept.
+    """Draw evenly spaced frames, including the first and the last, side by side; their aspect ratio is kept.
 
     Args:
         axes: in inches.

@@ -1,4 +1,4 @@
-"""Whether each model's confidence can be believed, before and after its temperature."""
+"""Reliability diagrams: each model's accuracy over its confidence, before and after temperature scaling."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -17,43 +17,42 @@ from actionrec.evaluation.intervals import wilson
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 
 COLUMNS = 4
-FEW_CLIPS = 300  # 20 a bin: with fewer, chance alone makes a calibration error of several points
+FEW_CLIPS = 300  # 20 per bin; with fewer, chance alone causes a calibration error of several points
 
-_PALE = "#8A8A8A"  # before the temperature
-_SMALLEST, _GROWTH = 16.0, 90.0  # square points: of a dot of no clips, and what all clips would add
+_PALE = "#8A8A8A"  # before temperature scaling
+_SMALLEST, _GROWTH = 16.0, 90.0  # dot area in square points: minimum, and increase for a bin with all clips
 _HEAD, _BAND, _LINE, _LEFT, _APART = 0.6, 4.1, 0.35, 0.9, 0.45  # inches
 _SHOWN = (-5, 105)  # percent
 _TICKS = (0, 25, 50, 75, 100)
 
 
 def reliability_diagram(calibrations: Sequence[Calibration], context: EvaluationContext) -> bytes:
-    """Draw a panel a model, in the given order: accuracy over confidence, and above it the number of clips.
+    """Draw one panel per model, in the given order: accuracy over confidence, and above it the number of clips.
 
-    The whiskers, from clips taken as independent, show how little a bin of few clips says. Bins without clips have no dot.
+    Whiskers are 95 % intervals that treat clips as independent: bins of few clips have wide ones. Empty bins have no dot.
 
     Args:
         calibrations: at least one.
-        context: named in the title.
+        setting: named in the title.
     """
     bands = ceil(len(calibrations) / COLUMNS)
     fitted = context.val_clips > 0
-    empty_cell = len(calibrations) < bands * COLUMNS
     remark = _remark(calibrations, context)
     foot = _LINE * bool(remark) + 0.05
-    width, height = 12.0, _HEAD + bands * _BAND + foot + (0 if empty_cell else _LINE)
+    width, height = 12.0, _HEAD + bands * _BAND + foot + _LINE
     cell = (width - _LEFT) / COLUMNS
     with drawing():
-        # Every place is known beforehand; to have it found by a layout engine would take seconds.
+        # All positions are computed here, since a layout engine takes seconds.
         figure = Figure(figsize=(width, height))
 
         def panel(left: float, top: float, tall: float) -> Axes:
-            """Axes at so many inches from the left and the top."""
+            """Axes at a distance in inches from the left and the top."""
             return figure.add_axes((left / width, 1 - (top + tall) / height, (cell - _APART) / width, tall / height))
 
         figure.text(
             0.5,
             1 - 0.12 / height,
-            f"Confidence and accuracy, bin by bin\n{shorten(context.phrase, 130)}",
+            f"Accuracy over confidence\n{shorten(context.phrase, 130)}",
             ha="center",
             va="top",
             fontsize=12,
@@ -72,19 +71,8 @@ def reliability_diagram(calibrations: Sequence[Calibration], context: Evaluation
                 shares.set_ylabel("accuracy, %")
                 for axes in (counts, shares):
                     axes.yaxis.set_label_coords(-0.22, 0.5)
-        handles = _legend(fitted)
-        if empty_cell:
-            middle = (_LEFT + (COLUMNS - 0.5) * cell - _APART / 2) / width, (foot + 0.6 + 1.2) / height
-            figure.legend(handles=handles, loc="center", bbox_to_anchor=middle, frameon=False, fontsize=9)
-        else:
-            figure.legend(
-                handles=handles,
-                loc="lower center",
-                ncols=len(handles),
-                frameon=False,
-                bbox_to_anchor=(0.5, foot / height),
-                borderaxespad=0,
-            )
+        handles, above_remark = _legend(fitted), (0.5, foot / height)
+        figure.legend(handles=handles, loc="lower center", ncols=4, frameon=False, bbox_to_anchor=above_remark, borderaxespad=0)
         figure.text(0.5, 0.12 / height, remark, ha="center", fontsize=9, color=GREY)
         return png(figure)
 
@@ -95,7 +83,7 @@ def _errors(one: Calibration, fitted: bool) -> str:
     if one.temperature is None:
         return f"ECE {100 * one.error:.1f} %, T not fitted"
     low, high = TEMPERATURES
-    sign = "≤" if one.temperature <= 1.001 * low else "≥" if one.temperature >= 0.999 * high else "="  # a bound is no estimate
+    sign = "≤" if one.temperature <= 1.001 * low else "≥" if one.temperature >= 0.999 * high else "="  # at a bound of the search
     return f"ECE {100 * one.error:.1f} → {100 * one.calibrated_error:.1f} %, T {sign} {one.temperature:.2f}"
 
 
@@ -115,12 +103,12 @@ def _shares(axes: Axes, one: Calibration, fitted: bool) -> None:
     axes.plot((0, 100), (0, 100), color=GREY, linestyle=":", linewidth=1.2)
     if fitted:
         _dots(axes, one.before, edgecolor=_PALE, facecolor="none", linewidth=1.4)
-    found, colour = one.after, COLOURS[one.model]
-    for confidence, accuracy, count in zip(found.confidence, found.accuracy, found.count, strict=True):
+    after, colour = one.after, COLOURS[one.model]
+    for confidence, accuracy, count in zip(after.confidence, after.accuracy, after.count, strict=True):
         if count:
             ends = wilson(round(float(accuracy * count)), int(count))
             axes.plot((100 * confidence,) * 2, (100 * ends.low, 100 * ends.high), color=colour, alpha=0.45, linewidth=1.6)
-    _dots(axes, found, color=colour, linewidth=0)
+    _dots(axes, after, color=colour, linewidth=0)
     axes.set_xlim(_SHOWN)
     axes.set_ylim(_SHOWN)
     axes.set_xticks(_TICKS)
@@ -129,11 +117,11 @@ def _shares(axes: Axes, one: Calibration, fitted: bool) -> None:
     axes.set_axisbelow(True)
 
 
-def _dots(axes: Axes, found: Reliability, **look: Any) -> None:
-    """A dot for each bin that has clips, its area growing with their share."""
-    some = found.count > 0
-    area = _SMALLEST + _GROWTH * found.count[some] / found.count.sum()
-    axes.scatter(100 * found.confidence[some], 100 * found.accuracy[some], s=area, zorder=3, **look)
+def _dots(axes: Axes, bins: Reliability, **look: Any) -> None:
+    """A dot for each bin that has clips; its area grows with their share."""
+    used = bins.count > 0
+    area = _SMALLEST + _GROWTH * bins.count[used] / bins.count.sum()
+    axes.scatter(100 * bins.confidence[used], 100 * bins.accuracy[used], s=area, zorder=3, **look)
 
 
 def _legend(fitted: bool) -> list[Line2D]:
@@ -143,18 +131,18 @@ def _legend(fitted: bool) -> list[Line2D]:
         )
 
     whisker = Line2D([], [], color=GREY, alpha=0.45, marker="|", markersize=11, markeredgewidth=1.6, linestyle="none")
-    whisker.set_label("95 % interval, if clips are independent")
-    ideal = Line2D([], [], color=GREY, linestyle=":", linewidth=1.2, label="as sure as right")
-    before = [dot("before it", _PALE, "none")] if fitted else []
-    return [dot("after the temperature" if fitted else "accuracy (larger: more clips)", GREY, GREY), *before, whisker, ideal]
+    whisker.set_label("95 % interval if clips were independent")
+    ideal = Line2D([], [], color=GREY, linestyle=":", linewidth=1.2, label="perfect calibration")
+    before = [dot("before", _PALE, "none")] if fitted else []
+    return [dot("after temperature scaling" if fitted else "accuracy (larger: more clips)", GREY, GREY), *before, whisker, ideal]
 
 
 def _remark(calibrations: Sequence[Calibration], context: EvaluationContext) -> str:
     parts = []
     if not context.val_clips:
-        parts.append("No temperature: there are no validation clips to fit it on.")
+        parts.append("No temperature scaling: there are no validation clips to fit it on.")
     elif any(one.temperature is None for one in calibrations):
-        parts.append("T not fitted: all validation clips are answered correctly.")
+        parts.append("T not fitted: all validation clips are classified correctly.")
     if context.test_clips < FEW_CLIPS:
-        parts.append("With so few clips, chance alone makes a calibration error (ECE) of several points.")
+        parts.append("With so few clips, chance alone causes a calibration error (ECE) of several points.")
     return " ".join(parts)

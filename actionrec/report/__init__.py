@@ -1,6 +1,6 @@
-"""The comparison for people, spreadsheets and papers. Accuracies are in percent here.
+"""Reports for people, spreadsheets and papers, with accuracies in percent.
 
-All of it carries timings, so it changes from run to run; compare.json does not.
+They contain timings, so they change from run to run; compare.json does not.
 """
 
 import re
@@ -16,20 +16,20 @@ def p_value(p: float) -> str:
 
 def escape_markdown(text: str) -> str:
     """Make any text safe in a Markdown paragraph or table cell, on one line."""
-    # An underscore between letters is no emphasis, and names of models are easier to read and search without backslashes.
+    # Underscores between letters stay: they are not emphasis, and model names without backslashes are easier to search.
     line = re.sub(r"([\\`*{}\[\]<>#|~$@])", r"\\\1", on_one_line(text))
-    # What would be an entity, a link, or at the start of a paragraph a list.
+    # Entities, links, and list markers at the start of a paragraph.
     line = re.sub(r"(&(?=\w+;)|:(?=//)|(?<=www)\.|^[-+=](?=\s|$)|(?<=^\d)[.)](?=\s|$))", r"\\\1", line)
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
-    """A Markdown table with padded columns, to be read in a terminal as well.
+    """A Markdown table with padded columns, so that it is readable in a terminal too.
 
     Args:
-        header: one title a column.
+        header: one title per column.
         rows: cells, already escaped.
-        align: a letter a column, l or r.
+        align: one letter per column, l or r.
     """
     widths = [max(3, *(len(row[column]) for row in (header, *rows))) for column in range(len(header))]
 

@@ -1,4 +1,4 @@
-"""Sections of the report on what lies behind the ranking: baselines, order of frames, training, confidence, ensembles, cost."""
+"""Report sections behind the ranking: baselines, order of frames, training, confidence, ensembles, cost."""
 
 from collections.abc import Sequence
 
@@ -25,34 +25,34 @@ from actionrec.report.wording import (
     span,
 )
 
-ORDER_TITLE = "Does the order of frames matter"
+ORDER_TITLE = "Do models use the order of frames"
 
 LEARNED = "learned"
 REMEDIES = {
     "diverged": "lower `learning_rate`, raise `warmup_epochs`, or set `clip_norm`",
-    "at chance": "another `learning_rate`, `warmup_epochs` or `clip_norm` first: so far this says nothing of the architecture",
-    "overfitted": "more clips, or a higher `dropout` or `weight_decay`; the epoch that is kept may be good all the same",
+    "at chance": "another `learning_rate`, `warmup_epochs` or `clip_norm`; this result says nothing about the architecture yet",
+    "overfitted": "more clips, or a higher `dropout` or `weight_decay`; the epoch that was kept can still be good",
     "still improving": "raise `train.epochs`",
 }
 
 
 def baselines(baselines: Sequence[Baseline], comparison: Comparison, context: EvaluationContext) -> str:
-    """What sequence models have over logistic regression that sees no order: two tables, and in words for which models.
+    """Models against logistic regression, which ignores the order of frames: two tables and a summary.
 
     Args:
         baselines: at least one, each with a gain for every model of the comparison.
     """
     models = [row.name for row in comparison.leaderboard]
-    ways = [[clean(one.name), percent(one.top1), span(one.interval), f"{one.parameters:,}"] for one in baselines]
+    accuracies = [[clean(one.name), percent(one.top1), span(one.interval), f"{one.parameters:,}"] for one in baselines]
     gains = [[clean(name), clean(one.name), *difference_cells(one.gains[name])] for name in models for one in baselines]
-    runs = f" Models: mean over {context.seeds} training runs." if context.seeds > 1 else ""
+    runs = f" Accuracies of models are means over {context.seeds} training runs." if context.seeds > 1 else ""
     return section(
-        "What sequence models add",
+        "Are sequence models better than simple baselines",
         protocol(context),
-        table(["baseline", "top-1 %", "95 % interval", "parameters"], ways, "lrrr"),
-        "Baselines: logistic regression on the mean of a clip's features over time, or on its middle frame alone. Neither sees any "
-        "order of frames. p is corrected over the models, for each baseline: to add something is to be better than every baseline.",
-        table(["model", "over the baseline", *DIFFERENCE_HEADER], gains, "llrrrl"),
+        table(["baseline", "top-1 %", "95 % interval", "parameters"], accuracies, "lrrr"),
+        "Baselines: logistic regression on the mean of a clip's features over time, or on the features of its middle frame. "
+        "Neither uses the order of frames. p is corrected over the models, separately for each baseline.",
+        table(["model", "baseline", *DIFFERENCE_HEADER], gains, "llrrrl"),
         bullets(_added(baselines, models)),
         powerless(len(models), context),
         f"{DIFFERENCE_NOTE}{runs}",
@@ -66,28 +66,28 @@ def _added(baselines: Sequence[Baseline], models: Sequence[str]) -> list[str]:
     lines = []
     if better:
         lines.append(
-            f"**Sequence modelling adds something here** for {listed([clean(name) for name in better])}: better than {than}. "
-            f'That may be the order of frames or just a larger model; "{ORDER_TITLE}" tells.'
+            f"**Better than {than}**: {listed([clean(name) for name in better])}. The reason can be the order of frames or just "
+            f'a larger model; see "{ORDER_TITLE}".'
         )
     else:
-        lines.append(f"**Sequence modelling is not shown to add anything here**: no model is better than {than}.")
+        lines.append(f"**No model is shown to be better than {than}.**")
     rest = [name for name in models if name not in better]
     if better and rest:
-        lines.append(f"Not shown to add anything: {listed([clean(name) for name in rest])}.")
+        lines.append(f"Not shown to be better than {than}: {listed([clean(name) for name in rest])}.")
     for name in rest:
         beaten_by = [clean(baseline) for baseline, verdict in verdicts[name].items() if verdict == "worse"]
         if beaten_by:
-            lines.append(f"**{clean(name)} is worse than {listed(beaten_by)}**: a simpler way does better with the same features.")
+            lines.append(f"**{clean(name)} is worse than {listed(beaten_by)}** on the same features.")
     return lines
 
 
 def order(orders: Sequence[Order], context: EvaluationContext) -> str:
-    """Which models lose accuracy when the frames of the test clips are put in another order.
+    """Which models lose accuracy when the order of the test clips' frames is changed.
 
     Args:
         orders: at least one; all with the same changes, `shuffled` among them.
     """
-    verdicts = {"better": "uses the order", "tie": "not shown", "worse": "better shuffled"}
+    verdicts = {"better": "uses the order", "tie": "not shown", "worse": "better when shuffled"}
     changes = list(orders[0].changed)
     rows = [
         [
@@ -101,9 +101,9 @@ def order(orders: Sequence[Order], context: EvaluationContext) -> str:
     _, interval, p, verdict = DIFFERENCE_HEADER
     header = [
         "model",
-        "as they are %",
+        "in order %",
         *(f"{clean(change.replace('_', ' '))} %" for change in changes),
-        "lost by shuffling, points",
+        "loss by shuffling, points",
     ]
     return section(
         ORDER_TITLE,
@@ -111,9 +111,9 @@ def order(orders: Sequence[Order], context: EvaluationContext) -> str:
         table([*header, interval, p, verdict], rows, "lr" + "r" * len(changes) + "rrrl"),
         _order_in_words(orders),
         powerless(len(rows), context),
-        "Shuffled: each clip's frames in a random order; reversed: backwards; one frame: the middle one in place of all. Frames "
-        "change in test clips only, and such clips are strange to a model that never trained on them: a loss says that its answers "
-        "hang on the order, not that no model could do without.",
+        "Shuffled: each clip's frames in random order. Reversed: backwards. One frame: the middle frame repeated. Only test clips "
+        "are changed, and models never trained on such clips. A loss shows that a model's predictions depend on the order, not "
+        "that the task needs it.",
         DIFFERENCE_NOTE,
         saved_run(context),
     )
@@ -122,20 +122,22 @@ def order(orders: Sequence[Order], context: EvaluationContext) -> str:
 def _order_in_words(orders: Sequence[Order]) -> str:
     using = [clean(one.model) for one in orders if one.shuffling.verdict == "better"]
     if not using:
-        return "**No model is shown to use the order of frames**: shuffling them costs none a significant part of its accuracy."
+        return "**No model is shown to use the order of frames**: no model loses significantly when frames are shuffled."
     rest = [clean(one.model) for one in orders if one.shuffling.verdict != "better"]
-    return f"**Shown to use the order of frames: {listed(using)}.**" + (f" Not shown: {listed(rest)}." if rest else "")
+    return f"**Use the order of frames: {listed(using)}.**" + (f" Not shown: {listed(rest)}." if rest else "")
 
 
 def health(models: Sequence[TrainedModel]) -> str:
-    """How each model's training went; no table, since a verdict is a reading of curves and not a number."""
-    title = "How training went"
+    """Diagnosis of each model's training, in words."""
+    title = "Training diagnosis"
     if all(model.health == LEARNED for model in models):
-        return section(title, f"All {len(models)} models learned: none diverged, stayed at chance, overfitted or ended too early.")
+        return section(
+            title, f"All {len(models)} models learned: none diverged, stayed at chance, overfitted or stopped too early."
+        )
     return section(
         title,
         bullets([_training(model) for model in models]),
-        "Where a model did not simply learn, its rank judges the recipe as much as the architecture.",
+        'If a model has another diagnosis than "learned", its rank reflects its training settings as much as its architecture.',
     )
 
 
@@ -151,7 +153,7 @@ def _training(model: TrainedModel) -> str:
 
 
 def calibration(rows: Sequence[Calibration], context: EvaluationContext) -> str:
-    """How far confidence is from accuracy, and what one temperature mends."""
+    """Calibration error of each model, before and after temperature scaling."""
     cells = [
         [
             clean(one.model),
@@ -163,41 +165,42 @@ def calibration(rows: Sequence[Calibration], context: EvaluationContext) -> str:
         for one in rows
     ]
     return section(
-        "Can the confidence be believed",
+        "Is the confidence reliable",
         protocol(context),
-        table(["model", "ECE %, as trained", "ECE %, calibrated", "ECE %, by chance", "temperature"], cells, "lrrrr"),
-        "ECE, the expected calibration error: by how many points a model's confidence in its answer and its accuracy differ, on "
-        "average over 15 bins; 0 is best. A temperature above 1 says that answers were too sure, below 1 not sure enough; it "
-        "changes no answer.",
+        table(["model", "ECE %, before", "ECE %, calibrated", "ECE %, by chance", "temperature"], cells, "lrrrr"),
+        "ECE (expected calibration error): mean difference between confidence and accuracy over 15 bins; 0 is best. A temperature "
+        "above 1 corrects confidence that is too high, one below 1 confidence that is too low. It does not change predictions.",
         bullets(_temperature_notes(rows, context)),
-        f"Few clips make ECE too high. By chance: what the calibrated confidence would show on average on {context.test_clips:,} "
-        "clips if it were exactly right; an ECE about as high is no fault.",
+        f"With few clips, ECE is biased upwards. By chance: the mean ECE on {context.test_clips:,} clips if the calibrated "
+        "confidence were exactly right; an ECE close to it is not a problem.",
         saved_run(context),
     )
 
 
 def _temperature_notes(rows: Sequence[Calibration], context: EvaluationContext) -> list[str]:
     if not context.val_clips:
-        return ["No validation clips, so no temperature was fitted: nothing is calibrated."]
+        return ["There are no validation clips, so no temperature was fitted."]
     notes = [f"The temperature was fitted on {context.val_clips:,} validation clips."]
     unfitted = [clean(one.model) for one in rows if one.temperature is None]
     if unfitted:
         notes.append(
-            f"**Not calibrated: {listed(unfitted)}.** All validation clips are answered correctly, so there is no error to fit a "
-            "temperature on; the confidence is as trained."
+            f"**Not calibrated: {listed(unfitted)}.** All validation clips are classified correctly, so there is no error to fit a "
+            "temperature on."
         )
     at_bounds = [clean(one.model) for one in rows if one.temperature and np.isclose(one.temperature, TEMPERATURES).any()]
     if at_bounds:
         low, high = TEMPERATURES
-        notes.append(f"**At the end of what is tried ({low:g} to {high:g}), hence no estimate: {listed(at_bounds)}.**")
+        notes.append(
+            f"**The temperature is at a bound of the search ({low:g} to {high:g}) for {listed(at_bounds)}**: it is no estimate."
+        )
     harmed = [clean(one.model) for one in rows if one.calibrated_error > one.error]
     if harmed:
-        notes.append(f"It made the confidence on test clips worse for {listed(harmed)}.")
+        notes.append(f"It made the calibration error on test clips worse for {listed(harmed)}.")
     return notes
 
 
 def ensembles(rows: Sequence[Ensemble], comparison: Comparison, context: EvaluationContext) -> str:
-    """What averaging several models' probabilities gives over the first model in rank."""
+    """Averages of several models' probabilities, compared with the first model in rank."""
     first = clean(comparison.leaderboard[0].name)
     cells = []
     for one in rows:
@@ -206,26 +209,36 @@ def ensembles(rows: Sequence[Ensemble], comparison: Comparison, context: Evaluat
         row = [clean(one.name), members, f"{parameters:,}", percent(one.top1), span(one.interval)]
         cells.append([*row, *difference_cells(one.gain)])
     better = [clean(one.name) for one in rows if one.gain.verdict == "better"]
-    chosen = "Pair and triple are those with the highest validation top-1."
+    chosen = "The pair and the triple are those with the highest validation top-1."
     if not context.val_clips:
-        chosen = "There are no validation clips to choose a pair or triple on."
+        chosen = "There are no validation clips to choose a pair or triple."
     _, interval, p, verdict = DIFFERENCE_HEADER
-    header = ["ensemble", "members", "parameters", "top-1 %", "95 % interval", f"over {first}, points", interval, p, verdict]
+    header = [
+        "ensemble",
+        "members",
+        "parameters",
+        "top-1 %",
+        "95 % interval",
+        f"difference from {first}, points",
+        interval,
+        p,
+        verdict,
+    ]
     return section(
-        "Several models as one",
+        "Ensembles",
         protocol(context),
         table(header, cells, "llrrrrrrl"),
         f"**Better than {first} alone: {listed(better)}.**"
         if better
         else f"**No ensemble is shown to be better than {first} alone.**",
         powerless(len(rows), context),
-        f"The mean of the members' probabilities. {chosen} An ensemble costs as much as its members together. {DIFFERENCE_NOTE}",
+        f"An ensemble averages its members' probabilities. {chosen} It costs as much as its members together. {DIFFERENCE_NOTE}",
         saved_run(context),
     )
 
 
 def cost(rows: Sequence[ModelCost], context: EvaluationContext) -> str:
-    """What a prediction costs with each model, and which models give the most for it."""
+    """Cost of a prediction with each model, and the Pareto front of accuracy and operations."""
     cells = [
         [
             clean(one.model),
@@ -241,17 +254,17 @@ def cost(rows: Sequence[ModelCost], context: EvaluationContext) -> str:
     ]
     front = [clean(one.model) for one in sorted(rows, key=lambda one: (one.flops, one.model)) if one.on_front]
     ordered = ", from the fewest operations to the most" if len(front) > 1 else ""
-    header = ["model", "top-1 %", "MFLOPs a clip", "latency ms", "memory MB", "parameters", "top-1 % / M", "Pareto front"]
+    header = ["model", "top-1 %", "MFLOPs per clip", "latency ms", "memory MB", "parameters", "top-1 % / M", "Pareto front"]
     return section(
-        "What a prediction costs",
+        "Cost of a prediction",
         protocol(context),
         table(header, cells, "lrrrrrrl"),
-        f"**On the Pareto front: {listed(front)}**{ordered}. For any other model there is one that "
-        "is at least as accurate with fewer operations, or more accurate with no more. The front takes top-1 at its word: where "
-        "the tests see a tie, a place on it may be chance.",
-        "For one clip alone, from features on; the frozen backbone comes on top, the same for all. FLOPs: of matrix products, a "
-        "multiplication and an addition being two. Memory: parameters, and the most that one clip needs beside them. Top-1 % / M: "
-        "the study's efficiency score, top-1 percent for each million of parameters. Latency is measured on one thread of a CPU; "
-        "such timings vary from run to run.",
+        f"**On the Pareto front: {listed(front)}**{ordered}. For every other model, some model is at least as accurate with fewer "
+        "operations, or more accurate with no more operations. The front ignores uncertainty: between models that tie, being on it "
+        "can be chance.",
+        "For one clip, computed from features. The frozen backbone's cost is not included; it is the same for all models. FLOPs: "
+        "of matrix products; a multiplication and an addition count as two. Memory: parameters and the peak for one clip. Top-1 % "
+        "/ M: the study's efficiency score, top-1 percent per million parameters. Latency is measured on one CPU thread; timings "
+        "vary from run to run.",
         saved_run(context),
     )

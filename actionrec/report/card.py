@@ -1,7 +1,7 @@
-"""A trained model's card: what it is, how to use it, what it is worth and what it is not, in the run's own numbers.
+"""Model card: what a trained model is, how to use it, and its results and limits.
 
-In the form that Hugging Face reads: YAML between two lines `---` for programs, then Markdown for people. Without dates and
-timings, so that the same run gives the same bytes. Links are the same from metrics/cards and from data/best.
+The format is Hugging Face's: YAML between two `---` lines for programs, then Markdown for people, from templates/card.md.j2.
+There are no dates or timings, so the same run writes the same bytes. Links work from metrics/cards and from data/best.
 """
 
 import io
@@ -15,26 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from actionrec.core.errors import first_few
 from actionrec.core.text import percent
 from actionrec.evaluation import calibration
 from actionrec.evaluation.analyses import ClassScore, Difference
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.trained_models import TrainedModel
-from actionrec.report import errors, p_value, table
-from actionrec.report.wording import (
-    DIFFERENCE_HEADER,
-    DIFFERENCE_NOTE,
-    bullets,
-    clean,
-    difference_cells,
-    listed,
-    powerless,
-    protocol,
-    section,
-    span,
-)
+from actionrec.report import errors, table
+from actionrec.report.rendering import render
+from actionrec.report.wording import DIFFERENCE_HEADER, DIFFERENCE_NOTE, clean, difference_cells, powerless, protocol, span
 from actionrec.training.recipes import Recipe
 
 RIGHTS = {
@@ -43,19 +32,15 @@ RIGHTS = {
     "ucf101": "no licence for the videos is stated: for research use",
     "hmdb51": "CC BY 4.0 for the data set, as its authors state",
 }
-"""Of the data sets that can be fetched, as docs/data.md has them."""
+"""Rights to the clips of the data sets that can be downloaded, as in docs/data.md."""
+UNKNOWN_RIGHTS = "its owner's; the terms are not known here. Ask before you share the model"
 
-UNTRAINED = (
-    "**The backbone is untrained** (`features.weights: random`). The numbers below show that the pipeline runs; they say nothing "
-    "about how well the model recognises actions in real footage. It is not for use on real footage."
-)
-CLASSES = 30  # names in a line; of more, the first and their number
-WEAK = 0.5  # an F1 below this is pointed at
+WEAK = 0.5  # a class with a lower F1 is named in the limits
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that is known of one model."""
+    """Everything that a card is written from."""
 
     model: TrainedModel
     context: EvaluationContext
@@ -65,7 +50,7 @@ class Evidence:
     metrics: Mapping[str, Any]
     """Its metrics.json."""
     comparison: Mapping[str, Any]
-    """metrics/compare.json, made with this model."""
+    """metrics/compare.json of the same run."""
     classes: Sequence[ClassScore]
     """Every class that has test clips."""
     audit: Mapping[str, Any]
@@ -76,10 +61,10 @@ class Evidence:
         return self.model.name
 
     @property
-    def row(self) -> Mapping[str, Any]:
+    def entry(self) -> Mapping[str, Any]:
         """The model's entry in the comparison."""
-        entry: Mapping[str, Any] = self.comparison["models"][self.name]
-        return entry
+        record: Mapping[str, Any] = self.comparison["models"][self.name]
+        return record
 
 
 def card(evidence: Evidence) -> str:
@@ -88,27 +73,45 @@ def card(evidence: Evidence) -> str:
     Raises:
         KeyError: a record lacks an entry.
     """
-    sections = [
-        _title(evidence),
-        _use(evidence),
-        _classes(evidence),
-        _data(evidence),
-        _results(evidence),
-        _order(evidence),
-        _confidence(evidence),
-        errors.class_scores(evidence.classes, evidence.name, evidence.context),
-        _missed(evidence),
-        errors.audit(evidence.audit, evidence.context),
-        _limits(evidence),
-        _training(evidence),
-        _cost(evidence),
-        _licence(evidence),
-    ]
-    return f"---\n{front_matter(evidence)}---\n\n" + relocated("\n\n".join(sections)) + "\n"
+    context, comparison, name = evidence.context, evidence.comparison, evidence.name
+    [order] = [row for row in comparison["order_of_frames"] if row["model"] == name]
+    weak = [score for score in evidence.classes if score.f1 < WEAK]
+    body = render(
+        "card.md.j2",
+        name=name,
+        model=evidence.model,
+        context=context,
+        numbers=evidence.metrics,
+        comparison=comparison,
+        entry=evidence.entry,
+        untrained=context.weights == "random",
+        weights_are_a_file=is_file(context.weights),
+        reason_to_avoid=comparison["advice"]["avoid"].get(name),
+        protocol=protocol(context),
+        data_table=_data_table(evidence),
+        results_table=_results_table(evidence),
+        **_pairs(evidence),
+        baselines_table=_baselines_table(evidence),
+        difference_note=DIFFERENCE_NOTE,
+        too_few_sources=powerless(len(comparison["models"]), context),
+        order=order,
+        order_test=_difference(order),
+        kept=calibration.KEPT,
+        fewest_answers=calibration.FEWEST_ANSWERS,
+        class_scores=errors.class_scores(evidence.classes, name, context),
+        **_wrong_clips(evidence),
+        listed_clips=errors.LISTED,
+        audit=errors.audit(evidence.audit, context),
+        weak=WEAK,
+        weak_classes=[clean(score.name) for score in sorted(weak, key=lambda score: (score.f1, score.name))],
+        training_table=_training_table(evidence),
+        rights=RIGHTS.get(context.dataset, UNKNOWN_RIGHTS),
+    )
+    return f"---\n{front_matter(evidence)}---\n\n{relocated(body)}"
 
 
 def front_matter(evidence: Evidence) -> str:
-    """The part for programs: https://huggingface.co/docs/hub/model-cards; accuracies are fractions."""
+    """The YAML part, see https://huggingface.co/docs/hub/model-cards; accuracies are fractions."""
     context, numbers = evidence.context, evidence.metrics
     metrics = [
         {"type": "accuracy", "name": "top-1", "value": numbers["test_top1"]},
@@ -138,7 +141,7 @@ def front_matter(evidence: Evidence) -> str:
 
 
 def relocated(text: str) -> str:
-    """Links as they are from two folders below the project's root, where sections of the report have them from metrics/."""
+    """Rewrite links relative to metrics/ as links relative to a folder two levels below the project's root."""
 
     def moved(link: re.Match[str]) -> str:
         return f"](../../{posixpath.normpath(posixpath.join('metrics', link[1]))})"
@@ -146,159 +149,68 @@ def relocated(text: str) -> str:
     return re.sub(r"(?<!\\)\]\(([\w./-]+)\)", moved, text)
 
 
-def _title(evidence: Evidence) -> str:
-    context, rank, count = evidence.context, evidence.row["rank"], len(evidence.comparison["models"])
-    reason = evidence.comparison["advice"]["avoid"].get(evidence.name)
-    return "\n\n".join(
-        filter(
-            None,
-            [
-                f"# {clean(evidence.name)}, trained on {clean(context.dataset)}",
-                UNTRAINED if context.weights == "random" else "",
-                f"**The comparison advises against it**: {clean(reason, 200)}." if reason else "",
-                f"It says which of {len(context.class_names)} actions a video clip shows. {context.frames} frames, evenly spaced "
-                f"over the clip, go one by one through a frozen image network, {clean(context.backbone)}; the sequence model "
-                f"{clean(evidence.name)} reads the {context.frames} feature vectors and gives each class a probability. It is "
-                f"number {rank} of the {count} models of its run, which [the report](report.md) compares.",
-            ],
-        )
-    )
-
-
-def _use(evidence: Evidence) -> str:
-    folder = f"data/models/{evidence.name}"
-    return section(
-        "How to use it",
-        "From the root of a checkout of the project, its environment active. `--model` takes any folder that holds the bundle.",
-        "```console\n"
-        f"$ python -m actionrec predict clip.mp4 --model {folder}\n"
-        f"$ python -m actionrec predict film.mp4 --model {folder} --window 4\n"
-        f"$ python -m actionrec predict clip.mp4 --model {folder} --explain why.png\n"
-        "```",
-        "```python\n"
-        "from pathlib import Path\n"
-        "from actionrec import inference\n\n"
-        f'print(inference.load(Path("{folder}")).predict(Path("clip.mp4")).top(3))\n'
-        "```",
-        "The bundle is `model.safetensors` and `model.json`; nothing in it is run as code. "
-        + _backbone_file(evidence.context.weights, evidence.context.backbone),
-    )
-
-
-def _backbone_file(weights: str, backbone: str) -> str:
-    if weights == "random":
-        return "The backbone's random weights come from a fixed seed."
-    if is_file(weights):
-        return (
-            f"The backbone's weights, {clean(weights)}, are a file of their own: name it with `--backbone`, or lay it into a copy "
-            "of the bundle's folder as `backbone.safetensors`. Others are refused, by their hash."
-        )
-    return f"torchvision's {clean(weights)} of {clean(backbone)} is downloaded at the first use, and checked by its hash."
-
-
 def is_file(weights: str) -> bool:
-    """Whether a bundle's weights were read from a file, not had by their name."""
+    """Whether the backbone's weights came from a file rather than from torchvision."""
     return weights.endswith((".safetensors", ".pth", ".pt"))
 
 
-def _classes(evidence: Evidence) -> str:
-    names = [clean(name) for name in evidence.context.class_names]
-    shown = listed(names) if len(names) <= CLASSES else first_few(names, CLASSES)
-    rest = "" if len(names) <= CLASSES else " All are in `model.json`."
-    return section("Classes", f"{len(names)}: {shown}.{rest}")
-
-
-def _data(evidence: Evidence) -> str:
-    context, about = evidence.context, evidence.bundle["features"]
+def _data_table(evidence: Evidence) -> str:
+    context, features, frames = evidence.context, evidence.bundle["features"], evidence.model.frames
     official = context.protocol == "official"
-    which = f"official, list {context.fold}" if official else f"{context.protocol}, fold {context.fold} of {context.folds}"
-    chosen = f"{context.val_clips:,} validation clips" if context.val_clips else "**the test clips**"
-    frames = evidence.model.frames
+    split = f"official, list {context.fold}" if official else f"{context.protocol}, fold {context.fold} of {context.folds}"
+    untrained = "**UNTRAINED**, " if context.weights == "random" else ""
     rows = [
         ["data set", f"{clean(context.dataset)}, {context.clips:,} clips; {context.failed:,} could not be decoded"],
-        ["split", f"{which}, seed {context.seed}"],
+        ["split", f"{split}, seed {context.seed}"],
         ["training clips", f"{context.train_clips:,}"],
         ["validation clips", f"{context.val_clips:,}"],
         ["test clips", f"{context.test_clips:,}, from {context.test_sources:,} source videos or persons"],
-        ["epoch chosen on", chosen],
-        ["frames", f"{frames['count']} a clip, {frames['resolution']} x {frames['resolution']}, {frames['format']}"],
+        ["epoch chosen on", f"{context.val_clips:,} validation clips" if context.val_clips else "**the test clips**"],
+        ["frames", f"{frames['count']} per clip, {frames['resolution']} x {frames['resolution']}, {frames['format']}"],
         [
             "backbone",
-            f"{clean(about['backbone'])}, frozen; weights: "
-            + ("**UNTRAINED**, " if _untrained(evidence) else "")
-            + f"{clean(about['weights'])}; {about['precision']}",
+            f"{clean(features['backbone'])}, frozen; weights: {untrained}{clean(features['weights'])}; {features['precision']}",
         ],
-        ["SHA-256 of these weights", f"`{about['weights_sha256']}`"],
+        ["SHA-256 of these weights", f"`{features['weights_sha256']}`"],
         ["SHA-256 of model.safetensors", f"`{evidence.bundle['sha256']}`"],
     ]
-    return section("Data and protocol", table(["what", "value"], rows, "ll"), PROTOCOLS[context.protocol])
+    return table(["what", "value"], rows, "ll")
 
 
-PROTOCOLS = {
-    "group": "Clips of one source video or person are on one side of the split: the numbers are about new videos.",
-    "random": "Clips were split one by one, whatever video they were cut from: the numbers are about new clips of known videos.",
-    "official": "The data set's own lists say which clips are for training and which for testing.",
-}
-
-
-def _untrained(evidence: Evidence) -> bool:
-    return evidence.context.weights == "random"
-
-
-def _results(evidence: Evidence) -> str:
-    row, numbers, context = evidence.row, evidence.metrics, evidence.context
-    interval = Interval(row["top1_low"], row["top1_high"])
-    wilson = Interval(row["top1_wilson_low"], row["top1_wilson_high"])
-    top5 = Interval(row["top5_low"], row["top5_high"])
-    ends = [span(interval), span(wilson)]
-    if context.seeds > 1:
-        mean = f"{percent(row['top1'])} ± {percent(row['top1_std'])}"
-        rows = [["top-1, this bundle", percent(numbers["test_top1"]), "", ""], [f"top-1, {context.seeds} runs", mean, *ends]]
+def _results_table(evidence: Evidence) -> str:
+    entry, numbers, seeds = evidence.entry, evidence.metrics, evidence.context.seeds
+    interval, wilson, top5 = (
+        span(Interval(entry[f"{score}_low"], entry[f"{score}_high"])) for score in ("top1", "top1_wilson", "top5")
+    )
+    if seeds > 1:
+        mean = f"{percent(entry['top1'])} ± {percent(entry['top1_std'])}"
+        rows = [
+            ["top-1, this bundle", percent(numbers["test_top1"]), "", ""],
+            [f"top-1, {seeds} runs", mean, interval, wilson],
+        ]
     else:
-        rows = [["top-1", percent(numbers["test_top1"]), *ends]]
-    rows.append(["top-5", percent(numbers["test_top5"]), span(top5), ""])
+        rows = [["top-1", percent(numbers["test_top1"]), interval, wilson]]
+    rows.append(["top-5", percent(numbers["test_top5"]), top5, ""])
     rows.append(["mean class", percent(numbers["test_mean_class"]), "", ""])
     if "val_top1" in numbers:
         rows.append(["top-1 on validation clips", percent(numbers["val_top1"]), "", ""])
     rows.append(["always the most frequent class", percent(evidence.comparison["most_frequent_class"]), "", ""])
-    runs = f" Runs: the mean and deviation of {context.seeds} trainings, of which the bundle is one." if context.seeds > 1 else ""
-    return section(
-        "Results",
-        protocol(context),
-        table(["what", "%", "95 % interval", "Wilson"], rows, "lrrr"),
-        "95 % interval: from a bootstrap of whole sources, as clips of one source are right or wrong together. Wilson: as if clips "
-        f"were independent. Mean class: every class counts alike. [How](../docs/protocols.md).{runs}",
-        bullets(_against(evidence)),
-        _baselines(evidence),
-    )
+    return table(["what", "%", "95 % interval", "Wilson"], rows, "lrrr")
 
 
-def _against(evidence: Evidence) -> list[str]:
-    """What the model is compared with guessing and with the others of its run."""
-    name, row, comparison = evidence.name, evidence.row, evidence.comparison
-    majority_accuracy = f"always answering the most frequent class, {percent(comparison['most_frequent_class'])} %"
-    how = f"p {p_value(row['p_guessing'])}; the interval of top-1 starts at {percent(row['top1_low'])} %"
-    beats = row["beats_guessing"]
-    points = [
-        f"Better than {majority_accuracy} ({how})." if beats else f"**Not shown to be better than {majority_accuracy}** ({how})."
-    ]
-    pairs = [pair for pair in comparison["pairs"] if name in (pair["a"], pair["b"])]
-    ties = [_other(pair, name) for pair in pairs if pair["verdict"] == "tie"]
-    ahead = [_other(pair, name) for pair in pairs if pair["verdict"] == f"{name} is better"]
-    behind = [_other(pair, name) for pair in pairs if pair["verdict"] not in ("tie", f"{name} is better")]
-    points += [f"Significantly more accurate than {listed(ahead)}."] if ahead else []
-    points += [f"**Significantly less accurate than {listed(behind)}.**"] if behind else []
-    points += [f"The test cannot tell it from {listed(ties)}: a tie is no proof that they are alike."] if ties else []
-    if comparison["best"] == name:
-        points.append("It was put first on these same test clips, so its accuracy is a little optimistic.")
-    return points
+def _pairs(evidence: Evidence) -> dict[str, list[str]]:
+    """Names of the other models, by the result of the tests: better or worse than this model, or a tie."""
+    name = evidence.name
+    names: dict[str, list[str]] = {"better": [], "worse": [], "ties": []}
+    for pair in evidence.comparison["pairs"]:
+        if name in (pair["a"], pair["b"]):
+            other = pair["b"] if pair["a"] == name else pair["a"]
+            result = {"tie": "ties", f"{name} is better": "worse"}.get(pair["verdict"], "better")
+            names[result].append(clean(other))
+    return names
 
 
-def _other(pair: Mapping[str, Any], name: str) -> str:
-    return clean(pair["b"] if pair["a"] == name else pair["a"])
-
-
-def _baselines(evidence: Evidence) -> str:
+def _baselines_table(evidence: Evidence) -> str:
     top1 = {one["name"]: one["top1"] for one in evidence.comparison["baselines"]}
     rows = [
         [clean(gain["baseline"]), percent(top1[gain["baseline"]]), *difference_cells(_difference(gain))]
@@ -306,192 +218,42 @@ def _baselines(evidence: Evidence) -> str:
         if gain["model"] == evidence.name
     ]
     difference, *others = DIFFERENCE_HEADER
-    return "\n\n".join(
-        filter(
-            None,
-            [
-                table(["baseline", "top-1 %", f"model's {difference}", *others], rows, "lrrrrl"),
-                "Baselines: logistic regression on the mean of a clip's features over time, or on its middle frame alone. "
-                + DIFFERENCE_NOTE,
-                powerless(len(evidence.comparison["models"]), evidence.context),
-            ],
-        )
-    )
+    return table(["baseline", "top-1 %", f"model's {difference}", *others], rows, "lrrrrl")
 
 
 def _difference(row: Mapping[str, Any]) -> Difference:
     return Difference(row["difference"], Interval(row["difference_low"], row["difference_high"]), row["p"])
 
 
-def _order(evidence: Evidence) -> str:
-    [row] = [one for one in evidence.comparison["order_of_frames"] if one["model"] == evidence.name]
-    test = _difference(row)
-    verdict = {
-        "better": "**Shown to use the order of frames**",
-        "tie": "**Not shown to use the order of frames**",
-        "worse": "**Better with its frames shuffled**: the order does it no good",
-    }[test.verdict]
-    return section(
-        "Does the order of frames matter to it",
-        f"Top-1 {percent(row['top1'])} % with the frames as they are, {percent(row['shuffled'])} % shuffled, "
-        f"{percent(row['reversed'])} % backwards, {percent(row['one_frame'])} % with the middle frame in place of all. {verdict} "
-        f"(p {p_value(test.p)}, corrected over the models of the run).",
-        "Test clips alone were changed. A model that is as good on the middle frame alone reads scenes, not motion.",
-    )
-
-
-def _confidence(evidence: Evidence) -> str:
-    numbers, context = evidence.metrics, evidence.context
-    errors_of = (percent(numbers["test_ece"]), percent(numbers["test_ece_calibrated"]))
-    if "temperature" not in numbers:
-        return section(
-            "Can its confidence be believed",
-            "**Not calibrated**: there were no validation clips to fit a temperature on. Confidence and accuracy on the test clips "
-            f"differ by {errors_of[0]} points (ECE). No threshold was fitted: no answer is marked as unsure.",
-        )
-    if numbers["temperature_fitted"]:
-        temperature = (
-            f"Confidence and accuracy on the test clips differ by {errors_of[0]} points as trained and by {errors_of[1]} as it "
-            f"answers (ECE, 15 bins): logits are divided by a temperature of {numbers['temperature']:.3g}, fitted on "
-            f"{context.val_clips:,} validation clips. Few clips make ECE too high."
-        )
-    else:
-        temperature = (
-            f"**Not calibrated**: all {context.val_clips:,} validation clips are answered correctly, so no temperature could be "
-            f"fitted. Confidence and accuracy on the test clips differ by {errors_of[0]} points (ECE, 15 bins)."
-        )
-    if numbers["threshold"]:
-        threshold = (
-            f"Below a confidence of {percent(numbers['threshold'])} % an answer is marked as unsure: the clip may show none of the "
-            f"classes. {percent(calibration.KEPT)} % of the correct validation answers reach that; how many clips of other actions "
-            "it stops was not measured."
-        )
-    else:
-        threshold = (
-            f"No threshold was fitted, as that takes {calibration.FEWEST_ANSWERS} correct validation answers: no answer is marked "
-            "as unsure."
-        )
-    return section(
-        "Can its confidence be believed",
-        temperature,
-        threshold,
-    )
-
-
-def _missed(evidence: Evidence) -> str:
+def _wrong_clips(evidence: Evidence) -> dict[str, Any]:
+    """Number and table of the misclassified test clips, highest confidence first."""
     test, names = evidence.model.test, evidence.context.class_names
-    temperature = evidence.metrics.get("temperature", 1.0)
-    shares = calibration.softmax(test.logits, temperature)
+    probabilities = calibration.softmax(test.logits, evidence.metrics.get("temperature", 1.0))
     answers: NDArray[np.int64] = test.logits.argmax(axis=1)
     wrong = np.flatnonzero(answers != test.labels)
-    title = "Test clips that it gets wrong"
-    if not len(wrong):
-        return section(title, f"None of {len(test.labels):,}.")
-    nobody = set(evidence.comparison["missed_by_all"])
-    surest = sorted(wrong, key=lambda row: (-shares[row, answers[row]], str(test.clips[row])))[: errors.LISTED]
+    by_all = set(evidence.comparison["missed_by_all"])
+    ordered = sorted(wrong, key=lambda row: (-probabilities[row, answers[row]], str(test.clips[row])))
     rows = [
         [
             clean(str(test.clips[row])),
             clean(names[test.labels[row]]),
             clean(names[answers[row]]),
-            percent(shares[row, answers[row]]),
-            "yes" if str(test.clips[row]) in nobody else "",
+            percent(probabilities[row, answers[row]]),
+            "yes" if str(test.clips[row]) in by_all else "",
         ]
-        for row in surest
+        for row in ordered[: errors.LISTED]
     ]
-    return section(
-        title,
-        protocol(evidence.context),
-        table(["clip", "true class", "taken for", "confidence %", "by all models"], rows, "lllrl"),
-        f"{len(wrong):,} of {len(test.labels):,}, the surest first"
-        + (f"; these are {errors.LISTED}." if len(wrong) > errors.LISTED else "."),
-    )
+    header = ["clip", "true class", "predicted", "confidence %", "wrong in all models"]
+    return {"wrong_count": len(wrong), "wrong_table": table(header, rows, "lllrl")}
 
 
-def _limits(evidence: Evidence) -> str:
-    context = evidence.context
-    points = [
-        f"{context.test_clips:,} test clips: one more or less right moves top-1 by {percent(1 / context.test_clips)} points. They "
-        f"come from {context.test_sources:,} sources, which is what the interval goes by.",
-        f"It looks at {context.frames} frames of the whole clip, however long that is. A short action in a long film wants "
-        "`--window`.",
-        f"It knows {len(context.class_names)} classes and was never shown anything else: what it says of a clip of no class is a "
-        "guess.",
-    ]
-    if _untrained(evidence):
-        points.insert(0, "**The backbone is untrained**: nothing here is about real footage.")
-    else:
-        points.append("Footage of another kind than the data set's (cameras, places, people) was not tested.")
-    if not context.val_clips:
-        points.append("**The epoch was chosen on the test clips**: every accuracy here is too high by an unknown amount.")
-    if context.sibling_share:
-        points.append(
-            f"**The split leaks**: {percent(context.sibling_share)} % of the test clips have a sibling from the same source video "
-            "in training. Expect less on new videos."
-        )
-    points += [f"**Look at the split**: {clean(note, 400)}" for note in context.split_warnings]
-    if context.classes_without_test_clips:
-        names = first_few([clean(name) for name in context.classes_without_test_clips], 10)
-        points.append(f"No test clips, so nothing is known about: {names}.")
-    if context.clips_without_group:
-        points.append(
-            f"The names of {context.clips_without_group:,} of {context.clips:,} clips tell no source: some may have siblings in "
-            "training that nobody knows of."
-        )
-    if context.duplicated_clips:
-        points.append(f"{context.duplicated_clips:,} clips are byte for byte the same as another one.")
-    if context.padded:
-        points.append(f"{context.padded:,} clips have fewer than {context.frames} frames; their last ones were repeated.")
-    weak = [clean(one.name) for one in sorted(evidence.classes, key=lambda one: (one.f1, one.name)) if one.f1 < WEAK]
-    if weak:
-        points.append(f"**Weak at** (F1 below {percent(WEAK)} %): {first_few(weak, 10)}.")
-    return section("Limits", bullets(points))
-
-
-def _training(evidence: Evidence) -> str:
-    numbers, context, model = evidence.metrics, evidence.context, evidence.model
-    notes = "; ".join(clean(note, 400) for note in model.health_notes)
-    seeds = f"{numbers['seeds']} training runs; this is seed {numbers['best_seed']}'s" if context.seeds > 1 else "1 training run"
+def _training_table(evidence: Evidence) -> str:
     settings = {key: value for key, value in asdict(evidence.recipe.train).items() if key != "seeds"}
     rows = [[f"`{key}`", _value(value)] for key, value in {**evidence.recipe.arguments, **settings}.items()]
-    return section(
-        "Training",
-        f"{seeds}; epoch {numbers['best_epoch']} of {numbers['epochs']} was kept, chosen on the {context.epoch_chosen_on} clips. "
-        f"Verdict on the training: **{clean(model.health)}**" + (f" ({notes})." if notes else "."),
-        table(["parameter", "value"], rows, "lr"),
-        "Adam on the cross-entropy; the backbone was not trained. `params.yaml` explains each parameter.",
-    )
+    return table(["parameter", "value"], rows, "lr")
 
 
 def _value(value: Any) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(map(_value, value))
     return str(value).lower() if isinstance(value, bool) else clean(str(value))
-
-
-def _cost(evidence: Evidence) -> str:
-    numbers = evidence.metrics
-    return section(
-        "Cost",
-        f"{numbers['parameters']:,} parameters; {numbers['flops'] / 1e6:,.1f} MFLOPs a clip from features on, a multiplication and "
-        f"an addition being two. The backbone comes on top: one pass for each of {evidence.context.frames} frames, which is most "
-        "of the work.",
-    )
-
-
-def _licence(evidence: Evidence) -> str:
-    context = evidence.context
-    rights = RIGHTS.get(context.dataset, "its owner's; no terms are known here. Ask before you pass the model on")
-    points = [
-        "Code and this card: MIT.",
-        f"The clips that it was trained on ({clean(context.dataset)}): {rights}.",
-    ]
-    if is_file(context.weights):
-        points.append(f"The backbone's weights ({clean(context.weights)}): their author's; no terms are known here.")
-    elif not _untrained(evidence):
-        points.append(
-            f"The backbone's weights ({clean(context.weights)}): torchvision's. It notes that weights may have terms of their own, "
-            "from the data that they were trained on."
-        )
-    points.append("Whether a trained model is bound by the terms of what it learned from is not settled everywhere.")
-    return section("Licence", bullets(points))

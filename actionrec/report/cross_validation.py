@@ -1,4 +1,4 @@
-"""The folds of a cross-validation for people and spreadsheets. Accuracies are in percent here."""
+"""Report of a cross-validation for people and spreadsheets, with accuracies in percent."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,30 +37,30 @@ MODELS_HEADER = (
 
 @dataclass(frozen=True)
 class FoldContext:
-    """What the numbers hold for."""
+    """The data, split, training and backbone behind the numbers."""
 
     dataset: str
     folds: int
     validation: float
-    """Share of the clips that are not tested; with 0 the epoch is chosen on the test clips."""
+    """Validation share of the clips that are not tested; with 0, the epoch is chosen on the test clips."""
     seed: int
     seeds: int
-    """Training runs a model and fold."""
+    """Training runs per model and fold."""
     clips: int
-    """That have features."""
+    """Clips with features."""
     tested: int
-    """Over all folds. Clips of a class with a single group are trained on, never tested."""
+    """Tested clips in all folds. Clips of a class with a single group are only trained on."""
     sources: int
-    """That the tested clips come from: clusters, see actionrec.data.clips.Clip.cluster."""
+    """Clusters that the tested clips come from, see actionrec.data.clips.Clip.cluster."""
     backbone: str
     weights: str
 
     @classmethod
     def of(
-        cls, dataset: str, validation: float, seed: int, features: FeatureSet, found: Mapping[str, Sequence[Predictions]]
+        cls, dataset: str, validation: float, seed: int, features: FeatureSet, predictions: Mapping[str, Sequence[Predictions]]
     ) -> Self:
-        """Gather it from the parameters and from what was found: model -> its predictions in each fold."""
-        folds = next(iter(found.values()))
+        """Collect the fields; `predictions` maps each model to its predictions in each fold."""
+        folds = next(iter(predictions.values()))
         clusters = np.concatenate([one.test.clusters for one in folds])
         source = features.source
         return cls(
@@ -68,7 +68,7 @@ class FoldContext:
             folds=len(folds),
             validation=validation,
             seed=seed,
-            seeds=max(len(one[0].seeds) for one in found.values()),
+            seeds=max(len(one[0].seeds) for one in predictions.values()),
             clips=len(features.clips),
             tested=len(clusters),
             sources=len(np.unique(clusters)),
@@ -83,17 +83,17 @@ class FoldContext:
         chosen = f"validation clips, {percent(self.validation)} % of the others" if self.validation else "the test clips"
         parts = [
             f"{self.dataset}, group split, {self.folds} folds, seed {self.seed}",
-            f"{self.tested:,} clips of {self.sources:,} sources, each tested once"
-            + (f" ({never:,} of classes with a single group never)" if never else ""),
+            f"{self.tested:,} clips of {self.sources:,} source videos, each tested once"
+            + (f" ({never:,} of classes with a single group never tested)" if never else ""),
             f"epoch chosen on {chosen}",
-            *([f"{self.seeds} training runs a model and fold"] if self.seeds > 1 else []),
+            *([f"{self.seeds} training runs per model and fold"] if self.seeds > 1 else []),
             self.backbone + (", UNTRAINED" if self.weights == "random" else f", weights {self.weights}"),
         ]
         return "; ".join(parts)
 
 
 def text(results: Sequence[FoldResult], context: FoldContext) -> str:
-    """The table, its protocol, and how to read it."""
+    """The protocol, the table, and notes on it."""
     rows = [
         [
             str(one.rank),
@@ -107,12 +107,12 @@ def text(results: Sequence[FoldResult], context: FoldContext) -> str:
         for one in results
     ]
     header = ["", "model", "top-1, all clips", "95 % interval", "top-1, folds", "top-5, folds", "mean class, folds", "parameters"]
-    sampled = "the mean over training runs is counted; " if context.seeds > 1 else ""
+    mean = " (mean over training runs)" if context.seeds > 1 else ""
     note = (
-        f"In percent. All clips: top-1 over the clips of all folds at once; {sampled}the interval is from whole sources. Folds: "
-        "mean and standard deviation, which is how much folds differ, and no error of the mean, as they share most of their "
-        "training clips. Difference: the first model less this one on the same clips, tested on whole sources; p is corrected over "
-        "the table. A tie is a difference that is not shown, not one that is shown to be none."
+        f"In percent. All clips: top-1 over the clips of all folds{mean}; the interval is a bootstrap over source videos. Folds: "
+        "mean and standard deviation over folds. The deviation is not the error of the mean, since folds share most of their "
+        "training clips. Difference: the first model minus this one on the same clips; the test treats each source video as one "
+        "unit, and p is corrected over the table. A tie means that no difference was found, not that there is none."
     )
     caption = f"Protocol: {escape_markdown(context.phrase)}."
     return f"{caption}\n\n{table([*header, *DIFFERENCE_HEADER], rows, 'rlrrrrrrrrrl')}\n\n{note}\n"
@@ -139,7 +139,7 @@ def fold_rows(results: Sequence[FoldResult]) -> Iterator[list[str | int]]:
 
 
 def as_json(results: Sequence[FoldResult], context: FoldContext) -> str:
-    """Everything, as fractions, for other programs."""
+    """All results as JSON, with accuracies as fractions."""
     models = [{**asdict(one), "verdict": one.verdict} for one in results]
     return json.dumps({"setting": asdict(context), "models": models}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

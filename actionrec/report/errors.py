@@ -1,23 +1,22 @@
-"""Sections of the report on single classes and clips: where models fail, and which test clips training gives away."""
+"""Report sections on single classes and clips: scores per class, misclassified clips, leaks from training to test."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actionrec.core.errors import first_few
-from actionrec.core.text import percent
+from actionrec.core.text import first_few, percent
 from actionrec.evaluation.analyses import ClassScore, Missed
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.report import table
 from actionrec.report.wording import bullets, clean, protocol, saved_run, section
 
-ALL_CLASSES = 20  # up to so many are all in the table ...
-WORST_CLASSES = 10  # ... of more, these
+ALL_CLASSES = 20  # a table with more classes ...
+WORST_CLASSES = 10  # ... shows only the worst
 LISTED = 20  # clips in a table
 
 
 def class_scores(rows: Sequence[ClassScore], model: str, context: EvaluationContext) -> str:
-    """Precision, recall and F1 of each class, the lowest F1 first; of many classes only the worst.
+    """Precision, recall and F1 of each class, lowest F1 first; with many classes, only the worst.
 
     Args:
         rows: at least one.
@@ -30,54 +29,50 @@ def class_scores(rows: Sequence[ClassScore], model: str, context: EvaluationCont
     rest = (
         ""
         if len(shown) == len(rows)
-        else f"The {len(shown)} lowest of {len(rows)}; all, of every model: [per_class.csv](per_class.csv). "
+        else f"The {len(shown)} lowest of {len(rows)}; [per_class.csv](per_class.csv) has all classes of all models. "
     )
     fewest = min(one.clips for one in shown)
-    step = (
-        "a single clip decides"
-        if fewest == 1
-        else f"one of {fewest} clips more or less moves recall by {percent(1 / fewest)} points"
-    )
+    step = "it depends on a single clip" if fewest == 1 else f"one clip of {fewest} changes recall by {percent(1 / fewest)} points"
     return section(
-        f"Classes, by {clean(model)}",
+        f"Scores per class of {clean(model)}",
         protocol(context),
         table(["class", "test clips", "precision %", "recall %", "F1 %"], cells, "lrrrr"),
-        f"{rest}Lowest F1 first. Precision: of the clips that get this answer, the share that is right. Recall: of the class's "
-        "clips, the share that is found. F1: their harmonic mean. 0 where there is nothing to divide by. Of a class with few clips "
-        f"these are rough: in the smallest here, {step}.",
+        f"{rest}Lowest F1 first. Precision: share of the clips with this prediction that belong to the class. Recall: share of "
+        "the class's clips that are found. F1: their harmonic mean. A score is 0 where its denominator is 0. Scores of classes "
+        f"with few clips are rough: in the smallest class here, {step}.",
         saved_run(context),
     )
 
 
 def missed(rows: Sequence[Missed], context: EvaluationContext) -> str:
-    """Test clips that every model gets wrong, by name, with the answer that most models give."""
-    title = "Clips that no model gets right"
+    """Test clips that every model misclassifies, with the most frequent prediction."""
+    title = "Clips that no model classifies correctly"
     if not rows:
-        return section(title, "None: each test clip is right in at least one model.")
+        return section(title, "None: at least one model classifies each test clip correctly.")
     cells = []
     for one in rows[:LISTED]:
         answer, votes = _majority(one)
         cells.append([clean(one.clip), clean(one.label), clean(answer), f"{votes} of {len(one.answers)}"])
     agreed = sum(_majority(one)[1] == len(one.answers) > 1 for one in rows)
-    unanimous = f" In {agreed:,} of these all models give the same answer: look there first for a wrong label." if agreed else ""
+    unanimous = f" All models agree on {agreed:,} of them: check the labels of these first." if agreed else ""
     return section(
         title,
         protocol(context),
-        table(["clip", "true class", "taken for, by most", "models"], cells, "lllr"),
+        table(["clip", "true class", "most frequent prediction", "models"], cells, "lllr"),
         _rest(len(rows)),
-        f"{len(rows):,} of {context.test_clips:,} test clips, {percent(len(rows) / context.test_clips)} %.{unanimous} Frames of "
-        "them: [missed_by_all.png](../plots/missed_by_all.png).",
+        f"{len(rows):,} of {context.test_clips:,} test clips, {percent(len(rows) / context.test_clips)} %.{unanimous} Their "
+        "frames: [missed_by_all.png](../plots/missed_by_all.png).",
         saved_run(context),
     )
 
 
 def _majority(one: Missed) -> tuple[str, int]:
-    """The most frequent answer and how often it is given; of equals the first by name."""
+    """The most frequent prediction and its count; the first by name if several are equally frequent."""
     return min(Counter(one.answers.values()).items(), key=lambda item: (-item[1], item[0]))
 
 
 def audit(record: Mapping[str, Any], context: EvaluationContext) -> str:
-    """What training gives away about the test clips.
+    """Test clips that are siblings, copies or near-duplicates of training clips.
 
     Args:
         record: metrics/audit.json, an `actionrec.evaluation.leak_audit.Audit`.
@@ -88,7 +83,7 @@ def audit(record: Mapping[str, Any], context: EvaluationContext) -> str:
     near = record["near"]
     flagged = [pair for pair in near["top"] if pair["similarity"] > near["threshold"]] if near else []
     return section(
-        "Does training give test clips away",
+        "Leaks from training to test",
         protocol(context),
         _audit_counts(record),
         bullets(_audit_verdicts(record)),
@@ -101,14 +96,14 @@ def audit(record: Mapping[str, Any], context: EvaluationContext) -> str:
 def _audit_counts(record: Mapping[str, Any]) -> str:
     rows = [
         ["test clips", f"{record['test_clips']:,}", ""],
-        ["with a sibling in training, by name", f"{record['siblings']:,}", percent(record["sibling_share"])],
-        ["with a copy in training, byte for byte", f"{record['copied']:,}", percent(record["copied_share"])],
+        ["with a sibling in training (same source, by name)", f"{record['siblings']:,}", percent(record["sibling_share"])],
+        ["with a byte-for-byte copy in training", f"{record['copied']:,}", percent(record["copied_share"])],
     ]
     near = record["near"]
     if near:
         rows.append([f"near-duplicates, similarity above {near['threshold']:.3f}", f"{near['flagged']:,}", percent(near["share"])])
         strangers = percent(near["strangers"] / near["test_clips"])
-        rows.append(["of these: nearest to a clip that is no sibling", f"{near['strangers']:,}", strangers])
+        rows.append(["of these: the nearest clip is not a sibling", f"{near['strangers']:,}", strangers])
     return table(["what", "test clips", "%"], rows, "lrr")
 
 
@@ -116,24 +111,24 @@ def _audit_verdicts(record: Mapping[str, Any]) -> list[str]:
     near, tested, lines = record["near"], f"{record['test_clips']:,} test clips", []
     if record["siblings"]:
         lines.append(
-            f"**Siblings in training: {record['siblings']:,} of {tested}.** They were cut from the same source video; expect lower "
+            f"**Siblings in training: {record['siblings']:,} of {tested}.** They come from the same source videos, so expect lower "
             "accuracy on new videos. `split.protocol: group` keeps siblings together."
         )
     if record["copied"]:
         lines.append(
-            f"**Copies in training: {record['copied']:,} of {tested}.** Byte for byte: their answers can be known by heart."
+            f"**Copies in training: {record['copied']:,} of {tested}.** They are byte-for-byte copies, so models can memorise them."
         )
     if near and near["strangers"]:
         lines.append(
-            f"**Near-duplicates that are no siblings by name: {near['strangers']:,} of {tested}.** Look at them: clips of one "
-            "video belong in one group (`data.group`, or a clips.csv)."
+            f"**Near-duplicates that are not siblings by name: {near['strangers']:,} of {tested}.** Check them: clips of one video "
+            "belong in one group (`data.group`, or a clips.csv)."
         )
-    searched = "no sibling, no copy, no near-duplicate" if near else "no sibling, no copy"
-    return lines or [f"Nothing found: {searched}."]
+    kinds = "siblings, copies or near-duplicates" if near else "siblings or copies"
+    return lines or [f"No {kinds} found."]
 
 
 def _copied(record: Mapping[str, Any]) -> str:
-    """Sets of the same bytes that lie in several subsets."""
+    """Identical files in several subsets."""
     sets = record["copies"]
     if not sets:
         return ""
@@ -141,42 +136,44 @@ def _copied(record: Mapping[str, Any]) -> str:
         [first_few([f"{clean(clip)} ({subset})" for clip, subset in zip(same["clips"], same["subsets"], strict=True)])]
         for same in sets[:LISTED]
     ]
-    return "\n\n".join(filter(None, [table(["the same bytes in several subsets"], rows, "l"), _rest(len(sets))]))
+    return "\n\n".join(filter(None, [table(["identical files in several subsets"], rows, "l"), _rest(len(sets))]))
 
 
 def _near(flagged: Sequence[Mapping[str, Any]], near: Mapping[str, Any] | None) -> str:
-    """Near-duplicates, or else the most similar pair."""
+    """Near-duplicates; without any, the most similar pair."""
     if not near:
-        return "Near-duplicates were not looked for: there were no features."
+        return "Near-duplicates were not searched, because there are no features yet."
     if not flagged:
         if not near["top"]:
             return ""
         pair = near["top"][0]
-        return f"The most similar pair: {clean(pair['test'])} and {clean(pair['train'])} in training, {pair['similarity']:.3f}."
+        return f"Most similar pair: {clean(pair['test'])} and {clean(pair['train'])} in training, {pair['similarity']:.3f}."
     rows = [[clean(pair["test"]), clean(pair["train"]), f"{pair['similarity']:.3f}", _relation(pair)] for pair in flagged[:LISTED]]
-    body = table(["test clip", "nearest in training", "similarity", "the two are"], rows, "llrl")
+    body = table(["test clip", "nearest in training", "similarity", "relation"], rows, "llrl")
     more = near["flagged"] - len(rows)
     return f"{body}\n\nAnd {more:,} more." if more > 0 else body
 
 
 def _relation(pair: Mapping[str, Any]) -> str:
-    return "siblings" if pair["sibling"] else "of one class" if pair["same_class"] else "of two classes"
+    return "siblings" if pair["sibling"] else "same class" if pair["same_class"] else "different classes"
 
 
 def _audit_limits(near: Mapping[str, Any] | None, context: EvaluationContext) -> str:
-    """What the search cannot see."""
-    notes = "Names tell siblings, bytes tell copies."
+    """What the search cannot find."""
+    notes = "Siblings are found by file name, copies by content."
     if near:
-        derived = f"from {near['unrelated_pairs']:,} pairs of unrelated clips" if near["unrelated_pairs"] else "a default"
+        source = f"set from {near['unrelated_pairs']:,} pairs of unrelated clips" if near["unrelated_pairs"] else "a default"
         notes += (
-            f" Similarity is the cosine of two clips' mean features; its threshold is {derived}. Near-duplicates of two classes "
-            "are a hint at a wrong label."
+            f" Similarity is the cosine between two clips' mean features; its threshold is {source}. Near-duplicates of different "
+            "classes can mean a wrong label."
         )
     if near and context.weights == "random":
-        notes += " **The backbone is untrained**, so its similarities say little."
+        notes += " **The backbone is untrained**, so its similarities mean little."
     if context.clips_without_group:
-        notes += f" The names of {context.clips_without_group:,} clips tell no source, so their siblings are unknown."
-    return f"{notes} That nothing is found does not prove that there is nothing."
+        notes += (
+            f" The names of {context.clips_without_group:,} clips do not tell their source video, so their siblings are unknown."
+        )
+    return f"{notes} The search can miss leaks."
 
 
 def _rest(count: int) -> str:

@@ -1,4 +1,4 @@
-"""What `evaluate` prints."""
+"""Output of `actionrec evaluate`."""
 
 from actionrec.core.text import percent
 from actionrec.inference.recompute_metrics import Evaluation
@@ -6,43 +6,44 @@ from actionrec.report import table
 from actionrec.report.wording import clean, span
 
 
-def text(found: Evaluation, what: str) -> str:
-    """A line, the metrics, and the classes.
+def text(evaluation: Evaluation, what: str) -> str:
+    """A heading, the metrics, and the accuracy of each class.
 
     Args:
         what: the clips, in words.
     """
-    summary = found.summary()
+    summary = evaluation.summary()
+    interval = f"95 % interval {span(evaluation.interval)}, bootstrap over {summary['sources']} source videos"
     rows = [
-        ["top-1 %", f"{percent(summary['top1'])} ({span(found.interval)}: 95 %, from a bootstrap of {summary['sources']} sources)"],
+        ["top-1 %", f"{percent(summary['top1'])} ({interval})"],
         ["top-5 %", percent(summary["top5"])],
         ["mean class %", percent(summary["mean_class"])],
         ["loss", f"{summary['loss']:.4f}"],
-        ["calibration error %", _calibration(found)],
-        ["answered %", _answered(found)],
+        ["calibration error %", _calibration(evaluation)],
+        ["answered %", _answered(evaluation)],
     ]
-    classes = [[clean(name), f"{clips:,}", percent(share)] for name, clips, share in found.per_class()]
+    classes = [[clean(name), f"{clips:,}", percent(share)] for name, clips, share in evaluation.per_class()]
     return "\n\n".join(
         [
-            f"{clean(found.model)} on {clean(what)}: {len(found.clips):,} clips"
-            + (f", {len(found.failed)} more could not be decoded" if found.failed else ""),
+            f"{clean(evaluation.model)} on {clean(what)}: {len(evaluation.clips):,} clips"
+            + (f", {len(evaluation.failed)} more could not be decoded" if evaluation.failed else ""),
             table(["metric", "value"], rows, "ll"),
-            table(["class", "clips", "right %"], classes, "lrr") + "\n",
+            table(["class", "clips", "correct %"], classes, "lrr") + "\n",
         ]
     )
 
 
-def _calibration(found: Evaluation) -> str:
-    summary = found.summary()
-    if not found.calibrated:
+def _calibration(evaluation: Evaluation) -> str:
+    summary = evaluation.summary()
+    if not evaluation.calibrated:
         return f"{percent(summary['ece'])} (no temperature was fitted)"
     return f"{percent(summary['ece'])}, {percent(summary['ece_calibrated'])} with the fitted temperature"
 
 
-def _answered(found: Evaluation) -> str:
-    summary = found.summary()
-    if not found.threshold:
+def _answered(evaluation: Evaluation) -> str:
+    summary = evaluation.summary()
+    if not evaluation.threshold:
         return "100.0 (the bundle has no threshold)"
-    right = summary["top1_of_answered"]
-    told = f"; of these {percent(right)} % right" if right is not None else ""
-    return f"{percent(summary['answered'])} have a top probability of {found.threshold:.2f} or more{told}"
+    correct = summary["top1_of_answered"]
+    correct_share = f"; {percent(correct)} % of these are correct" if correct is not None else ""
+    return f"{percent(summary['answered'])} have a top probability of {evaluation.threshold:.2f} or more{correct_share}"

@@ -1,4 +1,4 @@
-"""What `export` prints, and writes beside an 8-bit model."""
+"""Output of `actionrec export`, and the records beside an 8-bit model."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from actionrec.report.wording import clean
 
 @dataclass(frozen=True)
 class Written:
-    """A file, and how its answers compare with torch's."""
+    """An exported file, and how its outputs compare with torch's."""
 
     path: Path
     input: str
@@ -27,29 +27,29 @@ class Written:
 
 @dataclass(frozen=True)
 class Export:
-    """What `export` did."""
+    """All files of one export."""
 
     model: str
     checked_on: str
     written: Sequence[Written]
     predict: Check
-    """Of the exported graph, in torch, with what `predict` says, whose features have the precision of the bundle's."""
+    """The exported graph in torch, compared with `predict`, whose features have the bundle's precision."""
     precision: str
-    """Of those."""
+    """Of the bundle's features."""
 
 
-def text(found: Export) -> str:
-    """A line, the files, and how far `predict` is from them."""
+def text(export: Export) -> str:
+    """A heading, the files, and how much `predict` differs from them."""
     rows = [
         [clean(one.path.name), f"{one.bytes / 1e6:.1f}", one.input, f"{one.check.difference:.1e}", _same(one.check)]
-        for one in found.written
+        for one in export.written
     ]
     return "\n\n".join(
         [
-            f"{clean(found.model)} as ONNX, checked against torch on {found.checked_on} (allowed difference: {TOLERANCE:g})",
+            f"{clean(export.model)} as ONNX, checked against torch on {export.checked_on} (allowed difference: {TOLERANCE:g})",
             table(["file", "MB", "input", "largest difference", "same top-1"], rows, "lrlrl"),
-            f"`predict` computes features in {found.precision}, and differs by up to {found.predict.difference:.1e}; "
-            f"the same top-1 for {_same(found.predict)}.\n",
+            f"`predict` computes features in {export.precision} and differs by up to {export.predict.difference:.1e}; "
+            f"same top-1 for {_same(export.predict)}.\n",
         ]
     )
 
@@ -58,47 +58,47 @@ def _same(check: Check) -> str:
     return f"{check.same} of {check.clips}"
 
 
-def as_json(found: Export, cost: QuantisationReport | None) -> str:
-    """The same for programs, with what 8 bits cost."""
-    written = [{**asdict(one), "path": str(one.path)} for one in found.written]
-    told = {**asdict(found), "written": written, "int8": cost and asdict(cost)}
-    return json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+def as_json(export: Export, cost: QuantisationReport | None) -> str:
+    """The same as JSON, with the cost of 8 bits."""
+    written = [{**asdict(one), "path": str(one.path)} for one in export.written]
+    record = {**asdict(export), "written": written, "int8": cost and asdict(cost)}
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
-def cost_text(found: QuantisationReport) -> str:
-    """What 8 bits cost and gain."""
+def cost_text(report: QuantisationReport) -> str:
+    """Accuracy and speed of the 8-bit model, compared with 32 bits."""
     rows = [
-        ["fp32", percent(found.top1), f"{1000 * found.seconds:.0f}"],
-        ["int8", percent(found.top1_int8), f"{1000 * found.seconds_int8:.0f}"],
+        ["fp32", percent(report.top1), f"{1000 * report.seconds:.0f}"],
+        ["int8", percent(report.top1_int8), f"{1000 * report.seconds_int8:.0f}"],
     ]
     return "\n\n".join(
         [
-            f"In 8 bits, calibrated on {found.calibrated:,} training clips; on {found.clips:,} test clips:",
-            table(["backbone", "top-1 %", "ms a clip"], rows, "lrr"),
-            f"The same top-1 for {found.same:,} of {found.clips:,}; a probability differs by {found.difference:.3f} at most; "
-            f"{found.seconds / found.seconds_int8:.2f} times as fast here.\n",
+            f"In 8 bits, calibrated on {report.calibrated:,} training clips; on {report.clips:,} test clips:",
+            table(["backbone", "top-1 %", "ms per clip"], rows, "lrr"),
+            f"Same top-1 for {report.same:,} of {report.clips:,}; probabilities differ by at most {report.difference:.3f}; "
+            f"{report.seconds / report.seconds_int8:.2f} times as fast here.\n",
         ]
     )
 
 
-def accuracy(found: QuantisationReport) -> dict[str, Any]:
-    """What does not change from run to run."""
+def accuracy(report: QuantisationReport) -> dict[str, Any]:
+    """Results that do not change from run to run."""
     return {
-        "calibrated_on": found.calibrated,
-        "test_clips": found.clips,
-        "top1_fp32": found.top1,
-        "top1_int8": found.top1_int8,
-        "same_top1": found.same,
-        "largest_difference": found.difference,
+        "calibrated_on": report.calibrated,
+        "test_clips": report.clips,
+        "top1_fp32": report.top1,
+        "top1_int8": report.top1_int8,
+        "same_top1": report.same,
+        "largest_difference": report.difference,
     }
 
 
-def timing(found: QuantisationReport, device: str) -> dict[str, Any]:
-    """What does."""
+def timing(report: QuantisationReport, device: str) -> dict[str, Any]:
+    """Timings, which change from run to run."""
     return {
         "device": device,
-        "test_clips": found.clips,
-        "ms_fp32": 1000 * found.seconds,
-        "ms_int8": 1000 * found.seconds_int8,
-        "times_faster": found.seconds / found.seconds_int8,
+        "test_clips": report.clips,
+        "ms_fp32": 1000 * report.seconds,
+        "ms_int8": 1000 * report.seconds_int8,
+        "times_faster": report.seconds / report.seconds_int8,
     }

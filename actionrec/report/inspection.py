@@ -1,14 +1,14 @@
-"""What a data set holds, in words and Markdown tables, to be read in a terminal as well as rendered."""
+"""Report on a data set in Markdown, readable in a terminal too."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from actionrec.core.errors import first_few
-from actionrec.core.text import percent, shorten
+from actionrec.core.text import first_few, percent
 from actionrec.inspection.probe import Probe
 from actionrec.inspection.summary import Summary
 from actionrec.inspection.suspicion import Suspicion
-from actionrec.report import escape_markdown, table
+from actionrec.report import table
+from actionrec.report.wording import clean
 
 REPORT = "report.md"
 FILES = "files.csv"
@@ -29,8 +29,8 @@ FILES_HEADER = (
 
 IMBALANCED = 3  # times the smallest class
 LISTED = 20  # files in a table
-EXAMPLES = 3  # files of a rule
-VALUES = 8  # of a distribution
+EXAMPLES = 3  # files per rule
+VALUES = 8  # rows of a distribution
 
 
 def report(summary: Summary) -> str:
@@ -41,22 +41,22 @@ def report(summary: Summary) -> str:
         _splits(summary),
         _classes(summary),
         _durations(summary),
-        _values("Frame rates", "frames a second", summary.frame_rates),
+        _values("Frame rates", "frames per second", summary.frame_rates),
         _values("Sizes", "width x height", summary.sizes),
         _values("Codecs", "codec", summary.codecs),
         _unreadable(summary),
         _suspicious(summary),
         _copies("Copies across classes", summary.copies_across_classes),
         _copies("Copies within a class", summary.copies_within_class),
-        f"## Files\n\n`{FILES}` has a row a file. The page of plots:\n\n![Plots and a frame of each class]({PAGE})",
+        f"## Files\n\n`{FILES}` has one row per file. Plots:\n\n![Plots and one frame per class]({PAGE})",
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def file_rows(probes: Iterable[Probe], found: Iterable[Suspicion]) -> Iterator[list[Any]]:
-    """Rows of files.csv, in the order of the probes; a field is empty where the file does not tell it."""
+def file_rows(probes: Iterable[Probe], suspicions: Iterable[Suspicion]) -> Iterator[list[Any]]:
+    """Rows of files.csv, in the order of the probes; unknown fields are empty."""
     problems: dict[str, list[str]] = {}
-    for suspicion in found:
+    for suspicion in suspicions:
         detail = f" ({suspicion.detail})" if suspicion.detail else ""
         problems.setdefault(suspicion.clip, []).append(f"{suspicion.kind}{detail}")
     for one in probes:
@@ -66,31 +66,26 @@ def file_rows(probes: Iterable[Probe], found: Iterable[Suspicion]) -> Iterator[l
         yield [*row, one.error or "; ".join(problems.get(clip.id, []))]
 
 
-def _name(text: str, limit: int = 60) -> str:
-    """A name on one line, cut to `limit` characters, that cannot upset a table or a terminal."""
-    return escape_markdown(shorten(text, limit))
-
-
 def _names(names: Sequence[str]) -> str:
-    return first_few([_name(name) for name in names], 10)
+    return first_few([clean(name) for name in names], 10)
 
 
 def _opening(summary: Summary) -> str:
-    how = "By the files' headers, which may be wrong: `--decode` reads each clip to its end."
+    source = "Based on file headers, which can be wrong. `--decode` decodes every clip completely."
     if summary.read_through:
-        how = "Each clip was read to its end."
-    notes = "\n".join(f"- {note}" for note in _notes(summary)) or "Nothing stands out."
-    return f"# Data set {_name(summary.dataset)}\n\n{how}\n\n## What to look at\n\n{notes}"
+        source = "Every clip was decoded completely."
+    notes = "\n".join(f"- {note}" for note in _notes(summary)) or "None found."
+    return f"# Data set {clean(summary.dataset)}\n\n{source}\n\n## Problems to check\n\n{notes}"
 
 
 def _notes(summary: Summary) -> list[str]:
-    """What to know before training, the worst first."""
+    """Problems to know before training, the worst first."""
     notes = []
     if summary.copies_across_classes:
         count = len(summary.copies_across_classes)
         notes.append(
-            f"**THE SAME CLIP IN SEVERAL CLASSES, {count:,} {'time' if count == 1 else 'times'}**: byte for byte the same, so at "
-            "least one of the labels is wrong. Listed below."
+            f"**THE SAME CLIP IN SEVERAL CLASSES, {count:,} {'time' if count == 1 else 'times'}**: the files are identical, so at "
+            "least one label is wrong. Listed below."
         )
     if summary.unreadable:
         what = "decoded" if summary.read_through else "opened"
@@ -100,13 +95,13 @@ def _notes(summary: Summary) -> list[str]:
         notes.append(f"**{files:,} {'file is' if files == 1 else 'files are'} suspicious.** Listed below.")
     if summary.random_split_leak > 0:
         notes.append(
-            f"**A random split leaks**: of {summary.folds} random parts, about {percent(summary.random_split_leak)} % of the test "
-            "clips have a sibling, cut from the same source, in training. `split.protocol: group` keeps siblings together."
+            f"**A random split leaks**: with {summary.folds} random folds, about {percent(summary.random_split_leak)} % of the "
+            "test clips share a source with a training clip. `split.protocol: group` avoids this."
         )
     if summary.clips_without_group:
         notes.append(
-            f"**{summary.clips_without_group:,} of {summary.clips:,} clips tell no source**: each is taken for a source of its "
-            "own. If several were cut from one video, no split can know it, and every share of siblings here is too low."
+            f"**The source of {summary.clips_without_group:,} of {summary.clips:,} clips is unknown**: each counts as its own "
+            "source. If several come from one video, no split can keep them together, and the shares of siblings here are too low."
         )
     if summary.inseparable_classes:
         notes.append(
@@ -118,12 +113,12 @@ def _notes(summary: Summary) -> list[str]:
     if summary.imbalance > IMBALANCED:
         largest, smallest = summary.classes[0], summary.classes[-1]
         notes.append(
-            f"**The classes are imbalanced**: {_name(largest.name)} has {summary.imbalance:.1f} times as many clips as "
-            f"{_name(smallest.name)} ({largest.clips:,} and {smallest.clips:,}). Judge models by mean class accuracy."
+            f"**The classes are imbalanced**: {clean(largest.name)} has {summary.imbalance:.1f} times as many clips as "
+            f"{clean(smallest.name)} ({largest.clips:,} and {smallest.clips:,}). Judge models by mean class accuracy."
         )
     if summary.copies_within_class:
         spare = sum(len(same) - 1 for same in summary.copies_within_class)
-        notes.append(f"**{spare:,} {'clip is a copy' if spare == 1 else 'clips are copies'}** of another one of its class.")
+        notes.append(f"**{spare:,} {'clip is a copy' if spare == 1 else 'clips are copies'}** of another clip of the same class.")
     return notes
 
 
@@ -154,19 +149,21 @@ def _splits(summary: Summary) -> str:
         ["random", leak, "any"],
         ["group", "unknown" if unknown else "0.0 %", f"{summary.group_folds:,}" if summary.group_folds > 1 else "none"],
     ]
-    body = table(["split.protocol", "test clips with a sibling in training", "folds at most"], rows, "lrr")
-    note = f"Random: expected, for {summary.folds} parts of which each is tested once."
+    body = table(["split.protocol", "test clips with a sibling in training", "maximum folds"], rows, "lrr")
+    note = f"Random: expected share with {summary.folds} folds, each tested once."
     if summary.group_folds > 1:
         of_all = summary.group_folds_of_all_classes
-        note += f" Group: up to {of_all:,} folds" if of_all > 1 else " Group: in no number of folds"
-        note += " can each test every class that can be tested at all."
+        which = "every class that a group split can test"
+        note += (
+            f" Group: with up to {of_all:,} folds, each fold tests {which}." if of_all > 1 else f" Group: no fold tests {which}."
+        )
     return f"## Splits\n\n{body}\n\n{note}"
 
 
 def _classes(summary: Summary) -> str:
     rows = [
         [
-            _name(one.name, 40),
+            clean(one.name, 40),
             f"{one.clips:,}",
             percent(one.share),
             f"{one.groups:,}",
@@ -179,7 +176,7 @@ def _classes(summary: Summary) -> str:
 
 def _durations(summary: Summary) -> str:
     if not summary.durations:
-        return "## Durations\n\nNo clip tells its duration."
+        return "## Durations\n\nThe duration of the clips is unknown."
     times = summary.durations
     row = [f"{value:,.1f}" for value in (times.shortest, times.low, times.median, times.high, times.longest)]
     header = ["shortest s", "5 % are shorter", "median s", "5 % are longer", "longest s"]
@@ -190,7 +187,7 @@ def _values(title: str, what: str, counts: Mapping[str, int]) -> str:
     if not counts:
         return ""
     total = sum(counts.values())
-    rows = [[_name(value), f"{count:,}", percent(count / total)] for value, count in list(counts.items())[:VALUES]]
+    rows = [[clean(value), f"{count:,}", percent(count / total)] for value, count in list(counts.items())[:VALUES]]
     rest = list(counts.values())[VALUES:]
     if rest:
         rows.append([f"{len(rest):,} others", f"{sum(rest):,}", percent(sum(rest) / total)])
@@ -200,8 +197,8 @@ def _values(title: str, what: str, counts: Mapping[str, int]) -> str:
 def _unreadable(summary: Summary) -> str:
     if not summary.unreadable:
         return ""
-    rows = [[_name(clip), _name(why, 90)] for clip, why in list(summary.unreadable.items())[:LISTED]]
-    return f"## Clips that cannot be read\n\n{table(['clip', 'why'], rows, 'll')}{_rest(len(summary.unreadable))}"
+    rows = [[clean(clip), clean(why, 90)] for clip, why in list(summary.unreadable.items())[:LISTED]]
+    return f"## Clips that cannot be read\n\n{table(['clip', 'reason'], rows, 'll')}{_rest(len(summary.unreadable))}"
 
 
 def _suspicious(summary: Summary) -> str:
@@ -211,11 +208,13 @@ def _suspicious(summary: Summary) -> str:
     for one in summary.suspicious:
         by_kind.setdefault(one.kind, []).append(one)
     rows = []
-    for kind, those in by_kind.items():
-        for place, one in enumerate(those[:EXAMPLES]):
-            rows.append([kind if not place else "", f"{len(those):,}" if not place else "", _name(one.clip), _name(one.detail)])
-    note = f"At most {EXAMPLES} clips of each kind; `{FILES}` has them all."
-    return f"## Suspicious clips\n\n{table(['what', 'clips', 'such as', 'found'], rows, 'lrll')}\n\n{note}"
+    for kind, suspicions in by_kind.items():
+        for place, one in enumerate(suspicions[:EXAMPLES]):
+            rows.append(
+                [kind if not place else "", f"{len(suspicions):,}" if not place else "", clean(one.clip), clean(one.detail)]
+            )
+    note = f"At most {EXAMPLES} clips per problem; `{FILES}` lists all of them."
+    return f"## Suspicious clips\n\n{table(['problem', 'clips', 'examples', 'details'], rows, 'lrll')}\n\n{note}"
 
 
 def _copies(title: str, sets: Sequence[Sequence[str]]) -> str:

@@ -1,11 +1,11 @@
-"""The comparison in words and Markdown tables, to be read in a terminal as well as rendered."""
+"""Comparison report in Markdown, readable in a terminal too."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.core.text import percent
+from actionrec.core.text import first_few, percent
 from actionrec.evaluation import study_results
 from actionrec.evaluation.analyses import Analyses
 from actionrec.evaluation.comparison import Comparison, chosen_by_validation
@@ -17,8 +17,8 @@ from actionrec.report.wording import clean, listed, protocol
 
 CONFUSED_PAIRS = 5  # of the best model, in the report
 PROTOCOLS = {
-    "group": " Group split: clips that come from one source video are all in training, or all in validation, or all in test.",
-    "random": " Random split: each clip falls to training, validation or test by chance, whatever video it was cut from.",
+    "group": " Group split: all clips of one source video are in the same subset (training, validation or test).",
+    "random": " Random split: each clip is assigned to a subset at random, regardless of its source video.",
     "official": " Official split: lists that come with the data set say which clips are for training and which for testing.",
 }
 
@@ -34,12 +34,12 @@ def report(
     """Write report.md.
 
     Args:
-        comparison: the models' rows, tests and advice.
-        context: what the numbers hold for.
-        timings: of every model.
+        comparison: ranking, tests and advice.
+        setting: data, split and backbone of the numbers.
+        timings: model -> its timings.
         confusion: (K, K) counts of the best model.
-        found: what else was asked of the models.
-        models: for the verdicts on their training.
+        found: the other analyses.
+        models: for their training diagnoses.
     """
     best = comparison.leaderboard[0].name
     sections = [
@@ -78,44 +78,43 @@ def _opening(comparison: Comparison, context: EvaluationContext) -> str:
 
 
 def _warnings(comparison: Comparison, context: EvaluationContext) -> list[str]:
-    """What a reader must know before the first number; as a list, or nothing."""
+    """What the reader must know before the first number: a section with a list, or nothing."""
     notes = []
     if context.weights == "random":
         notes.append(
-            "**The backbone is untrained** (`features.weights: random`): these numbers show that the pipeline runs. They say "
+            "**The backbone is untrained** (`features.weights: random`). These numbers show that the pipeline runs; they say "
             "nothing about how well any model recognises actions in real footage."
         )
     if not any(one.beats_majority for one in comparison.leaderboard):
         notes.append(
-            f"**No model is shown to have learned anything**: always answering the most frequent class would be right for "
-            f"{percent(comparison.majority_accuracy)} % of the test clips, and none is significantly better than that."
+            f"**No model is shown to have learned anything**: none is significantly better than always predicting the most "
+            f"frequent class, which is correct for {percent(comparison.majority_accuracy)} % of the test clips."
         )
     if context.sibling_share > 0:
         notes.append(
-            f"**The split leaks**: {percent(context.sibling_share)} % of the test clips have a sibling, cut from the same "
-            "source video, in training. Expect lower numbers on new videos, by tens of points on some data sets; "
-            "`split.protocol: group` keeps siblings together."
+            f"**The split leaks**: {percent(context.sibling_share)} % of the test clips share a source video with a "
+            "training clip. Expect lower accuracy on new videos, by tens of points on some data sets. "
+            "`split.protocol: group` avoids this."
         )
-    notes += [f"**Look at the split**: {clean(note, 400)}" for note in context.split_warnings]
+    notes += [f"**Check the split**: {clean(note, 400)}" for note in context.split_warnings]
     if not context.val_clips:
         notes.append(
-            "**The epoch was chosen on the test clips** (`split.validation: 0`), so every accuracy is the highest of many "
-            "looks at the same clips, and too high by an unknown amount."
+            "**The epoch was chosen on the test clips** (`split.validation: 0`), so every accuracy is too high by an "
+            "unknown amount."
         )
     if context.top5_is_trivial:
-        notes.append(f"With {len(context.class_names)} classes, top-5 is 100 % for any model and says nothing.")
+        notes.append(f"With {len(context.class_names)} classes, top-5 is 100 % for every model.")
     if context.classes_without_test_clips:
-        names = [clean(name) for name in context.classes_without_test_clips]
-        shown = listed(names) if len(names) <= 10 else f"{', '.join(names[:10])} and {len(names) - 10} more"
-        notes.append(f"No test clips, so nothing is known about: {shown}.")
+        names = first_few([clean(name) for name in context.classes_without_test_clips], 10)
+        notes.append(f"No test clips, so no results, for: {names}.")
     if context.clips_without_group:
         notes.append(
-            f"**{context.clips_without_group:,} of {context.clips:,} clips have names that tell no source video** "
-            "(`_g<number>_c`, as in `v_Diving_g07_c02.avi`): each is taken for a source of its own. If several were cut from one "
-            "video, they may stand on both sides of the split, and the numbers are too high."
+            f"**The names of {context.clips_without_group:,} of {context.clips:,} clips do not tell their source video** "
+            "(`_g<number>_c`, as in `v_Diving_g07_c02.avi`). Each counts as its own source. If several come from one video, "
+            "they can be in both training and test, and the accuracies are too high."
         )
     if context.duplicated_clips:
-        notes.append(f"{context.duplicated_clips:,} clips are byte for byte the same as another one.")
+        notes.append(f"{context.duplicated_clips:,} clips are byte-for-byte copies of another clip.")
     return ["## Before you read the numbers", "\n".join(f"- {note}" for note in notes)] if notes else []
 
 
@@ -139,10 +138,10 @@ def _results(comparison: Comparison, context: EvaluationContext) -> str:
             protocol(context),
             table(header, rows, "rl" + "r" * (len(header) - 2)),
             "Ranked by top-1 on the test clips, then mean class, then fewer parameters. "
-            + ("Top-1: mean and deviation over the seeds; the rest is of the saved model. " if several else "")
-            + f"95 % interval: from a bootstrap of the {context.test_sources:,} sources that the test clips come from. Wilson: "
-            "as if clips of one source were independent. Mean class: every class counts alike. "
-            "Top-1 % / M: efficiency, top-1 percent for each million of parameters. Always answering the most "
+            + ("Top-1: mean and standard deviation over the seeds; other columns: the saved model. " if several else "")
+            + f"95 % interval: bootstrap over the {context.test_sources:,} source videos of the test clips. Wilson: the interval "
+            "if clips were independent. Mean class: every class counts equally. "
+            "Top-1 % / M: efficiency, top-1 percent per million parameters. Always predicting the most "
             f"frequent class: {percent(comparison.majority_accuracy)} %.",
         ]
     )
@@ -154,7 +153,7 @@ def _findings(comparison: Comparison, context: EvaluationContext) -> str:
     behind = [pair.b for pair in apart if pair.a == first.name]
     points = []
     if advice.tied:
-        points.append(f"**Tie at the top**: the test cannot tell {listed([first.name, *advice.tied])} apart.")
+        points.append(f"**Tie for the first place**: the tests find no difference from {first.name} for {listed(advice.tied)}.")
     if behind:
         points.append(f"**{first.name}** is significantly more accurate than {listed(behind)}.")
     beaten = {one.name: [pair.b for pair in apart if pair.a == one.name] for one in comparison.leaderboard[1:]}
@@ -162,25 +161,25 @@ def _findings(comparison: Comparison, context: EvaluationContext) -> str:
     if others:
         points.append(f"Other significant differences: {'; '.join(others)}.")
     if not apart:
-        points.append("No two models differ significantly: their order above may be chance.")
+        points.append("No two models differ significantly: their order can be chance.")
     by_validation = chosen_by_validation(comparison)
-    honest = "The first place was itself chosen on the test clips, so its accuracy is a little optimistic."
+    caution = "The first model was chosen on the test clips, so its accuracy is slightly optimistic."
     if by_validation:
         scores = [f"{name} ({percent(comparison.row(name).top1)} % on test)" for name in by_validation]
-        honest += f" Validation accuracy alone, which never saw them, is highest for {listed(scores)}."
-    points.append(honest)
+        caution += f" Chosen by validation accuracy instead, it would be {listed(scores)}."
+    points.append(caution)
     points.append(
-        f"Significant: p < {SIGNIFICANCE} in two tests, each Holm-corrected over all {len(comparison.pairs)} pairs: exact McNemar "
-        f"on the {context.test_clips:,} test clips, and a paired test that exchanges two models on whole sources "
-        f"({context.test_sources:,}), as clips of one source are right or wrong together. "
+        f"Significant means p < {SIGNIFICANCE} in two tests, each Holm-corrected over all {len(comparison.pairs)} pairs: the exact "
+        f"McNemar test on the {context.test_clips:,} test clips, and a permutation test that swaps two models on whole source "
+        f"videos ({context.test_sources:,}), since clips of one source are not independent. "
         + (
-            "One training run a model: another seed may order them otherwise (`train.seeds`)."
+            "Each model was trained once; other seeds can change the order (`train.seeds`)."
             if context.seeds == 1
-            else f"{context.seeds} training runs a model: the test on sources is about their mean, McNemar about the saved ones."
+            else f"Each model was trained {context.seeds} times: the permutation test compares means, McNemar the saved models."
         )
-        + " [docs/protocols.md](../docs/protocols.md) explains these."
+        + " [docs/protocols.md](../docs/protocols.md) explains the tests."
     )
-    return "## What the numbers allow to say\n\n" + "\n".join(f"- {point}" for point in points)
+    return "## Conclusions\n\n" + "\n".join(f"- {point}" for point in points)
 
 
 def _advice(comparison: Comparison) -> str:
@@ -192,13 +191,12 @@ def _advice(comparison: Comparison) -> str:
 
     points = [f"**Most accurate: {advice.most_accurate}** ({described(advice.most_accurate)})"]
     if advice.tied:
-        cheapest = "it" if advice.cheapest_tied == advice.most_accurate else f"**{advice.cheapest_tied}**"
-        points[0] += f": a tie with {listed(advice.tied)}, of which {cheapest} is the cheapest"
+        points[0] += f", tied with {listed(advice.tied)}; the cheapest of them is **{advice.cheapest_tied}**"
     smallest = f"**Smallest: {advice.smallest}** ({described(advice.smallest)})"
     test = comparison.against_first(advice.smallest)
     if test is not None:
         gap = f"{100 * test.difference:.1f} points below {test.a}"
-        smallest += f": {gap}, a {'significant difference' if test.apart else 'gap that may be chance'}"
+        smallest += f": {gap}, {'a significant difference' if test.apart else 'which can be chance'}"
     points.append(smallest)
     points.append(f"**Balanced: {advice.balanced}** ({described(advice.balanced)})")
     by_reason: dict[str, list[str]] = {}
@@ -209,11 +207,11 @@ def _advice(comparison: Comparison) -> str:
     return "\n\n".join(
         [
             "## Which one to deploy",
-            *(["None of them; by the numbers alone:"] if all_avoided else []),
+            *(["None is recommended. By the numbers alone:"] if all_avoided else []),
             "\n".join(f"- {point}." for point in points),
-            "Rules. Avoid: not significantly better than always answering the most frequent class, or another model is "
-            "significantly more accurate and no larger. Smallest: fewest parameters. Balanced: highest efficiency among the "
-            "first and those tied with it. Smallest, balanced and cheapest pass over models to avoid, unless all are.",
+            "Rules. Avoid: not significantly better than always predicting the most frequent class, or another model is "
+            "significantly more accurate and not larger. Smallest: fewest parameters. Balanced: highest efficiency among the "
+            "first model and its ties. Smallest, balanced and cheapest skip models to avoid, unless all are to be avoided.",
         ]
     )
 
@@ -230,7 +228,7 @@ def _training_time(comparison: Comparison, context: EvaluationContext, timings: 
         for name in order
     ]
     total = sum(timings[name].train_seconds for name in order)
-    notes = f"{total:.1f} s in all, features already extracted; {context.train_clips:,} training clips."
+    notes = f"{total:.1f} s in total, without feature extraction; {context.train_clips:,} training clips."
     notes += " Timings vary from run to run."
     if len({timings[name].device for name in order}) > 1:
         notes += " **The models were trained on different devices: do not compare their times.**"
@@ -241,32 +239,32 @@ def _training_time(comparison: Comparison, context: EvaluationContext, timings: 
 def _against_study(comparison: Comparison, context: EvaluationContext) -> str:
     rows = []
     for one in comparison.leaderboard:
-        theirs = study_results.RESULTS.get(one.name)
-        if theirs is None:
+        study = study_results.RESULTS.get(one.name)
+        if study is None:
             continue
         rows.append(
             [
                 one.name,
                 f"{percent(one.top1)} ({percent(one.interval.low)}–{percent(one.interval.high)})",
-                f"{theirs.top1_percent:.2f} ({percent(theirs.interval.low)}–{percent(theirs.interval.high)})",
-                f"{100 * one.top1 - theirs.top1_percent:+.1f}",
+                f"{study.top1_percent:.2f} ({percent(study.interval.low)}–{percent(study.interval.high)})",
+                f"{100 * one.top1 - study.top1_percent:+.1f}",
                 percent(one.top5),
-                f"{theirs.top5_percent:.2f}",
+                f"{study.top5_percent:.2f}",
                 f"{one.parameters:,}",
-                f"{theirs.parameters:,}",
+                f"{study.parameters:,}",
             ]
         )
     header = ["model", "top-1 % here", "top-1 % study", "difference", "top-5 % here", "study", "parameters here", "study"]
     return "\n\n".join(
         [
-            "## Beside the study",
+            "## Comparison with the study",
             f"{protocol(context)}  \nThe study's protocol: {study_results.PROTOCOL}; {study_results.DEVICE}. "
             f"Source: {study_results.SOURCE}.",
             table(header, rows, "lrrrrrrr"),
-            f"About {100 * study_results.TEST_CLIPS_WITH_SIBLING_IN_TRAINING:.1f} % of the study's test clips have a sibling from "
-            f"the same source video in training (here: {percent(context.sibling_share)} %), which raises its numbers. A difference "
-            "between two protocols is no verdict on either's models, and no test is made on it. The study's intervals are "
-            "computed here from its published percentages.",
+            f"About {100 * study_results.TEST_CLIPS_WITH_SIBLING_IN_TRAINING:.1f} % of the study's test clips share a source "
+            f"video with a training clip (here: {percent(context.sibling_share)} %), which raises its accuracies. The protocols "
+            "differ, so the differences are not tested and say nothing about the models. The study's intervals are computed here "
+            "from its published percentages.",
         ]
     )
 
@@ -280,14 +278,16 @@ def _errors(comparison: Comparison, context: EvaluationContext, confusion: NDArr
     rows = [
         [
             escape_markdown(context.class_names[true]),
-            escape_markdown(context.class_names[said]),
-            f"{wrong[true, said]} of {totals[true]}",
+            escape_markdown(context.class_names[predicted]),
+            f"{wrong[true, predicted]} of {totals[true]}",
         ]
-        for true, said in worst
-        if wrong[true, said]
+        for true, predicted in worst
+        if wrong[true, predicted]
     ]
-    body = table(["true class", "taken for", "test clips"], rows, "llr") if rows else "None: every test clip is right."
-    return f"## Commonest errors of {best}\n\n{protocol(context)}\n\n{body}"
+    body = (
+        table(["true class", "predicted", "test clips"], rows, "llr") if rows else "None: all test clips are classified correctly."
+    )
+    return f"## Most frequent errors of {best}\n\n{protocol(context)}\n\n{body}"
 
 
 def _pairs(comparison: Comparison, context: EvaluationContext) -> str:
@@ -305,29 +305,29 @@ def _pairs(comparison: Comparison, context: EvaluationContext) -> str:
         ]
         for pair in comparison.pairs
     ]
-    header = ["a", "b", "a − b, points", "95 % interval", "only a right", "only b right", "p McNemar", "p sources", "verdict"]
-    note = "Both p-values are Holm-corrected over all pairs. Interval: of the difference, from whole sources, not corrected."
+    header = ["a", "b", "a − b, points", "95 % interval", "only a correct", "only b correct", "p McNemar", "p sources", "verdict"]
+    note = "Both p-values are Holm-corrected over all pairs. The interval is of the difference, by source videos, not corrected."
     return f"## All pairs\n\n{protocol(context)}\n\n{table(header, rows, 'llrrrrrrl')}\n\n{note}"
 
 
 def _data(context: EvaluationContext) -> str:
     rows = [
         ["clips in the data set", f"{context.clips:,}"],
-        ["of these: not decodable, left out", f"{context.failed:,}"],
+        ["of these: could not be decoded, skipped", f"{context.failed:,}"],
         [f"of these: fewer than {context.frames} frames, padded", f"{context.padded:,}"],
         ["training clips", f"{context.train_clips:,}"],
         ["validation clips", f"{context.val_clips:,}"],
         ["test clips", f"{context.test_clips:,}"],
-        ["test clips with a known sibling in training", f"{percent(context.sibling_share)} %"],
+        ["test clips that share a source video with a training clip", f"{percent(context.sibling_share)} %"],
     ]
     return f"## Data\n\n{protocol(context)}\n\n{table(['what', 'count'], rows, 'lr')}"
 
 
 def _pictures(comparison: Comparison) -> str:
     lines = [
-        "## Pictures",
+        "## Plots",
         "![All models: top-1, top-5, training time, parameters](../plots/model_comparison.png)",
-        "![Top-1 with intervals, ties, ensembles and baselines](../plots/accuracy_intervals.png)",
+        "![Top-1 of models, ensembles and baselines with intervals](../plots/accuracy_intervals.png)",
         "![Accuracy against operations and latency](../plots/accuracy_against_cost.png)",
         "![Frames shuffled, reversed, repeated](../plots/order_of_frames.png)",
         "![Confidence against accuracy](../plots/reliability.png)",

@@ -1,4 +1,4 @@
-"""What `predict` prints: for people, as JSON, as CSV."""
+"""Output of `actionrec predict` as text, JSON and CSV."""
 
 import io
 import json
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from actionrec.core.errors import printable
+from actionrec.core.text import printable
 from actionrec.inference.predictor import Prediction, Predictor, Reading
 from actionrec.inference.timeline import Moment, Segment, clock
 from actionrec.io.files import write_rows_for_spreadsheets
@@ -19,49 +19,53 @@ MOMENT_HEADER = ("start_seconds", "end_seconds", "answer", "confidence", "none_o
 _BAR = 24  # characters of a full bar
 
 
-def clip_text(video: str, found: Prediction, top: int, bundle: Bundle) -> str:
-    """The video, the answer, and bars of the most probable classes."""
-    why = f" (unsure: below {percent(found.threshold)}; perhaps none of the classes)" if found.none_of_these else ""
-    width = max(len(printable(label)) for label, _ in found.top(top))
-    bars = [f"  {printable(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in found.top(top)]
+def clip_text(video: str, prediction: Prediction, top: int, bundle: Bundle) -> str:
+    """The video, the prediction, and bars of the most probable classes."""
+    why = f" (unsure: below {percent(prediction.threshold)}; perhaps none of the classes)" if prediction.none_of_these else ""
+    width = max(len(printable(label)) for label, _ in prediction.top(top))
+    bars = [f"  {printable(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in prediction.top(top)]
     note = "" if bundle.is_calibrated else f"  ({bundle.calibration_note})\n"
-    return f"{printable(video)}: {printable(found.headline)}{why}\n" + "\n".join(bars) + f"\n{note}{_reading_note(found.reading)}"
+    return (
+        f"{printable(video)}: {printable(prediction.headline)}{why}\n"
+        + "\n".join(bars)
+        + f"\n{note}{_reading_note(prediction.reading)}"
+    )
 
 
 def _reading_note(reading: Reading | None) -> str:
-    """What a person should know about the file: damage, and too few frames."""
+    """A remark about a damaged file or too few frames."""
     if reading is None or not (reading.warning or reading.padded):
         return ""
     padded = f"only {reading.frames_read} frames; {reading.padded} of the sampled ones are repeats" if reading.padded else ""
     return f"  ({'; '.join(filter(None, (reading.warning, padded)))})\n"
 
 
-def clip_json(video: str, model: str, found: Prediction, top: int) -> str:
-    return _line({"video": video, "model": model, **prediction_fields(found, top)})
+def clip_json(video: str, model: str, prediction: Prediction, top: int) -> str:
+    return _line({"video": video, "model": model, **prediction_fields(prediction, top)})
 
 
-def prediction_fields(found: Prediction, top: int) -> dict[str, Any]:
-    """A prediction as JSON has it."""
+def prediction_fields(prediction: Prediction, top: int) -> dict[str, Any]:
+    """A prediction as a JSON object."""
     return {
-        "headline": found.headline,
-        "answer": found.label,
-        "none_of_these": found.none_of_these,
-        "label": found.label,
-        "confidence": found.confidence,
-        "threshold": found.threshold,
-        "top": [{"label": label, "probability": share} for label, share in found.top(top)],
-        **(asdict(found.reading) if found.reading else {}),
+        "headline": prediction.headline,
+        "answer": prediction.label,
+        "none_of_these": prediction.none_of_these,
+        "label": prediction.label,
+        "confidence": prediction.confidence,
+        "threshold": prediction.threshold,
+        "top": [{"label": label, "probability": share} for label, share in prediction.top(top)],
+        **(asdict(prediction.reading) if prediction.reading else {}),
     }
 
 
-def clip_rows(video: str, found: Prediction, top: int) -> list[list[Any]]:
+def clip_rows(video: str, prediction: Prediction, top: int) -> list[list[Any]]:
     """Rows under CLIP_HEADER."""
-    none = _truth(found.none_of_these)
-    return [[video, rank, label, f"{share:.6f}", none] for rank, (label, share) in enumerate(found.top(top), start=1)]
+    none = _truth(prediction.none_of_these)
+    return [[video, rank, label, f"{share:.6f}", none] for rank, (label, share) in enumerate(prediction.top(top), start=1)]
 
 
 def timeline_text(video: str, runs: Sequence[Segment], warning: str = "") -> str:
-    """A line for each run, and what is damaged in the file."""
+    """One line per segment, and a warning if the file is damaged."""
     width = max(len(clock(run.end)) for run in runs)
     lines = [
         f"  {clock(run.start):>{width}} – {clock(run.end):>{width}}  {percent(run.confidence):>7}  {printable(run.headline)}"
@@ -71,12 +75,12 @@ def timeline_text(video: str, runs: Sequence[Segment], warning: str = "") -> str
     return f"{printable(video)}\n" + "\n".join(lines) + "\n"
 
 
-def timeline_json(video: str, model: str, found: Sequence[Moment], runs: Sequence[Segment], top: int, reading: Reading) -> str:
-    return _line({"video": video, "model": model, **timeline_fields(found, runs, top, reading)})
+def timeline_json(video: str, model: str, moments: Sequence[Moment], runs: Sequence[Segment], top: int, reading: Reading) -> str:
+    return _line({"video": video, "model": model, **timeline_fields(moments, runs, top, reading)})
 
 
-def timeline_fields(found: Sequence[Moment], runs: Sequence[Segment], top: int, reading: Reading) -> dict[str, Any]:
-    """A timeline as JSON has it: how much of the file was read, the runs, and what they were merged from."""
+def timeline_fields(moments: Sequence[Moment], runs: Sequence[Segment], top: int, reading: Reading) -> dict[str, Any]:
+    """A timeline as a JSON object: frames read, the segments, and the windows that they were merged from."""
     return {
         "frames_read": reading.frames_read,
         "warning": reading.warning,
@@ -94,7 +98,7 @@ def timeline_fields(found: Sequence[Moment], runs: Sequence[Segment], top: int, 
         ],
         "windows": [
             {"start_seconds": round(one.start, 3), "end_seconds": round(one.end, 3), **prediction_fields(one.prediction, top)}
-            for one in found
+            for one in moments
         ],
     }
 
@@ -116,10 +120,10 @@ def run_rows(video: str, runs: Sequence[Segment]) -> list[list[Any]]:
 
 
 def moment_text(moment: Moment, top: int) -> str:
-    """One line, the most probable class first."""
-    found = moment.prediction
-    shares = "  ".join(f"{printable(label)} {percent(share)}" for label, share in found.top(top))
-    none = "probably " if found.none_of_these else ""
+    """One line, most probable class first."""
+    prediction = moment.prediction
+    shares = "  ".join(f"{printable(label)} {percent(share)}" for label, share in prediction.top(top))
+    none = "probably " if prediction.none_of_these else ""
     return f"{clock(moment.end):>9}  {none}{shares}\n"
 
 
@@ -130,12 +134,18 @@ def moment_json(moment: Moment, top: int) -> str:
 
 def moment_row(moment: Moment) -> list[Any]:
     """A row under MOMENT_HEADER."""
-    found = moment.prediction
-    return [f"{moment.start:.3f}", f"{moment.end:.3f}", found.label, f"{found.confidence:.6f}", _truth(found.none_of_these)]
+    prediction = moment.prediction
+    return [
+        f"{moment.start:.3f}",
+        f"{moment.end:.3f}",
+        prediction.label,
+        f"{prediction.confidence:.6f}",
+        _truth(prediction.none_of_these),
+    ]
 
 
 def model_fields(predictor: Predictor) -> dict[str, Any]:
-    """What a bundle is, as JSON has it."""
+    """A bundle's description as a JSON object."""
     bundle = predictor.bundle
     return {
         "model": predictor.name,
@@ -170,14 +180,14 @@ def model_text(predictor: Predictor) -> str:
 
 
 def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
-    """CSV for spreadsheets; programs read `--json`, which has every name as it is."""
+    """CSV for spreadsheets; programs should use `--json`, which keeps names unchanged."""
     stream = io.StringIO()
     write_rows_for_spreadsheets(stream, rows)
     return stream.getvalue()
 
 
 def percent(share: float) -> str:
-    """A share as a percentage that does not round up to certainty.
+    """A share as a percentage; values just below 1 are not rounded up to 100 %.
 
     >>> percent(0.99999)
     '>99.9 %'
@@ -186,7 +196,7 @@ def percent(share: float) -> str:
 
 
 def bar(share: float) -> str:
-    """A bar of eighths of characters."""
+    """A text bar with a resolution of an eighth of a character."""
     eighths = round(share * _BAR * 8)
     return "█" * (eighths // 8) + ("" if eighths % 8 == 0 else " ▏▎▍▌▋▊▉"[eighths % 8])
 

@@ -89,18 +89,15 @@ def class_rows(scores: Mapping[str, Sequence[ClassScore]]) -> Iterator[list[str 
 
 
 def latex(comparison: Comparison, context: EvaluationContext, timings: Mapping[str, Timing]) -> str:
-    """Write a table for the booktabs package; the label is tab:actionrec-results.
-
-    Bold: the first model and those that the test cannot tell from it.
-    """
+    """A table for the booktabs package with the label tab:actionrec-results; the first model and its ties are bold."""
     titles = ["Model", "Top-1 (\\%)", "95\\,\\% interval", "Top-5 (\\%)", "Mean class (\\%)"]
     titles += ["Parameters (M)", "Top-1/M", "Training (s)"]
     lines = [
         "% Needs \\usepackage{booktabs}.",
         "\\begin{table}",
         "  \\centering",
-        f"  \\caption{{Test accuracy ({escape_latex(context.phrase)}). Top-1 with 95\\,\\% interval from a bootstrap of "
-        "sources; bold: the highest top-1 and all that two tests, Holm-corrected over all pairs, cannot tell from it. "
+        f"  \\caption{{Test accuracy ({escape_latex(context.phrase)}). Top-1 with 95\\,\\% interval from a bootstrap "
+        "over source videos; bold: the highest top-1 and its ties in two tests, Holm-corrected over all pairs. "
         f"Backbone: {escape_latex(context.backbone)}, weights: {escape_latex(context.weights)}.}}",
         "  \\label{tab:actionrec-results}",
         "  \\begin{tabular}{lrcrrrrr}",

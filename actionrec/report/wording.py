@@ -1,4 +1,4 @@
-"""What all sections of the report say in the same words: titles, names, intervals, differences."""
+"""Text shared by the report's sections: titles, names, intervals, differences."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from actionrec.report import escape_markdown, p_value
 
 DIFFERENCE_HEADER = ("difference, points", "95 % interval", "p (Holm)", "verdict")
 DIFFERENCE_NOTE = (
-    "Each test takes whole source videos as its units ([how](../docs/protocols.md)); p is corrected over the table, intervals are "
-    "not, so that a tie may have one without 0. A tie is a difference that is not shown, not one that is shown to be none."
+    "The tests treat each source video as one unit ([details](../docs/protocols.md)). p is corrected over the table and intervals "
+    "are not, so the interval of a tie can exclude 0. A tie means that no difference was found, not that there is none."
 )
 
 
 def section(title: str, *parts: str) -> str:
-    """A section: its title, and what there is of its parts, as paragraphs."""
+    """A section: its title, and its parts as paragraphs; empty parts are left out."""
     return "\n\n".join([f"## {title}", *filter(None, parts)])
 
 
@@ -26,17 +26,17 @@ def bullets(points: Sequence[str]) -> str:
 
 
 def protocol(context: EvaluationContext) -> str:
-    """What every table of numbers holds for."""
+    """The line above every table: the data, the split and the backbone of its numbers."""
     return f"Protocol: {escape_markdown(context.phrase)}."
 
 
 def clean(name: str, limit: int = 60) -> str:
-    """A name on one line, cut to `limit` characters, that cannot upset a table or a terminal."""
+    """A name on one line, shortened to `limit` characters and safe in tables and terminals."""
     return escape_markdown(shorten(name, limit))
 
 
 def listed(names: Sequence[str]) -> str:
-    """At least one name.
+    """Join names, at least one.
 
     >>> listed(["a", "b", "c"])
     'a, b and c'
@@ -50,7 +50,7 @@ def span(interval: Interval) -> str:
 
 
 def points(share: float) -> str:
-    """A difference of shares, in points with their sign; never -0.0.
+    """A difference of shares in percentage points, with its sign; never -0.0.
 
     >>> points(-0.0001)
     '+0.0'
@@ -59,27 +59,27 @@ def points(share: float) -> str:
 
 
 def difference_cells(difference: Difference, verdict: str | None = None) -> list[str]:
-    """Cells under DIFFERENCE_HEADER; the verdict is the difference's own if none is given."""
+    """Cells under DIFFERENCE_HEADER; `verdict` replaces the difference's own."""
     ends = f"{points(difference.interval.low)} to {points(difference.interval.high)}"
     return [points(difference.points), ends, p_value(difference.p), verdict or difference.verdict]
 
 
 def saved_run(context: EvaluationContext) -> str:
-    """Says, where each model was trained several times, that a table is about one of these runs."""
-    return f"Of each model's saved run, one of {context.seeds}." if context.seeds > 1 else ""
+    """A remark for tables about one of several training runs; empty if there is only one."""
+    return f"These numbers are from each model's saved run, one of {context.seeds}." if context.seeds > 1 else ""
 
 
 def powerless(tests: int, context: EvaluationContext) -> str:
-    """Says so if not even the largest difference could be shown by so many tests on whole sources; else nothing.
+    """A warning if the tests cannot find even the largest difference, because there are too few source videos; else empty.
 
-    Of the 2 ** G ways to exchange two models on G sources (10,000 of them where there are more), two are as far from chance as
-    a model that is better on every source, and Holm multiplies the smallest p by the number of tests.
+    There are 2 ** G ways to swap two models on G sources (10,000 random ones are used if there are more). Two of them are as
+    extreme as a model that is better on every source, and Holm multiplies the smallest p by the number of tests.
     """
     least = 2 * tests / min(2**context.test_sources, RESAMPLES + 1)
     if least < SIGNIFICANCE:
         return ""
     return (
-        f"**Too few sources to show anything**: the test clips come from {context.test_sources}, and after {tests} "
-        f"{'test' if tests == 1 else 'tests'} the smallest p there can be is {min(1.0, least):.2g}, even for a way that is always "
-        "right against one that is always wrong. Every verdict here is a tie by necessity."
+        f"**Too few source videos to find a difference**: the test clips come from {context.test_sources}. With {tests} "
+        f"{'test' if tests == 1 else 'tests'}, the smallest possible p is {min(1.0, least):.2g}, even if one model is always right "
+        "and the other always wrong. So every verdict here is a tie."
     )

@@ -1,4 +1,4 @@
-"""A trained model as a folder that says all that is needed to use it: model.safetensors and model.json."""
+"""Bundles: a trained model as a folder with model.safetensors (weights) and model.json (everything else needed to use it)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 import torch
 
-from actionrec.core.errors import MALFORMED, DataError, WeightsError, first_few, quoted, shortened
+from actionrec.core.errors import MALFORMED, DataError, WeightsError
+from actionrec.core.text import first_few, quoted, shortened
 from actionrec.features.feature_store import current_frames
 from actionrec.features.state_dicts import check_shapes, load_state
 from actionrec.io.files import read_json, sha256_of, whole_folder, write_json
@@ -15,6 +16,7 @@ from actionrec.io.params import section, typed, typed_fields, unknown_keys
 from actionrec.io.tensors import load_tensors, places, save_tensors
 from actionrec.models import MODELS, create_model, model_keys, parameter_count
 from actionrec.training.classifier import Classifier
+from actionrec.version import __version__
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -25,7 +27,7 @@ class Architecture:
     """Enough to build a model without its weights."""
 
     model: str
-    """A key of actionrec.models.MODELS."""
+    """One of actionrec.models.MODELS."""
     arguments: dict[str, Any]
     """Keywords of its constructor."""
     feature_dim: int
@@ -60,6 +62,8 @@ class Bundle:
     """`temperature`, which logits are divided by before softmax; `temperature_fitted`, false where all validation answers were
     correct, so that it stayed at 1; and `threshold`, the top probability below which an answer is unsure, 0 where there were too
     few validation answers for one. None where there were no validation clips."""
+    record_sha256: str | None = None
+    """Digest of the metrics and curves of its training (`record.digest`); None for a model that no stage trained."""
 
     @property
     def is_calibrated(self) -> bool:
@@ -198,6 +202,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
         state = {name: tensor.cpu().numpy() for name, tensor in bundle.network.state_dict().items()}
         save_tensors(draft / WEIGHTS, state, {})
         description = {
+            "actionrec_version": __version__,  # for people: readers do not need it, and older bundles lack it
             "model": architecture.model,
             "arguments": architecture.arguments,
             "parameters": parameter_count(bundle.network),
@@ -206,6 +211,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "frames": features.pop("frames", None),
             "features": features,
             "calibration": bundle.calibration,
+            "record_sha256": bundle.record_sha256,
             "sha256": sha256_of(draft / WEIGHTS),
         }
         write_json(draft / DESCRIPTION, description)
@@ -254,4 +260,4 @@ def load_bundle(folder: Path) -> Bundle:
     state, _ = load_tensors(file)
     load_state(network, {name: torch.from_numpy(array) for name, array in state.items()}, str(file))
     network.eval()
-    return Bundle(architecture, network, features, description.get("calibration"))
+    return Bundle(architecture, network, features, description.get("calibration"), description.get("record_sha256"))

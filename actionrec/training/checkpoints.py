@@ -1,4 +1,4 @@
-"""Where a training run is after an epoch, as a file that a killed run goes on from: the same weights come out as if nothing was.
+"""Checkpoints of training runs, written after each epoch. A killed run resumes from its checkpoint with identical weights.
 
 .work/training/<model>/<key>.safetensors, the key a digest of all that the outcome depends on. A finished run's file stays, with
 its best weights alone, until the model is trained on something else: `dvc repro` may be killed after the stage, before DVC has
@@ -18,8 +18,8 @@ import torch
 from actionrec.core import paths
 from actionrec.core.errors import MALFORMED, DataError
 from actionrec.io import files, machine
-from actionrec.io.source_code import digest_behind
 from actionrec.io.tensors import load_tensors, save_tensors
+from actionrec.parallel.code_digest import code_digest
 from actionrec.training.loop import Epoch, Progress
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,6 @@ class Checkpoint:
         """Write the file, whole or not at all."""
         about = {
             "epochs": [asdict(epoch) for epoch in progress.epochs],
-            "best_epoch": progress.best_epoch,
             "diverged_in": progress.diverged_in,
             "finished": progress.finished,
             "seconds": progress.seconds,
@@ -73,7 +72,7 @@ def checkpoint(model: str, made_from: Mapping[str, Any]) -> Checkpoint:
     """The checkpoint of a run that depends on `made_from`, a JSON-able mapping, on the code that trains, on torch and on how it
     computes here.
     """
-    code = digest_behind(["actionrec.training.seed_runs", f"actionrec.models.{model}"])
+    code = code_digest(f"train@{model}")
     key = files.digest({**made_from, "code": code, "torch": torch.__version__, "arithmetic": machine.arithmetic()})
     return Checkpoint(folder(model) / f"{key}.safetensors")
 

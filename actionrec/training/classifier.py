@@ -1,4 +1,4 @@
-"""What is trained: a sequence model behind standardised features.
+"""The trained network: a sequence model behind the standardisation of its features.
 
 Each of the D dimensions is brought to mean 0 and standard deviation 1 over the frames of the training clips. That helps every
 backbone, and the attention models do not learn from raw features at all.

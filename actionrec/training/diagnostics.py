@@ -1,10 +1,9 @@
-"""How a training run went, from its curves: learned, at chance, diverged, overfitted, or still improving.
+"""Training diagnostics: whether a run learned, stayed at chance, diverged, overfitted, or is still improving.
 
-A verdict is a reading of curves, not a measurement; each comes with the numbers that led to it, and with notes on what else the
-curves show. E epochs, K classes; losses in nats, so that ln K is the loss of a model that knows nothing.
+A verdict is read from curves by fixed rules. It comes with the numbers that led to it and with notes on the curves. K classes;
+losses in nats, so that ln K is the loss of a model that gives every class the same probability.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,90 +12,90 @@ from numpy.typing import NDArray
 
 from actionrec.evaluation.intervals import cluster_interval
 from actionrec.evaluation.significance_tests import SIGNIFICANCE, better_than
+from actionrec.training.loop import Curve, best_epoch
 
 Verdict = Literal["diverged", "at chance", "overfitted", "still improving", "learned"]
-Values = Sequence[float] | NDArray[np.float64]
 
-DIVERGED = 2.0  # a training loss above so many ln K at the end: the model is surer and more wrong than one that knows nothing
-LOST = 0.9  # or one above ln K at the end that had been below this share of it
-UNTAUGHT = 0.98  # a training loss above this share of ln K at the end: nothing was learned, not even by heart
-CONSTANT = 0.9  # share of the held-out clips that get one and the same answer
-RISE = 0.15  # of the held-out loss above its lowest, as a share of it, that counts as overfitting ...
-RISE_NATS = 0.1  # ... and in nats: 0.01 to 0.02 is no harm
-FALL = 0.05  # of the held-out loss over the last epochs, as a share of it, that counts as still improving ...
-FALL_NATS = 0.01  # ... and in nats
-LAST = 0.25  # share of the epochs, at least 3 of them, that are the last ones
-LEAP = 1.5  # a training loss so many times the one before it, and at least RISE_NATS above it, is worth a note
+DIVERGED = 2.0  # diverged: the training loss ends above this multiple of ln K ...
+LOST = 0.9  # ... or above ln K after having been below this share of it
+UNTAUGHT = 0.98  # at chance: the training loss ends above this share of ln K ...
+CONSTANT = 0.9  # ... or at least this share of the held-out clips gets the same answer
+RISE = 0.15  # overfitted: the held-out loss ends above its lowest value by this share of it ...
+RISE_NATS = 0.1  # ... and by this many nats
+FALL = 0.05  # still improving: the held-out loss falls over the last epochs by this share of it ...
+FALL_NATS = 0.01  # ... and by this many nats
+LAST = 0.25  # share of the epochs that count as the last ones; at least 3
+LEAP = 1.5  # a note: the training loss rises to this multiple of the one before it, and by at least RISE_NATS
 
 
 @dataclass(frozen=True)
 class Curves:
-    """A value an epoch, in order; all of the same length."""
+    """One value per epoch; all curves have the same length."""
 
-    train_loss: Values
-    train_top1: Values
-    held_out_loss: Values
-    held_out_top1: Values
-    gradient_norm: Values | None = None  # mean over the epoch's steps, before clipping
+    train_loss: Curve
+    train_top1: Curve
+    held_out_loss: Curve
+    held_out_top1: Curve
+    gradient_norm: Curve | None = None  # mean over the epoch's steps, before clipping
 
     def __post_init__(self) -> None:
         curves = (self.train_loss, self.train_top1, self.held_out_loss, self.held_out_top1, self.gradient_norm)
         lengths = [len(curve) for curve in curves if curve is not None]
         if len(set(lengths)) != 1 or not lengths[0]:
-            raise ValueError(f"wanted curves of the same length, at least one epoch; got {lengths} epochs")
+            raise ValueError(f"curves must have the same length, at least one epoch; got {lengths} epochs")
 
     @property
     def best_epoch(self) -> int:
-        """The epoch that training keeps, from 1: the highest held-out top-1, of those the lowest loss, of those the first."""
-        kept = [(-top1, loss) for top1, loss in zip(self.held_out_top1, self.held_out_loss, strict=True)]
-        return 1 + min(range(len(kept)), key=kept.__getitem__)
+        """See `loop.best_epoch`."""
+        return best_epoch(self.held_out_top1, self.held_out_loss)
 
 
 @dataclass(frozen=True)
-class Health:
+class TrainingDiagnostics:
     """The verdict on a training run."""
 
     verdict: Verdict
     why: str  # one sentence, with numbers
-    notes: tuple[str, ...]  # what else the curves show
+    notes: tuple[str, ...]  # further observations
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What the kept epoch's model says of n held-out clips."""
+    """Answers of the kept epoch's model for n held-out clips."""
 
     answers: NDArray[np.int64]  # (n,) classes
-    right: NDArray[np.bool_]  # (n,)
+    correct: NDArray[np.bool_]  # (n,)
     clusters: NDArray[np.int64]  # (n,) the number of each clip's cluster
 
 
-def verdict(curves: Curves, class_count: int, majority_accuracy: float, held_out_clips: int, kept: Kept | None = None) -> Health:
-    """Judge a training run; the first of these that holds is the verdict.
+def verdict(
+    curves: Curves, class_count: int, majority_accuracy: float, held_out_clips: int, kept: Kept | None = None
+) -> TrainingDiagnostics:
+    """Diagnose a training run. The verdict is the first of these that holds:
 
-    1. diverged: a loss or gradient norm that is no number; or the training loss ends above 2 ln K; or above ln K, having been
-       below 0.9 ln K.
-    2. at chance: nothing was learned, not even of the training clips: their loss ends above 0.98 ln K, or nearly all held-out
-       clips get the same answer; and the best held-out top-1 is not shown to be better than guessing: by the one-sided exact
-       binomial test, multiplied by the number of epochs, as it is the best of so many; or by the low end of its interval over
-       whole clusters, as siblings are right or wrong together.
+    1. diverged: a loss or gradient norm is not finite; or the training loss ends above 2 ln K; or it ends above ln K after
+       having been below 0.9 ln K.
+    2. at chance: the training loss ends above 0.98 ln K, or nearly all held-out clips get the same answer; and the best held-out
+       top-1 is not shown to be better than the majority-class accuracy. Two tests must show it: the one-sided exact binomial
+       test, with p multiplied by the number of epochs, and the interval over whole clusters, which must lie above it.
     3. overfitted: the held-out loss ends (median of the last 3 epochs) at least 15 % and 0.1 nats above its lowest, while the
-       training loss has fallen since; or the training clips were learned, and not even the best held-out top-1 is shown to be
-       better than guessing. The epoch that is kept may well be good; the notes say where it lies.
-    4. still improving: the epoch that is kept is among the last quarter (at least 3) and the held-out loss falls over them, by a
-       straight line, by at least 5 % and 0.01 nats; unless every held-out clip is right already. Needs 4 epochs.
+       training loss has fallen since; or the training clips were learned, but the best held-out top-1 is not shown to be better
+       than the majority-class accuracy. The kept epoch may still be good; see the notes.
+    4. still improving: the kept epoch is among the last quarter (at least 3), and a straight line through their held-out losses
+       falls by at least 5 % and 0.01 nats; and not every held-out clip is correct already. Needs 4 epochs.
     5. learned.
 
     Args:
         class_count: K, at least 2.
-        guessing: share of the held-out clips that are right if all get the same, most frequent class.
-        held_out_clips: those that held_out_top1 was measured on.
-        kept: what the kept model says of each of them, if known; without, clips are taken as independent.
+        majority_accuracy: share of the most frequent class among the held-out clips.
+        held_out_clips: number of clips behind held_out_top1.
+        kept: answers of the kept model; without them, clips are taken as independent.
 
     Raises:
         ValueError: fewer than 2 classes, or no held-out clip.
     """
     if class_count < 2 or held_out_clips < 1:
-        raise ValueError(f"wanted at least 2 classes and 1 held-out clip; got {class_count} and {held_out_clips}")
+        raise ValueError(f"there must be at least 2 classes and 1 held-out clip; got {class_count} and {held_out_clips}")
     answers = None if kept is None else kept.answers
     notes = _notes(curves, class_count, majority_accuracy, answers)
     checks: tuple[tuple[Verdict, str | None], ...] = (
@@ -107,12 +106,12 @@ def verdict(curves: Curves, class_count: int, majority_accuracy: float, held_out
     )
     for name, why in checks:
         if why:
-            return Health(name, why, notes)
+            return TrainingDiagnostics(name, why, notes)
     best = curves.best_epoch
     result = f"best held-out top-1 {_percent(curves.held_out_top1[best - 1])}, in epoch {best} of {_epochs(curves)}"
-    return Health(
+    return TrainingDiagnostics(
         "learned",
-        f"{result} (guessing: {_percent(majority_accuracy)}); the training loss ends at {curves.train_loss[-1]:.3g}",
+        f"{result} (majority class: {_percent(majority_accuracy)}); the training loss ends at {curves.train_loss[-1]:.3g}",
         notes,
     )
 
@@ -142,7 +141,7 @@ def _at_chance(curves: Curves, class_count: int, majority_accuracy: float, clips
         return None
     training = f"the training loss ends at {end:.3g}, {_percent(share)} of ln {class_count}"
     if not _could_be_shown(clips, majority_accuracy, epochs, kept):
-        return f"{training}; {clips} held-out clips are too few to tell from guessing ({_percent(majority_accuracy)})"
+        return f"{training}; {clips} held-out clips are too few to tell from the majority class ({_percent(majority_accuracy)})"
     best = max(curves.held_out_top1)
     p = min(1.0, better_than(round(best * clips), clips, majority_accuracy) * epochs)
     low = _low_end(kept)
@@ -155,26 +154,26 @@ def _at_chance(curves: Curves, class_count: int, majority_accuracy: float, clips
 
 
 def _by_heart(curves: Curves, majority_accuracy: float, clips: int, kept: Kept | None) -> str | None:
-    """What was learned is not shown to hold for other clips; without a price for many epochs, which few clips could not pay."""
+    """Training clips were learned, but no benefit is shown for held-out clips; p is not multiplied by the number of epochs."""
     best = max(curves.held_out_top1)
     p, low = better_than(round(best * clips), clips, majority_accuracy), _low_end(kept)
     if (p < SIGNIFICANCE and low > majority_accuracy) or not _could_be_shown(clips, majority_accuracy, 1, kept):
         return None
     return (
         f"the training loss ends at {curves.train_loss[-1]:.3g}, yet the best held-out top-1, {_percent(best)} of {clips} clips, "
-        f"is not shown to be better than guessing, {_percent(majority_accuracy)} (p = {p:.2g}{_interval_note(kept, low)})"
+        f"is not shown to be better than the majority class, {_percent(majority_accuracy)} (p = {p:.2g}{_interval_note(kept, low)})"
     )
 
 
 def _low_end(kept: Kept | None) -> float:
-    """Of the interval of the kept model's top-1 over whole clusters; 1 where its answers are not known."""
-    return 1.0 if kept is None else cluster_interval(kept.right.astype(np.float64), kept.clusters).low
+    """Low end of the kept model's top-1 interval over whole clusters; 1 if its answers are unknown."""
+    return 1.0 if kept is None else cluster_interval(kept.correct.astype(np.float64), kept.clusters).low
 
 
 def _could_be_shown(clips: int, majority_accuracy: float, epochs: int, kept: Kept | None) -> bool:
-    """Whether any result on these clips could be shown to be better than guessing."""
-    all_right = 1.0 if kept is None else cluster_interval(np.ones(len(kept.clusters)), kept.clusters).low
-    return better_than(clips, clips, majority_accuracy) * epochs < SIGNIFICANCE and all_right > majority_accuracy
+    """Whether any result on these clips could be shown to be better than the majority-class accuracy."""
+    low = 1.0 if kept is None else cluster_interval(np.ones(len(kept.clusters)), kept.clusters).low
+    return better_than(clips, clips, majority_accuracy) * epochs < SIGNIFICANCE and low > majority_accuracy
 
 
 def _interval_note(kept: Kept | None, low: float) -> str:
@@ -213,7 +212,7 @@ def _notes(curves: Curves, class_count: int, majority_accuracy: float, answers: 
     notes: list[str] = []
     train, held_out, best = curves.train_loss, curves.held_out_loss, curves.best_epoch
     if not np.isfinite([*train, *held_out, *(() if curves.gradient_norm is None else curves.gradient_norm)]).all():
-        return ()  # the verdict has said it
+        return ()  # the verdict reports it
     if train[-1] > UNTAUGHT * np.log(class_count):
         notes.append(f"the training loss ends at {train[-1]:.3g}, not below ln {class_count} = {np.log(class_count):.3g} by 2 %")
     if answers is not None and len(answers):

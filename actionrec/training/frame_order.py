@@ -1,4 +1,4 @@
-"""What a model makes of the order of frames: the same clips with their frames shuffled, reversed, or all alike.
+"""Perturbations of frame order: shuffled, reversed, or one frame repeated. They show whether a model uses the order.
 
 B clips, T frames, D features a frame. Every function takes features (B, T, D) of any type, and the clips' ids, and returns the
 same shape and type on the same device; what it does to a clip does not depend on the clips beside it. Frames are moved whole:
@@ -17,7 +17,7 @@ Perturbation = Callable[[Tensor, Sequence[str], int], Tensor]
 def shuffled(features: Tensor, clips: Sequence[str], seed: int) -> Tensor:
     """Put each clip's frames in a random order of its own, which its id and the seed decide: not its place, nor its batch.
 
-    One order in T! is the right one; a clip that draws it is left as it is.
+    A clip that draws its own order, one of T!, stays unchanged.
 
     Args:
         features: (B, T, D).
@@ -27,7 +27,7 @@ def shuffled(features: Tensor, clips: Sequence[str], seed: int) -> Tensor:
         ValueError: more or fewer ids than clips.
     """
     if len(clips) != len(features):
-        raise ValueError(f"wanted an id for each of {len(features)} clips; got {len(clips)}")
+        raise ValueError(f"clips: one id per clip is needed; got {len(clips)}, expected {len(features)}")
     orders = [torch.randperm(features.shape[1], generator=_generator(clip, seed)) for clip in clips]
     order = torch.stack(orders) if orders else torch.empty(0, features.shape[1], dtype=torch.long)
     return features.gather(1, order.to(features.device)[:, :, None].expand_as(features))

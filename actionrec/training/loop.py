@@ -1,4 +1,4 @@
-"""The training loop: a sequence model learns from cached features, and the epoch that is best on held-out clips is kept.
+"""The training loop: trains a sequence model on cached features and keeps the epoch that is best on held-out clips.
 
 n clips, T frames, D features, K classes. The same seed gives the same weights to the last bit, on one kind of machine.
 """
@@ -34,25 +34,25 @@ class TrainSettings:
 
     epochs: int
     batch_size: int
-    """Clips a step."""
+    """Clips per step."""
     learning_rate: float
-    """Of Adam, after warm-up and before the first reduction."""
+    """Adam's learning rate after warm-up and before the first reduction."""
     weight_decay: float
     """Added to the gradient, as Adam (not AdamW) does."""
     step_size: int
     """Epochs between reductions of the learning rate."""
     gamma: float
-    """What the learning rate is multiplied by at each reduction."""
+    """Factor of each reduction of the learning rate."""
     warmup_epochs: float
-    """The learning rate rises linearly over so many epochs (fractions count); 0 starts with the whole."""
+    """Epochs over which the learning rate rises linearly; may be a fraction; 0 starts with the full rate."""
     standardise: bool
     """Whether features are brought to mean 0 and deviation 1 over the training clips; the study does not."""
     clip_norm: float
     """Gradients are scaled down to this norm; 0 leaves them."""
     precision: Literal["fp32", "bf16"]
-    """Of matrix products. bf16 is faster where the processor has it; where it has not, fp32 is computed."""
+    """Of matrix products. bf16 is faster on processors that support it; others compute fp32."""
     seeds: Sequence[int]
-    """One training run each, of fresh weights, order of clips and dropout; added to the project's seed."""
+    """One training run per seed, with its own initial weights, order of clips and dropout; added to the project's seed."""
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
@@ -69,14 +69,27 @@ class TrainSettings:
 
 
 @dataclass(frozen=True)
+class Examples:
+    """The clips that a run trains on and is evaluated on."""
+
+    features: Features
+    """(n, T, D), any float type; batches are converted to float32."""
+    labels: Tensor
+    """(n,), from 0 to K - 1; on the model's device."""
+    train_rows: NDArray[np.int64]
+    held_out_rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to; numbers from 1."""
+    """Measurements of one epoch."""
 
     number: int
+    """From 1."""
     learning_rate: float
     """At the epoch's end."""
     train_loss: float
-    """Mean over the epoch's clips, in nats, while the weights changed and dropout was on."""
+    """Mean over the epoch's clips, in nats, measured while the weights change and dropout is on."""
     train_top1: float
     held_out_loss: float
     held_out_top1: float
@@ -84,24 +97,45 @@ class Epoch:
     """Mean over the epoch's steps, before gradients are scaled down."""
 
 
+Curve = Sequence[float] | NDArray[np.float64]
+"""One value per epoch."""
+
+
+def best_epoch(held_out_top1: Curve, held_out_loss: Curve) -> int:
+    """Number of the best epoch, from 1: the highest held-out top-1, then the lowest held-out loss, then the first.
+
+    >>> best_epoch([0.5, 0.8, 0.8, 0.8], [0.1, 0.9, 0.7, 0.7])
+    3
+    """
+    return 1 + max(range(len(held_out_top1)), key=lambda place: (held_out_top1[place], -held_out_loss[place]))
+
+
+def _best_of(epochs: Sequence[Epoch]) -> int:
+    return best_epoch([epoch.held_out_top1 for epoch in epochs], [epoch.held_out_loss for epoch in epochs])
+
+
 @dataclass
 class Progress:
-    """Where a training run is, at an epoch's end: all that is needed to go on as if it had never stopped."""
+    """State of a training run at an epoch's end: enough to resume it with the same result."""
 
     epochs: list[Epoch]
-    best_epoch: int
     diverged_in: int | None
-    """The epoch in which the loss stopped being finite; None where it did not."""
+    """The epoch in which the loss stopped being finite; None if it stayed finite."""
     finished: bool
     seconds: float
-    """Of training so far, over all runs."""
+    """Training time so far, including the runs before a resumption."""
     tensors: dict[str, Tensor]
-    """`best.<name>`, the best epoch's weights; until the end also `weights.<name>`, `adam.<number>.<name>`, and the states of
-    the random generators, `random.<name>`."""
+    """`best.<name>`: the best epoch's weights. Until the run is finished also `weights.<name>`, `adam.<number>.<name>` and
+    `random.<name>`, the states of the random generators."""
+
+    @property
+    def best_epoch(self) -> int:
+        """See `best_epoch`."""
+        return _best_of(self.epochs)
 
 
 class Checkpointer(Protocol):
-    """Keeps the progress of a training run, such as in a file."""
+    """Stores the progress of a training run, for example in a file."""
 
     def load(self) -> Progress | None: ...
 
@@ -110,58 +144,58 @@ class Checkpointer(Protocol):
 
 @dataclass(frozen=True)
 class Fit:
-    """A finished training run; the model holds the best epoch's weights."""
+    """A finished training run; the model has the best epoch's weights."""
 
-    best_epoch: int
     epochs: list[Epoch]
-    """Fewer than were wanted where the loss stopped being finite."""
+    """Fewer than `TrainSettings.epochs` if the loss stopped being finite."""
     diverged_in: int | None
-    """The epoch in which it did; None where it did not."""
+    """The epoch in which the loss stopped being finite; None if it stayed finite."""
     seconds: float
+
+    @property
+    def best_epoch(self) -> int:
+        """See `best_epoch`."""
+        return _best_of(self.epochs)
 
 
 def fit(
     model: nn.Module,
-    features: Features,
-    labels: Tensor,
-    train_rows: NDArray[np.int64],
-    held_out_rows: NDArray[np.int64],
+    examples: Examples,
     settings: TrainSettings,
     seed: int,
     on_epoch: Callable[[Epoch], None],
     checkpointer: Checkpointer | None = None,
 ) -> Fit:
-    """Train with Adam and cross-entropy; keep the epoch with the highest top-1 on the held-out clips.
+    """Train with Adam and cross-entropy; keep the weights of the best epoch, see `best_epoch`.
 
-    Among epochs of equal top-1 the one with the lower loss is kept, and of those the first.
+    If the loss stops being finite after the first epoch, training ends there and keeps the best epoch so far.
 
     Args:
-        model: maps (B, T, D) to (B, K); on the device of `labels`.
-        features: (n, T, D), any float type; batches are converted to float32.
-        labels: (n,), from 0 to K - 1.
-        on_epoch: told of each epoch at its end, and first of those that an earlier run finished.
-        keeper: where progress is kept at each epoch's end, and where a run that was killed goes on.
+        model: maps (B, T, D) to (B, K).
+        seed: of the order of the training clips.
+        on_epoch: called at the end of each epoch; in a resumed run first for each epoch that is already finished.
+        checkpointer: stores the progress at each epoch's end; a killed run resumes from it.
 
     Raises:
-        TrainingError: the loss is not finite in the first epoch. Later, training ends there, with the best epoch so far.
+        TrainingError: the loss is not finite in the first epoch.
     """
     start = time.perf_counter()
     shuffle = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     progress = checkpointer.load() if checkpointer else None
     if progress is None:
-        progress = Progress([], 0, None, False, 0.0, {})
+        progress = Progress([], None, False, 0.0, {})
     elif not progress.finished:
         _restore(progress.tensors, model, optimiser, shuffle)
     for epoch in progress.epochs:
         on_epoch(epoch)
     before = progress.seconds
     best = {name.removeprefix("best."): tensor for name, tensor in progress.tensors.items() if name.startswith("best.")}
-    held_out_labels = labels[held_out_rows].cpu().numpy()
+    held_out_labels = examples.labels[examples.held_out_rows].cpu().numpy()
 
     while not progress.finished:
-        epoch = _train_epoch(model, features, labels, train_rows, settings, optimiser, shuffle, len(progress.epochs) + 1)
-        logits = predict(model, features, held_out_rows)
+        epoch = _train_epoch(model, examples, settings, optimiser, shuffle, len(progress.epochs) + 1)
+        logits = predict(model, examples.features, examples.held_out_rows)
         epoch = replace(
             epoch,
             held_out_loss=metrics.cross_entropy(logits, held_out_labels),
@@ -172,10 +206,9 @@ def fit(
                 raise TrainingError(_advice(epoch, settings))
             progress.diverged_in = epoch.number
         else:
-            if not progress.epochs or _merit(epoch) > _merit(progress.epochs[progress.best_epoch - 1]):
-                progress.best_epoch = epoch.number
-                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
             progress.epochs.append(epoch)
+            if progress.best_epoch == epoch.number:
+                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
             on_epoch(epoch)
         progress.finished = progress.diverged_in is not None or epoch.number == settings.epochs
         progress.seconds = before + time.perf_counter() - start
@@ -186,41 +219,40 @@ def fit(
             checkpointer.save(progress)
 
     model.load_state_dict(best)
-    return Fit(progress.best_epoch, progress.epochs, progress.diverged_in, progress.seconds)
+    return Fit(progress.epochs, progress.diverged_in, progress.seconds)
 
 
 def _train_epoch(
     model: nn.Module,
-    features: Features,
-    labels: Tensor,
-    train_rows: NDArray[np.int64],
+    examples: Examples,
     settings: TrainSettings,
     optimiser: torch.optim.Adam,
     shuffle: torch.Generator,
     number: int,
 ) -> Epoch:
-    """Show each training clip once; what is held out is not measured yet."""
+    """Train on each training clip once; the held-out measurements are still NaN."""
     model.train()
+    labels, train_rows = examples.labels, examples.train_rows
     device = labels.device
     if device.type == "cuda":
-        # cuDNN's dropout between LSTM layers has a state of its own that no checkpoint can hold; this starts it anew.
+        # cuDNN's dropout between LSTM layers has a state that cannot be saved in a checkpoint; this resets it.
         torch.cuda.set_rng_state(torch.cuda.get_rng_state(device), device)
-    # Read once an epoch: reading at each step would make a GPU wait.
+    # These sums are read once per epoch: reading them at each step would make a GPU wait.
     loss_sum = torch.zeros((), device=device)
     norm_sum = torch.zeros((), device=device)
-    right = torch.zeros((), device=device, dtype=torch.long)
+    correct = torch.zeros((), device=device, dtype=torch.long)
     order = train_rows[torch.randperm(len(train_rows), generator=shuffle).numpy()]
-    shown_labels = labels[torch.from_numpy(order).to(device)].split(settings.batch_size)
+    label_batches = labels[torch.from_numpy(order).to(device)].split(settings.batch_size)
     groups = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
     rate = settings.learning_rate
-    shown = batches(features, groups, str(device))
-    for step, (batch, wanted) in enumerate(zip(shown, shown_labels, strict=True)):
+    feature_batches = batches(examples.features, groups, str(device))
+    for step, (batch, batch_labels) in enumerate(zip(feature_batches, label_batches, strict=True)):
         rate = learning_rate(settings, number - 1, step, len(groups))
         for group in optimiser.param_groups:
             group["lr"] = rate
         with _arithmetic(settings.precision, device):
             logits = model(batch).float()
-        loss = functional.cross_entropy(logits, wanted)
+        loss = functional.cross_entropy(logits, batch_labels)
         optimiser.zero_grad()
         loss.backward()
         if settings.clip_norm:
@@ -229,14 +261,9 @@ def _train_epoch(
             norm_sum += nn.utils.get_total_norm([weight.grad for weight in model.parameters() if weight.grad is not None])
         optimiser.step()
         loss_sum += loss.detach() * len(batch)
-        right += (logits.detach().argmax(dim=1) == wanted).sum()
+        correct += (logits.detach().argmax(dim=1) == batch_labels).sum()
     clips, nan = len(order), float("nan")
-    return Epoch(number, rate, loss_sum.item() / clips, right.item() / clips, nan, nan, norm_sum.item() / len(groups))
-
-
-def _merit(epoch: Epoch) -> tuple[float, float]:
-    """What the best epoch has the most of."""
-    return epoch.held_out_top1, -epoch.held_out_loss
+    return Epoch(number, rate, loss_sum.item() / clips, correct.item() / clips, nan, nan, norm_sum.item() / len(groups))
 
 
 def _advice(epoch: Epoch, settings: TrainSettings) -> str:
@@ -248,14 +275,14 @@ def _advice(epoch: Epoch, settings: TrainSettings) -> str:
 
 
 def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Matrix products in bf16, with sums and everything else in float32, where wanted and where the processor has it."""
+    """Matrix products in bf16, everything else in float32, if `precision` says so and the processor supports it."""
     if precision == "bf16" and machine.has_bf16(str(device)):
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
 
 
 def _state(model: nn.Module, optimiser: torch.optim.Adam, shuffle: torch.Generator) -> dict[str, Tensor]:
-    """All that changes while training."""
+    """Tensors of everything that changes during training."""
     tensors = {f"weights.{name}": tensor for name, tensor in model.state_dict().items()}
     for number, moments in optimiser.state_dict()["state"].items():
         tensors |= {f"adam.{number}.{name}": tensor for name, tensor in moments.items()}
@@ -268,7 +295,7 @@ def _state(model: nn.Module, optimiser: torch.optim.Adam, shuffle: torch.Generat
 
 
 def _restore(tensors: dict[str, Tensor], model: nn.Module, optimiser: torch.optim.Adam, shuffle: torch.Generator) -> None:
-    """Undo `_state`."""
+    """Load the tensors of `_state`."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         part, rest = name.split(".", 1)
@@ -286,12 +313,12 @@ def _restore(tensors: dict[str, Tensor], model: nn.Module, optimiser: torch.opti
 
 
 def learning_rate(settings: TrainSettings, epoch: int, step: int, steps: int) -> float:
-    """The learning rate of one step: a linear warm-up times reductions at every `step_size` epochs.
+    """The learning rate of one step: a linear warm-up, reduced after every `step_size` epochs.
 
     Args:
         epoch: from 0.
         step: within the epoch, from 0.
-        steps: of an epoch.
+        steps: steps per epoch.
     """
     reduced = settings.learning_rate * settings.gamma ** (epoch // settings.step_size)
     warmup = settings.warmup_epochs * steps
@@ -307,19 +334,19 @@ def predict(
     """Logits of some clips, without dropout, in float32: (rows, K).
 
     Args:
-        change: done to each batch before the model sees it; gets (B, T, D) and the batch's rows.
+        change: applied to each batch first; takes (B, T, D) and the batch's rows.
     """
     model.eval()
     device = next(model.parameters()).device
     groups = [rows[start : start + EVALUATION_BATCH] for start in range(0, len(rows), EVALUATION_BATCH)]
     with torch.inference_mode():
-        shown = zip(batches(features, groups, str(device)), groups, strict=True)
-        answers = [model(change(batch, group) if change else batch).float() for batch, group in shown]
-        return torch.cat(answers).cpu().numpy()
+        pairs = zip(batches(features, groups, str(device)), groups, strict=True)
+        logits = [model(change(batch, group) if change else batch).float() for batch, group in pairs]
+        return torch.cat(logits).cpu().numpy()
 
 
 def reproducible(seed: int, device: str) -> None:
-    """Fix what makes runs differ: random states, threads, and the choice of kernels on a GPU."""
+    """Make runs reproducible: set the random state, the number of threads, and deterministic kernels on a GPU."""
     torch.manual_seed(seed)
     torch.set_num_threads(machine.TRAINING_THREADS)
     if device != "cpu":

@@ -1,4 +1,4 @@
-"""How one model is built and trained: the sections train, model and models.<name> of params.yaml, merged and checked.
+"""Recipes: one model's settings, merged from the sections train, model and models.<name> of params.yaml, and checked.
 
 A model's own section may hold keywords of its constructor and keys of `train`; they win over `train` and `model`.
 """
@@ -17,7 +17,7 @@ from actionrec.training.loop import TrainSettings
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Section `model`: shared by the models that have such a thing."""
+    """Section `model`: keywords that several models share."""
 
     hidden_dim: int
     dropout: float
@@ -45,7 +45,7 @@ def read_recipe(model: str, path: Path = paths.PARAMS) -> Recipe:
         ParamsError: no such model; or keys are unknown, missing, ill-typed or out of range.
     """
     if model not in MODELS:
-        raise ParamsError(f"no model {model!r}; wanted one of {', '.join(MODELS)}")
+        raise ParamsError(f"no model {model!r}; expected one of {', '.join(MODELS)}")
     document = params.load(path)
     problems = params.unknown_keys(document, params.SECTIONS, "")
     seed = params.typed_fields(_Seed, document, "", problems)
@@ -83,7 +83,7 @@ def _typed(
     problems: list[str],
     optional: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Check the wanted keys among those given; a missing one is named under `prefix`."""
+    """Check the values of the keys in `hints`; a missing key is reported under `prefix`."""
     values = {}
     for key, hint in hints.items():
         if key in given:

@@ -1,6 +1,7 @@
-"""What is recorded of a model's training: its calibration, the verdict on its curves, its metrics and its timings."""
+"""Records of a model's training: calibration, diagnostics, metrics and timings."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,17 +9,17 @@ import numpy as np
 from actionrec.data.splits import SUBSETS
 from actionrec.evaluation import calibration, cost, metrics
 from actionrec.evaluation.predictions import Answers, Predictions
-from actionrec.io import machine
+from actionrec.io import files, machine
 from actionrec.models import parameter_count
 from actionrec.training import diagnostics
-from actionrec.training.diagnostics import Curves, Kept
+from actionrec.training.diagnostics import Curves, Kept, TrainingDiagnostics
 from actionrec.training.loop import Fit
 from actionrec.training.seed_runs import SeedRun
 from actionrec.training.training_data import TrainingData
 
 
 def calibrate(result: Predictions) -> dict[str, float] | None:
-    """A bundle's calibration, from validation clips; None where there are none."""
+    """Fit a bundle's calibration on the validation clips; None if there are none."""
     val = result.val
     if not len(val.labels):
         return None
@@ -31,49 +32,55 @@ def calibrate(result: Predictions) -> dict[str, float] | None:
     }
 
 
-def judge(fit: Fit, task: TrainingData, result: Predictions) -> diagnostics.Health:
-    """The verdict on the saved model's training."""
+def judge(fit: Fit, data: TrainingData, result: Predictions) -> TrainingDiagnostics:
+    """Diagnose the saved model's training."""
     columns = ("train_loss", "train_top1", "held_out_loss", "held_out_top1", "gradient_norm")
     last = [float("nan")] * (fit.diverged_in is not None)
     curves = Curves(*([getattr(epoch, column) for epoch in fit.epochs] + last for column in columns))
-    held_out = result.val if task.held_out == "val" else result.test
+    held_out = result.val if data.held_out == "val" else result.test
     majority_accuracy = float(np.bincount(held_out.labels).max() / len(held_out.labels))
     kept = Kept(held_out.logits.argmax(axis=1), metrics.correct_at_k(held_out.logits, held_out.labels, 1), held_out.clusters)
-    return diagnostics.verdict(curves, len(task.class_names), majority_accuracy, len(held_out.labels), kept)
+    return diagnostics.verdict(curves, len(data.class_names), majority_accuracy, len(held_out.labels), kept)
 
 
 def metrics_of(
-    task: TrainingData,
-    made: Sequence[SeedRun],
+    data: TrainingData,
+    runs: Sequence[SeedRun],
     chosen: SeedRun,
     result: Predictions,
     fitted: dict[str, float] | None,
-    verdict: diagnostics.Health,
+    diagnosis: TrainingDiagnostics,
 ) -> dict[str, Any]:
-    """Flat metrics: of the saved model, and over the seeds."""
+    """Flat metrics of the saved model and over the seeds."""
     test = result.test
     over_seeds = [metrics.top_k(logits, test.labels, 1) for logits in test.seed_logits]
     temperature = fitted["temperature"] if fitted else 1.0
-    frames, feature_dim = task.features.features.shape[1:]
+    frames, feature_dim = data.features.features.shape[1:]
     return {
         **accuracies("test", test),
         **(accuracies("val", result.val) if len(result.val.labels) else {}),
         "test_top1_mean": float(np.mean(over_seeds)),
-        **({"test_top1_std": float(np.std(over_seeds, ddof=1))} if len(made) > 1 else {}),
+        **({"test_top1_std": float(np.std(over_seeds, ddof=1))} if len(runs) > 1 else {}),
         **{f"test_top1_{change}": metrics.top_k(logits, test.labels, 1) for change, logits in test.changed.items()},
         "test_ece": calibration.expected_calibration_error(calibration.softmax(test.logits), test.labels),
         "test_ece_calibrated": calibration.expected_calibration_error(calibration.softmax(test.logits, temperature), test.labels),
         **(fitted or {}),
         "best_epoch": chosen.fit.best_epoch,
         "epochs": len(chosen.fit.epochs),
-        "seeds": len(made),
+        "seeds": len(runs),
         "best_seed": chosen.seed,
         "parameters": parameter_count(chosen.network),
         "flops": cost.flops(chosen.network, frames, feature_dim),
-        **{f"{subset}_clips": len(task.rows[subset]) for subset in SUBSETS},
-        "health": verdict.verdict,
-        "health_notes": [verdict.why, *verdict.notes],
+        **{f"{subset}_clips": len(data.rows[subset]) for subset in SUBSETS},
+        "health": diagnosis.verdict,
+        "health_notes": [diagnosis.why, *diagnosis.notes],
     }
+
+
+def digest(metrics_file: Path, epochs: Path) -> str:
+    """SHA-256 over a model's metrics.json and the logs of its epochs, in hexadecimal."""
+    named = {file.relative_to(epochs).as_posix(): file for file in epochs.rglob("*") if file.is_file()}
+    return files.digest({name: files.sha256_of(file) for name, file in {**named, "metrics": metrics_file}.items()})
 
 
 def accuracies(subset: str, answers: Answers) -> dict[str, float]:
@@ -87,11 +94,11 @@ def accuracies(subset: str, answers: Answers) -> dict[str, float]:
     }
 
 
-def timing_of(task: TrainingData, made: Sequence[SeedRun], chosen: SeedRun, device: str) -> dict[str, Any]:
-    """What differs on every run: seconds of training over all seeds, and what a prediction costs."""
-    seconds = sum(trial.fit.seconds for trial in made)
-    clips = len(task.rows["train"]) * sum(len(trial.fit.epochs) for trial in made)
-    frames, feature_dim = task.features.features.shape[1:]
+def timing_of(data: TrainingData, runs: Sequence[SeedRun], chosen: SeedRun, device: str) -> dict[str, Any]:
+    """Figures that differ on every run: training time over all seeds, latency and memory of a prediction."""
+    seconds = sum(run.fit.seconds for run in runs)
+    clips = len(data.rows["train"]) * sum(len(run.fit.epochs) for run in runs)
+    frames, feature_dim = data.features.features.shape[1:]
     used = cost.memory(chosen.network, frames, feature_dim)
     return {
         "train_seconds": round(seconds, 3),

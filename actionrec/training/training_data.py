@@ -1,4 +1,4 @@
-"""What models learn from: clips that have features, their classes and sources, and which of them are for what."""
+"""Training data: the clips that have features, with their classes, source videos and subsets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ class TrainingData:
 
     features: FeatureSet
     labels: NDArray[np.int64]
-    """(n,), places in `class_names`."""
+    """(n,), indices into `class_names`."""
     class_names: list[str]
     clusters: NDArray[np.int64]
     """(n,), the number of each clip's cluster; see `actionrec.data.clips.Clip.cluster`."""
     rows: dict[str, NDArray[np.int64]]
-    """Subset -> places in `features`, sorted by clip."""
+    """Subset -> indices of its clips, sorted by clip."""
 
     @property
     def held_out(self) -> str:
-        """The subset on which the best epoch is chosen."""
+        """The subset that the best epoch is chosen on: val, or test if there are no validation clips."""
         return "val" if len(self.rows["val"]) else "test"
 
     @property
     def reported(self) -> NDArray[np.int64]:
-        """Places of the validation and test clips, sorted by clip."""
+        """Indices of the validation and test clips, sorted by clip."""
         return np.sort(np.concatenate([self.rows["val"], self.rows["test"]]))
 
     @property
@@ -43,7 +43,7 @@ class TrainingData:
         return np.where(np.isin(self.reported, self.rows["test"]), "test", "val")
 
     def signature(self) -> dict[str, Any]:
-        """What tells this task from any other: clips, classes, subsets, and the files of features."""
+        """Contents that identify this data: clips, classes, subsets, and the files of features."""
         rows = {subset: rows.tolist() for subset, rows in self.rows.items()}
         stored = self.features.features.signature() if isinstance(self.features.features, StoredFeatures) else None
         return {"clips": self.features.clips, "labels": self.labels.tolist(), "rows": rows, "features": stored}
@@ -53,7 +53,7 @@ def read_training_data() -> TrainingData:
     """Join the files of features, clips and split.
 
     Raises:
-        DataError: see `make_task`; or a file is missing or damaged.
+        DataError: see `make_training_data`; or a file is missing or damaged.
     """
     return make_training_data(read_clips(paths.CLIPS), read_split(paths.SPLIT), read_features(paths.FEATURES))
 
@@ -61,10 +61,10 @@ def read_training_data() -> TrainingData:
 def make_training_data(clips: Sequence[Clip], split: Mapping[str, str], features: FeatureSet) -> TrainingData:
     """Join features, classes and split.
 
-    Clips that could not be decoded have no features, and clips that no official list names have no subset: both are left out.
+    Clips without features (they could not be decoded) and clips without a subset (no official list names them) are left out.
 
     Raises:
-        DataError: these do not belong together, or a class or subset is left without clips.
+        DataError: features and clips do not match, or a class or subset is left without clips.
     """
     by_id = {clip.id: clip for clip in clips}
     names = class_names(clips)
@@ -80,9 +80,9 @@ def make_training_data(clips: Sequence[Clip], split: Mapping[str, str], features
     if untrained:
         raise DataError(
             f"no training clip of {', '.join(untrained)} could be decoded; see {paths.FRAMES}/ledger.csv. "
-            "Mend those clips, or take the class out of the data set."
+            "Fix these clips, or remove the class from the data set."
         )
     for subset in ("val", "test"):
         if subset in split.values() and not len(rows[subset]):
-            raise DataError(f"no {subset} clip could be decoded; see {paths.FRAMES}/ledger.csv. Mend those clips.")
+            raise DataError(f"no {subset} clip could be decoded; see {paths.FRAMES}/ledger.csv. Fix these clips.")
     return TrainingData(features, labels, names, clusters, rows)

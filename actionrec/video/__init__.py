@@ -1,1 +1,1 @@
-"""Read videos: decoder, sampling rule and frame store."""
+"""Videos: decoder, clip reader, sampling rule and frame store."""

@@ -1,4 +1,4 @@
-"""Frames of video files: sampled evenly over a clip, a single one, or all with their times."""
+"""Clip reader: evenly sampled frames of a video file, a single frame, or all frames with their times."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_HELD_BYTES = 1 << 28
-"""Largest file whose packets are held in memory."""
+"""Largest file whose packets are kept in memory."""
 
 UNEXPECTED = "unexpected error"
-"""How the message begins where a failure says nothing certain about the clip."""
+"""Start of the message of an error that may not be caused by the clip."""
 
-_USUAL_RATE = 25.0  # frames a second, where the file gives none
+_DEFAULT_RATE = 25.0  # frames per second, if the file has no rate
 
 
 def sample_clip(path: Path, count: int, resolution: int) -> SampledClip:
-    """Decode `count` frames of a clip, evenly spaced over the frames that a full decode yields, resized to a square.
+    """Decode `count` frames of a clip, evenly spaced over all frames that can be decoded, and resize them to squares.
 
-    The packets say how many frames there should be. Where decoding yields another number, because of damage, the clip is decoded
-    again and sampled by the true one. Of H.264 and HEVC, frames that nothing needs are not decoded; damage there goes unnoticed.
+    The packets give the expected number of frames. If decoding gives another number, because of damage, the clip is decoded again
+    and sampled by that number. H.264 and HEVC frames that are not needed are not decoded, so damage in them is not noticed.
 
     Args:
         resolution: width and height, pixels.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        VideoError: it does not open as video, or no frame of it can be decoded.
+        FileNotFoundError: the file does not exist.
+        VideoError: the file cannot be opened as a video, or none of its frames can be decoded.
     """
     with open_video(path) as video:
         packets = list(video.packets()) if path.stat().st_size <= MAX_HELD_BYTES else None
@@ -52,7 +52,9 @@ def sample_clip(path: Path, count: int, resolution: int) -> SampledClip:
             sampled = _sample(video, None, expected, count, resolution)
     if sampled and sampled.decoded_frames == expected:
         return sampled
-    raise VideoError(f"two readings differ; the first gave {expected} frames. Rerun when no program writes to the file")
+    raise VideoError(
+        f"decoding twice gave different numbers of frames, the last {expected}. Rerun when no program writes to the file"
+    )
 
 
 def _sample(
@@ -63,19 +65,19 @@ def _sample(
     resolution: int,
     times: Sequence[int] = (),
 ) -> SampledClip | None:
-    """Sample a clip of `expected` frames; with another number of `decoded_frames` the sample is wrong.
+    """Sample a clip of `expected` frames. The sample is invalid if its `decoded_frames` differs.
 
     Args:
-        times: the time stamp of each frame. With it, frames that the sample does not need are skipped, and the result is None
-            where that may not give what a full decode gives.
+        times: the time stamp of each frame. If given, frames that are not sampled are skipped; the result is None if it could
+            differ from that of decoding everything.
     """
     indices = evenly_spaced(max(expected, 1), count)
     frames = np.zeros((count, resolution, resolution, 3), dtype=np.uint8)
-    places: dict[int, list[int]] = {}  # of each wanted frame, by its time stamp or number
+    places: dict[int, list[int]] = {}  # time stamp or number of each sampled frame -> its places in `frames`
     for place, index in enumerate(indices):
         places.setdefault(times[index] if times else index, []).append(place)
     for number, frame in enumerate(video.frames(packets, frozenset(places) if times else None)):
-        if times and (frame.pts is None or frame.interlaced_frame or video.damaged):  # two packets may hold one frame
+        if times and (frame.pts is None or frame.interlaced_frame or video.damaged):  # two packets may have one frame
             return None
         for place in places.pop(frame.pts or 0 if times else number, ()):
             resize(video.picture(frame), resolution, into=frames[place])
@@ -87,7 +89,7 @@ def _sample(
 
 
 def sample_clip_safely(path: Path, count: int, resolution: int) -> SampledClip:
-    """`sample_clip`, where any failure is a VideoError; one that is unexpected logs its traceback.
+    """Call `sample_clip` and turn any error into a VideoError. The traceback of an unexpected error is logged.
 
     Raises:
         VideoError: the clip cannot be decoded.
@@ -102,36 +104,37 @@ def sample_clip_safely(path: Path, count: int, resolution: int) -> SampledClip:
 
 
 def read_frame(path: Path, index: int) -> NDArray[np.uint8]:
-    """Decode frame `index`, from 0, and all before it: (H, W, 3), RGB.
+    """Decode frame `index`, from 0: (H, W, 3), RGB. All frames before it are decoded, too.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        VideoError: it does not open as video, or ends before that frame.
+        FileNotFoundError: the file does not exist.
+        VideoError: the file cannot be opened as a video, or ends before that frame.
     """
     with open_video(path) as video:
         for number, frame in enumerate(video.frames()):
             if number == index:
                 return video.picture(frame)
-        if not (read := video.frames_read):
+        if not (readable := video.frames_read):
             raise video.no_frame()
-    raise VideoError(f"frame {index} cannot be read; the file has {read} frames that can", decoded_frames=read)
+    raise VideoError(f"frame {index} cannot be read; the file has {readable} readable frames", decoded_frames=readable)
 
 
 def timed_frames(video: Video, resolution: int) -> Iterator[TimedFrame]:
-    """Decode a video from start to end, resized to squares; only one frame is held. Times always rise.
+    """Decode a video from start to end, and yield each frame, resized to a square, with its time. Times always increase.
 
-    A frame without a time, as in AVIs with packed B-frames, or with an earlier one than the frame before, comes one step later.
+    If a frame has no time, as in AVI files with packed B-frames, or is not later than the previous frame, its time is that of the
+    previous frame plus one frame interval.
 
     Raises:
         VideoError: no frame can be decoded.
     """
-    step = 1 / (video.header.frames_per_second or _USUAL_RATE)
+    step = 1 / (video.header.frames_per_second or _DEFAULT_RATE)
     first = last = None
     for frame in video.frames():
-        own = video.seconds(frame)
-        if last is not None and (own is None or own <= last):
-            own = last + step
-        last = own if own is not None else 0.0
+        seconds = video.seconds(frame)
+        if last is not None and (seconds is None or seconds <= last):
+            seconds = last + step
+        last = seconds if seconds is not None else 0.0
         first = last if first is None else first
         yield TimedFrame(last - first, resize(video.picture(frame), resolution))
     if first is None:

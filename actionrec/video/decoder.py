@@ -1,12 +1,12 @@
-"""Video decoder: the frames of one file, in the order in which they are shown, read on behind damage.
+"""Video decoder: the frames of one file in display order, continuing after damaged parts.
 
-Every part of the program that reads a video file uses this module, so that the same file gives the same pictures everywhere:
+All code that reads video files uses this module, so that a file gives the same pictures everywhere:
 
-- Stream: the one marked as default, else the first; attached pictures (cover art) are not video.
-- Colours: matrix and range as tagged; untagged frames are BT.601 in limited range. Primaries and transfer are ignored, so HDR
+- Stream: the one marked as default, else the first. Attached pictures (cover art) are ignored.
+- Colours: matrix and range as tagged; BT.601 in limited range if there are no tags. Primaries and transfer are ignored, so HDR
   video (PQ, HLG) is converted as if it were SDR.
-- Rotation and mirroring tags are obeyed, to the nearest quarter turn. Cropping is FFmpeg's. Interlaced frames keep both fields.
-- One thread: a process for each core is faster than codec threads, which give other pictures on each run where packets are damaged.
+- Rotation and mirroring tags are applied, to the nearest quarter turn. FFmpeg applies cropping. Interlaced frames keep both fields.
+- Threads: one. One process per core is faster than codec threads, and with these, pictures after damaged packets vary between runs.
 """
 
 import os
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     VideoPacket = Packet[VideoStream]
 
 MAX_PIXELS = 1 << 26
-"""Largest picture, width times height, such as 8192 x 8192."""
+"""Largest picture: width times height, for example 8192 x 8192."""
 
-# Container formats. Playlists (HLS, concat and the like) are not among them: they would open other files and addresses.
+# Allowed container formats. Playlists (such as HLS and concat) are excluded: they open other files and addresses.
 _FORMATS = (
     "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg,pva,h264,hevc,av1,obu,ivf,mjpeg,gif,dv,mxf,nut,rm,"
     "wtv,yuv4mpegpipe,nsv,vc1,h263,h261,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe"
 )
-_STREAMS = 64  # streams of a file for which the largest picture is set while it is opened
-_LONGEST = 10_000_000  # frames; a header that claims more (4 days at 25 frames a second) is taken for nonsense
-_MOST_ERRORS = 100  # of the demuxer, one after another; then the file has ended
-_SKIPPABLE = ("h264", "hevc")  # decoders that can skip frames to which no other frame refers
-_INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # containers that say where each frame begins; others leave it to a parser
+_STREAMS = 64  # number of streams that get the picture limit when a file is opened
+_LONGEST = 10_000_000  # frames; larger numbers in headers (over 4 days at 25 frames per second) are ignored
+_MOST_ERRORS = 100  # consecutive errors of the demuxer that count as the end of the file
+_SKIPPABLE = ("h264", "hevc")  # decoders that can skip frames that no other frame refers to
+_INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # containers that store where each frame begins
 _TRANSFERS = {16: "PQ", 18: "HLG"}
 _REENCODE = "Re-encode it: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"
 _MAKE_READABLE = "Make the file and its folders readable: chmod u+rX FILE"
@@ -57,19 +57,19 @@ av.logging.set_libav_level(av.logging.PANIC)  # errors are raised and counted he
 
 @dataclass(frozen=True)
 class Header:
-    """What a file claims about itself, before anything is decoded."""
+    """Properties of a video according to its file header."""
 
     frames: int
-    """0 where it claims none, or an absurd number. Where only a duration is given, duration times frame rate."""
+    """Number of frames, or duration times frame rate; 0 if unknown or absurdly large."""
     frames_per_second: float
-    """0 where it is not known."""
+    """0 if unknown."""
     width: int
     """Pixels as stored, before rotation."""
     height: int
     codec: str
     """FFmpeg's name, such as `h264` or `mpeg4`."""
     hdr: str = ""
-    """`PQ` or `HLG` for HDR video; else empty."""
+    """`PQ` or `HLG` for HDR video, else empty."""
 
 
 class Video:
@@ -77,7 +77,7 @@ class Video:
 
     def __init__(self, container: "InputContainer", stream: "VideoStream") -> None:
         self.header = _header(container, stream)
-        self.packets_read = self.frames_read = 0  # so far; an edit list's packets, which give no frame, do not count
+        self.packets_read = self.frames_read = 0  # packets that an edit list discards do not count
         self._container, self._stream, self._decoder = container, stream, stream.codec_context
         self._decoder.thread_count, self._decoder.thread_type = 1, "NONE"
         self._decoder.options = {"max_pixels": str(MAX_PIXELS)}
@@ -87,25 +87,25 @@ class Video:
 
     @property
     def damaged(self) -> int:
-        """Packets that were damaged, so far."""
+        """Number of damaged packets so far."""
         return max(self._errors + self._damaged_frames, self._damaged_packets)
 
     @property
     def warning(self) -> str:
-        """What is damaged; empty where nothing is."""
+        """Describes the damage so far; empty if there is none."""
         counts = f"{self.frames_read} of {max(self.packets_read, self.frames_read)} frames read"
         return f"{self.damaged} packet{'s' * (self.damaged > 1)} damaged; {counts}" if self.damaged else ""
 
     def times_for_skipping(self, packets: "Sequence[VideoPacket]") -> list[int]:
-        """The time stamp of each frame, in order, where frames can be skipped and the others known by these; else empty."""
+        """The time stamp of each frame, in order, if they identify frames and this decoder can skip frames; else empty."""
         times = [packet.pts for packet in packets]
-        known = self._decoder.name in _SKIPPABLE and self._container.format.name in _INDEXED
-        if not known or None in times or len(set(times)) < len(times):
+        can_skip = self._decoder.name in _SKIPPABLE and self._container.format.name in _INDEXED
+        if not can_skip or None in times or len(set(times)) < len(times):
             return []
         return sorted(packet.pts for packet in packets if packet.pts is not None and not packet.is_discard)
 
     def packets(self) -> "Iterator[VideoPacket]":
-        """Yield the packets of the stream, and go on behind errors of the demuxer."""
+        """Yield the packets of the stream; continue after errors of the demuxer."""
         errors = 0  # since the last packet
         while errors < _MOST_ERRORS:
             try:
@@ -121,16 +121,16 @@ class Video:
                 return
             except FFmpegError:
                 errors += 1
-        self._errors += 1  # some demuxers report an error, again and again, in place of the end
+        self._errors += 1  # some demuxers repeat an error instead of reporting the end
 
     def frames(
         self, packets: "Iterable[VideoPacket] | None" = None, wanted: Collection[int] | None = None
     ) -> "Iterator[VideoFrame]":
-        """Decode to the end.
+        """Decode to the end of the file.
 
         Args:
-            packets: from `packets()`; without, they are read now.
-            wanted: time stamps. Frames with others may be skipped, if no other frame refers to them.
+            packets: from `packets()`; None reads them now.
+            wanted: time stamps. Other frames may be skipped if no frame refers to them.
         """
         for packet in self.packets() if packets is None else packets:
             if wanted is not None:
@@ -152,7 +152,7 @@ class Video:
             yield frame
 
     def seconds(self, frame: "VideoFrame") -> float | None:
-        """The time stamp of a frame; None where it has none."""
+        """The time stamp of a frame, in seconds; None if it has none."""
         return None if frame.pts is None or not self._stream.time_base else float(frame.pts * self._stream.time_base)
 
     def picture(self, frame: "VideoFrame") -> NDArray[np.uint8]:
@@ -162,7 +162,7 @@ class Video:
             VideoError: FFmpeg cannot convert its colours.
         """
         try:
-            # A new reformatter each time: it keeps its last frame, and after damage a decoder may show what kept frames hold.
+            # A new reformatter for each frame: it keeps its last frame, and a decoder may reuse kept frames after damage.
             converted = VideoReformatter().reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1)
         except (FFmpegError, OSError, ValueError) as error:
             got = f"pixel format {frame.format.name}, colour matrix {int(frame.colorspace)}"
@@ -174,11 +174,11 @@ class Video:
         return picture if self._matrix is None else upright(picture, self._matrix)
 
     def no_frame(self) -> VideoError:
-        """The error for a file none of whose frames could be decoded."""
+        """Create the error for a file of which no frame could be decoded."""
         reason, step = "no frame can be decoded", _REENCODE
         if self._encrypted:
             reason, step = "the video is encrypted", "Export it without copy protection (DRM)"
-        elif not self.header.width * self.header.height:  # FFmpeg gives up where it sees a size over its limit
+        elif not self.header.width * self.header.height:  # FFmpeg stops at a size over its limit
             reason, step = f"the picture size is unknown, or over {MAX_PIXELS:,} pixels", _REENCODE
         elif not self.packets_read:
             reason, step = "the file has a header and no video data", "It may be cut off: copy or download it again"
@@ -187,7 +187,7 @@ class Video:
 
 
 def _display_matrix(frame: "VideoFrame") -> NDArray[np.int32] | None:
-    """The display matrix (9,) of a frame, from a tiny copy: PyAV's side data would keep the frame's buffer from the decoder."""
+    """The display matrix (9,) of a frame. Read from a tiny copy, since PyAV's side data keeps the frame's buffer in use."""
     try:
         matrix: Any = VideoReformatter().reformat(frame, width=16, height=16).side_data.get("DISPLAYMATRIX")
     except (FFmpegError, OSError, ValueError):  # colours that cannot be converted: `picture` raises the error
@@ -196,7 +196,7 @@ def _display_matrix(frame: "VideoFrame") -> NDArray[np.int32] | None:
 
 
 def upright(picture: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Turn and mirror a picture (H, W, 3) as a display matrix says, to the nearest quarter turn.
+    """Rotate and mirror a picture (H, W, 3) according to a display matrix, to the nearest quarter turn.
 
     Args:
         matrix: (9,), row by row, as in ISO/IEC 14496-12: a pixel at (x, y) is shown at (a x + c y, b x + d y).
@@ -208,19 +208,19 @@ def upright(picture: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np
 
 
 class PictureTooLargeError(VideoError):
-    """The pictures of a file are larger than they may be."""
+    """The pictures of a file are larger than allowed."""
 
 
 @contextmanager
 def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
-    """Open a file.
+    """Open a video file.
 
     Args:
         max_pixels: largest picture, width times height.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        VideoError: it is empty, not a video, has no video stream, or an unknown codec, or its pictures are too large.
+        FileNotFoundError: the file does not exist.
+        VideoError: it is empty, not a video, without a video stream, of an unknown codec, or its pictures are too large.
     """
     try:
         os.path.abspath(path).encode()  # noqa: PTH100
@@ -230,7 +230,7 @@ def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
         status = path.stat()
     except PermissionError:
         raise VideoError(f"permission denied. {_MAKE_READABLE}") from None
-    if not stat.S_ISREG(status.st_mode):  # a pipe would keep its reader waiting
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would block
         raise VideoError("not a regular file; expected a video file, got a folder, pipe or device")
     if not status.st_size:
         raise VideoError("the file is empty (0 bytes). Copy or download it again")
@@ -248,14 +248,14 @@ def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
 
 
 def read_header(path: Path) -> Header:
-    """Read what the file claims; for what it raises see `open_video`."""
+    """Read the header of a video file. Raises the same errors as `open_video`."""
     with open_video(path) as video:
         return video.header
 
 
 def _open(path: Path, max_pixels: int) -> "InputContainer":
-    """Open a file with no picture of more than `max_pixels` being decoded."""
-    name = os.path.abspath(path)  # noqa: PTH100 - FFmpeg takes `a:b.avi` for a protocol
+    """Open a file such that FFmpeg decodes no picture of more than `max_pixels`, not even to detect the format."""
+    name = os.path.abspath(path)  # noqa: PTH100 - FFmpeg treats `a:b.avi` as a protocol
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     limits = [{"max_pixels": str(max_pixels)}] * _STREAMS
     try:
@@ -263,7 +263,7 @@ def _open(path: Path, max_pixels: int) -> "InputContainer":
     except ValueError as error:
         if isinstance(error, FFmpegError):
             raise
-    # MPEG and FLV name their streams only while they are read. Without decoders, their parsers still find the sizes.
+    # In MPEG and FLV files, streams are found only while reading. Their parsers find the picture sizes without decoders.
     with av.open(name, container_options=options | {"codec_whitelist": "none"}, metadata_errors="replace") as container:
         if container.streams.video:
             _video_stream(container, max_pixels)
@@ -271,31 +271,31 @@ def _open(path: Path, max_pixels: int) -> "InputContainer":
 
 
 def _lacks_index(path: Path) -> bool:
-    """Tell whether a file begins as MP4 and MOV do and has no `moov` box: it was not written or copied to its end."""
+    """Whether a file starts like MP4 and MOV but has no `moov` box: it was not completely written or copied."""
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as contents:
         return contents[4:8] == b"ftyp" and contents.find(b"moov") < 0
 
 
 def _video_stream(container: "InputContainer", max_pixels: int) -> "VideoStream":
-    """The stream marked as default, else the first that is not a picture attached to the file; others are not read."""
-    streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    """Select the stream marked as default, else the first that is not an attached picture. Other streams are not read."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
-        kinds = sorted({one.type or "unknown" for one in container.streams})
+        kinds = sorted({stream.type or "unknown" for stream in container.streams})
         if container.streams.video:
             raise VideoError("no video stream, only an attached picture (cover art). Use the original video file")
         got = f"only {', '.join(kinds)}" if kinds else "the file has no streams"
         raise VideoError(f"no video stream; {got}. Use a file with video")
-    stream = next((one for one in streams if one.disposition & Disposition.default), streams[0])
-    decoder = stream.codec_context
+    selected = next((stream for stream in streams if stream.disposition & Disposition.default), streams[0])
+    decoder = selected.codec_context
     if decoder is None:
         raise VideoError(f"unknown video codec. {_REENCODE}")
     if decoder.width * decoder.height > max_pixels:
         got = f"got {decoder.width} x {decoder.height}, expected at most {max_pixels:,} pixels"
         raise PictureTooLargeError(f"pictures are too large; {got}. Scale the video down")
-    for one in container.streams:
-        if one.index != stream.index:
-            one.discard = Discard.all
-    return stream
+    for stream in container.streams:
+        if stream.index != selected.index:
+            stream.discard = Discard.all
+    return selected
 
 
 def _header(container: "InputContainer", stream: "VideoStream") -> Header:

@@ -1,8 +1,8 @@
-"""The frame store: sampled frames of a shard's clips in one tar file, as WebDataset reads it.
+"""Frame store: the sampled frames of all clips, in shards; each shard is a tar file that WebDataset can read.
 
-A clip's members are neighbours and share a key, a hash of the clip's id (names may hold dots and blanks, which WebDataset's keys
-may not): `<key>.json` (clip, label, frame indices), then `<key>.000.jpg`, `<key>.001.jpg`, ..., or one `<key>.npy`, uint8
-(T, size, size, 3), RGB.
+A clip's members are neighbours in the tar file and share a key: `<key>.json` (clip, label, frame indices), then `<key>.000.jpg`,
+`<key>.001.jpg`, ..., or one `<key>.npy`, uint8 (T, size, size, 3), RGB. The key is a hash of the clip's id, because WebDataset
+does not allow the dots and blanks that an id may contain.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.core.errors import REPAIR, DataError, VideoError
+from actionrec.io import checksums
 
 if TYPE_CHECKING:
     from actionrec.video.sampling import SampledClip
@@ -36,31 +37,31 @@ class FrameSettings:
     """Section `frames`."""
 
     count: int
-    """Frames a clip (T), evenly spaced over it."""
+    """Frames per clip (T), evenly spaced."""
     resolution: int
     """Width and height, pixels."""
     format: Literal["jpeg", "raw"]
     quality: int
-    """Of JPEG, 1 to 100; its colours are not subsampled (4:4:4)."""
+    """JPEG quality, 1 to 100. Colours are not subsampled (4:4:4)."""
     shards: int
-    """Files that the clips are spread over."""
+    """Number of files that the clips are spread over."""
     max_failed: float
-    """Share of clips that may fail to decode before the stage does."""
+    """Share of clips, 0 to 1, that may fail to decode before the stage fails."""
 
     def __post_init__(self) -> None:
         for name, low, high in (("count", 1, 4096), ("resolution", 8, 4096), ("quality", 1, 100), ("shards", 1, 10_000)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must be from {low} to {high}; got {getattr(self, name)}")
         if not 0 <= self.max_failed <= 1:
-            raise ValueError(f"max_failed is a share, from 0 to 1; got {self.max_failed}")
+            raise ValueError(f"max_failed must be from 0 to 1; got {self.max_failed}")
 
     def sampling(self) -> dict[str, Any]:
-        """What decides the pixels of a clip, whatever shard it lies in."""
+        """The settings that decide a clip's pixels: all but the number of shards and the failure limit."""
         return {key: value for key, value in asdict(self).items() if key not in ("shards", "max_failed")}
 
 
 class FrameWriter:
-    """Writes one shard; the same clips give the same bytes."""
+    """Writes one shard. The same clips give the same bytes."""
 
     def __init__(self, path: Path, settings: FrameSettings) -> None:
         self.settings = settings
@@ -73,9 +74,9 @@ class FrameWriter:
         self.tar.close()
 
     def add(self, clip_id: str, label: str, clip: "SampledClip") -> None:
-        key = hashlib.sha256(clip_id.encode()).hexdigest()[:16]
-        about = {"clip": clip_id, "label": label, "frame_indices": clip.indices, "decoded_frames": clip.decoded_frames}
-        self._member(f"{key}.json", json.dumps(about, ensure_ascii=False).encode())
+        key = _key(clip_id)
+        description = {"clip": clip_id, "label": label, "frame_indices": clip.indices, "decoded_frames": clip.decoded_frames}
+        self._member(f"{key}.json", json.dumps(description, ensure_ascii=False).encode())
         if self.settings.format == "raw":
             stream = io.BytesIO()
             np.save(stream, clip.frames)
@@ -88,67 +89,102 @@ class FrameWriter:
         info = tarfile.TarInfo(name)
         info.size = len(contents)
         self.tar.addfile(info, io.BytesIO(contents))
-        self.tar.members.clear()  # type: ignore[attr-defined]  # it would grow with every picture
+        self.tar.members.clear()  # type: ignore[attr-defined]  # else it grows with every picture
 
 
-def read_shard(path: Path, threads: int = 1) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def read_frames(folder: Path, clips: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
+    """Read the frames of some clips from a folder of shards, without decoding other clips.
+
+    Shards that contain the clips are compared with SHA256SUMS; if a clip is not found, all shards are.
+
+    Returns:
+        Clip id -> frames (T, size, size, 3), RGB. Clips that are not in the store are left out.
+
+    Raises:
+        DataError: a shard is damaged.
+    """
+    keys = {_key(clip) for clip in clips}
+    frames: dict[str, NDArray[np.uint8]] = {}
+    if not keys:
+        return frames
+    shards = sorted(folder.glob("*.tar"))
+    for path in shards:
+        if clips_in_shard := dict(read_shard(path, keys=keys)):
+            checksums.verify(folder, [path.name])
+            frames |= clips_in_shard
+        if len(frames) == len(keys):
+            return frames
+    names = [path.name for path in shards]  # a damaged shard may end early, or have changed keys
+    checksums.refuse_missing(folder, ".tar", names)
+    checksums.verify(folder, names)
+    return frames
+
+
+def read_shard(path: Path, threads: int = 1, keys: Collection[str] | None = None) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield each clip of a shard: its id, and its frames (T, size, size, 3), RGB.
 
     Args:
-        threads: that decode clips ahead of their use, two each at most.
+        threads: threads that decode ahead of the caller, up to two clips each.
+        keys: read only the clips with these keys; None reads all.
 
     Raises:
-        DataError: the file is cut short or is no such shard.
+        DataError: the file is cut off, damaged or not a shard.
     """
     with _open(path) as tar:
         if threads == 1:
-            for about, contents in _members(tar):
-                yield about["clip"], _decode(about, contents)
+            for description, contents in _members(tar, keys):
+                yield description["clip"], _decode(description, contents)
             return
         with ThreadPoolExecutor(threads) as pool:
             ahead: deque[tuple[str, Future[NDArray[np.uint8]]]] = deque()
-            for about, contents in _members(tar):
-                ahead.append((about["clip"], pool.submit(_decode, about, contents)))
+            for description, contents in _members(tar, keys):
+                ahead.append((description["clip"], pool.submit(_decode, description, contents)))
                 if len(ahead) > 2 * threads:
-                    clip, decoded = ahead.popleft()
-                    yield clip, decoded.result()
-            for clip, decoded in ahead:
-                yield clip, decoded.result()
+                    clip, frames = ahead.popleft()
+                    yield clip, frames.result()
+            for clip, frames in ahead:
+                yield clip, frames.result()
 
 
-def _members(tar: tarfile.TarFile) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
-    """Each clip's description and its pictures as they are stored."""
-    about: dict[str, Any] | None = None
-    stored: list[bytes] = []
+def _key(clip_id: str) -> str:
+    return hashlib.sha256(clip_id.encode()).hexdigest()[:16]
+
+
+def _members(tar: tarfile.TarFile, keys: Collection[str] | None) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+    """Yield each clip's description, and the contents of its other members."""
+    description: dict[str, Any] | None = None
+    contents: list[bytes] = []
     for member in tar:
+        tar.members.clear()  # type: ignore[attr-defined]  # else it grows with every picture
+        if keys is not None and member.name.split(".", 1)[0] not in keys:
+            continue
         stream = tar.extractfile(member)
-        contents = stream.read() if stream else b""
-        if len(contents) != member.size:
+        member_contents = stream.read() if stream else b""
+        if len(member_contents) != member.size:
             raise tarfile.ReadError("unexpected end of data")
         if member.name.endswith(".json"):
-            if about is not None:
-                yield about, stored
-            about, stored = json.loads(contents), []
+            if description is not None:
+                yield description, contents
+            description, contents = json.loads(member_contents), []
         else:
-            stored.append(contents)
-        tar.members.clear()  # type: ignore[attr-defined]  # it would grow with every picture
-    if about is not None:
-        yield about, stored
+            contents.append(member_contents)
+    if description is not None:
+        yield description, contents
 
 
-def _decode(about: Mapping[str, Any], stored: Sequence[bytes]) -> NDArray[np.uint8]:
-    """A clip's frames, of which none may be missing; one JPEG each, or all in an array."""
-    if len(stored) == 1 and stored[0].startswith(np.lib.format.MAGIC_PREFIX):
-        frames: Sequence[NDArray[np.uint8]] = np.load(io.BytesIO(stored[0]), allow_pickle=False)
+def _decode(description: Mapping[str, Any], contents: Sequence[bytes]) -> NDArray[np.uint8]:
+    """Decode a clip's frames from one JPEG each, or from one array. All must be there."""
+    if len(contents) == 1 and contents[0].startswith(np.lib.format.MAGIC_PREFIX):
+        frames: Sequence[NDArray[np.uint8]] = np.load(io.BytesIO(contents[0]), allow_pickle=False)
     else:
-        frames = [decode_jpeg(contents) for contents in stored]
-    if len(frames) != len(about["frame_indices"]):
-        raise ValueError(f"{len(frames)} of {len(about['frame_indices'])} frames of {about['clip']!r}")
+        frames = [decode_jpeg(jpeg) for jpeg in contents]
+    if len(frames) != len(description["frame_indices"]):
+        raise ValueError(f"{len(frames)} of {len(description['frame_indices'])} frames of {description['clip']!r}")
     return np.stack(frames)
 
 
 def count_clips(path: Path) -> int:
-    """Number of clips in a shard, from its table of members alone."""
+    """Count the clips of a shard, from the names of its members alone."""
     with _open(path) as tar:
         clips = 0
         while member := tar.next():
@@ -159,12 +195,12 @@ def count_clips(path: Path) -> int:
 
 @contextmanager
 def _open(path: Path) -> Iterator[tarfile.TarFile]:
-    """Open a shard, and tell whatever is wrong with it as a DataError."""
+    """Open a shard; while it is open, errors of reading it become a DataError."""
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, io.SEEK_END)
             stream.seek(-min(size, 2 * tarfile.BLOCKSIZE), io.SEEK_END)
-            # A file cut between two members has no end mark, which tarfile does not miss.
+            # tarfile does not notice that a file cut between two members has no end mark.
             if size % tarfile.RECORDSIZE or stream.read().strip(b"\0"):
                 raise tarfile.ReadError("unexpected end of data")
         with tarfile.open(path, "r:") as tar:
@@ -174,7 +210,7 @@ def _open(path: Path) -> Iterator[tarfile.TarFile]:
 
 
 def encode_jpeg(frame: NDArray[np.uint8], quality: int) -> bytes:
-    """Encode a picture (H, W, 3), RGB, without subsampling of its colours."""
+    """Encode a picture (H, W, 3), RGB, without colour subsampling."""
     sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])
     return jpeg.tobytes()
@@ -184,5 +220,5 @@ def decode_jpeg(contents: bytes) -> NDArray[np.uint8]:
     """Decode a picture to (H, W, 3), RGB."""
     picture = cv2.imdecode(np.frombuffer(contents, dtype=np.uint8), cv2.IMREAD_COLOR) if contents else None
     if picture is None:
-        raise VideoError("a stored frame is no JPEG picture")
+        raise VideoError("a stored frame is not a JPEG picture")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Sampling rule: which frames of a clip are taken, and how a picture is resized. Reads no video."""
+"""Sampling rule: which frames of a clip are used, and how they are resized. This module does not read videos."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_FRAMES = 3000
-"""Frames that are held in memory at once, 0.15 MB each at 224 x 224."""
+"""Most frames kept in memory at once; 0.15 MB each at 224 x 224."""
 
 
 @dataclass(frozen=True)
@@ -17,22 +17,22 @@ class SampledClip:
     frames: NDArray[np.uint8]
     """(T, resolution, resolution, 3), RGB."""
     indices: list[int]
-    """Which frame of the clip each one is, from 0; repeated where the clip has fewer than T frames."""
+    """Index of each frame in the clip, from 0; repeated if the clip has fewer than T frames."""
     header_frames: int
-    """What the file's header claims; 0 where it claims nothing."""
+    """Number of frames in the file's header; 0 if it has none."""
     decoded_frames: int
-    """Frames that a full decode yields."""
+    """Number of frames that decoding the whole clip gives."""
     warning: str = ""
-    """What is damaged in the file; empty where nothing is known to be."""
+    """Damage found in the file; empty if none was found."""
 
     @property
     def unique_frames(self) -> int:
-        """Different frames among the sampled ones."""
+        """Number of different frames among the sampled ones."""
         return len(set(self.indices))
 
     @property
     def padded(self) -> int:
-        """Sampled frames that repeat another one."""
+        """Number of sampled frames that repeat another one."""
         return len(self.indices) - self.unique_frames
 
 
@@ -41,7 +41,7 @@ class TimedFrame:
     """One frame of a video or camera."""
 
     seconds: float
-    """From the first frame."""
+    """Time since the first frame."""
     picture: NDArray[np.uint8]
     """(resolution, resolution, 3), RGB."""
 
@@ -65,10 +65,10 @@ def evenly_spaced(frame_count: int, wanted: int) -> list[int]:
 
 
 def resize(picture: NDArray[np.uint8], resolution: int, into: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """Resize (not crop) a picture (H, W, 3) to (resolution, resolution, 3): a new one, or `into`.
+    """Resize (not crop) a picture (H, W, 3) to (resolution, resolution, 3), as a new array or in `into`.
 
-    Bilinear interpolation reads the two nearest pixels of a row or column. Where the picture is at least twice as large as
-    wanted, it would skip pixels; averaging by area, ten times slower, is used there.
+    Interpolation is bilinear. If the picture is at least twice as large as the result, bilinear interpolation would skip pixels, so
+    areas are averaged instead, which takes ten times longer.
     """
     shrink = max(picture.shape[0], picture.shape[1]) >= 2 * resolution
     interpolation = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR

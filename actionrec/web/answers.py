@@ -1,4 +1,4 @@
-"""What the server tells of a video, step after step: each is short, so that the steps of several people's videos can take turns."""
+"""Predictions for the page, in short steps, so that the steps of several requests can be interleaved."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -24,111 +24,114 @@ from actionrec.video.sampling import SampledClip, TimedFrame, evenly_spaced
 from actionrec.web import video_limits
 from actionrec.web.predict_request import Limits, PredictRequest, RequestError
 
-_SHOWN = 8  # frames of a clip
-_MOST_WINDOWS = 2000  # of a film, each as much work as a clip
-_MOST_RUNS = 60  # of a timeline that get a picture each
-_SIDE, _QUALITY = 160, 85  # of those pictures: pixels, and JPEG's
+_SHOWN_FRAMES = 8  # of a clip
+_MOST_WINDOWS = 2000  # of a timeline; each is as much work as a clip
+_MOST_RUNS = 60  # runs of a timeline that get a picture
+_SIDE, _QUALITY = 160, 85  # of the pictures: pixels, and JPEG quality
 
 Step = dict[str, Any]
-"""`doing`: a phrase for people, with `seconds` and `of_seconds` of a film; in the end `result`: the answer."""
+"""`doing`: the work in words, with `seconds` and `of_seconds` of a timeline; in the last step `result`: the answer."""
 
 
-def steps(find: Callable[[], Predictor], path: Path, name: str, wish: PredictRequest, limits: Limits) -> Iterator[Step]:
+def steps(load: Callable[[], Predictor], path: Path, name: str, options: PredictRequest, limits: Limits) -> Iterator[Step]:
     """Predict a video; the last step has the answer, with the same fields as `predict --json`.
 
     Args:
-        find: returns the model, which may have to be loaded.
-        name: of the video, for people; its path is never told.
+        load: returns the model; loads it if necessary.
+        path: of the video.
+        name: of the video, for the answer and for errors, which never show its path.
+        options: of the prediction.
+        limits: of the video.
 
     Raises:
-        DataError, VideoError: as the command line has them.
-        RequestError: it is too long or too large, or a window of it, or the model is refused.
+        DataError, VideoError: as on the command line.
+        RequestError: the video or a window is too long or too large, or the model is damaged.
     """
-    predictor = find()
-    with _naming(path, name):
+    predictor = load()
+    with _errors_with(name, path):
         video_limits.check(path, name, limits)
         seconds = _length(path)
-        told = {"video": name, "model": predictor.name}
-        work = _timeline if wish.window else _clip
-        for step in work(predictor, path, name, wish, limits):
-            yield {"result": told | step["result"]} if "result" in step else step | {"of_seconds": seconds}
+        common = {"video": name, "model": predictor.name}
+        work = _timeline if options.window else _clip
+        for step in work(predictor, path, name, options, limits):
+            yield {"result": common | step["result"]} if "result" in step else step | {"of_seconds": seconds}
 
 
-def _clip(predictor: Predictor, path: Path, name: str, wish: PredictRequest, limits: Limits) -> Iterator[Step]:
+def _clip(predictor: Predictor, path: Path, name: str, options: PredictRequest, limits: Limits) -> Iterator[Step]:
     yield {"doing": "Decoding"}
     clip = predictor.sample(path)
-    if wish.explain:
-        yield {"doing": "Finding out which frames mattered, and where in them"}
-        found = explanation.explain(predictor, clip)
-        prediction = found.prediction
+    if options.explain:
+        yield {"doing": "Explaining which frames mattered, and where in them"}
+        explained = explanation.explain(predictor, clip)
+        prediction = explained.prediction
     else:
-        yield {"doing": f"Looking at {len(clip.frames)} frames"}
+        yield {"doing": f"Predicting from {len(clip.frames)} frames"}
         prediction = predictor.answer(predictor.extractor(clip.frames))
-    result = prediction_fields(replace(prediction, reading=reading(clip)), wish.top)
-    if wish.explain:
+    result = prediction_fields(replace(prediction, reading=reading(clip)), options.top)
+    if options.explain:
         result["explanation"] = {
-            "label": found.label,
-            "frames": list(found.indices),
-            "importance": found.importance.tolist(),
-            "attention": None if found.attention is None else found.attention.tolist(),
+            "label": explained.label,
+            "frames": list(explained.indices),
+            "importance": explained.importance.tolist(),
+            "attention": None if explained.attention is None else explained.attention.tolist(),
         }
-    if wish.pictures:
+    if options.pictures:
         result["pictures"] = {"seconds": _length(path), "frames": _strip(clip)}
-        if wish.explain:
-            drawn = explanation_plots.film_strip(found, clip.frames, f"{name}: {prediction.headline}")
+        if options.explain:
+            drawn = explanation_plots.film_strip(explained, clip.frames, f"{name}: {prediction.headline}")
             result["pictures"]["explanation"] = _data_url("png", drawn)
     yield {"result": result}
 
 
-def _timeline(predictor: Predictor, path: Path, name: str, wish: PredictRequest, limits: Limits) -> Iterator[Step]:
-    assert wish.window
-    stride = wish.stride or wish.window / 2
+def _timeline(predictor: Predictor, path: Path, name: str, options: PredictRequest, limits: Limits) -> Iterator[Step]:
+    assert options.window
+    stride = options.stride or options.window / 2
     if _length(path) > _MOST_WINDOWS * stride:
         raise _too_many_windows(stride)
-    kept: dict[int, tuple[float, str]] = {}  # a frame a second
+    kept: dict[int, tuple[float, str]] = {}  # second -> its first frame
 
-    def watched(video: Video) -> Iterator[TimedFrame]:
+    def limited(video: Video) -> Iterator[TimedFrame]:
         for frame in timed_frames(video, predictor.sampling.resolution):
-            if frame.seconds > limits.seconds:  # whatever the header claimed
+            if frame.seconds > limits.seconds:  # the header may be wrong
                 raise limits.too_long(name)
-            if wish.pictures and int(frame.seconds) not in kept:
+            if options.pictures and int(frame.seconds) not in kept:
                 kept[int(frame.seconds)] = frame.seconds, _jpeg(frame.picture)
             yield frame
 
-    found = []
-    yield {"doing": "Watching", "seconds": 0.0}
+    moments = []
+    yield {"doing": "Predicting windows", "seconds": 0.0}
     try:
         with open_video(path) as video:
-            for moment in timeline.moments(predictor, watched(video), wish.window, stride):
-                found.append(moment)
-                if len(found) > _MOST_WINDOWS:  # whatever the header claimed
+            for moment in timeline.moments(predictor, limited(video), options.window, stride):
+                moments.append(moment)
+                if len(moments) > _MOST_WINDOWS:  # the header may be wrong
                     raise _too_many_windows(stride)
-                yield {"doing": "Watching", "seconds": moment.end}
+                yield {"doing": "Predicting windows", "seconds": moment.end}
             reading = Reading(video.frames_read, 0, video.warning)
     except DataError as error:  # a window with more frames than are held in memory
         raise RequestError(400, str(error).replace("--window", "window")) from None
-    runs = timeline.segments(found)
-    result = timeline_fields(found, runs, wish.top, reading)
-    if wish.pictures:
+    runs = timeline.segments(moments)
+    result = timeline_fields(moments, runs, options.top, reading)
+    if options.pictures:
         middles = [(run.start + run.end) / 2 for run in runs[:_MOST_RUNS]]
         nearest = [min(kept.values(), key=lambda one, middle=middle: abs(one[0] - middle)) for middle in middles]  # type: ignore[misc]
         result["pictures"] = {
             "seconds": runs[-1].end,
             "frames": [{"seconds": round(seconds, 3), "url": url} for seconds, url in nearest],
-            "timeline": _data_url("png", timeline_plots.timeline(found, runs, name)),
+            "timeline": _data_url("png", timeline_plots.timeline(moments, runs, name)),
         }
     yield {"result": result}
 
 
 def _too_many_windows(stride: float) -> RequestError:
     return RequestError(
-        400, f"a stride of {stride:g} s makes more than {_MOST_WINDOWS:,} windows of this video. Choose a longer one."
+        400, f"with a stride of {stride:g} s, this video has more than {_MOST_WINDOWS:,} windows. Choose a longer stride."
     )
 
 
 def _strip(clip: SampledClip) -> list[dict[str, Any]]:
-    """Some of a clip's sampled frames, evenly spaced: which each is, and a small JPEG."""
-    chosen = sorted(set(evenly_spaced(len(clip.frames), _SHOWN)))
+    """Some of a clip's sampled frames, evenly spaced: their numbers and small JPEGs."""
+    chosen = sorted(set(evenly_spaced(len(clip.frames), _SHOWN_FRAMES)))
     return [{"frame": clip.indices[place], "url": _jpeg(clip.frames[place])} for place in chosen]
 
 
@@ -142,18 +145,18 @@ def _data_url(kind: str, contents: bytes) -> str:
 
 
 def _length(path: Path) -> float:
-    """Seconds of a video as its header has it; 0 where it does not tell."""
+    """Seconds of a video by its header; 0 if unknown."""
     header = read_header(path)
     return header.frames / header.frames_per_second if header.frames_per_second else 0.0
 
 
 @contextmanager
-def _naming(path: Path, name: str) -> Iterator[None]:
-    """Have errors name the video as its sender does, where the command line would name its path."""
+def _errors_with(name: str, path: Path) -> Iterator[None]:
+    """Replace the path in errors by the name under which the video was sent."""
     try:
         yield
     except VideoError as error:
-        said = str(error)
-        raise VideoError(said.replace(str(path), name) if str(path) in said else f"{name}: {said}.") from None
+        message = str(error)
+        raise VideoError(message.replace(str(path), name) if str(path) in message else f"{name}: {message}.") from None
     except DataError as error:
         raise DataError(str(error).replace(str(path), name)) from None

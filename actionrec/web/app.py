@@ -1,4 +1,4 @@
-"""The HTTP API, described at /openapi.json, and the page that is its client. Nothing is fetched from elsewhere."""
+"""HTTP API, described at /openapi.json, and the page that uses it. The page loads nothing from other sites."""
 
 import json
 import logging
@@ -14,8 +14,10 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from actionrec.core.errors import ActionrecError, DataError, VideoError, is_printable, printable_lines, shortened
+from actionrec.core.errors import ActionrecError, DataError, VideoError
+from actionrec.core.text import is_printable, printable_lines, shortened
 from actionrec.data.clips import SUFFIXES
 from actionrec.web import answers, figures, schema
 from actionrec.web import samples as sample_clips
@@ -30,45 +32,48 @@ logger = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
 LINES = "application/x-ndjson"
-"""For those who accept it, `POST /predict` answers a line of JSON a step, the last of which has the result."""
+"""Clients that accept it get one line of JSON for each step of `POST /predict`; the last line has the result."""
 
 _TOO_SLOW = 408
-_LEFT = 499  # the status that nginx logs for a client that is gone
+_DISCONNECTED = 499  # the status that nginx logs for a client that disconnected
 _NAME_LENGTH = 120  # characters of a file's name that are kept
 
 
 def create_app(
-    shelf: ModelRegistry, samples: Sequence[Sample], limits: Limits, *, hosts: Sequence[str] = ("*",), framed_by: str = "'self'"
+    registry: ModelRegistry, samples: Sequence[Sample], limits: Limits, *, hosts: Sequence[str] = ("*",), framed_by: str = "'self'"
 ) -> FastAPI:
-    """Make the server.
+    """Create the server's application.
 
     Args:
+        registry: the models.
         samples: clips to try.
-        hosts: names that requests may be addressed to, against pages elsewhere that call this machine by a name of theirs.
-        framed_by: who may show the page in a frame, as Content-Security-Policy has it.
+        limits: of uploads and videos.
+        hosts: allowed Host headers, against DNS rebinding.
+        framed_by: which sites may show the page in a frame, as in Content-Security-Policy.
 
     Returns:
-        The server; `state.turns.end()` has it tell all who wait that it ends.
+        The application; `state.queue.end()` fails all waiting requests.
     """
-    turns, uploads = FairQueue(limits), Uploads()
+    queue, uploads = FairQueue(limits), Uploads()
 
     @asynccontextmanager
-    async def whole_life(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        turns.end()
+        queue.end()
         uploads.close()
 
     app = FastAPI(
         title="actionrec",
-        description='Says what happens in a video. Errors are `{"error": "..."}`.',
+        description='Predict which action a video shows. Errors are `{"error": "..."}`.',
         version="1",
-        docs_url=None,  # FastAPI's pages load their scripts from elsewhere
+        docs_url=None,  # FastAPI's pages load scripts from another site
         redoc_url=None,
-        lifespan=whole_life,
+        lifespan=lifespan,
     )
-    app.state.turns = turns
-    app.add_middleware(RequestMiddleware, turns=turns, limits=limits, hosts=tuple(hosts), framed_by=framed_by)
-    _tell_errors(app)
+    app.state.queue = queue
+    app.add_middleware(RequestMiddleware, queue=queue, limits=limits, framed_by=framed_by)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    _answer_errors(app)
 
     @app.post(
         "/predict",
@@ -78,31 +83,34 @@ def create_app(
     )
     async def predict(
         request: Request,
-        video: Annotated[UploadFile | None, File(description="The file; or name a sample.")] = None,
-        sample: Annotated[int | None, Form(description="A sample's number, in place of a file.")] = None,
-        model: Annotated[str | None, Form(description="A name from /models; without, the first of them.")] = None,
-        top: Annotated[int, Form(ge=1, description="Classes to tell.")] = 5,
+        video: Annotated[UploadFile | None, File(description="The file; or choose a sample.")] = None,
+        sample: Annotated[int | None, Form(description="A sample's number, instead of a file.")] = None,
+        model: Annotated[str | None, Form(description="A name from /models; the default is the first.")] = None,
+        top: Annotated[int, Form(ge=1, description="Number of classes in the answer.")] = 5,
         window: Annotated[
             float | None,
-            Form(ge=2 * SHORTEST_STRIDE, le=LONGEST_WINDOW, allow_inf_nan=False, description="Seconds: a timeline."),
+            Form(ge=2 * SHORTEST_STRIDE, le=LONGEST_WINDOW, allow_inf_nan=False, description="Timeline: seconds of a window."),
         ] = None,
         stride: Annotated[
-            float | None, Form(ge=SHORTEST_STRIDE, allow_inf_nan=False, description="Seconds; without, half a window.")
+            float | None,
+            Form(ge=SHORTEST_STRIDE, allow_inf_nan=False, description="Timeline: seconds from window to window (window / 2)."),
         ] = None,
-        explain: Annotated[bool, Form(description="Also tell which frames mattered.")] = False,
+        explain: Annotated[bool, Form(description="Also explain which frames mattered.")] = False,
         pictures: Annotated[bool, Form(description="Also send frames and plots, as data URLs.")] = False,
     ) -> Response:
         """Answer with the same fields as `python -m actionrec predict --json`.
 
-        Accept `application/x-ndjson` to get a line for each step of the work, `{"doing": ...}`, and in the end `{"result": ...}`
-        or `{"error": ...}`.
+        Accept `application/x-ndjson` to get one line for each step, `{"doing": ...}`, and at the end `{"result": ...}` or
+        `{"error": ...}`.
         """
-        wish = PredictRequest(top, window, stride, explain, pictures)
+        options = PredictRequest(top, window, stride, explain, pictures)
         if (video is None) == (sample is None):
-            raise RequestError(400, f"send a file as video, or a sample's number as sample; got {'both' if video else 'neither'}.")
+            raise RequestError(
+                400, f"send either a file as video or a sample's number as sample; got {'both' if video else 'neither'}."
+            )
         name, suffix = _name_and_suffix(video.filename or "video") if video else ("", "")
 
-        async def told_steps() -> AsyncGenerator[answers.Step, None]:
+        async def prediction_steps() -> AsyncGenerator[answers.Step, None]:
             with uploads.draft(suffix) if video else nullcontext() as draft:
                 if video and draft:
                     await _save(video, draft)
@@ -110,27 +118,27 @@ def create_app(
                 else:
                     path = _sample(samples, sample or 0).path
                     shown = path.name
-                work = answers.steps(lambda: shelf.predictor(model), path, shown, wish, limits)
-                async with aclosing(turns.each(work)) as steps:
+                work = answers.steps(lambda: registry.predictor(model), path, shown, options, limits)
+                async with aclosing(queue.each(work)) as steps:
                     async for step in steps:
                         yield step
                         if "result" in step:
-                            return  # rather than wait for another turn, to hear that there is no more
+                            return  # do not queue again only to see the end of the iterator
 
         if LINES in request.headers.get("accept", ""):
-            return StreamingResponse(_lines(told_steps()), media_type=LINES)
-        told: answers.Step = {}
-        async with aclosing(told_steps()) as steps:
-            async for told in steps:
-                if "result" not in told and await request.is_disconnected():
-                    return Response(status_code=_LEFT)
-        return JSONResponse(told["result"])
+            return StreamingResponse(_lines(prediction_steps()), media_type=LINES)
+        last: answers.Step = {}
+        async with aclosing(prediction_steps()) as steps:
+            async for last in steps:
+                if "result" not in last and await request.is_disconnected():
+                    return Response(status_code=_DISCONNECTED)
+        return JSONResponse(last["result"])
 
-    @app.get("/models", summary="What there is to choose from")
+    @app.get("/models", summary="The models to choose from")
     def models() -> dict[str, Any]:
-        """The models with what the comparison measured, the default first; and the server's limits."""
+        """The models, with the figures of the comparison, the default first; and the server's limits."""
         return {
-            "models": shelf.describe(),
+            "models": registry.describe(),
             "limits": {"megabytes": limits.megabytes, "minutes": limits.minutes, "suffixes": SUFFIXES},
             "setting": figures.comparison()["setting"],
         }
@@ -154,7 +162,7 @@ def create_app(
 
     @app.get("/comparison", summary="The comparison of the models")
     def comparison() -> dict[str, Any]:
-        """Setting, figures, pictures and texts; without models where there was no comparison."""
+        """Setting, figures, pictures and files; no models if there was no comparison."""
         return figures.comparison()
 
     @app.get("/plots/{name}.png", include_in_schema=False)
@@ -172,8 +180,8 @@ def create_app(
     return app
 
 
-def _tell_errors(app: FastAPI) -> None:
-    """Answer all errors as {"error": "..."}; the door does so for defects."""
+def _answer_errors(app: FastAPI) -> None:
+    """Answer errors as {"error": "..."}; RequestMiddleware does this for unexpected ones."""
 
     @app.exception_handler(ActionrecError)
     async def known(request: Request, error: Exception) -> Response:
@@ -198,12 +206,12 @@ def _status(error: Exception) -> int:
 
 
 def _error(status: int, message: str) -> JSONResponse:
-    # Who sends slowly is not waited for.
+    # Do not wait for the rest of a slow upload.
     return JSONResponse({"error": printable_lines(message)}, status, {"connection": "close"} if status == _TOO_SLOW else None)
 
 
 async def _lines(work: AsyncGenerator[answers.Step, None]) -> AsyncIterator[str]:
-    """Tell steps, and an error that ends them, as lines of JSON."""
+    """Steps, or the error that ends them, as lines of JSON."""
     try:
         async with aclosing(work) as steps:
             async for step in steps:
@@ -216,22 +224,22 @@ async def _lines(work: AsyncGenerator[answers.Step, None]) -> AsyncIterator[str]
 
 
 def _name_and_suffix(sent: str) -> tuple[str, str]:
-    """A file's name as its sender has it, on one line, without folders; and the suffix that its copy gets.
+    """An upload's file name, on one line and without folders, and the suffix for its copy.
 
     Raises:
-        RequestError: it is no video's name.
+        RequestError: it does not end like a video's name.
     """
     name = PurePosixPath(sent.replace("\\", "/")).name
-    name = "".join(sign if is_printable(sign) else "_" for sign in name)
+    name = "".join(character if is_printable(character) else "_" for character in name)
     name = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 21]}…{name[-20:]}"
     suffix = PurePosixPath(name).suffix.lower()
     if suffix and suffix not in SUFFIXES:
-        raise RequestError(415, f"{name}: not a video's name (wanted {', '.join(SUFFIXES)}).")
+        raise RequestError(415, f"{name}: not a video's file name; expected one that ends in {', '.join(SUFFIXES)}.")
     return name or "video", suffix
 
 
 async def _save(video: UploadFile, path: Path) -> None:
-    """Write an upload to a file, and let go of what it was received into, which takes as much room."""
+    """Write an upload to a file, and close the temporary file that it was received into."""
 
     def copy() -> None:
         with path.open("wb") as target:
@@ -243,7 +251,7 @@ async def _save(video: UploadFile, path: Path) -> None:
 
 def _sample(samples: Sequence[Sample], place: int) -> Sample:
     if not 0 <= place < len(samples):
-        raise RequestError(404, f"sample {place}: there is none; there are {len(samples)}, from 0.")
+        raise RequestError(404, f"sample {place}: no such sample; there are {len(samples)}, numbered from 0.")
     if not samples[place].path.is_file():
         raise RequestError(404, f"sample {place}: {samples[place].path.name} is no longer there.")
     return samples[place]

@@ -1,4 +1,4 @@
-"""One thread for all work with models, which are not for several at once: whoever asks first is served first, step by step."""
+"""Queue for all work with models: one thread, first come first served, with the steps of several requests interleaved."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -13,26 +13,26 @@ R = TypeVar("R")
 
 
 class FairQueue:
-    """The queue for that thread. Between two steps of one request, the others' steps have their turn."""
+    """Runs one step at a time in one thread. Between two steps of a request, the steps of the others run."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, "models")
         self._present = 0
-        self._ended = False
-        self._ends: set[asyncio.Future[None]] = set()  # of those who are to hear of it
+        self._stopped = False
+        self._stop_signals: set[asyncio.Future[None]] = set()  # one for each pending `unless_stopped`
 
     @property
     def full(self) -> bool:
-        """Whether there are as many at work or waiting as may be."""
+        """Whether the limit of running and waiting requests is reached."""
         return self._present >= self._limits.waiting
 
     @contextmanager
     def present(self) -> Iterator[None]:
-        """Be one of those at work or waiting.
+        """Count as one of the running and waiting requests.
 
         Raises:
-            RequestError: there are as many as may be.
+            RequestError: the queue is full.
         """
         if self.full:
             raise self._limits.too_busy()
@@ -42,54 +42,54 @@ class FairQueue:
         finally:
             self._present -= 1
 
-    async def unless_ended(self, awaited: Awaitable[R], patience: float | None = None) -> R:
-        """Await something, but no longer than the server runs.
+    async def unless_stopped(self, awaited: Awaitable[R], timeout: float | None = None) -> R:
+        """Await something while the server runs.
 
         Args:
-            patience: seconds; None for any number.
+            timeout: seconds; None for no limit.
 
         Raises:
-            RequestError: the server ends.
+            RequestError: the server stops.
             TimeoutError: it took longer.
         """
         work = asyncio.ensure_future(awaited)
-        end = asyncio.get_running_loop().create_future()
-        self._ends.add(end)
+        stop = asyncio.get_running_loop().create_future()
+        self._stop_signals.add(stop)
         try:
-            if not self._ended:
-                await asyncio.wait({work, end}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not self._stopped:
+                await asyncio.wait({work, stop}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if work.done() and not work.cancelled():
                 return work.result()
-            if self._ended:
-                raise _ending()
+            if self._stopped:
+                raise _stopping()
             raise TimeoutError
         finally:
-            self._ends.discard(end)
+            self._stop_signals.discard(stop)
             work.cancel()
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do something in that thread, in its turn.
+        """Run a function in the queue's thread.
 
         Raises:
-            RequestError: the server ends.
+            RequestError: the server stops.
         """
-        if self._ended:
-            raise _ending()
-        return await self.unless_ended(asyncio.wrap_future(self._thread.submit(work, *args, **kwargs)))
+        if self._stopped:
+            raise _stopping()
+        return await self.unless_stopped(asyncio.wrap_future(self._thread.submit(work, *args, **kwargs)))
 
     async def each(self, steps: Iterator[R]) -> AsyncGenerator[R, None]:
-        """Do an iterator's steps, each in its turn."""
+        """Run an iterator, each step as an entry of its own in the queue."""
         while (step := await self.run(next, steps, None)) is not None:
             yield step
 
     def end(self) -> None:
-        """Forget what waits, and tell all who wait for it; a step that has begun ends by itself."""
-        self._ended = True
-        for waiting in self._ends:
+        """Cancel the waiting steps, and fail the requests that wait for them; a running step runs to its end."""
+        self._stopped = True
+        for waiting in self._stop_signals:
             if not waiting.done():
                 waiting.set_result(None)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _ending() -> RequestError:
-    return RequestError(503, "the server is ending. Try again when it is back.")
+def _stopping() -> RequestError:
+    return RequestError(503, "the server is stopping. Try again when it is back.")

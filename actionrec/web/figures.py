@@ -1,4 +1,4 @@
-"""What the project's comparison measured, where there is one: for the choice of a model, and for the page of results."""
+"""Figures of the project's comparison, if there is one: for the choice of a model, and for the page of results."""
 
 from pathlib import Path
 from typing import Any
@@ -18,32 +18,32 @@ TITLES = {
 }
 """Pictures of the comparison, in the order in which they are shown; others come after them by name."""
 
+_SETTING = ("dataset", "protocol", "fold", "folds", "backbone", "weights", "classes", "test_clips")
 _COMPARED = ("rank", "top1", "top1_low", "top1_high", "mean_class", "parameters", "tied_with_best")
 _TIMED = ("latency_ms", "memory_mb", "train_seconds", "device")
 
 
 def of_model(name: str) -> dict[str, Any]:
-    """One model's figures; those that nobody measured are left out."""
+    """One model's figures; those that were not measured are missing."""
     compared = _models(_read(paths.COMPARISON)).get(name, {})
     timed = _read(paths.model_timing(name)) if compared else {}
     return {key: compared[key] for key in _COMPARED if key in compared} | {key: timed[key] for key in _TIMED if key in timed}
 
 
 def ranks() -> dict[str, int]:
-    """The models' places in the comparison, from 1; the deployed choice is the first."""
+    """The models' ranks in the comparison, from 1, the recommended model."""
     return {name: one["rank"] for name, one in _models(_read(paths.COMPARISON)).items()}
 
 
 def comparison() -> dict[str, Any]:
-    """Setting, models in order of rank, pictures and texts of the comparison; no models where there was none."""
-    known = _read(paths.COMPARISON)
-    setting = {key: known[key] for key in ("dataset", "protocol", "fold", "folds", "backbone", "weights", "classes", "test_clips")
-               if key in known}  # fmt: skip
-    compared = _models(known)
+    """Setting, models in order of rank, pictures and texts of the comparison; no models if there was no comparison."""
+    recorded = _read(paths.COMPARISON)
+    setting = {key: recorded[key] for key in _SETTING if key in recorded}
+    compared = _models(recorded)
     models = sorted(compared, key=lambda name: compared[name]["rank"])
     return {
         "setting": setting,
-        "advice": {key: value for key, value in _mapping(known.get("advice")).items() if isinstance(value, str)},
+        "advice": {key: value for key, value in _mapping(recorded.get("advice")).items() if isinstance(value, str)},
         "models": [{"model": name, **of_model(name)} for name in models],
         "pictures": [
             {"title": title(name), "url": f"/plots/{name}.png", "model": next(iter([m for m in models if name in _of(m)]), None)}
@@ -55,17 +55,17 @@ def comparison() -> dict[str, Any]:
 
 def pictures() -> dict[str, Path]:
     """The comparison's pictures by name, in the order in which they are shown."""
-    found = {path.stem: path for path in sorted(paths.PLOTS.glob("*.png"))}
-    return {name: found[name] for name in (*TITLES, *found) if name in found}
+    plots = {path.stem: path for path in sorted(paths.PLOTS.glob("*.png"))}
+    return {name: plots[name] for name in (*TITLES, *plots) if name in plots}
 
 
 def texts() -> dict[str, Path]:
-    """The comparison's files that can be had, by name."""
+    """The comparison's files for download, by name."""
     return {path.name: path for path in (paths.REPORT, paths.RESULTS_CSV, paths.COMPARISON) if path.is_file()}
 
 
 def title(picture: str) -> str:
-    """What a picture shows, by its name.
+    """A picture's title.
 
     >>> title("stacked_lstm_confusion")
     'stacked_lstm: confusion'
@@ -89,9 +89,9 @@ def _models(comparison: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A file of figures; nothing where it is missing or damaged: a model predicts without them."""
+    """Read a file of figures; empty if it is missing or damaged, as predictions do not need it."""
     try:
-        found = read_json(path)
+        figures = read_json(path)
     except DataError:
         return {}
-    return _mapping(found)
+    return _mapping(figures)

@@ -1,4 +1,4 @@
-"""The models that are served: loaded when they are first asked for, with one backbone for all that share it."""
+"""Registry of the served models: loaded at their first use; models with the same backbone share it."""
 
 import logging
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from actionrec.core import paths
-from actionrec.core.errors import MALFORMED, ActionrecError, DataError, shortened
+from actionrec.core.errors import MALFORMED, ActionrecError, DataError
+from actionrec.core.text import shortened
 from actionrec.features.backbones import RANDOM, Backbone
 from actionrec.features.extractors import Extractor
 from actionrec.inference.predictor import Predictor, read_backbone
@@ -20,26 +21,28 @@ logger = logging.getLogger(__name__)
 
 
 def trained() -> list[Path]:
-    """The project's bundles: the best of the comparison first, then by name.
+    """The project's bundles: in the order of the comparison, then by name.
 
     Raises:
-        DataError: there are none.
+        DataError: there are no bundles.
     """
-    found = sorted(one.parent for one in paths.MODELS.glob(f"*/{DESCRIPTION}"))
-    if not found:
-        raise DataError(f"{paths.MODELS} has no trained model. Run `dvc repro` to train some, or name a bundle's folder: --model.")
+    folders = sorted(file.parent for file in paths.MODELS.glob(f"*/{DESCRIPTION}"))
+    if not folders:
+        raise DataError(
+            f"{paths.MODELS} has no trained model. Run `dvc repro` to train models, or name a bundle's folder: --model."
+        )
     ranks = figures.ranks()
-    return sorted(found, key=lambda folder: ranks.get(folder.name, len(ranks) + 1))
+    return sorted(folders, key=lambda folder: ranks.get(folder.name, len(ranks) + 1))
 
 
 class ModelRegistry:
-    """Bundles by their folders' names. To be used by one thread at a time."""
+    """Bundles by the names of their folders. Use it from one thread at a time."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        """Take the folders of bundles; the first is the one that is used where nobody chooses.
+        """Take the folders of bundles; the first is the default.
 
         Raises:
-            DataError: two have the same name, or a folder is not there.
+            DataError: two folders have the same name, or one is missing.
         """
         self._folders = {folder.resolve().name: folder for folder in folders}
         if len(self._folders) < len(folders):
@@ -58,10 +61,10 @@ class ModelRegistry:
         return list(self._folders)
 
     def prepare(self) -> None:
-        """Load the first model that is whole, so that the first visitor does not wait for it, and make it the default.
+        """Load the first model that loads without errors, so that the first visitor does not wait, and make it the default.
 
         Raises:
-            RequestError: none is whole; the message is the last one's.
+            RequestError: every model is damaged; the message is that of the last one.
         """
         for place, name in enumerate(self.names):
             try:
@@ -69,16 +72,16 @@ class ModelRegistry:
             except RequestError as error:
                 if place + 1 == len(self.names):
                     raise
-                logger.warning("not served: %s", error)
+                logger.warning("skipped: %s", error)
             else:
                 self._folders = {name: self._folders[name], **self._folders}
                 return
 
     def predictor(self, name: str | None = None) -> Predictor:
-        """A model, ready to predict; without a name, the first one.
+        """A model, ready to predict; without a name, the default.
 
         Raises:
-            RequestError: no such model (404), or one whose files do not fit each other (500).
+            RequestError: there is no such model (404), or its files do not match (500).
         """
         name = name or self.names[0]
         if name not in self._folders:
@@ -95,7 +98,7 @@ class ModelRegistry:
     def _load(self, name: str) -> Predictor:
         folder = self._folders[name]
         bundle = load_bundle(folder)
-        # Equal hashes are equal weights; which they are was checked when they were read.
+        # Equal hashes mean equal weights: the hash was checked when the weights were read.
         source = tuple(bundle.features.get(key) for key in ("backbone", "weights", "weights_sha256", "precision"))
         if source not in self._backbones:
             self._backbones[source] = read_backbone(folder, bundle)
@@ -108,23 +111,23 @@ class ModelRegistry:
         return predictor
 
     def describe(self) -> list[dict[str, Any]]:
-        """What there is to choose from: for each model what its bundle says, and what the comparison measured."""
+        """Describe each model: its bundle, and what the comparison measured."""
         return [self._describe(name, folder) for name, folder in self._folders.items()]
 
     def _describe(self, name: str, folder: Path) -> dict[str, Any]:
         try:
-            known = read_json(folder / DESCRIPTION)
-            about = {
-                "architecture": known["model"],
-                "parameters": known["parameters"],
-                "class_names": known["class_names"],
-                "calibrated": is_calibrated(known.get("calibration")),
-                "calibration_note": calibration_note(known.get("calibration")),
-                "backbone": known["features"]["backbone"],
-                "untrained_backbone": known["features"]["weights"] == RANDOM,
-                "frames": known["frames"]["count"],
+            description = read_json(folder / DESCRIPTION)
+            fields = {
+                "architecture": description["model"],
+                "parameters": description["parameters"],
+                "class_names": description["class_names"],
+                "calibrated": is_calibrated(description.get("calibration")),
+                "calibration_note": calibration_note(description.get("calibration")),
+                "backbone": description["features"]["backbone"],
+                "untrained_backbone": description["features"]["weights"] == RANDOM,
+                "frames": description["frames"]["count"],
             }
         except (ActionrecError, *MALFORMED):
-            about = {}
+            fields = {}
         compared = figures.of_model(name) if folder.resolve() == paths.model_folder(name).resolve() else {}
-        return {"model": name, **about, **compared, "error": self._refused.get(name)}
+        return {"model": name, **fields, **compared, "error": self._refused.get(name)}

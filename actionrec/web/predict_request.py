@@ -1,4 +1,4 @@
-"""What may be asked of the server, and how it says no."""
+"""Requests for a prediction: their options, the server's limits, and the errors beyond them."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,15 @@ LONGEST_WINDOW = 60.0
 """Seconds; its frames are held in memory."""
 
 SHORTEST_STRIDE = 0.01
-"""Seconds, a fraction of what any film's frame takes; a window is at least two of them, since its half is the usual stride."""
+"""Seconds, less than one frame of any video; a window is at least twice as long, as the default stride is half of it."""
 
 
 class RequestError(ActionrecError, HTTPException):
-    """A request that is refused. It is an HTTPException, too: FastAPI takes any other that breaks off an upload for a damaged form.
+    """A refused request. It is also an HTTPException: FastAPI reports other exceptions during an upload as a damaged form.
 
     Args:
-        status_code: of HTTP.
+        status_code: the HTTP status.
+        message: the error, for people.
     """
 
     def __init__(self, status_code: int, message: str) -> None:
@@ -29,7 +30,7 @@ class RequestError(ActionrecError, HTTPException):
 
 @dataclass(frozen=True)
 class Limits:
-    """What the server takes on."""
+    """Limits of uploads, videos and requests."""
 
     megabytes: float = 200.0
     """Of an upload."""
@@ -38,15 +39,15 @@ class Limits:
     pixels: int = 8192 * 4096
     """Of a picture: 8K video has fewer."""
     frames_per_second: int = 240
-    """Of a video as long as may be; a shorter one may have more."""
+    """Of a video of the greatest length; a shorter one may have more."""
     waiting: int = 8
-    """Requests at work or in the queue; further ones are turned away."""
+    """Requests that run or wait; further ones are refused."""
     sending: int = 32
-    """Uploads on their way at the same time."""
+    """Simultaneous uploads."""
     silence: float = 30.0
-    """Seconds that a sender may pause, and has to begin."""
+    """Seconds that a client may pause or take to start."""
     bytes_per_second: float = 10_000
-    """What he must send on average after that."""
+    """Minimum average speed of an upload after that."""
 
     @property
     def bytes(self) -> int:
@@ -61,47 +62,54 @@ class Limits:
         return int(self.seconds * self.frames_per_second)
 
     def too_large(self) -> RequestError:
-        return RequestError(413, f"the upload is larger than {self.megabytes:g} MB. Cut a piece out of it, or start with --max-mb.")
+        return RequestError(
+            413,
+            f"the upload is larger than {self.megabytes:g} MB. Send a shorter piece, or raise --max-mb.",
+        )
 
     def too_long(self, name: str) -> RequestError:
-        return RequestError(413, f"{name} is longer than {self.minutes:g} minutes. Cut a piece out, or start with --max-minutes.")
+        return RequestError(
+            413,
+            f"{name} is longer than {self.minutes:g} minutes. Send a shorter piece, or raise --max-minutes.",
+        )
 
     def too_many_frames(self, name: str) -> RequestError:
-        return RequestError(413, f"{name} has more than {self.frames:,} frames. Cut a piece out, or start with --max-minutes.")
+        return RequestError(
+            413,
+            f"{name} has more than {self.frames:,} frames. Send a shorter piece, or raise --max-minutes.",
+        )
 
     def too_wide(self, name: str) -> RequestError:
         most = f"{self.pixels / 1e6:.0f} million pixels"
-        return RequestError(413, f"{name} has pictures of more than {most}, or none that can be read. Scale it down.")
+        return RequestError(413, f"{name} has frames of more than {most}, or of an unknown size. Scale it down.")
 
     def too_slow(self) -> RequestError:
-        return RequestError(408, "the upload stood still, or was too slow. Try again, or send a smaller file.")
+        return RequestError(408, "the upload stalled or was too slow. Try again, or send a smaller file.")
 
     def too_busy(self) -> RequestError:
-        return RequestError(503, f"{self.waiting} requests are at work or waiting already. Try again in a minute.")
+        return RequestError(503, f"{self.waiting} requests are already running or waiting. Try again in a minute.")
 
     def too_many_uploads(self) -> RequestError:
-        return RequestError(503, f"{self.sending} uploads are on their way already. Try again in a minute.")
+        return RequestError(503, f"{self.sending} uploads are already in progress. Try again in a minute.")
 
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """What is to be told of a video."""
+    """Options of a prediction."""
 
     top: int = 5
-    """Classes."""
+    """Number of classes in the answer."""
     window: float | None = None
-    """Seconds, for a timeline; without, one answer for the whole video."""
+    """Seconds, for a timeline; None: one answer for the whole video."""
     stride: float | None = None
-    """Seconds; without, half a window."""
+    """Seconds from window to window; None: half a window."""
     explain: bool = False
-    """With which frames mattered, and where in them."""
+    """Whether to explain which frames mattered, and where in them."""
     pictures: bool = False
-    """With the sampled frames, and a plot of a timeline."""
+    """Whether to add the sampled frames, and plots."""
 
     def __post_init__(self) -> None:
         if self.stride and not self.window:
-            raise RequestError(400, "stride needs window: an answer for each window of so many seconds.")
+            raise RequestError(400, "stride needs window, the seconds of a window.")
         if self.explain and self.window:
-            raise RequestError(
-                400, "explain is about a whole clip, not about a timeline. Cut the piece out of the film, and explain that."
-            )
+            raise RequestError(400, "explain needs a whole clip, not a timeline. Cut the piece out of the video, and explain that.")

@@ -1,9 +1,9 @@
-"""What stands before every request: whom it is addressed to, whether there is room, and headers that protect the page."""
+"""Middleware for every request: limits on uploads, errors as JSON, and headers that protect the page."""
 
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,16 +14,16 @@ from actionrec.web.predict_request import Limits, RequestError
 
 logger = logging.getLogger(__name__)
 
-DEFECT = "the server has a defect; its log says more."
+DEFECT = "the server failed unexpectedly; see its log."
 
-_FIELDS = 10_000  # bytes of a form beside its file
+_FIELDS = 10_000  # bytes: the most that a form may have beside its file
 
 
 class RequestMiddleware:
-    """ASGI middleware. Uploads are turned away before they are read, not after."""
+    """ASGI middleware. Uploads are refused before they are read, not after."""
 
-    def __init__(self, app: ASGIApp, *, turns: FairQueue, limits: Limits, hosts: Sequence[str], framed_by: str) -> None:
-        self._app, self._turns, self._limits, self._hosts = app, turns, limits, hosts
+    def __init__(self, app: ASGIApp, *, queue: FairQueue, limits: Limits, framed_by: str) -> None:
+        self._app, self._queue, self._limits = app, queue, limits
         self._sending = 0
         self._headers = {
             "content-security-policy": (
@@ -39,20 +39,18 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
+        started = False
 
         async def protected(message: Message) -> None:
-            nonlocal begun
+            nonlocal started
             if message["type"] == "http.response.start":
-                begun = True
+                started = True
                 MutableHeaders(scope=message).update(self._headers)
             await send(message)
 
         try:
-            sent = Headers(scope=scope)
-            self._check_host(sent.get("host", ""))
             if scope["method"] == "POST":
-                self._check_upload(sent)
+                self._check_upload(Headers(scope=scope))
                 with ExitStack() as places:
                     await self._app(scope, self._watched(receive, places), protected)
             else:
@@ -60,23 +58,23 @@ class RequestMiddleware:
         except RequestError as error:
             await _refuse(error, protected)
         except Exception:
-            if begun:
-                raise  # the server breaks the answer off, and logs it
+            if started:
+                raise  # the server closes the connection and logs the error
             logger.exception("a request failed")
             await _refuse(RequestError(500, DEFECT), protected)
 
-    def _check_upload(self, sent: Headers) -> None:
-        if sent.get("sec-fetch-site") == "cross-site":
-            raise RequestError(403, "this request comes from a page elsewhere, for which this server does not work.")
-        if (length := sent.get("content-length", "")).isdecimal() and int(length) > self._most:
+    def _check_upload(self, headers: Headers) -> None:
+        if headers.get("sec-fetch-site") == "cross-site":
+            raise RequestError(403, "this request comes from another site's page; this server answers its own pages only.")
+        if (length := headers.get("content-length", "")).isdecimal() and int(length) > self._max_bytes:
             raise self._limits.too_large()
-        if self._turns.full:
+        if self._queue.full:
             raise self._limits.too_busy()
         if self._sending >= self._limits.sending:
             raise self._limits.too_many_uploads()
 
     @property
-    def _most(self) -> int:
+    def _max_bytes(self) -> int:
         return self._limits.bytes + _FIELDS
 
     @contextmanager
@@ -88,38 +86,33 @@ class RequestMiddleware:
             self._sending -= 1
 
     def _watched(self, receive: Receive, places: ExitStack) -> Receive:
-        """Break off an upload that is too slow, or larger than it said or did not say, or whose server ends.
+        """Receive an upload; refuse it if it is too slow or too large, or if the server stops.
 
         Args:
-            places: keeps a place among the uploads, and once all is here, one among those who wait for the work.
+            places: holds a place among the uploads and, when the upload is complete, one in the queue.
         """
         places.enter_context(self._uploading())
-        received, whole, start = 0, False, time.monotonic()
+        received, complete, start = 0, False, time.monotonic()
 
         async def watched() -> Message:
-            nonlocal received, whole
-            if whole:
+            nonlocal received, complete
+            if complete:
                 return await receive()
-            late = self._limits.silence + received / self._limits.bytes_per_second - (time.monotonic() - start)
+            time_left = self._limits.silence + received / self._limits.bytes_per_second - (time.monotonic() - start)
             try:
-                message = await self._turns.unless_ended(receive(), max(0.0, min(self._limits.silence, late)))
+                message = await self._queue.unless_stopped(receive(), max(0.0, min(self._limits.silence, time_left)))
             except TimeoutError:
                 raise self._limits.too_slow() from None
             received += len(message.get("body", b""))
-            if received > self._most:
+            if received > self._max_bytes:
                 raise self._limits.too_large()
             if not message.get("more_body", False):
-                whole = True
+                complete = True
                 places.pop_all().close()
-                places.enter_context(self._turns.present())
+                places.enter_context(self._queue.present())
             return message
 
         return watched
-
-    def _check_host(self, host: str) -> None:
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        if "*" not in self._hosts and name.lower() not in self._hosts:
-            raise RequestError(400, f"this server is not {name}; it answers to {', '.join(self._hosts)}.")
 
 
 async def _refuse(error: RequestError, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Clips to try a model with: one of each class, where there can be a choice one that no model was trained on."""
+"""Sample clips of the page: one of each class, a test clip if there is one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from actionrec.video import clip_reader, decoder, frame_store
 from actionrec.video.sampling import evenly_spaced
 
 MOST = 12
-"""Samples that are offered; of more classes, so many that are evenly spread over them."""
+"""The most samples; with more classes, evenly spaced ones are taken."""
 
 _WIDTH = 240  # pixels of a thumbnail
 _QUALITY = 85
@@ -31,33 +31,34 @@ class Sample:
 
 
 def of_project() -> list[Sample]:
-    """Samples of the data set that params.yaml names; none where it is not here."""
+    """Samples of the data set in params.yaml; none if it is missing."""
     try:
         return of_folder(paths.RAW / str(params.load()["data"]["dataset"]), subsets())
-    except (ActionrecError, KeyError, TypeError):  # a bundle is served without a project, too
+    except (ActionrecError, KeyError, TypeError):  # a bundle can be served outside a project
         return []
 
 
 def subsets() -> dict[str, str]:
-    """Who was trained on which of the project's clips; empty where nobody knows."""
+    """The subset of each of the project's clips; empty if there is no split."""
     try:
         return splits.read_split(paths.SPLIT)
     except DataError:
         return {}
 
 
-def of_folder(folder: Path, known: Mapping[str, str] | None = None) -> list[Sample]:
-    """The first clip of each class in `<folder>/<Class>/<clip>`: of the test clips, where there are such.
+def of_folder(folder: Path, subset_of: Mapping[str, str] | None = None) -> list[Sample]:
+    """The first clip of each class in `<folder>/<Class>/<clip>`: a test clip if there is one.
 
     Args:
-        known: subsets of clips, by their paths below the folder.
+        folder: of the data set.
+        subset_of: the subset of each clip, by its path in the folder.
     """
-    found = []
-    for place in sorted(folder.glob("*/")):
-        clips = sorted(clip for clip in place.iterdir() if clip.suffix.lower() in SUFFIXES and clip.is_file())
-        unseen = [clip for clip in clips if (known or {}).get(f"{place.name}/{clip.name}") == "test"]
-        found += [Sample(place.name, clip) for clip in (unseen or clips)[:1]]
-    return [found[place] for place in sorted(set(evenly_spaced(len(found), MOST)))] if len(found) > MOST else found
+    offered = []
+    for class_folder in sorted(folder.glob("*/")):
+        clips = sorted(clip for clip in class_folder.iterdir() if clip.suffix.lower() in SUFFIXES and clip.is_file())
+        unseen = [clip for clip in clips if (subset_of or {}).get(f"{class_folder.name}/{clip.name}") == "test"]
+        offered += [Sample(class_folder.name, clip) for clip in (unseen or clips)[:1]]
+    return [offered[index] for index in sorted(set(evenly_spaced(len(offered), MOST)))] if len(offered) > MOST else offered
 
 
 @lru_cache(MOST)

@@ -1,20 +1,20 @@
-"""The answers' shape, for the description of the API alone: what is sent is made by `report.prediction` and `answers`."""
+"""Shapes of the answers, used only to describe the API; `report.prediction` and `answers` create the answers."""
 
 from dataclasses import dataclass
 from typing import Any
 
 WHY = {
-    400: "A field is wrong.",
-    403: "A page elsewhere asks.",
+    400: "A field is invalid.",
+    403: "The request comes from another site's page.",
     404: "No such model or sample.",
     408: "The upload is too slow.",
     413: "The file or its pictures are too large, or the video is too long.",
-    415: "The file's name is not a video's.",
+    415: "The file name does not end like a video's.",
     422: "The file cannot be decoded.",
-    500: "The model's files do not fit each other.",
-    503: "Too many are waiting, or the server ends.",
+    500: "The model's files do not match.",
+    503: "Too many requests are waiting, or the server is stopping.",
 }
-"""Statuses of refusals."""
+"""Status of a refused request -> why."""
 
 TEXT = {"type": "string"}
 
@@ -29,7 +29,7 @@ class Share:
 
 @dataclass
 class Answer:
-    """What a model says of some frames."""
+    """A model's answer for some frames."""
 
     headline: str
     answer: str
@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass
 class TimelineWindow(Answer):
-    """An answer for a piece of a film."""
+    """The answer for one window of a video."""
 
     start_seconds: float
     end_seconds: float
@@ -50,7 +50,7 @@ class TimelineWindow(Answer):
 
 @dataclass
 class TimelineSegment:
-    """A stretch of a film with one answer."""
+    """Neighbouring windows of a video with the same answer."""
 
     start_seconds: float
     end_seconds: float
@@ -73,7 +73,7 @@ class FrameExplanation:
 
 @dataclass
 class Frame:
-    """A picture as a data URL, with its number in a clip or its time in a film."""
+    """A frame as a data URL, with its number in a clip or its time in a video."""
 
     url: str
     frame: int | None = None
@@ -117,17 +117,17 @@ class TimelineAnswer:
 
 
 def refusals(*only: int) -> dict[int | str, dict[str, Any]]:
-    """Statuses of refusals, those of `POST /predict` or some of them, as FastAPI takes descriptions of responses."""
+    """The refusals of `POST /predict`, or some of them, as FastAPI's `responses`."""
     content = {"application/json": {"schema": {"type": "object", "properties": {"error": TEXT}, "required": ["error"]}}}
     return {status: {"description": WHY[status], "content": content} for status in only or WHY}
 
 
 def lines() -> dict[str, Any]:
-    """A line of the answer to those who want to hear of each step: JSON Schema beside the shapes above, as FastAPI names them."""
+    """JSON Schema of a line of the streamed answer, with references to the shapes above."""
     shapes = [{"$ref": f"#/components/schemas/{one.__name__}"} for one in (ClipAnswer, TimelineAnswer)]
     times = {name: {"type": "number"} for name in ("seconds", "of_seconds")}
     return {
-        "description": "A line a step of the work; the last one has `result` or `error` alone.",
+        "description": "One line for each step; the last line has only `result` or `error`.",
         "type": "object",
         "properties": {"doing": TEXT, **times, "result": {"anyOf": shapes}, "error": TEXT},
     }

@@ -1,4 +1,4 @@
-"""Runs the web server until Ctrl-C."""
+"""Web server that runs until Ctrl-C."""
 
 import ipaddress
 import logging
@@ -20,19 +20,19 @@ from actionrec.web.samples import Sample
 logger = logging.getLogger(__name__)
 
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
-_SECONDS_TO_END = 3  # that requests have when the server ends
+_SECONDS_TO_END = 3  # that requests get when the server stops
 _MOST_PORT = 65535
 
 
 class Server(uvicorn.Server):
-    """Tells those who wait that it ends, rather than let them wait until it breaks off."""
+    """Server that answers waiting requests with an error when it stops."""
 
-    def __init__(self, config: uvicorn.Config, turns: FairQueue) -> None:
+    def __init__(self, config: uvicorn.Config, queue: FairQueue) -> None:
         super().__init__(config)
-        self._turns = turns
+        self._queue = queue
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._turns.end()
+        self._queue.end()
         await super().shutdown(sockets)
 
 
@@ -46,42 +46,47 @@ def serve(
     framed_by: str = "'self'",
     show: bool = False,
 ) -> None:
-    """Serve models; the first one is loaded before anybody is let in.
+    """Serve models; the first one is loaded before the server accepts requests.
 
     Args:
         folders: of bundles.
-        host: an address of this machine; only this machine's own programs reach 127.0.0.1.
-        show: open the page in a browser.
+        samples: clips that the page offers.
+        host: an address of this machine; 127.0.0.1 accepts connections from this machine only.
+        port: 0 takes a free one.
+        limits: of uploads and videos.
+        framed_by: which sites may show the page in a frame, as in Content-Security-Policy.
+        show: whether to open the page in a browser.
 
     Raises:
-        DataError: the port is in use, or no such host.
-        RequestError: no model can be served.
+        DataError: the port is in use, or there is no such host.
+        RequestError: every model is damaged.
     """
-    shelf = ModelRegistry(folders)
-    with listen(host, port) as door:
-        shelf.prepare()
-        address, number = door.getsockname()[:2]
+    registry = ModelRegistry(folders)
+    with listen(host, port) as listener:
+        registry.prepare()
+        address, number = listener.getsockname()[:2]
         hosts = {*LOCAL, _in_url(host).lower()} if ipaddress.ip_address(address).is_loopback else {"*"}
-        app = create_app(shelf, samples, limits, hosts=sorted(hosts), framed_by=framed_by)
+        app = create_app(registry, samples, limits, hosts=sorted(hosts), framed_by=framed_by)
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, access_log=False, timeout_graceful_shutdown=_SECONDS_TO_END
         )
         page = f"http://{_in_url(host)}:{number}"
         logger.info("%s shows the page; Ctrl-C ends it", page)
         if show:
-            webbrowser.open(page)  # which waits, as the port is open, until the server takes it
-        with suppress(KeyboardInterrupt):  # the usual end
-            Server(config, app.state.turns).run(sockets=[door])
+            webbrowser.open(page)  # it waits until the server answers, as the port is open
+        with suppress(KeyboardInterrupt):  # Ctrl-C is the usual way to stop
+            Server(config, app.state.queue).run(sockets=[listener])
 
 
 def port_of(text: str, name: str) -> int:
-    """Read a port's number.
+    """Read a port number.
 
     Args:
-        name: of the setting that has it.
+        text: the value.
+        name: of the setting, for the message.
 
     Raises:
-        DataError: it is none.
+        DataError: it is not a port number.
     """
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(_MOST_PORT)) and int(text) <= _MOST_PORT):
         raise DataError(f"{name} must be a whole number from 0 to {_MOST_PORT}; got {text!r}.")
@@ -96,18 +101,18 @@ def listen(host: str, port: int) -> socket.socket:
     """Open a port; 0 takes any that is free.
 
     Raises:
-        DataError: it is in use, or not allowed, or no such host.
+        DataError: it is in use or not permitted, or there is no such host.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (socket.gaierror, UnicodeError):  # the latter of a name with an empty part, or a long one
-        raise DataError(f"--host {host}: no such host. 127.0.0.1 is this machine alone, 0.0.0.0 all its networks.") from None
-    door = socket.socket(family, socket.SOCK_STREAM)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except (socket.gaierror, UnicodeError):  # UnicodeError: a part of the name is empty or too long
+        raise DataError(f"--host {host}: no such host. Use 127.0.0.1 for this machine only, or 0.0.0.0 for all networks.") from None
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        door.bind(address)
-        door.listen()
+        listener.bind(address)
+        listener.listen()
     except OSError as error:
-        door.close()
+        listener.close()
         raise DataError(f"port {port} of {host} cannot be used ({error.strerror}). Choose another: --port.") from None
-    return door
+    return listener

@@ -1,50 +1,55 @@
-"""A folder that runs as it is: the web page with one model, for a Hugging Face Space or any other host.
+"""Self-contained folder that serves the web page with one model, for a Hugging Face Space or any other host.
 
-It has the project's own code as far as the page needs it, the exact versions of the packages that this code imports, the model
-with its backbone, and a few clips to try. `pip install -r requirements.txt && python app.py` runs it; so does its Dockerfile.
+It contains the package's wheel, a requirements.txt with exact versions, the model with its backbone, an app, a Dockerfile, and a
+few clips to try.
 """
 
-import ast
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import tempfile
+import tomllib
 from importlib import metadata
 from pathlib import Path
 
 from actionrec.core import paths
-from actionrec.core.errors import DataError, first_few
+from actionrec.core.errors import DataError
+from actionrec.core.text import first_few, shortened
 from actionrec.features import backbones
 from actionrec.inference.predictor import BACKBONE, Predictor, load
-from actionrec.io import source_code, tensors
+from actionrec.io import tensors
 from actionrec.io.files import whole_folder
 from actionrec.training.bundle import DESCRIPTION, WEIGHTS
 from actionrec.web import samples
 from actionrec.web.samples import Sample
 
 ROOT = Path(__file__).parents[2]
-"""Of the project, which the folder's code and versions come from."""
+"""The project's checkout, which the wheel is built from."""
 
 REQUIREMENTS = "requirements.txt"
 PORT = 7860
-"""Hugging Face's usual one."""
+"""The default port of a Hugging Face Space."""
 
-_DRAWN, _SAMPLES = "sample", 2  # the data set of actionrec/data/datasets/sample.py, and how many of its clips
-_PYTHON = "3.11"  # the oldest that the project supports, as its requirements are compiled for it and newer ones
+_DATASET, _SAMPLES = "sample", 2  # the data set of actionrec/data/datasets/sample.py, and how many of its clips are added
+_PYTHON = "3.11"  # the oldest supported version: requirements.txt is compiled for it and for newer ones
 
-# torch asks for these itself, in the versions that it was built with; its build without CUDA does without them.
-_TORCHS_OWN = ("nvidia-", "cuda-", "triton")
+_PIPELINE_ONLY = {"dvc", "dvclive", "rarfile", "scikit-learn"}  # direct dependencies that the page does not import
+
+# torch requires these itself, in the versions that it was built with; its CPU build does not need them.
+_CUDA = ("nvidia-", "cuda-", "triton")
 
 _APP = '''\
-"""The web page with the model of this folder: python app.py. HOST and PORT say where it listens."""
+"""Serve the web page with this folder's model. HOST and PORT set the address."""
 
 import os
 from pathlib import Path
 
-from actionrec import entry
+from actionrec.core import entry
 from actionrec.web import samples, server
-from actionrec.web.requests import Limits
+from actionrec.web.predict_request import Limits
 
 
 def main() -> None:
@@ -67,9 +72,9 @@ _DOCKERFILE = """\
 FROM python:{python}-slim
 RUN useradd --create-home --uid 1000 user
 WORKDIR /home/user/app
-COPY requirements.txt .
-# Without a GPU, torch's build for CPUs is several GB smaller: add --extra-index-url https://download.pytorch.org/whl/cpu.
-RUN pip install --no-cache-dir --requirement requirements.txt
+COPY requirements.txt {wheel} ./
+# torch's CPU build is several GB smaller: for a machine without a GPU, add PyTorch's CPU index as --extra-index-url.
+RUN pip install --no-cache-dir --requirement requirements.txt && pip install --no-cache-dir --no-deps ./{wheel}
 COPY --chown=user . .
 USER user
 ENV HOST=0.0.0.0 PORT={port}
@@ -91,14 +96,15 @@ pinned: false
 
 Says which of {count} actions a video shows: {classes}. A video of anything else gets one of these classes, too.
 
-A {model} on the frames' features of a {backbone} with weights {weights}.{warning} Uploads are deleted as soon as they are answered.
+A {model} on frame features of a {backbone} with weights {weights}.{warning} Uploads are deleted as soon as they are answered.
 
 ```sh
 pip install -r requirements.txt
-python app.py   # http://127.0.0.1:{port}; HOST=0.0.0.0 lets other machines in
+pip install --no-deps ./{wheel}
+python app.py   # http://127.0.0.1:{port}; with HOST=0.0.0.0, other machines can connect
 ```
 
-`/docs` describes the HTTP API. Clips in `samples/<Class>/` are offered on the page.
+`/docs` describes the HTTP API. The page offers the clips in `samples/<Class>/`.
 """
 
 
@@ -106,41 +112,57 @@ def write_space(output: Path, bundle: Path, backbone_file: Path | None = None) -
     """Write the folder, whole or not at all.
 
     Args:
-        output: where nothing may be yet.
+        output: must not exist yet.
         bundle: a trained model's folder.
-        backbone_file: its backbone's weights, where they are not found: see `inference.read_backbone`.
+        backbone_file: the file of its backbone's weights, if they are not found: see `predictor.read_backbone`.
 
     Raises:
-        DataError: something is at `output`, or the bundle is damaged.
-        WeightsError: model or backbone have not the weights that the bundle was made with.
+        DataError: `output` exists, the bundle is damaged, or the wheel cannot be built.
+        WeightsError: the weights of the model or of the backbone are not those that the bundle was made with.
     """
     if output.exists():
         raise DataError(f"{output} is there already. Name another folder, or remove it first.")
     predictor = load(bundle, backbone_file=backbone_file)
-    code = list(_code(predictor.bundle.architecture.model))
     with whole_folder(output) as draft:
-        for file in code:
-            _copy(file, draft / file.relative_to(ROOT))
+        wheel = build_wheel(draft)
+        _copy(ROOT / "LICENSE", draft / "LICENSE")
         _write_bundle(draft / "bundle" / bundle.resolve().name, bundle, predictor)
-        for one in _samples(predictor):
-            _copy(one.path, draft / "samples" / one.label / one.path.name)
+        for sample in _samples(predictor):
+            _copy(sample.path, draft / "samples" / sample.label / sample.path.name)
         texts = {
             "app.py": _APP.replace("{port}", str(PORT)),
-            "Dockerfile": _DOCKERFILE.format(python=_PYTHON, port=PORT),
-            "README.md": _readme(predictor),
-            REQUIREMENTS: requirements(code),
-            ".gitattributes": "".join(f"*.{kind} filter=lfs diff=lfs merge=lfs -text\n" for kind in ("safetensors", "avi", "mp4")),
+            "Dockerfile": _DOCKERFILE.format(python=_PYTHON, port=PORT, wheel=wheel.name),
+            "README.md": _readme(predictor, wheel.name),
+            REQUIREMENTS: requirements(),
+            ".gitattributes": "".join(
+                f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in ("safetensors", "avi", "mp4", "whl")
+            ),
         }
         for name, text in texts.items():
             (draft / name).write_text(text, encoding="utf-8")
 
 
-def _code(model: str) -> Iterator[Path]:
-    """The project's files that the page needs with a model, its licence among them."""
-    yield ROOT / "LICENSE"
-    # create_model imports a model's module by name, where nobody but a person sees it.
-    yield from map(Path, source_code.files_behind(["actionrec.core.entry", "actionrec.web.server", f"actionrec.models.{model}"]))
-    yield from (file for file in sorted((ROOT / "actionrec/web/static").iterdir()) if file.is_file())
+def build_wheel(folder: Path) -> Path:
+    """Build the package's wheel into a folder, without the network; the same code gives the same bytes.
+
+    Raises:
+        DataError: the project's checkout is missing, or building fails.
+    """
+    if not (ROOT / "pyproject.toml").is_file():
+        raise DataError(f"{ROOT} is not a checkout of the project: pyproject.toml is missing. Run this in a checkout.")
+    with tempfile.TemporaryDirectory(prefix="actionrec-wheel-") as name:
+        source = Path(name)  # a copy: building writes beside the code
+        for file in ("pyproject.toml", "README.md", "LICENSE"):
+            _copy(ROOT / file, source / file)
+        shutil.copytree(ROOT / "actionrec", source / "actionrec", ignore=shutil.ignore_patterns("__pycache__"))
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+        command += ["--wheel-dir", str(folder.resolve()), str(source)]
+        environment = {**os.environ, "SOURCE_DATE_EPOCH": "315532800"}  # 1980: the earliest time that a ZIP file can record
+        done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise DataError(f"the wheel of {ROOT} cannot be built: {shortened(done.stderr.strip(), 500)}")
+    [wheel] = folder.glob("actionrec-*.whl")
+    return wheel
 
 
 def _write_bundle(folder: Path, bundle: Path, predictor: Predictor) -> None:
@@ -152,9 +174,9 @@ def _write_bundle(folder: Path, bundle: Path, predictor: Predictor) -> None:
 
 
 def _samples(predictor: Predictor) -> list[Sample]:
-    """Clips of the drawn data set, if that is what the model knows: others' clips are not ours to give away."""
-    drawn = samples.of_folder(paths.RAW / _DRAWN, samples.subsets())
-    return [one for one in drawn if one.label in predictor.class_names][:_SAMPLES]
+    """Clips of the drawn data set, if the model knows their classes; other data sets' clips must not be redistributed."""
+    drawn = samples.of_folder(paths.RAW / _DATASET, samples.subsets())
+    return [sample for sample in drawn if sample.label in predictor.class_names][:_SAMPLES]
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -162,67 +184,60 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _readme(predictor: Predictor) -> str:
-    about = predictor.bundle.features
-    untrained = about["weights"] == backbones.RANDOM
+def _readme(predictor: Predictor, wheel: str) -> str:
+    source = predictor.bundle.features
+    untrained = source["weights"] == backbones.RANDOM
     title = f"Action recognition ({predictor.name})"
     return _README.format(
         title=title,
-        quoted=json.dumps(title, ensure_ascii=False),  # which is YAML, too
+        quoted=json.dumps(title, ensure_ascii=False),  # also valid YAML
         port=PORT,
         count=len(predictor.class_names),
         classes=first_few(predictor.class_names, 12),
         model=predictor.bundle.architecture.model,
-        backbone=about["backbone"],
-        weights=about["weights"],
-        warning=" That backbone is untrained: it follows drawn shapes, and knows nothing of real footage." if untrained else "",
+        backbone=source["backbone"],
+        weights=source["weights"],
+        warning=" The backbone is untrained: it follows drawn shapes, and does not recognise real footage." if untrained else "",
+        wheel=wheel,
     )
 
 
-def requirements(code: Iterable[Path]) -> str:
-    """The lines of the project's requirements.txt for what some code imports, and for what that needs in turn."""
+def requirements() -> str:
+    """The lines of the project's requirements.txt that the page needs: its direct dependencies, and theirs."""
     pinned: dict[str, list[str]] = {}
     for line in (ROOT / REQUIREMENTS).read_text(encoding="utf-8").splitlines():
         if "==" in line:
             pinned.setdefault(_normal(line.partition("==")[0]), []).append(line)
-    distributions = metadata.packages_distributions()
-    wanted = {name for module in _imported(code) for name in map(_normal, distributions.get(module, [])) if name in pinned}
-    wanted.update({"uvicorn", "python-multipart"} & set(pinned))  # the latter FastAPI imports by itself, for uploads
-    open_ends = sorted(wanted)
-    while open_ends:
-        needed = {name for name in _needs(open_ends.pop()) if name in pinned and not name.startswith(_TORCHS_OWN)}
-        open_ends += sorted(needed - wanted)
-        wanted |= needed
-    return "".join(f"{line}\n" for name in sorted(wanted) for line in pinned[name])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    direct = {_name(line) for line in (*project["dependencies"], *project["optional-dependencies"]["web"])} - _PIPELINE_ONLY
+    needed: set[str] = set()
+    remaining = sorted(direct)
+    while remaining:
+        name = remaining.pop()
+        if name in pinned and name not in needed and not name.startswith(_CUDA):
+            needed.add(name)
+            remaining += _required_by(name)
+    return "".join(f"{line}\n" for name in sorted(needed) for line in pinned[name])
 
 
-def _imported(code: Iterable[Path]) -> set[str]:
-    """Top-level modules of others that Python files import, wherever in them."""
-    found = set()
-    for file in code:
-        if file.suffix != ".py":
-            continue
-        for node in ast.walk(ast.parse(file.read_bytes())):
-            if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                found.add(node.module.partition(".")[0])
-    return found - sys.stdlib_module_names
-
-
-def _needs(distribution: str) -> list[str]:
-    """What an installed distribution needs, extras aside; nothing where it is not installed on this machine."""
+def _required_by(distribution: str) -> list[str]:
+    """The names of an installed distribution's requirements, without extras; none if it is not installed."""
     try:
-        needs = metadata.requires(distribution) or []
+        lines = metadata.requires(distribution) or []
     except metadata.PackageNotFoundError:
         return []
-    return [_normal(re.split(r"[^\w.-]", need, maxsplit=1)[0]) for need in needs if "extra ==" not in need]
+    return [_name(line) for line in lines if "extra ==" not in line]
+
+
+def _name(requirement: str) -> str:
+    """The distribution's name in a requirement.
+
+    >>> _name("ruamel.yaml>=0.18")
+    'ruamel-yaml'
+    """
+    return _normal(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
 
 
 def _normal(distribution: str) -> str:
-    """A distribution's name as pip compares it.
-
-    >>> _normal("ruamel.yaml")
-    'ruamel-yaml'
-    """
+    """A distribution's name as pip compares it."""
     return re.sub(r"[-_.]+", "-", distribution).lower()

@@ -1,6 +1,5 @@
-"""Where uploads lie while they are worked on: a temporary folder of this server's own, which goes with it."""
+"""Temporary folder for uploads, deleted when the server stops."""
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -9,21 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from actionrec.core import file_lock
+
 _PREFIX = "actionrec-uploads-"
 
 
 class Uploads:
-    """A folder for drafts. It is locked as long as the server lives, however that ends."""
+    """A temporary folder, locked while the server runs, so that other servers do not delete it."""
 
     def __init__(self) -> None:
         sweep()
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self._lock = _locked(self.folder)
+        self._lock = file_lock.try_lock(self.folder)
 
     @contextmanager
     def draft(self, suffix: str) -> Iterator[Path]:
-        """Yield a path to write to, which no sender has named; what is there afterwards is deleted."""
-        self.folder.mkdir(mode=0o700, exist_ok=True)  # what clears old files from temporary folders takes old folders, too
+        """Yield a path to write to, with a random name; the file is deleted afterwards."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)  # a clean-up of the system's temporary folder may have deleted it
         path = self.folder / f"{secrets.token_hex(8)}{suffix}"
         try:
             yield path
@@ -39,20 +40,6 @@ class Uploads:
 def sweep() -> None:
     """Remove the folders of servers that were killed; others' folders, and those in use, stay."""
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        if (lock := _locked(left)) is not None:
+        if (lock := file_lock.try_lock(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
             os.close(lock)
-
-
-def _locked(folder: Path) -> int | None:
-    """A descriptor that holds a folder's lock; None where another process holds it, or the folder is not ours."""
-    try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return None
-    return lock

@@ -16,7 +16,7 @@ from exported import project_of
 from actionrec.features import backbones
 from actionrec.features.backbones import FeatureSettings
 from actionrec.io.files import read_json, sha256_of
-from actionrec.parallel.shards import shard_name, shard_of
+from actionrec.io.sharding import shard_name, shard_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "docs" / "onnx_example.py"
@@ -53,9 +53,7 @@ def test_whole_and_head_are_written_and_checked(done):
         ("gru-head.onnx", "features (B, 8, 512) float32", "3 of 3"),
     ]
     assert all(float(row[3]) < 1e-4 for row in rows)
-    assert re.search(
-        r"`predict` computes features in fp32, and differs by up to \S+; the same top-1 for 3 of 3\.\n$", printed.stdout
-    )
+    assert re.search(r"`predict` computes features in fp32 and differs by up to \S+; same top-1 for 3 of 3\.\n$", printed.stdout)
 
 
 def test_the_same_bundle_gives_the_same_bytes_and_json_tells_them(done, tmp_path):
@@ -183,7 +181,7 @@ def test_8_bits_are_the_same_bytes_again(in_8_bits):
         (["--measure", "3"], "--calibrate and --measure are about --int8, which is not asked for."),
         (["--model", " "], "--model is empty. Name a model, such as gru, or a bundle's folder."),
         (["--check", "nothing.avi"], "nothing.avi: no such file or folder."),
-        (["--output", "gru/model.json"], "gru/model.json: no folder can be made there"),
+        (["--output", "gru/model.json"], "gru/model.json: the folder cannot be created"),
         (["--backbone", "nothing.safetensors"], "Omit --backbone."),
     ],
 )

@@ -134,10 +134,10 @@ def output_is_a_file(folder):
     ("arrange", "message"),
     [
         (lambda folder: ["nowhere"], "nowhere: no such folder."),
-        (one_class, "wanted clips of at least two classes"),
+        (one_class, "expected clips of at least two classes"),
         (bad_clip_name, "the name is not valid UTF-8"),
         (bad_folder_name, "the path is not valid UTF-8. Rename the folder, or link to it."),
-        (output_is_a_file, "taken: no folder can be made there (File exists). Choose another with --output."),
+        (output_is_a_file, "taken: the folder cannot be created (File exists). Choose another with --output."),
     ],
     ids=["no such folder", "one class", "clip's name", "folder's name", "output"],
 )

@@ -17,7 +17,7 @@ import pytest
 from damaged import DECODABLE, UNDECODABLE
 from film import write_video
 
-from actionrec import __main__ as command_line
+from actionrec.cli import main as command_line
 from actionrec.core import paths
 
 ROOT = Path(__file__).parents[2]
@@ -174,17 +174,17 @@ def test_nothing_but_the_model_is_asked_for_with_a_dash(actionrec):
         ([BRIGHT, "--model", "vgg"], "data/models/vgg: no such model. There are gru."),
         ([BRIGHT, "--stride", "1"], "--stride needs --window"),
         ([BRIGHT, "--plot", "a.png"], "--plot draws a timeline"),
-        ([BRIGHT, "--explain", "gone/a.png"], "there is no folder gone"),
-        ([BRIGHT, STRIPED, "--explain", "a.png"], "--explain is about one video; got 2"),
+        ([BRIGHT, "--explain", "gone/a.png"], "gone/a.png: the folder gone does not exist"),
+        ([BRIGHT, STRIPED, "--explain", "a.png"], "--explain takes one video; got 2"),
         ([BRIGHT, "--camera", "0"], "either videos or --camera"),
-        ([BRIGHT, "--window", "0"], "wanted seconds above 0; got '0'"),
-        ([BRIGHT, "--top", "none"], "wanted a whole number from 1; got 'none'"),
+        ([BRIGHT, "--window", "0"], "expected seconds above 0; got '0'"),
+        ([BRIGHT, "--top", "none"], "expected a whole number from 1; got 'none'"),
         (["--camera", "no/such/file.avi"], "no/such/file.avi cannot be opened"),
         (["--camera", BRIGHT, "--plot", "a.png"], "--plot draws a timeline, and needs a video"),
         (["-", "--explain", "a.png"], "--explain needs a video"),
         ([""], "a video's name is empty"),
         ([BRIGHT, "--model", ""], "--model is empty"),
-        ([BRIGHT, "--explain", "clips"], "clips is a folder; wanted a picture's name"),
+        ([BRIGHT, "--explain", "clips"], "clips is a folder; expected a picture's name"),
         (["n" * 300], "File name too long"),
     ],
 )
@@ -251,7 +251,7 @@ def test_evaluate_on_a_folder(actionrec):
         (["--subset", "best"], "invalid choice: 'best'"),
         (["--model", " "], "--model is empty"),
         (["--data", "clips", "--group", "("], "'(' is not a regular expression"),
-        (["--data", "clips", "--max-failed", "nan"], "wanted a share from 0 to 1; got 'nan'"),
+        (["--data", "clips", "--max-failed", "nan"], "expected a share from 0 to 1; got 'nan'"),
     ],
 )
 def test_evaluate_refuses_bad_input(actionrec, arguments, message):
@@ -305,7 +305,7 @@ def test_an_answer_is_not_written_onto_the_progress_bar(made):
 def test_the_command_line_is_up_before_torch_is():
     """--help, and bad input that needs no model, load none of what takes seconds."""
     code = (
-        "import sys\nfrom actionrec import __main__ as command_line\nsys.argv = ['actionrec', 'predict', '--help']\n"
+        "import sys\nfrom actionrec.cli import main as command_line\nsys.argv = ['actionrec', 'predict', '--help']\n"
         "try:\n    command_line.main()\nexcept SystemExit:\n    pass\n"
         "print({'torch', 'cv2', 'numpy', 'matplotlib'} & set(sys.modules))"
     )

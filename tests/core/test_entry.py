@@ -10,8 +10,8 @@ import pytest
 PREAMBLE = """
 import errno, os, sys, time
 from pathlib import Path
-from actionrec import entry
-from actionrec.errors import DataError, VideoError
+from actionrec.core import entry
+from actionrec.core.errors import DataError, VideoError
 """
 
 
@@ -43,7 +43,7 @@ def test_a_full_disk_is_told_without_a_traceback():
     done = run("raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'data/frames/shard-0001.tar')")
     assert done.returncode == 2
     assert done.stderr == (
-        "error: No space left on device: data/frames/shard-0001.tar. Mend that and run again; finished work is kept.\n"
+        "error: No space left on device: data/frames/shard-0001.tar. Fix this and rerun; finished work is kept.\n"
     )
 
 
@@ -51,13 +51,13 @@ def test_a_full_disk_is_told_without_a_traceback():
 def test_a_really_full_disk_is_told_without_a_traceback():
     done = run("with open('/dev/full', 'w') as stream: stream.write('x' * 100_000)")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("error: No space left on device. Mend that")
+    assert done.stderr.startswith("error: No space left on device. Fix this")
 
 
 def test_a_missing_file_is_told_with_its_name():
     done = run("Path('/no/such/file').read_bytes()")
     assert done.returncode == 2
-    assert done.stderr == "error: No such file or directory: /no/such/file. Mend that and run again; finished work is kept.\n"
+    assert done.stderr == "error: No such file or directory: /no/such/file. Fix this and rerun; finished work is kept.\n"
 
 
 @pytest.mark.parametrize("code", [errno.EBADF, errno.EINVAL])
@@ -69,7 +69,7 @@ def test_what_the_machine_refuses_for_a_defect_s_sake_keeps_its_traceback(code):
 
 def test_ctrl_c_leaves_with_130_and_no_traceback():
     done = run(f"os.kill(os.getpid(), {int(signal.SIGINT)}); time.sleep(30)")
-    assert (done.returncode, done.stderr) == (130, "interrupted; `dvc repro` goes on from here\n")
+    assert (done.returncode, done.stderr) == (130, "interrupted; run `dvc repro` to continue\n")
 
 
 def test_a_message_in_any_script_can_be_told_on_a_terminal_that_has_none():

@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="calls of Linux")
 
 READY = "print(os.getpid(), flush=True); import time; time.sleep(60)"
-CHILD = f"import os; from actionrec import lifetime; lifetime.end_with_parent(os.getppid()); {READY}"
-LATE = f"import os; from actionrec import lifetime; lifetime.end_with_parent(os.getppid() + 1); {READY}"
-STAGE = f"import os; from actionrec import lifetime; lifetime.end_with_dvc(); {READY}"
+CHILD = f"import os; from actionrec.core import process_lifetime; process_lifetime.end_with_parent(os.getppid()); {READY}"
+LATE = f"import os; from actionrec.core import process_lifetime; process_lifetime.end_with_parent(os.getppid() + 1); {READY}"
+STAGE = f"import os; from actionrec.core import process_lifetime; process_lifetime.end_with_dvc(); {READY}"
 UNBOUND = f"import os; {READY}"
 # As DVC runs a stage: through a shell, which gets a variable that DVC itself has not.
 DVC = """
@@ -69,7 +69,7 @@ def test_a_stage_ends_with_dvc_whatever_shell_is_between(shell, wrapped, code, e
 
 
 def test_a_stage_whose_dvc_ended_before_it_looked_ends():
-    late = f"import os, time; print(os.getpid(), flush=True); time.sleep(1); from actionrec import lifetime; {STAGE}"
+    late = f"import os, time; print(os.getpid(), flush=True); time.sleep(1); from actionrec.core import process_lifetime; {STAGE}"
     adopter = start(ADOPTER, *PYTHON, DVC, "sh", "-c", f"{sys.executable} -c '{late}'; true")
     with adopter:
         number = int(adopter.stdout.readline())
@@ -86,24 +86,62 @@ def test_what_a_person_starts_outlives_its_parent():
 
 
 def test_an_undisturbed_stage_ends_as_it_would():
-    code = "from actionrec import lifetime; lifetime.end_with_dvc(); print(7)"
+    code = "from actionrec.core import process_lifetime; process_lifetime.end_with_dvc(); print(7)"
     process = start(DVC, "sh", "-c", f"{sys.executable} -c '{code}'; exit $?")
     with process:
         assert process.stdout.read() == "7\n"
         assert process.wait() == 0
 
 
-@pytest.mark.parametrize(
-    "refuse", ["def refuse(process): raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))", ""], ids=["kernel", "python"]
-)
-def test_a_kernel_or_a_python_that_does_not_tell_stops_no_stage_which_ends_with_its_parent(tmp_path, refuse):
-    without = "os.pidfd_open = refuse" if refuse else "del os.pidfd_open"
-    file = tmp_path / "stage.py"
-    file.write_text(f"import errno, os\nfrom actionrec import lifetime\n{refuse}\n{without}\nlifetime.end_with_dvc()\n{READY}")
+# What other systems lack. Each runs before the program's own code.
+NO_PRCTL = "import ctypes; ctypes.CDLL = lambda name: object()"
+NO_PIDFD = "import os; vars(os).pop('pidfd_open', None)"
+REFUSED_PIDFD = """
+import errno, os
+def refuse(process): raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+os.pidfd_open = refuse
+"""
+NO_PROC = "from pathlib import Path; from actionrec.core import process_lifetime; process_lifetime._PROC = Path('/nowhere')"
+MACOS = f"{NO_PRCTL}\n{NO_PIDFD}\n{NO_PROC}"
+
+
+def write_program(path, missing, code):
+    path.write_text(f"{missing}\nimport os\n{code}\n{READY}")
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize("missing", [NO_PRCTL, NO_PIDFD, REFUSED_PIDFD, NO_PROC, MACOS])
+def test_a_stage_ends_with_its_parent_on_any_system(tmp_path, missing):
+    program = tmp_path / "stage.py"
+    environment = write_program(program, missing, "from actionrec.core import process_lifetime; process_lifetime.end_with_dvc()")
     start_both = "import subprocess, sys; subprocess.run(sys.argv[1:])"  # stands for the shell, and is killed
-    environment = {**os.environ, "DVC_STAGE": "split", "PYTHONPATH": str(ROOT)}
-    shell = subprocess.Popen([*PYTHON, start_both, sys.executable, file], stdout=subprocess.PIPE, text=True, env=environment)
+    command = [*PYTHON, start_both, sys.executable, program]
+    shell = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment | {"DVC_STAGE": "split"})
     assert has_ended_with_its_killed_parent(shell)
+
+
+@pytest.mark.parametrize("missing", [NO_PIDFD, REFUSED_PIDFD])
+def test_a_stage_ends_with_dvc_without_pidfd(tmp_path, missing):
+    program = tmp_path / "stage.py"
+    environment = write_program(program, missing, "from actionrec.core import process_lifetime; process_lifetime.end_with_dvc()")
+    command = [*PYTHON, DVC, "sh", "-c", f"{sys.executable} {program}; true"]
+    assert has_ended_with_its_killed_parent(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+
+
+def test_a_worker_ends_with_its_parent_on_macos(tmp_path):
+    program = tmp_path / "worker.py"
+    bind = "os.environ['ACTIONREC_PARENT'] = str(os.getppid()); process_lifetime.end_if_bound()"
+    environment = write_program(program, MACOS, bind)
+    parent = "import subprocess, sys; subprocess.run(sys.argv[1:])"
+    command = [*PYTHON, parent, sys.executable, program]
+    assert has_ended_with_its_killed_parent(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+
+
+def test_a_process_whose_parent_has_ended_exits_on_macos(tmp_path):
+    program = tmp_path / "worker.py"
+    code = "from actionrec.core import process_lifetime; process_lifetime.end_with_parent(os.getppid() + 1)"
+    environment = write_program(program, MACOS, code)
+    assert subprocess.run([sys.executable, program], env=environment, capture_output=True, timeout=60, check=False).returncode == 1
 
 
 # A stage whose libraries take ten minutes to load: its workers are still importing when it is killed.
@@ -118,35 +156,20 @@ if __name__ != "__main__":
     Path(folder, str(os.getpid())).touch()
     time.sleep(600)
 
-def work(job, advance=None, *rest):
+def work(job, advance):
     pass
 
-def start_engine():
-    from actionrec.engines import local
-    from actionrec.store import Task
-    tasks = [(Task(str(number), "", 1, number), folder / f"shard-{number}") for number in range(2)]
-    local.make_all(work, tasks, print, workers=2)
-
-def start_pool():
-    from actionrec import worker_pool
-    list(worker_pool.each(work, [1, 2], 2, print))
-
-def start_inspection():
-    from actionrec.inspection import processes
-    processes.each(work, range(8), "Reading", chunk=2)
-
 if __name__ == "__main__":
-    globals()[sys.argv[2]]()
+    from actionrec.parallel import pool
+    list(pool.run(work, [1, 2], 2, print))
 """
 
 
-@pytest.mark.parametrize("pool", ["start_engine", "start_pool", "start_inspection"])
-def test_workers_that_are_still_importing_end_with_their_killed_parent(tmp_path, pool):
+def test_workers_that_are_still_importing_end_with_their_killed_parent(tmp_path):
     file, started = tmp_path / "stage.py", tmp_path / "started"
     file.write_text(SLOW_STAGE)
     started.mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACTIONREC_WORKERS": "2"}
-    parent = subprocess.Popen([sys.executable, file, started, pool], env=environment)
+    parent = subprocess.Popen([sys.executable, file, started], env={**os.environ, "PYTHONPATH": str(ROOT)})
     until = time.monotonic() + 120
     while len(workers := [int(path.name) for path in started.iterdir()]) < 2 and time.monotonic() < until:
         time.sleep(0.02)

@@ -66,8 +66,8 @@ def test_each_tool_unpacks_rar(tool, tmp_path, folder, monkeypatch):
 
 
 EVIL = {
-    "../out.avi": "'../out.avi' leads out of the folder",
-    "Run/../../out.avi": "'Run/../../out.avi' leads out of the folder",
+    "../out.avi": "'../out.avi' is outside the folder",
+    "Run/../../out.avi": "'Run/../../out.avi' is outside the folder",
     "/etc/out.avi": "'/etc/out.avi' is an absolute path",
     "C:/out.avi": "'C:/out.avi' is an absolute path",
 }
@@ -75,17 +75,17 @@ EVIL = {
 
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("name", EVIL)
-def test_names_that_lead_outside_are_refused(write, name, tmp_path, folder):
+def test_paths_outside_the_folder_are_rejected(write, name, tmp_path, folder):
     archive = write(tmp_path / "evil", {"Run/a.avi": b"a", name: b"evil"})
     assert refused(archive, folder) == (
-        f"{archive} is not safe to unpack: {EVIL[name]}. Nothing was written. Get it from its own host."
+        f"{archive} is not safe to unpack: {EVIL[name]}. Nothing was written. Get the archive from its own host."
     )
     assert not (tmp_path / "out.avi").exists()
 
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_a_backslash_is_a_slash_too(write, tmp_path, folder):
-    assert "leads out of the folder" in refused(write(tmp_path / "evil", {"..\\out.avi": b"evil"}), folder)
+    assert "is outside the folder" in refused(write(tmp_path / "evil", {"..\\out.avi": b"evil"}), folder)
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -95,13 +95,13 @@ def test_links_are_refused(write, tmp_path, folder):
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_a_name_that_comes_twice_is_refused(write, tmp_path, folder):
-    assert "'Run//a.avi' comes twice" in refused(write(tmp_path / "evil", {"Run/a.avi": b"a", "Run//a.avi": b"b"}), folder)
+def test_a_duplicate_name_is_rejected(write, tmp_path, folder):
+    assert "'Run//a.avi' is a duplicate" in refused(write(tmp_path / "evil", {"Run/a.avi": b"a", "Run//a.avi": b"b"}), folder)
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_a_file_that_is_a_folder_too_is_refused(write, tmp_path, folder):
-    assert "'Run' is a file and a folder" in refused(write(tmp_path / "evil", {"Run": b"a", "Run/a.avi": b"b"}), folder)
+def test_a_path_that_is_a_file_and_a_folder_is_rejected(write, tmp_path, folder):
+    assert "'Run' is both a file and a folder" in refused(write(tmp_path / "evil", {"Run": b"a", "Run/a.avi": b"b"}), folder)
 
 
 def test_an_archive_that_declares_too_much_is_refused(tmp_path, folder):
@@ -134,7 +134,7 @@ def test_a_tool_that_writes_without_end_is_stopped(tmp_path, folder, monkeypatch
     fake_tool(tmp_path, monkeypatch, endless)
     message = refused(write_rar(tmp_path / "bomb.rar", FILES), folder)
     assert "stopped: it wrote " in message
-    assert "and the archive declares 100,001" in message
+    assert "the archive declares 100,001" in message
 
 
 def test_a_tool_cannot_write_a_larger_file_than_declared(tmp_path, folder, monkeypatch):
@@ -164,7 +164,7 @@ def test_without_a_tool_the_error_says_what_to_install(tmp_path, folder, monkeyp
     message = refused(write_rar(tmp_path / "a.rar", FILES), folder)
     assert message == (
         f"{tmp_path}/a.rar is a RAR archive, and no program that unpacks it is installed. On Debian and Ubuntu: apt install unar "
-        "libarchive-tools (each unpacks some that the other does not). On macOS: brew install unar. Elsewhere: unrar from RARLAB."
+        "libarchive-tools (each unpacks archives that the other cannot). On macOS: brew install unar. Elsewhere: unrar from RARLAB."
     )
 
 
@@ -181,7 +181,7 @@ def test_a_flipped_byte_is_found(write, tmp_path, folder):
 
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
-def test_an_archive_that_is_cut_short_is_refused(write, share, tmp_path, folder):
+def test_an_archive_that_is_cut_off_is_rejected(write, share, tmp_path, folder):
     archive = write(tmp_path / "a.archive", {"Run/a.avi": bytes(range(256)) * 400, "Run/b.avi": b"b" * 1000})
     contents = archive.read_bytes()
     archive.write_bytes(contents[: int(share * len(contents))])
@@ -192,12 +192,12 @@ def test_an_archive_that_is_cut_short_is_refused(write, share, tmp_path, folder)
 @needs_tool
 def test_a_wrong_checksum_is_found(tmp_path, folder):
     message = refused(write_rar(tmp_path / "a.rar", {"Run/a.avi": b"abc"}, crc32=1), folder)
-    assert "If another tool unpacks it, install that one; otherwise fetch the archive again." in message
+    assert "Install another program that unpacks RAR, or remove the archive and rerun to download it again." in message
 
 
 def test_an_error_page_in_place_of_an_archive_is_recognised(tmp_path, folder):
     (tmp_path / "a.rar").write_bytes(b"<!DOCTYPE html><html>")
-    assert "neither a RAR nor a ZIP archive (it starts with b'<!DOCTYPE html><')" in refused(tmp_path / "a.rar", folder)
+    assert "neither a RAR nor a ZIP archive; it starts with b'<!DOCTYPE html><'." in refused(tmp_path / "a.rar", folder)
 
 
 def test_an_encrypted_zip_is_refused(tmp_path, folder):
@@ -222,7 +222,7 @@ def test_a_killed_stage_leaves_no_tool_writing(tmp_path, monkeypatch):
     script = f"""
 import sys
 from pathlib import Path
-from actionrec import archives
+from actionrec.data import archives
 tool = [sys.executable, "-c", "import os, time; open({str(tmp_path / "pid")!r}, 'w').write(str(os.getpid())); time.sleep(60)"]
 archives.RAR_TOOLS = {{sys.executable: lambda *_: tool}}
 archives.unpack(Path({str(tmp_path / "a.rar")!r}), Path({str(tmp_path / "into")!r}))

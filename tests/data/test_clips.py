@@ -74,18 +74,18 @@ def test_the_csv_has_the_contract_s_header_and_form(tmp_path):
     assert (tmp_path / "clips.csv").read_bytes() == b'clip,label,group,bytes,sha256\n"A/x,1.avi",A,g01,12,ab\n'
 
 
-def test_hidden_files_are_passed_over_in_silence(tmp_path, caplog):
+def test_hidden_files_are_skipped_silently(tmp_path, caplog):
     make(tmp_path, "A/a.avi", "B/b.avi", ".DS_Store", ".cache/c.avi", "A/.hidden.avi", "B/._b.avi")
     assert ids(find_clips(tmp_path)) == ["A/a.avi", "B/b.avi"]
     assert caplog.text == ""
 
 
-def test_stray_files_and_folders_within_classes_are_reported_and_passed_over(tmp_path, caplog):
+def test_stray_files_and_folders_inside_classes_are_skipped_and_reported(tmp_path, caplog):
     make(tmp_path, "A/a.avi", "B/b.avi", "readme.md", "loose.avi", "A/notes.txt", "A/deeper/c.avi")
     os.mkfifo(tmp_path / "A" / "pipe.avi")
     assert ids(find_clips(tmp_path)) == ["A/a.avi", "B/b.avi"]
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert record.getMessage().startswith("not a clip in a class's folder: passed over: ")
+    assert record.getMessage().startswith("skipped, not a clip in a class folder: ")
     for name in ("readme.md", "loose.avi", "A/notes.txt", "A/deeper", "A/pipe.avi"):
         assert f"{tmp_path}/{name}" in record.getMessage()
 
@@ -97,11 +97,11 @@ def test_of_many_stray_files_some_are_named_and_the_others_counted(tmp_path, cap
     assert "005.txt" not in caplog.text
 
 
-def test_empty_classes_are_reported_and_passed_over(tmp_path, caplog):
+def test_empty_classes_are_skipped_and_reported(tmp_path, caplog):
     make(tmp_path, "A/a.avi", "B/b.avi", "Text/readme.md")
     (tmp_path / "Empty").mkdir()
     assert class_names(find_clips(tmp_path)) == ["A", "B"]
-    assert "no clips in this class's folder (wanted .avi, .mp4," in caplog.text
+    assert "skipped, no clips (.avi, .mp4," in caplog.text
     assert f"{tmp_path}/Empty, {tmp_path}/Text" in caplog.text
 
 
@@ -109,13 +109,13 @@ def test_one_class_only_is_refused(tmp_path):
     make(tmp_path, "Jump/a.avi", "Jump/b.avi")
     with pytest.raises(DataError) as error:
         find_clips(tmp_path)
-    wanted = f"wanted clips of at least two classes, one folder a class ({tmp_path}/<Class>/<clip>.avi)"
-    assert str(error.value) == f"{tmp_path}: {wanted}; got only one, 'Jump'."
+    expected = f"expected clips of at least two classes, one folder per class ({tmp_path}/<Class>/<clip>.avi)"
+    assert str(error.value) == f"{tmp_path}: got clips of one class, 'Jump', {expected}."
 
 
 def test_no_class_at_all_is_refused(tmp_path):
     make(tmp_path, "a.avi", "b.avi")
-    with pytest.raises(DataError, match=r"one folder a class .*; got none\.$"):
+    with pytest.raises(DataError, match=r"got no clips, expected clips of at least two classes, one folder per class .*\.$"):
         find_clips(tmp_path)
 
 
@@ -137,7 +137,7 @@ def test_symlinks_to_the_data_set_to_classes_and_to_clips_are_followed(tmp_path)
     assert find_clips(tmp_path / "raw") == find_clips(real)
 
 
-def test_a_dangling_link_is_reported_and_passed_over(tmp_path, caplog):
+def test_a_broken_symlink_is_skipped_and_reported(tmp_path, caplog):
     make(tmp_path, "A/a.avi", "B/b.avi")
     (tmp_path / "A" / "gone.avi").symlink_to(tmp_path / "nowhere.avi")
     (tmp_path / "Gone").symlink_to(tmp_path / "nowhere")
@@ -146,14 +146,14 @@ def test_a_dangling_link_is_reported_and_passed_over(tmp_path, caplog):
     assert f"{tmp_path}/A/gone.avi" in caplog.text
 
 
-def test_a_dangling_link_to_the_data_set_is_no_such_folder(tmp_path):
+def test_a_broken_symlink_to_the_data_set_is_reported_as_missing(tmp_path):
     (tmp_path / "raw").symlink_to(tmp_path / "nowhere")
     with pytest.raises(DataError, match="no such folder"):
         find_clips(tmp_path / "raw")
 
 
 @pytest.mark.parametrize("clip_id", [b"A/\xff.avi", b"caf\xe9/a.avi"])
-def test_names_that_are_no_utf_8_are_refused(tmp_path, clip_id):
+def test_names_that_are_not_utf_8_are_rejected(tmp_path, clip_id):
     make(tmp_path, "A/a.avi", "B/b.avi")
     path = tmp_path / os.fsdecode(clip_id)
     path.parent.mkdir(exist_ok=True)
@@ -167,7 +167,7 @@ def test_names_that_are_no_utf_8_are_refused(tmp_path, clip_id):
 def test_a_clip_that_cannot_be_read_is_named(tmp_path):
     make(tmp_path, "A/a.avi", "B/b.avi")
     (tmp_path / "A" / "a.avi").chmod(0)
-    with pytest.raises(DataError, match=r"A/a\.avi cannot be read: Permission denied\. Mend its permissions"):
+    with pytest.raises(DataError, match=r"A/a\.avi cannot be read: Permission denied\. Fix its permissions"):
         find_clips(tmp_path)
 
 
@@ -195,7 +195,7 @@ def test_the_real_clips_have_the_groups_that_their_readme_tells(shared):
 def test_classes_one_folder_deeper_are_pointed_out(tmp_path):
     (tmp_path / "UCF50" / "Diving").mkdir(parents=True)
     (tmp_path / "UCF50" / "Diving" / "v_Diving_g01_c01.avi").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"The classes seem to lie one folder deeper: move or link .*/UCF50 to "):
+    with pytest.raises(DataError, match=r"The classes seem to be one folder deeper: move or link .*/UCF50 to "):
         find_clips(tmp_path)
 
 
@@ -231,14 +231,14 @@ def test_a_list_may_have_tabs_or_semicolons_between_its_columns(tmp_path, delimi
     assert found == [("a, b.mp4", "Jump", "anna"), ("c.mp4", "Run", "ben")]
 
 
-def test_all_flaws_of_a_list_are_told_at_once(tmp_path):
+def test_all_errors_of_a_list_are_reported_at_once(tmp_path):
     make(tmp_path, "a.mp4", "b.mp4", "c.mp4")
     lines = ["a.mp4,Jump,", "a.mp4,Run,", "gone.mp4,Run,", "../a.mp4,Run,", "/etc/x,Run,", "b.mp4,,", ",Run,", "c.mp4,Run,dev"]
     index(tmp_path, "clip,label,subset\n" + "\n".join(lines))
     with pytest.raises(DataError) as error:
         read_index(tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}/clips.csv has 7 flaws: line 3: 'a.mp4' comes twice, line 4: 'gone.mp4' is not there, "
+        f"{tmp_path}/clips.csv has 7 errors: line 3: 'a.mp4' is a duplicate, line 4: 'gone.mp4' is missing, "
         f"line 5: '../a.mp4' must be a path below {tmp_path}, line 6: '/etc/x' must be a path below {tmp_path}, "
         "line 7: no label, line 8: no clip, line 9: subset must be train, val, test or empty; got 'dev'. Fix them and rerun."
     )
@@ -247,12 +247,12 @@ def test_all_flaws_of_a_list_are_told_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,class\na.mp4,Jump\n", "wanted the columns clip,label and perhaps group,subset; got path,class"),
-        ("", "wanted the columns clip,label and perhaps group,subset; got ."),
-        ("clip,label\na.mp4,Jump\n", "wanted clips of at least two classes; got Jump"),
+        ("path,class\na.mp4,Jump\n", "got the columns path,class, expected clip,label and optionally group,subset."),
+        ("", "got the columns , expected clip,label and optionally group,subset."),
+        ("clip,label\na.mp4,Jump\n", "got clips of Jump, expected at least two classes."),
     ],
 )
-def test_a_list_without_what_it_needs_is_refused(tmp_path, text, message):
+def test_a_list_without_required_columns_or_classes_is_rejected(tmp_path, text, message):
     make(tmp_path, "a.mp4")
     index(tmp_path, text)
     with pytest.raises(DataError, match=message):
@@ -282,7 +282,7 @@ def test_hmdb51_s_names_tell_the_film(name, group):
     ("pattern", "group"),
     [(r"person(\d+)", "12"), (r"person\d+", "person12"), (r"(camera)?-x", "Run/person12_take3.mp4"), (r"^(\w+)/", "Run")],
 )
-def test_a_pattern_of_ones_own_finds_the_group(pattern, group):
+def test_a_custom_pattern_finds_the_group(pattern, group):
     assert group_of("Run/person12_take3.mp4", "Run", pattern) == group
 
 

@@ -94,9 +94,9 @@ def test_a_column_beside_the_clips_is_list_1(tmp_path):
     assert read_lists(tmp_path, 1, CLIPS) == {CLIPS[0]: "train", CLIPS[1]: "val", CLIPS[2]: "test"}
 
 
-def test_listed_clips_that_are_not_there_are_told(ucf, caplog):
+def test_missing_listed_clips_are_reported(ucf, caplog):
     assert set(read_lists(ucf, 1, CLIPS[:3])) == set(CLIPS[:3])
-    assert caplog.messages == ["1 clips of official list 1 are not there: Run/v_run_g02_c01.avi"]
+    assert caplog.messages == ["1 clips of official list 1 are missing: Run/v_run_g02_c01.avi"]
     assert differences(ucf, [*CLIPS[1:], "Run/new.avi"]) == ([CLIPS[0]], ["Run/new.avi"])
 
 
@@ -106,29 +106,29 @@ def refusal(folder, number=1, clips=CLIPS):
     return str(caught.value)
 
 
-def test_a_list_that_is_not_there_is_refused_with_what_was_looked_for(ucf):
+def test_a_missing_list_is_reported_with_the_expected_files(ucf):
     assert refusal(ucf, 3) == (
-        f"split.protocol is official, but {ucf} has only lists 1, 2, not list 3. Wanted trainlist03.txt and testlist03.txt as "
-        f"UCF-101's, <class>_test_split3.txt as HMDB-51's, or a column subset in {ucf}/clips.csv. Put them there, or change "
+        f"split.protocol is official, but {ucf} has only lists 1, 2; expected list 3: trainlist03.txt and testlist03.txt as "
+        f"in UCF-101, <class>_test_split3.txt as in HMDB-51, or a column subset in {ucf}/clips.csv. Put them there, or change "
         "split.fold or split.protocol in params.yaml."
     )
 
 
-def test_no_list_at_all_is_refused(tmp_path):
-    assert "has none, not list 1" in refusal(tmp_path)
+def test_a_folder_without_lists_is_rejected(tmp_path):
+    assert "has no list; expected list 1: " in refusal(tmp_path)
 
 
 def test_a_list_of_other_clips_is_refused(ucf):
     message = refusal(ucf, clips=["Sit/a.avi"])
-    assert "leaves no clips for test and train: it names 0 of the 1 clips that are there; missing: Jump" in message
+    assert "has no clips for test and train: it names 0 of the 1 existing clips; missing: Jump" in message
 
 
-def test_half_a_pair_of_lists_is_refused(ucf):
+def test_a_training_list_without_a_test_list_is_rejected(ucf):
     (ucf / "ucfTrainTestlist/testlist01.txt").unlink()
-    assert "leaves no clips for test: it names 2 of the 4 clips that are there. Is a list missing?" in refusal(ucf)
+    assert "has no clips for test: it names 2 of the 4 existing clips. Check that no list is missing." in refusal(ucf)
 
 
-def test_a_clip_on_both_sides_is_refused(ucf):
+def test_a_clip_in_two_subsets_is_rejected(ucf):
     write(ucf / "ucfTrainTestlist", trainlist01__txt="Jump/v_Jump_g01_c01.avi 1\nJump/v_Jump_g02_c01.avi 1\n")
     assert "trainlist01.txt, line 2: Jump/v_Jump_g02_c01.avi is listed for test too" in refusal(ucf)
 
@@ -141,6 +141,6 @@ def test_a_clip_on_both_sides_is_refused(ucf):
         ("splits/Jump_test_split1.txt", "v_Jump_g02_c01.avi", "<clip> <0, 1 or 2>"),
     ],
 )
-def test_a_damaged_line_is_told_with_its_place(tmp_path, name, line, wanted):
+def test_a_damaged_line_is_reported_with_its_number(tmp_path, name, line, wanted):
     write(tmp_path / name.split("/")[0], **{name.split("/")[1].replace(".", "__"): f"\n{line}\n"})
-    assert f"{tmp_path}/{name}, line 2: wanted `{wanted}`, got {line!r}. Fetch the lists again." == refusal(tmp_path)
+    assert f"{tmp_path}/{name}, line 2: got {line!r}, expected `{wanted}`. Fetch the lists again." == refusal(tmp_path)

@@ -8,7 +8,17 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from actionrec.core.errors import DataError
 from actionrec.data.clips import Clip
-from actionrec.data.splits import SplitSettings, deal, divide, duplicates, read_split, summarise, units_of, warnings, write_split
+from actionrec.data.splits import (
+    SplitSettings,
+    deal,
+    divide,
+    duplicates,
+    read_split,
+    split_groups,
+    summarise,
+    warnings,
+    write_split,
+)
 
 # Clips a class of UCF-50, in the order of its classes' names.
 UCF50 = (
@@ -137,19 +147,19 @@ def unevenness(labels, parts):
 
 @pytest.mark.parametrize(("protocol", "parts"), [("group", 5), ("group", 12), ("random", 5)])
 def test_parts_are_as_even_as_scikit_learn_s(ucf50, protocol, parts):
-    labels, clusters = np.array([clip.label for clip in ucf50]), units_of(ucf50, by_group=protocol == "group")
-    theirs = np.empty(len(labels), dtype=int)
-    for part, (_, drawn) in enumerate(StratifiedGroupKFold(parts, shuffle=True, random_state=0).split(labels, labels, clusters)):
-        theirs[drawn] = part
+    labels, groups = np.array([clip.label for clip in ucf50]), split_groups(ucf50, by_group=protocol == "group")
+    sklearn_parts = np.empty(len(labels), dtype=int)
+    for part, (_, drawn) in enumerate(StratifiedGroupKFold(parts, shuffle=True, random_state=0).split(labels, labels, groups)):
+        sklearn_parts[drawn] = part
     for seed in range(3):
-        assert unevenness(labels, deal(labels, clusters, parts, seed)) <= 1.05 * unevenness(labels, theirs)
+        assert unevenness(labels, deal(labels, groups, parts, seed)) <= 1.05 * unevenness(labels, sklearn_parts)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_part_is_empty_even_with_one_giant_group_and_as_many_parts_as_groups(seed):
-    clusters = np.repeat([0, 1, 2, 3, 4], [500, 1, 1, 1, 2])
+    groups = np.repeat([0, 1, 2, 3, 4], [500, 1, 1, 1, 2])
     labels = np.where(np.arange(505) % 2, "odd", "even")
-    assert sorted(np.bincount(deal(labels, clusters, 5, seed))) == [1, 1, 1, 2, 500]
+    assert sorted(np.bincount(deal(labels, groups, 5, seed))) == [1, 1, 1, 2, 500]
 
 
 @BOTH
@@ -175,12 +185,12 @@ def test_the_same_bytes_under_two_names_stay_on_one_side_also_across_classes(pro
 
 def test_what_belongs_together_is_joined_through_others():
     clips = [clip("A", 1, 1), clip("A", 2, 1, "same"), clip("B", 3, 1, "same"), clip("B", 2, 2), clip("A", 4, 1)]
-    assert units_of(clips, by_group=True).tolist() == [0, 1, 1, 1, 4]
-    assert units_of(clips, by_group=False).tolist() == [0, 1, 1, 3, 4]
+    assert split_groups(clips, by_group=True).tolist() == [0, 1, 1, 1, 4]
+    assert split_groups(clips, by_group=False).tolist() == [0, 1, 1, 3, 4]
 
 
 @BOTH
-def test_a_class_that_belongs_together_is_trained_on_and_told(protocol):
+def test_a_class_with_one_group_is_trained_on_and_reported(protocol):
     clips = [*SMALL, clip("OneClip", 11, 1)]
     if protocol == "group":
         clips += [clip("OneGroup", 12, number) for number in range(6)]
@@ -203,11 +213,11 @@ def test_clips_without_a_group_number_are_groups_of_their_own():
 
 
 @pytest.mark.parametrize(("protocol", "available"), [("group", 3), ("random", 12)])
-def test_more_folds_than_parts_that_can_be_separated_are_refused(protocol, available):
+def test_too_many_folds_are_rejected(protocol, available):
     clips = [clip(label, group, number) for label in "AB" for group in (1, 2, 3) for number in (1, 2)]
     with pytest.raises(DataError) as error:
         divide(clips, settings(protocol, folds=25), seed=0)
-    assert f"wanted 25 parts of the clips, but they can be divided into no more than {available} " in str(error.value)
+    assert f"the clips cannot be divided into 25 parts; at most {available} are possible, " in str(error.value)
     assert "Lower split.folds in params.yaml" in str(error.value)
 
 
@@ -226,7 +236,7 @@ def test_a_class_left_without_training_clips_is_named():
             except DataError as error:
                 outcomes.append(str(error))
     assert set(outcomes) <= {
-        "no training clip is left of A: their clips come from too few groups. "
+        "no training clips for A: their clips come from too few groups. "
         "Add clips from other sources, or change split.fold, split.folds or seed in params.yaml."
     }
 
@@ -303,9 +313,9 @@ def test_clips_that_no_list_names_are_for_nothing():
     assert summarise(SMALL, subsets)["unused_clips"] == len(SMALL) - len(listed)
 
 
-def test_a_class_that_no_list_trains_on_is_refused():
+def test_a_class_without_listed_training_clips_is_rejected():
     listed = {one.id: "test" if one.group == "g01" else "train" for one in SMALL if one.label != "Class02"}
-    with pytest.raises(DataError, match=r"no training clip is left of Class02: .* or the official list has none"):
+    with pytest.raises(DataError, match=r"no training clips for Class02: .* or the official list has none"):
         divide(SMALL, settings("official", fold=1), seed=0, listed=listed)
 
 
@@ -395,8 +405,8 @@ def test_where_each_class_is_one_group_the_message_says_so():
     with pytest.raises(DataError) as error:
         divide(clips, settings(), seed=0)
     assert str(error.value) == (
-        "no clips can be set apart for testing: each class must keep a group (under split.protocol=random, a clip) for training, "
-        "which leaves none to divide. Lower split.folds in params.yaml, set split.validation to 0, add clips from other sources, "
+        "no clips are left for testing: each class must keep a group (under split.protocol=random, a clip) for training, "
+        "which leaves none. Lower split.folds in params.yaml, set split.validation to 0, add clips from other sources, "
         "or check the groups in data/clips.csv (data.group)."
     )
 
@@ -408,10 +418,10 @@ def test_a_test_set_far_from_its_share_is_reported():
         )
     )
     large = warnings(ONE_LARGE, divide(ONE_LARGE, split, 0), split)
-    assert "the test set has 60 of 93 clips, 65%, where one of 5 folds would be 20%" in large[0]
+    assert "the test set has 60 of 93 clips (65%); one of 5 folds is 20%." in large[0]
     assert "60 of 60 test clips come from one source (cam0)" in large[1]
     small = warnings(ONE_LARGE, divide(ONE_LARGE, settings(), 0), settings())
-    assert any("the test set has 8 of 93 clips, 9%, where one of 5 folds would be 20%" in note for note in small)
+    assert any("the test set has 8 of 93 clips (9%); one of 5 folds is 20%." in note for note in small)
 
 
 def test_a_plain_split_has_nothing_to_report(ucf50):
@@ -424,7 +434,7 @@ def test_a_validation_set_far_from_its_share_is_reported():
     clips = cameras([10, 10, 10])
     split = settings(folds=3)
     assert [note for note in warnings(clips, divide(clips, split, 0), split) if "validation" in note] == [
-        "the validation set has 10 of 20 clips, 50%, where split.validation 0.2 would be 20%: groups stay whole, and they are few "
+        "the validation set has 10 of 20 clips (50%); split.validation 0.2 is 20%. Groups are not divided, and they are few "
         "or differ much in size."
     ]
 

@@ -4,6 +4,7 @@ import pytest
 
 from actionrec.evaluation import analyses
 from actionrec.evaluation.intervals import Interval
+from actionrec.training.record import calibrate
 
 CLASSES = 4
 LABELS = np.arange(160) % CLASSES
@@ -41,8 +42,11 @@ def test_the_order_of_frames_matters_if_shuffling_costs_accuracy():
 
 
 def test_a_temperature_from_validation_clips_brings_confidence_to_accuracy():
-    [row] = analyses.calibrations({"too sure": model(0.7, sure=12.0)})
-    assert row.temperature > 2
+    predictions = model(0.7, sure=12.0)
+    temperature = calibrate(predictions)["temperature"]
+    too_sure = fabricate.trained("too sure", [], predictions=predictions, temperature=temperature)
+    [row] = analyses.calibrations([too_sure])
+    assert row.temperature == temperature > 2
     assert row.calibrated_error < row.error / 2
 
 

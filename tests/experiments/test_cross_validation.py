@@ -88,9 +88,9 @@ def test_each_clip_is_tested_once_a_failing_model_is_named_and_a_second_run_trai
     before = (featured / "params.yaml").read_bytes()
     status, printed, said = validate("--folds", 3, "--models", "gru,simple_rnn", "--jobs", 1)
     assert status == 2
-    assert "error: 1 of 2 models failed, and are not in the table:\n  gru, fold 0: the loss is not finite" in said
+    assert "error: 1 of 2 models failed and are not in the table:\n  gru, fold 0: the loss is not finite" in said
     assert "Traceback" not in said
-    assert "made, group split, 3 folds, seed 0; 12 clips of 12 sources, each tested once" in printed
+    assert "made, group split, 3 folds, seed 0; 12 clips of 12 source videos, each tested once" in printed
     assert "| gru" not in printed
     assert printed == (cross_validation.STORE / "report.md").read_text()
     with (cross_validation.STORE / "folds.csv").open(newline="") as stream:
@@ -155,7 +155,7 @@ def test_a_result_is_known_by_all_that_it_depends_on(monkeypatch):
         made(RECIPE, seed=1),
         made(RECIPE, folds=2),
     ]
-    monkeypatch.setattr(cross_validation, "digest_behind", lambda modules: "other code")
+    monkeypatch.setattr(cross_validation, "code_digest", lambda stage: "other code")
     others.append(made(RECIPE))
     monkeypatch.undo()
     monkeypatch.setattr(cross_validation.torch, "__version__", "other torch")

@@ -74,11 +74,16 @@ def context(**changes) -> texts.FoldContext:
 
 def test_the_caption_says_what_the_numbers_hold_for():
     assert context().phrase == (
-        "ucf50, group split, 2 folds, seed 0; 4 clips of 4 sources, each tested once; "
+        "ucf50, group split, 2 folds, seed 0; 4 clips of 4 source videos, each tested once; "
         "epoch chosen on validation clips, 20.0 % of the others; resnet50, weights IMAGENET1K_V1"
     )
     odd = context(validation=0.0, seeds=3, clips=5, weights="random").phrase
-    for words in ("the test clips", "3 training runs a model and fold", "1 of classes with a single group never", "UNTRAINED"):
+    for words in (
+        "the test clips",
+        "3 training runs per model and fold",
+        "1 of classes with a single group never tested",
+        "UNTRAINED",
+    ):
         assert words in odd
 
 

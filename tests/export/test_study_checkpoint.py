@@ -134,8 +134,8 @@ def test_import_study_reports_a_header_claiming_terabytes_in_one_line_and_little
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: a.pth: lstm.weight_ih_l0 has shape (4000000, 1000000) but repeats fewer numbers; lstm.weight_hh_l0 has shape "
-        "(4000000, 1000000) but repeats fewer numbers. Save plain tensors of floating-point numbers.\n"
+        "error: a.pth: lstm.weight_ih_l0 has shape (4000000, 1000000) but stores fewer numbers; lstm.weight_hh_l0 has shape "
+        "(4000000, 1000000) but stores fewer numbers. Save plain tensors of floating-point numbers.\n"
     )
     assert not (tmp_path / "bundle").exists()
 

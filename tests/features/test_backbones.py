@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import safetensors.torch
 import torch
@@ -5,7 +7,7 @@ import torchvision
 from torch import nn
 
 from actionrec.core.errors import ParamsError, WeightsError
-from actionrec.features import backbones
+from actionrec.features import networks, torchvision_models
 from actionrec.features.backbones import MEAN, STD, FeatureSettings, create_backbone, describe
 from actionrec.features.state_dicts import state_sha256
 
@@ -100,7 +102,7 @@ def test_every_classification_model_but_squeezenet_ends_in_a_linear_layer():
         with torch.device("meta"):
             network = torchvision.models.get_model(name, weights=None, **options)
         try:
-            assert network.get_submodule(backbones._last_linear(network, name)).out_features == 1000
+            assert network.get_submodule(torchvision_models._last_linear(network, name)).out_features == 1000
         except ParamsError:
             refused.append(name)
     assert refused == ["squeezenet1_0", "squeezenet1_1"]
@@ -168,7 +170,7 @@ def test_another_networks_file_is_refused(stored):
 @pytest.mark.parametrize("classes", [1000, 7])
 def test_weights_of_another_backbone_are_recognised(name, classes):
     state = torchvision.models.get_model(name, weights=None, num_classes=classes).state_dict()
-    assert backbones.backbone_of(state) == name
+    assert torchvision_models.model_of(state) == name
 
 
 def test_weights_of_another_backbone_name_the_parameter_to_change(tmp_path):
@@ -182,18 +184,18 @@ def test_weights_of_another_backbone_name_the_parameter_to_change(tmp_path):
 
 
 def test_weights_of_no_known_backbone_are_of_none():
-    assert backbones.backbone_of({"weight": torch.zeros(3)}) is None
+    assert torchvision_models.model_of({"weight": torch.zeros(3)}) is None
 
 
 def test_a_file_with_a_wrong_shape_is_refused(stored, tmp_path):
     state = {**torch.load(stored["a.pth"]), "conv1.0.weight": torch.zeros(24, 1, 3, 3)}
     torch.save(state, tmp_path / "wrong.pth")
-    with pytest.raises(WeightsError, match=r"conv1\.0\.weight has shape \(24, 1, 3, 3\), wanted \(24, 3, 3, 3\)\.$"):
+    with pytest.raises(WeightsError, match=r"conv1\.0\.weight has shape \(24, 1, 3, 3\), expected \(24, 3, 3, 3\)\.$"):
         create_backbone(settings(SMALL, tmp_path / "wrong.pth"))
 
 
 def test_a_missing_file_is_refused():
-    with pytest.raises(WeightsError, match=r"^none/such\.pth: no such weights file\.$"):
+    with pytest.raises(WeightsError, match=r"^none/such\.pth: the weights file does not exist\.$"):
         create_backbone(settings(SMALL, "none/such.pth"))
 
 
@@ -201,14 +203,53 @@ def test_a_missing_file_is_refused():
 def test_a_network_without_a_linear_last_layer_is_refused(name):
     with pytest.raises(ParamsError) as caught:
         create_backbone(settings(name))
-    assert str(caught.value) == f"params.yaml: features.backbone '{name}' has no linear last layer to take features before."
+    assert str(caught.value) == (
+        f"params.yaml: features.backbone: the last layer of {name} is not linear, so it cannot be removed automatically. Use "
+        f"another backbone, or add the file actionrec/features/networks/{name}.py."
+    )
+
+
+SQUEEZENET = '''
+"""SqueezeNet 1.1 of torchvision: its classifier is a convolution, and is replaced with an average pool."""
+
+import torchvision
+from torch import nn
+
+from actionrec.features.networks import FeatureNetwork
+
+
+def create() -> FeatureNetwork:
+    network = torchvision.models.squeezenet1_1(weights=None)
+    network.classifier = nn.AdaptiveAvgPool2d(1)
+    return FeatureNetwork(network, select=_without_classifier)
+
+
+def _without_classifier(state):
+    return {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
+'''
+
+
+def test_a_file_of_networks_adds_a_backbone(tmp_path, monkeypatch):
+    network = fresh("squeezenet1_1")
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    (tmp_path / "squeezenet1_1.py").write_text(SQUEEZENET)
+    monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
+    assert networks.names() == ["squeezenet1_1"]
+    backbone = create_backbone(settings("squeezenet1_1", tmp_path / "a.pth"))
+    with torch.no_grad():
+        expected = network.features(normalised(frames())).mean(dim=(2, 3))
+    torch.testing.assert_close(backbone(frames()), expected, rtol=1e-4, atol=1e-5)
+    assert width_of("squeezenet1_1") == 512
 
 
 @pytest.mark.parametrize("name", ["resnet51", "ResNet50", "fcn_resnet50", "r3d_18", ""])
-def test_what_is_no_classification_model_is_refused_with_a_list(name):
+def test_an_unknown_backbone_is_rejected_with_a_list(name):
     with pytest.raises(ParamsError) as caught:
         create_backbone(settings(name))
-    start = f"params.yaml: features.backbone must be a classification model of torchvision; got {name!r}. Known: alexnet, convnext_"
+    start = (
+        f"params.yaml: features.backbone is unknown; got {name!r}, expected a classification model of torchvision or a file of "
+        "actionrec/features/networks. Known: alexnet, convnext_"
+    )
     assert str(caught.value).startswith(start)
 
 
@@ -216,7 +257,7 @@ def test_torchvisions_older_names_of_densenet_are_understood(tmp_path):
     """Its published files say norm.1 where the code says norm1."""
     network = fresh("densenet121")
     state = network.state_dict()
-    older = {backbones.re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): state[name] for name in state}
+    older = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): state[name] for name in state}
     assert "features.denseblock1.denselayer1.norm.1.weight" in older
     torch.save(older, tmp_path / "a.pth")
     torch.save(state, tmp_path / "b.pth")
@@ -235,8 +276,8 @@ def test_torchvisions_older_names_of_densenet_are_understood(tmp_path):
     ],
 )
 def test_older_names_become_todays(older, current):
-    assert backbones._current_name(older) == current
-    assert backbones._current_name(current) == current
+    assert torchvision_models._current_name(older) == current
+    assert torchvision_models._current_name(current) == current
 
 
 def test_googlenet_takes_pictures_as_its_published_weights_expect_them(tmp_path):
@@ -255,7 +296,7 @@ def test_pictures_are_normalised_as_each_published_file_expects():
             if member.name == "IMAGENET1K_FEATURES":  # VGG-16's, whose layers after the pool hold no numbers
                 continue
             wanted = member.transforms()
-            assert backbones._normalisation(name) == (tuple(wanted.mean), tuple(wanted.std)), member
+            assert torchvision_models.normalisation(name) == (tuple(wanted.mean), tuple(wanted.std)), member
 
 
 def test_the_description_names_the_weights_but_not_the_machine(stored):
@@ -274,7 +315,7 @@ def test_the_description_names_the_weights_but_not_the_machine(stored):
     ("weights", "is_file"),
     [("random", False), ("IMAGENET1K_V1", False), ("a.pth", True), ("a.pt", True), ("a.safetensors", True), ("some/file", True)],
 )
-def test_a_path_is_told_from_a_name(weights, is_file):
+def test_paths_and_names_of_weights_are_distinguished(weights, is_file):
     assert settings(SMALL, weights).is_file == is_file
 
 
@@ -287,7 +328,7 @@ def test_real_weights_tell_real_pictures_apart(shared):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("truncated_weights.pth", "cut short, damaged, or no weights file"), ("lfs_pointer.pth", "is a Git LFS pointer")],
+    [("truncated_weights.pth", "cut off, damaged, or not a weights file"), ("lfs_pointer.pth", "is a Git LFS pointer")],
 )
 def test_broken_files_are_refused(shared, name, message):
     with pytest.raises(WeightsError, match=message):

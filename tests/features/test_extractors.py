@@ -132,7 +132,7 @@ def test_features_that_float16_cannot_hold_are_refused(make, tiny, chosen, preci
     with pytest.raises(WeightsError) as caught:
         make(tiny, chosen, precision)(clip(2))
     assert str(caught.value) == (
-        "the backbone gives features that are not finite, or beyond float16's 65504. "
+        "the backbone gives features that are not finite, or larger than float16 can store (65504). "
         "Check features.weights, or try features.precision fp32."
     )
 
@@ -142,7 +142,8 @@ def test_a_size_that_the_network_does_not_take_is_refused(make):
     with pytest.raises(ParamsError) as caught:
         make(Backbone(network).eval(), "torch", size=64)
     assert str(caught.value) == (
-        "params.yaml: this features.backbone does not take frames.resolution 64 (Wrong image height! Expected 32 but got 64!)."
+        "params.yaml: features.backbone does not accept frames.resolution 64 (Wrong image height! Expected 32 but got 64!). "
+        "Change one of them."
     )
 
 
@@ -170,7 +171,7 @@ def test_without_openvino_torch_runs_unless_openvino_was_asked_for(monkeypatch):
     monkeypatch.setenv("ACTIONREC_RUNTIME", "openvino")
     with pytest.raises(ActionrecError) as caught:
         runtime("cpu")
-    assert str(caught.value) == "ACTIONREC_RUNTIME is openvino, which is not installed here."
+    assert str(caught.value) == "ACTIONREC_RUNTIME is openvino, which is not installed. Install it, or set it to torch."
 
 
 def test_openvino_is_imported_only_where_it_runs():

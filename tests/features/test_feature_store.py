@@ -76,13 +76,13 @@ def test_shards_made_in_different_ways_are_refused(tmp_path):
     with pytest.raises(DataError) as error:
         read_features(tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}/shard-0001.safetensors was made in another way than {tmp_path}/shard-0000.safetensors. "
+        f"{tmp_path}/shard-0001.safetensors was not made in the same way as {tmp_path}/shard-0000.safetensors. "
         "Run `dvc repro -f resnet_features`."
     )
 
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, -1])
-def test_a_shard_cut_short_is_told_as_damaged(tmp_path, kept):
+def test_a_truncated_shard_is_reported_as_damaged(tmp_path, kept):
     path = tmp_path / "shard-0000.safetensors"
     write_shard(path, {"A/a.avi": features(1)}, SOURCE)
     path.write_bytes(path.read_bytes()[:kept])
@@ -118,13 +118,13 @@ def test_a_shard_that_is_replaced_while_in_use_is_not_read(stored):
     assert read[[0]].shape == (1, 2, 4)
     with pytest.raises(DataError) as error:
         read[[0, 1]]
-    assert str(error.value) == f"{folder / 'shard-0001.safetensors'} was replaced or cut while it was in use. Run `dvc repro`."
+    assert str(error.value) == f"{folder / 'shard-0001.safetensors'} was replaced or truncated while in use. Run `dvc repro`."
 
 
 def test_a_shard_that_goes_while_in_use_is_missed(stored):
     read, _, folder = stored
     (folder / "shard-0000.safetensors").unlink()
-    with pytest.raises(DataError, match=r"shard-0000.safetensors cannot be read any more \(No such file or directory\)"):
+    with pytest.raises(DataError, match=r"shard-0000.safetensors cannot be read \(No such file or directory\)"):
         read[[0]]
 
 
@@ -157,8 +157,8 @@ def test_a_shard_that_is_gone_is_missed_when_features_are_opened(stored):
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ({"A/x.avi": np.zeros((3, 4), np.float16)}, "was made in another way than"),
-        ({"A/x.avi": np.zeros((2, 4), np.float32)}, "does not hold features in float16"),
+        ({"A/x.avi": np.zeros((3, 4), np.float16)}, "was not made in the same way as"),
+        ({"A/x.avi": np.zeros((2, 4), np.float32)}, "contains tensors that are not float16"),
     ],
 )
 def test_shards_of_other_shapes_or_types_are_refused(stored, made, message):

@@ -60,7 +60,7 @@ def test_the_prefix_of_data_parallel_is_dropped(tmp_path, state, suffix):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError) as caught:
         state_dicts.read_file(tmp_path / "none.pth")
-    assert str(caught.value) == f"{tmp_path}/none.pth: no such weights file."
+    assert str(caught.value) == f"{tmp_path}/none.pth: the weights file does not exist."
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
@@ -85,12 +85,12 @@ class Executes:
 def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path, state, zipped):
     ran = tmp_path / "ran"
     torch.save({**state, "x": Executes(ran)}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(WeightsError, match="holds more than tensors") as caught:
+    with pytest.raises(WeightsError, match="contains other objects than tensors") as caught:
         state_dicts.read_file(tmp_path / "a.pth")
     assert not ran.exists()
-    assert str(caught.value).startswith(f"{tmp_path}/a.pth holds more than tensors (")
+    assert str(caught.value).startswith(f"{tmp_path}/a.pth contains other objects than tensors (")
     assert str(caught.value).endswith(
-        "), and is not loaded, since that could run code. Save its state dict alone, as .safetensors or .pth."
+        ") and is not loaded, since that could run code. Save only its state dict, as .safetensors or .pth."
     )
 
 
@@ -104,17 +104,20 @@ def test_a_plain_pickle_that_would_run_code_does_not_run(tmp_path):
 
 def test_a_whole_pickled_network_is_refused_without_advice_to_trust_it(tmp_path):
     torch.save(small(), tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match="holds more than tensors") as caught:
+    with pytest.raises(WeightsError, match="contains other objects than tensors") as caught:
         state_dicts.read_file(tmp_path / "a.pth")
     assert "weights_only" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [[1, 2], 7, {"a": 1}, {1: torch.zeros(1)}, {"a": {"b": torch.zeros(1)}}])
-def test_a_file_of_something_else_is_no_state_dict(tmp_path, content):
+def test_a_file_with_another_object_is_rejected(tmp_path, content):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(WeightsError) as caught:
         state_dicts.read_file(tmp_path / "a.pth")
-    assert str(caught.value) == f"{tmp_path}/a.pth holds a {type(content).__name__}, not a state dict of named tensors."
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/a.pth: got a {type(content).__name__}, expected a state dict of named tensors. Save its state dict."
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -145,8 +148,8 @@ def test_damage_of_any_kind_is_a_clear_error_or_harmless(tmp_path, state, kind):
     assert not any("\n" in refusal for refusal in refusals)
 
 
-def test_the_shared_truncated_file_is_told_from_a_whole_one(shared):
-    with pytest.raises(WeightsError, match=r"truncated_weights\.pth is cut short, damaged, or no weights file \("):
+def test_the_shared_truncated_file_is_rejected(shared):
+    with pytest.raises(WeightsError, match=r"truncated_weights\.pth is cut off, damaged, or not a weights file \("):
         state_dicts.read_file(shared / "data/broken/truncated_weights.pth")
 
 
@@ -177,13 +180,13 @@ def test_numbers_of_another_precision_are_converted(state):
     ("change", "message"),
     [
         ({"0.bias": None}, "x does not fit: 0.bias is missing."),
-        ({"fc.bias": torch.zeros(2)}, "x does not fit: fc.bias is unknown."),
-        ({"3.bias": torch.zeros(5)}, "x does not fit: 3.bias has shape (5,), wanted (2,)."),
+        ({"fc.bias": torch.zeros(2)}, "x does not fit: fc.bias is unexpected."),
+        ({"3.bias": torch.zeros(5)}, "x does not fit: 3.bias has shape (5,), expected (2,)."),
         ({"3.bias": torch.tensor([0, torch.nan])}, "x does not fit: 3.bias holds numbers that are not finite."),
         ({"1.running_var": torch.tensor([1, 1, 1, torch.inf])}, "x does not fit: 1.running_var holds numbers that are not finite."),
         (
             {"0.bias": None, "fc.bias": torch.zeros(2), "3.bias": torch.zeros(5), "3.weight": torch.zeros(1)},
-            "x does not fit: 0.bias is missing; fc.bias is unknown; 3.weight has shape (1,), wanted (2, 16) and 1 more.",
+            "x does not fit: 0.bias is missing; fc.bias is unexpected; 3.weight has shape (1,), expected (2, 16) and 1 more.",
         ),
     ],
 )
@@ -233,14 +236,14 @@ def test_the_hash_does_not_depend_on_what_else_a_process_did(state):
 @pytest.mark.parametrize(
     ("build", "why"),
     [
-        (lambda: torch.zeros(1).expand(2, 16), "has shape (2, 16) but repeats fewer numbers"),
-        (lambda: torch.zeros(1).expand(10**7, 10**7), "has shape (10000000, 10000000) but repeats fewer numbers"),
-        (lambda: torch.zeros(20).as_strided((2, 16), (1, 1)), "has shape (2, 16) but repeats fewer numbers"),
+        (lambda: torch.zeros(1).expand(2, 16), "has shape (2, 16) but stores fewer numbers"),
+        (lambda: torch.zeros(1).expand(10**7, 10**7), "has shape (10000000, 10000000) but stores fewer numbers"),
+        (lambda: torch.zeros(20).as_strided((2, 16), (1, 1)), "has shape (2, 16) but stores fewer numbers"),
         (lambda: torch.zeros(2, 16).to_sparse(), "is stored as sparse_coo"),
         (lambda: torch.zeros(2, 16).to_sparse_csr(), "is stored as sparse_csr"),
         (lambda: torch.quantize_per_tensor(torch.zeros(2, 16), 0.1, 0, torch.qint8), "is quantised"),
         (lambda: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "is a nested tensor"),
-        (lambda: torch.zeros(2, 16, device="meta"), "has a shape but no numbers (meta)"),
+        (lambda: torch.zeros(2, 16, device="meta"), "has a shape but no values (meta)"),
         (lambda: torch.zeros(2, 16, dtype=torch.complex64), "has numbers of type complex64"),
         (lambda: torch.zeros(2, 16).to(torch.float8_e4m3fn), "has numbers of type float8_e4m3fn"),
     ],
@@ -263,7 +266,7 @@ def test_the_same_tensors_in_safetensors_are_refused(tmp_path, state, dtype):
 def test_many_tensors_over_the_same_numbers_are_refused(tmp_path):
     shared = torch.zeros(1_000)
     torch.save({f"layer{number}": shared for number in range(100)}, tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match=r"but its tensors have 400,000: some share their numbers\. Save copies\.$"):
+    with pytest.raises(WeightsError, match=r"but its tensors have 400,000: some share memory\. Save copies of them\.$"):
         state_dicts.read_file(tmp_path / "a.pth")
 
 
@@ -277,7 +280,7 @@ def test_a_file_that_unpacks_to_more_than_its_size_is_refused(tmp_path, state):
                 stream.write(bytes(1 << 20))
     assert (tmp_path / "a.pth").stat().st_size < 1 << 20
     with pytest.raises(
-        WeightsError, match=r"a\.pth unpacks to 104,\d+,\d+ bytes, more than it has: not a file as torch\.save writes it"
+        WeightsError, match=r"a\.pth unpacks to 104,\d+,\d+ bytes, more than its size; torch\.save does not write such files"
     ):
         state_dicts.read_file(tmp_path / "a.pth")
 
@@ -286,7 +289,7 @@ def test_a_file_of_very_many_tensors_is_refused_before_they_are_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         for number in range(10_001):
             archive.writestr(f"archive/data/{number}", b"")
-    with pytest.raises(WeightsError, match=r"a\.pth has 10,001 parts, more than the tensors of any network"):
+    with pytest.raises(WeightsError, match=r"a\.pth has 10,001 members; expected at most 10,000 tensors"):
         state_dicts.read_file(tmp_path / "a.pth")
 
 
@@ -300,13 +303,13 @@ def test_a_deeply_nested_pickle_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("tensor", "why"),
     [
-        (torch.zeros(2, 16, dtype=torch.int8), "has numbers of type int8, wanted float32"),
-        (torch.zeros(2, 16, dtype=torch.bool), "has numbers of type bool, wanted float32"),
+        (torch.zeros(2, 16, dtype=torch.int8), "has numbers of type int8, expected float32"),
+        (torch.zeros(2, 16, dtype=torch.bool), "has numbers of type bool, expected float32"),
         (torch.full((2, 16), 1e300, dtype=torch.float64), "holds numbers that are too large for float32"),
         (torch.full((2, 16), -torch.inf, dtype=torch.float16), "holds numbers that are not finite"),
     ],
 )
-def test_numbers_that_do_not_become_the_networks_are_refused(state, tensor, why):
+def test_tensors_that_cannot_be_converted_are_rejected(state, tensor, why):
     with pytest.raises(WeightsError) as caught:
         state_dicts.load_state(small(), {**state, "3.weight": tensor}, "x")
     assert str(caught.value) == f"x does not fit: 3.weight {why}."
@@ -354,7 +357,7 @@ def test_a_checkpoint_of_the_study_loads_into_the_matching_model(tmp_path, name,
 
 def test_numpys_numbers_beside_the_state_dict_are_refused_by_name(tmp_path, state):
     torch.save({"model_state_dict": state, "val_acc": np.float64(97.2)}, tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match=r"holds more than tensors \(numpy"):
+    with pytest.raises(WeightsError, match=r"contains other objects than tensors \(numpy"):
         state_dicts.read_file(tmp_path / "a.pth")
 
 

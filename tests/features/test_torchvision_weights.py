@@ -65,7 +65,7 @@ def refused(cache, url):
     first, second = str(caught.value).split("\n")
     assert first.startswith(f"{url} cannot be downloaded: ")
     assert second == (
-        f"Without a network, fetch that file elsewhere and put it at {cache / name}; or set features.weights to its path."
+        f"Without a network, download the file elsewhere and copy it to {cache / name}; or set features.weights to its path."
     )
     assert list(cache.iterdir()) == []  # nothing is left behind
     return first
@@ -108,7 +108,7 @@ def test_a_damaged_file_in_the_cache_is_refused(cache, publish):
         torchvision_weights.weights_file(BACKBONE, "IMAGENET1K_V1")
     digest = name.removeprefix("some-").removesuffix(".pth")
     assert str(caught.value) == (
-        f"{cache / name} is damaged: its SHA-256 does not start with {digest}. Remove it, to download it again."
+        f"{cache / name} is damaged: its SHA-256 does not start with {digest}. Remove it and rerun to download it again."
     )
 
 
@@ -116,8 +116,8 @@ def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(WeightsError) as caught:
         torchvision_weights.weights_file("resnet50", "IMAGENET1K_V3")
     assert str(caught.value) == (
-        "features.weights: resnet50 has no weights 'IMAGENET1K_V3'; "
-        "wanted one of random, IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, or a path."
+        "features.weights: resnet50 has no such weights; "
+        "got 'IMAGENET1K_V3', expected random, IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, or a path."
     )
 
 

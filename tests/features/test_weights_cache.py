@@ -70,5 +70,5 @@ def test_random_weights_and_files_need_no_network(tmp_path):
 
 
 def test_a_file_that_is_not_there_is_named():
-    with pytest.raises(WeightsError, match=r"^features.weights: none/such\.pth: no such weights file\.$"):
+    with pytest.raises(WeightsError, match=r"^features.weights: none/such\.pth: the weights file does not exist\.$"):
         weights_cache.require_weights(named("none/such.pth"))

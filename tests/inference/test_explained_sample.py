@@ -69,7 +69,8 @@ def trained(tmp_path_factory):
         rows = np.flatnonzero(subsets == "train")
         network.standardise.fit(features, rows)
         run = dataclasses.replace(recipe.train, epochs=20)
-        loop.fit(network, features, torch.from_numpy(labels), rows, np.flatnonzero(subsets == "val"), run, 0, lambda _: None)
+        examples = loop.Examples(features, torch.from_numpy(labels), rows, np.flatnonzero(subsets == "val"))
+        loop.fit(network, examples, run, 0, lambda _: None)
         save_bundle(folder / model, Bundle(architecture, network, about, None))
         test = subsets == "test"
         return load(folder / model), features[test], labels[test]

@@ -54,11 +54,11 @@ def test_in_a_class_of_one_large_group_everything_leaks():
     assert random_split_leak([*groups("A", 40), *groups("B", 40)], folds=5) == 1
 
 
-def test_the_same_group_number_in_another_class_is_no_sibling():
+def test_the_same_group_number_in_another_class_is_not_a_sibling():
     assert random_split_leak([*groups("A", 1, 1), *groups("B", 1, 1)], folds=2) == 0
 
 
-def test_a_copy_of_a_clip_is_no_sibling_as_a_split_keeps_them_together():
+def test_a_copy_of_a_clip_is_not_a_sibling():
     copies = [clip("A/v_A_g01_c01.avi", "same"), clip("A/v_A_g01_c02.avi", "same"), *groups("A", 0, 1, 1)]
     assert random_split_leak(copies, folds=2) == 0
 
@@ -75,11 +75,11 @@ def test_a_class_of_one_clip_is_not_counted():
         [*groups("A", 1, 1, 1), *(clip(f"B/{number}.avi") for number in range(4))],
     ],
 )
-def test_a_group_split_has_as_many_folds_as_told_and_no_more(clips):
+def test_possible_folds_is_exact(clips):
     most, _ = possible_folds(clips)
     for fold in range(most):
         divide(clips, SplitSettings("group", most, fold, 0.0), seed=0)
-    with pytest.raises(DataError, match=f"no more than {most} "):
+    with pytest.raises(DataError, match=f"at most {most} "):
         divide(clips, SplitSettings("group", most + 1, 0, 0.0), seed=0)
 
 
@@ -91,7 +91,7 @@ def test_every_fold_can_test_a_class_up_to_its_number_of_groups():
         assert {one.label for one in clips if subsets[one.id] == "test"} == {"A", "B"}
 
 
-def test_a_class_of_one_group_is_told_and_indeed_not_tested():
+def test_a_class_of_one_group_is_listed_and_never_tested():
     clips = [*groups("A", 2, 2, 2), *groups("B", 5)]
     assert inseparable_classes(clips) == ["B"]
     for fold in range(2):

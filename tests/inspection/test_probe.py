@@ -54,7 +54,7 @@ def test_a_header_that_lies_is_found_by_reading_through(broken):
     assert found == {"broken/six_frames.mp4": (6, 6), "broken/frame_count_off_by_one.avi": (465, 464)}
 
 
-def test_what_opens_and_does_not_decode_is_an_error_only_when_read_through(broken):
+def test_a_file_that_opens_but_does_not_decode_is_an_error_only_with_decode(broken):
     clips = [clip for clip in find_clips(broken) if clip.id.endswith("encrypted.mp4")]
     [by_header], [read_through] = probe(broken, clips, decode=False), probe(broken, clips, decode=True)
     assert by_header.error == ""
@@ -82,7 +82,7 @@ def test_processes_find_what_one_alone_finds(folder, monkeypatch):
 def test_a_frame_is_the_one_asked_for(tmp_path):
     path = write_video(tmp_path / "a.avi", 40)
     assert [number_of(read_frame(path, index)) for index in (0, 17, 39)] == [0, 17, 39]
-    with pytest.raises(VideoError, match="frame 40 cannot be read; the file has 40 frames that can"):
+    with pytest.raises(VideoError, match="frame 40 cannot be read; the file has 40 readable frames"):
         read_frame(path, 40)
 
 

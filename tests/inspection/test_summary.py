@@ -40,7 +40,7 @@ def test_the_order_of_the_files_changes_nothing():
     assert summary(*files) == summary(*reversed(files))
 
 
-def test_copies_in_several_classes_are_told_from_those_within_one():
+def test_copies_within_and_across_classes_are_distinguished():
     named = {"A/1.avi": "x", "A/2.avi": "x", "A/3.avi": "y", "B/4.avi": "y", "B/5.avi": "y", "B/6.avi": "z"}
     known = summary(*(replace(probe(), clip=clip(name, contents)) for name, contents in named.items()))
     assert known.copies_within_class == (("A/1.avi", "A/2.avi"),)
@@ -54,7 +54,7 @@ def test_empty_files_are_no_copies_of_one_another():
     assert known.unreadable == dict.fromkeys(("A/1.avi", "B/1.avi"), "the file is empty")
 
 
-def test_where_nothing_opens_all_else_is_still_told():
+def test_a_summary_without_readable_files_has_all_other_numbers():
     known = summary(*(Probe(clip(name), None, "no video") for name in ("A/1.avi", "B/1.avi")))
     assert (known.clips, known.durations, known.sizes, known.suspicious) == (2, None, {}, ())
     assert {one.median_seconds for one in known.classes} == {None}

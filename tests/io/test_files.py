@@ -208,7 +208,7 @@ def test_json_that_cannot_be_worked_with_is_refused_in_one_line(tmp_path, text, 
 def test_json_of_an_absurd_size_is_not_read(tmp_path):
     with (tmp_path / "a.json").open("wb") as stream:
         stream.truncate(10 << 30)  # sparse: it takes no room
-    with pytest.raises(DataError, match=r"a\.json: not valid JSON \(it has more than 32 MiB\)"):
+    with pytest.raises(DataError, match=r"a\.json: not valid JSON \(larger than 32 MiB\)"):
         read_json(tmp_path / "a.json")
 
 
@@ -270,7 +270,7 @@ def test_csv_with_another_header_is_refused(tmp_path, contents):
     with pytest.raises(DataError) as error:
         read_csv(tmp_path / "a.csv", HEADER)
     got = contents.strip("\n")
-    assert str(error.value) == f"{tmp_path}/a.csv: the header is '{got}', not 'clip,note'. Run `dvc repro` to make it again."
+    assert str(error.value) == f"{tmp_path}/a.csv: the header is '{got}', not 'clip,note'. Run `dvc repro` to recompute it."
 
 
 @pytest.mark.parametrize("row", ["a", "a,b,c", "=======", '"a'])
@@ -282,7 +282,7 @@ def test_csv_with_ragged_rows_is_refused(tmp_path, row):
 
 def test_csv_that_is_no_utf_8_is_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"clip,note\n\xe9,1\n")
-    with pytest.raises(DataError, match=r"a\.csv is damaged: no valid UTF-8"):
+    with pytest.raises(DataError, match=r"a\.csv is damaged: not valid UTF-8"):
         read_csv(tmp_path / "a.csv", HEADER)
 
 

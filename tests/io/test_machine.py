@@ -1,15 +1,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-import actionrec
 from actionrec.core import paths
 from actionrec.core.errors import ActionrecError
-from actionrec.io import machine
+from actionrec.io import environment, machine
 from actionrec.parallel import shards
-from actionrec.parallel.shard_store import TrainingData
+from actionrec.parallel.shard_store import ShardJob
 from actionrec.training import checkpoints
 
 
@@ -56,8 +56,31 @@ def test_workers_are_else_the_cores_that_this_process_may_use(monkeypatch, text)
     assert machine.workers() == len(allowed)
 
 
+def test_without_sched_getaffinity_every_core_counts(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert machine.cores() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert machine.cores() == 1
+
+
+def test_without_proc_the_processor_is_named_and_bf16_is_not_assumed(monkeypatch):
+    real = Path.read_text
+
+    def read_text(path, *arguments, **options):
+        if path.is_relative_to("/proc"):
+            raise FileNotFoundError(path)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    machine._cpuinfo.cache_clear()
+    assert not machine.has_bf16("cpu")
+    assert machine.device_name("cpu").startswith("cpu (")
+    machine._cpuinfo.cache_clear()
+
+
 def test_the_cpu_is_a_device_without_waiting_for_torch():
-    code = "import sys; from actionrec import machine; print(machine.device(), 'torch' in sys.modules)"
+    code = "import sys; from actionrec.io import machine; print(machine.device(), 'torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "ACTIONREC_DEVICE": "cpu"}, capture_output=True, text=True, check=True
     )
@@ -110,7 +133,7 @@ def test_bf16_is_known_from_the_processors_flags(monkeypatch, flags, has):
 
 COMPUTE = """
 import hashlib, os
-import actionrec
+from actionrec.io import environment
 import numpy as np
 import torch
 
@@ -145,7 +168,7 @@ def test_variables_that_limit_threads_or_precision_change_no_result():
     assert computed(**WRONG) == computed()
 
 
-@pytest.mark.parametrize("name", actionrec.IGNORED)
+@pytest.mark.parametrize("name", environment.IGNORED)
 def test_a_variable_that_makes_results_wrong_does_not_reach_the_libraries_or_other_processes(name):
     code = f"import os, actionrec; os.execvp('printenv', ['printenv', {name!r}])"
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, name: "1"}, capture_output=True, text=True, check=False)
@@ -154,7 +177,7 @@ def test_a_variable_that_makes_results_wrong_does_not_reach_the_libraries_or_oth
 
 def shard_folder(name):
     """The folder of a shard that is made here."""
-    made = shards.complete("frames", [TrainingData(name, "ab" * 32, 1, None)], make_nothing, what="Making", workers=1)
+    made = shards.complete("frames", [ShardJob(name, "ab" * 32, 1, None)], make_nothing, what="Making", workers=1)
     return made[name]
 
 

@@ -171,7 +171,7 @@ def test_a_missing_file_says_where_to_run(project):
 
 @pytest.mark.parametrize("text", ["", "seed", "- seed"])
 def test_a_file_without_sections_is_refused(read, text):
-    with pytest.raises(ParamsError, match=re.escape("params.yaml: wanted sections (seed, data, split, frames, features,")):
+    with pytest.raises(ParamsError, match=re.escape("params.yaml: expected sections (seed, data, split, frames, features,")):
         read(text)
 
 
@@ -223,7 +223,7 @@ class Features:
     [
         (
             "{backbone: resnet50, weights: '', precision: fp32}",
-            "features.weights must be random, a name of torchvision's, or a path; got nothing",
+            "features.weights must be random, a name such as IMAGENET1K_V1, or a path; got an empty text",
         ),
         ("{backbone: resnet50, weights: random, precision: fp16}", "features.precision must be one of fp32, bf16; got 'fp16'"),
     ],

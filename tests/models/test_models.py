@@ -8,13 +8,8 @@ from torch.nn import functional
 from actionrec.models import MODELS, create_model, model_class, model_keys, parameter_count
 
 FEATURE_DIM, CLASS_COUNT = 8, 3
-RECURRENT = {"hidden_dim": 6, "dropout": 0.0}
-SMALL = {
-    "simple_rnn": RECURRENT,
-    "lstm": RECURRENT,
-    "gru": RECURRENT,
-    "bilstm": RECURRENT,
-    "stacked_lstm": {**RECURRENT, "num_layers": 2},
+SMALL = {name: {"hidden_dim": 6, "dropout": 0.0} for name in MODELS} | {
+    "stacked_lstm": {"hidden_dim": 6, "num_layers": 2, "dropout": 0.0},
     "transformer": {"d_model": 16, "num_heads": 2, "num_layers": 2, "ff_dim": 32},
     "swin_transformer": {"dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window": 4},
 }
@@ -41,8 +36,8 @@ def clips(count, frames):
     return torch.randn(count, frames, FEATURE_DIM)
 
 
-@every_model
-def test_default_sizes_have_the_promised_number_of_parameters(name):
+@pytest.mark.parametrize("name", COUNTS)
+def test_default_sizes_have_the_expected_number_of_parameters(name):
     arguments = {"hidden_dim": 512} if "hidden_dim" in model_keys(name) else {}
     with torch.device("meta"):
         model = create_model(name, arguments, feature_dim=2048, class_count=50)
@@ -131,16 +126,26 @@ def test_a_size_below_one_is_a_value_error_that_a_stage_can_report(name, value):
             create_model(name, {**SMALL[name], key: wrong}, feature_dim=FEATURE_DIM, class_count=CLASS_COUNT)
 
 
-@pytest.mark.parametrize("name", ["nope", "os", "gru.Gru", ""])
-def test_a_name_outside_the_table_is_a_key_error(name):
+@pytest.mark.parametrize("size", [10**9, -(10**9)])
+def test_a_size_without_a_limit_of_its_own_has_the_common_limit(size):
+    with pytest.raises(ValueError, match=rf"kernel_size must be from -65536 to 65536; got {size}"):
+        create_model("gru", {"hidden_dim": 6, "kernel_size": size}, feature_dim=FEATURE_DIM, class_count=CLASS_COUNT)
+
+
+def test_names_are_sorted():
+    assert list(MODELS) == sorted({*MODELS, *COUNTS})
+
+
+@pytest.mark.parametrize("name", ["nope", "os", "layers", "gru.Gru", ""])
+def test_a_name_that_is_not_a_models_is_a_key_error(name):
     with pytest.raises(KeyError):
         model_class(name)
 
 
 def test_only_the_wanted_model_is_imported():
     code = (
-        "import sys; from actionrec.models import model_class; model_class('gru');"
-        "print(sorted(name for name in sys.modules if name.startswith('actionrec.models.')))"
+        "import sys; from actionrec.models import MODELS, model_class; assert 'torch' not in sys.modules; model_class('gru');"
+        "print([name for name in MODELS if f'actionrec.models.{name}' in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['actionrec.models.gru']"
+    assert done.stdout.strip() == "['gru']"

@@ -25,7 +25,17 @@ def _process(_):
     return os.getpid()
 
 
-def test_a_killed_process_is_told_with_the_next_step(monkeypatch):
+def test_the_error_for_a_worker_that_died_names_the_item_and_the_next_step(monkeypatch):
     monkeypatch.setenv("ACTIONREC_WORKERS", "2")
-    with pytest.raises(ActionrecError, match=r"a worker process was killed.*ACTIONREC_WORKERS; now 2"):
-        each(os._exit, [1] * 4, "Counting", chunk=1)
+    with pytest.raises(ActionrecError) as error:
+        each(os._exit, [7] * 4, "Reading headers", chunk=1)
+    assert str(error.value) == (
+        "Reading headers: the worker process ended with exit status 7 at 7. Rerun with fewer processes (ACTIONREC_WORKERS; now 2). "
+        "If it dies there again, fix or remove that clip."
+    )
+
+
+def test_an_error_in_a_worker_is_raised_as_it_is(monkeypatch):
+    monkeypatch.setenv("ACTIONREC_WORKERS", "2")
+    with pytest.raises(ValueError, match="invalid literal"):
+        each(int, ["1", "two", "3", "4"], "Counting", chunk=1)

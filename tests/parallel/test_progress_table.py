@@ -64,11 +64,11 @@ def shown_on_a_terminal(code: str, lines: int) -> str:
 
 CODE = """
 import logging
-from actionrec.board import Board
+from actionrec.parallel.progress_table import ProgressTable
 logging.basicConfig(level=logging.INFO, format="%(message)s")
-board = Board(["gru", "lstm"])
-board.change("gru", "running")
-board.change("gru", "done", "x" * 100)
+table = ProgressTable(["gru", "lstm"])
+table.change("gru", "running")
+table.change("gru", "done", "x" * 100)
 """
 
 

@@ -61,7 +61,7 @@ def refused(stage, reason, **how):
     assert status == 2, said
     assert "Traceback" not in said
     assert said.splitlines()[-1].startswith(f"error: {reason}")
-    assert said.endswith("Mend that and run again; finished work is kept.\n")
+    assert said.endswith("Fix this and rerun; finished work is kept.\n")
     assert not OUTPUTS[stage].exists()
     assert [str(path) for folder in ("data", "metrics", ".work") for path in Path(folder).rglob("*.draft")] == []
 
@@ -160,7 +160,7 @@ def test_a_damaged_shard_is_made_again_and_the_result_is_the_same(clips, caplog,
         stage.main()
         assert bytes_of(OUTPUTS[stage.__name__.removeprefix("stages.")]) == made[stage]
     told = [message for message in caplog.messages if "damaged" in message]
-    assert told == [f"{file.parent} is damaged and is made again" for file in (frames, features)]
+    assert told == [f"{file.parent} is damaged and is recomputed" for file in (frames, features)]
 
 
 STORED = (("frames", "frames.tar"), ("features", "features.safetensors"))

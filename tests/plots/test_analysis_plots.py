@@ -15,7 +15,7 @@ from actionrec.evaluation.calibration import reliability, softmax
 from actionrec.evaluation.comparison import Comparison, LeaderboardRow, Pair, advise
 from actionrec.evaluation.intervals import Interval
 from actionrec.models import MODELS
-from actionrec.plots import canvas, intervals, missed, order, pareto
+from actionrec.plots import canvas, intervals, missed, order, pareto, rows
 from actionrec.plots import reliability as diagram
 
 NAMES = list(MODELS)
@@ -29,7 +29,7 @@ def around(top1, half):
     return Interval(max(0.0, top1 - half), min(1.0, top1 + half))
 
 
-def row(name, rank, top1, *, half=0.02, std=None):
+def standing(name, rank, top1, *, half=0.02, std=None):
     return LeaderboardRow(
         name=name,
         rank=rank,
@@ -51,7 +51,9 @@ def row(name, rank, top1, *, half=0.02, std=None):
 
 def comparison(tops, apart=(), *, majority_accuracy=0.1, **how):
     """Models in order of rank, of which the pairs of places in `apart` differ."""
-    leaderboard = tuple(row(name, rank, top1, **how) for rank, (name, top1) in enumerate(zip(NAMES, tops, strict=False), start=1))
+    leaderboard = tuple(
+        standing(name, rank, top1, **how) for rank, (name, top1) in enumerate(zip(NAMES, tops, strict=False), start=1)
+    )
     pairs = []
     for (a, one), (b, other) in combinations(enumerate(leaderboard), 2):
         p = 0.001 if (a, b) in apart else 1.0
@@ -126,7 +128,7 @@ DRAW = {
 
 
 class Drawn:
-    """A picture that was checked, and the figure it was made of."""
+    """A checked picture and its figure."""
 
     def __init__(self, figure, pixels):
         self.figure = figure
@@ -146,7 +148,7 @@ def _visible(figure):
 
 @pytest.fixture
 def check(monkeypatch):
-    """Draw a picture; make sure that nothing is cut off and that no text lies on another."""
+    """Draw a picture, and check that nothing is cut off and no texts overlap."""
     drawn = []
 
     def png(figure):
@@ -193,70 +195,59 @@ def test_intervals_of_a_close_field_with_one_model_at_chance(check):
     assert seen.pixels.shape[1] == 12 * canvas.DPI
     assert seen.says("96.2", "± 0.4", "(94.2–98.2)")
     assert seen.says("stacked_lstm + swin_transformer + transformer", "all 7", "mean_pool")
-    # The model at chance must not press the others into a corner: it is pointed at, and so is guessing.
+    # The model at chance and the majority class are far below: the axis leaves them out, and text at the edge names them.
     assert seen.says("far below, at 2.5", "always the most frequent class: 10.0")
     assert seen.figure.axes[0].get_xlim()[0] > 80
 
 
 @pytest.mark.parametrize("tops", [PERFECT, CHANCE])
-def test_intervals_without_anything_to_tell_apart(check, tops):
+def test_intervals_of_models_that_all_tie(check, tops):
     seen = check(intervals.accuracy_intervals, comparison(tops, majority_accuracy=0.01), [], [], AWKWARD)
     assert seen.is_silent_on("±")
     assert seen.says("7. swin_transformer")
 
 
-def test_lines_join_neighbours_none_of_which_are_apart():
-    assert intervals.unbroken_ties(comparison(CLOSE)) == [(0, 6)]
-    assert intervals.unbroken_ties(comparison(CLOSE[:4], {(0, 3), (1, 3)})) == [(0, 2), (2, 3)]
-    assert intervals.unbroken_ties(comparison(CLOSE, set(combinations(range(7), 2)))) == []
-    assert intervals.unbroken_ties(comparison(CLOSE[:1])) == []
+def test_intervals_say_which_models_tie_with_the_first(check):
+    seen = check(intervals.accuracy_intervals, comparison(CLOSE[:4], {(0, 2), (1, 3)}), [], [], CONTEXT)
+    assert (seen.texts.count("tie"), seen.texts.count("less accurate")) == (2, 1)
 
 
-def test_ties_that_no_line_can_join_are_named(check):
-    # The first is apart from the second alone, and so no line that has both can reach the third.
-    seen = check(intervals.accuracy_intervals, comparison((0.9, 0.8, 0.7), {(0, 1)}), [], [], CONTEXT)
-    assert intervals.unbroken_ties(comparison((0.9, 0.8, 0.7), {(0, 1)})) == [(1, 2)]
-    assert seen.says("no line joins them: simple_rnn and gru")
-    every_second = {(a, b) for a, b in combinations(range(7), 2) if (b - a) % 2}
-    assert check(intervals.accuracy_intervals, comparison(FEW, every_second), [], [], CONTEXT).says("and 3 more")
-
-
-def test_an_axis_shows_ten_points_within_0_and_100_and_no_row_far_off():
-    assert intervals.percent_limits([(93, 97), (91, 96), (1, 4)]) == (89, 99)
-    assert intervals.percent_limits([(100, 100)]) == (90, 100)
-    assert intervals.percent_limits([(0, 1)] * 7) == (0, 10)
-    assert intervals.percent_limits([(60, 100), (40, 90), (20, 29)]) == (20, 100)
-    assert intervals.percent_limits([(95, 96), (1, 4), (1, 4)]) == (1, 96)  # most are down there
+def test_an_axis_spans_at_least_ten_points_within_0_and_100_without_rows_far_below():
+    assert rows.percent_limits([(93, 97), (91, 96), (1, 4)]) == (89, 99)
+    assert rows.percent_limits([(100, 100)]) == (90, 100)
+    assert rows.percent_limits([(0, 1)] * 7) == (0, 10)
+    assert rows.percent_limits([(60, 100), (40, 90), (20, 29)]) == (20, 100)
+    assert rows.percent_limits([(95, 96), (1, 4), (1, 4)]) == (1, 96)  # most are down there
 
 
 def test_ticks_are_round_and_none_is_above_100():
-    assert intervals.percent_ticks(69.5, 101) == [70, 80, 90, 100]
-    assert intervals.percent_ticks(-0.3, 10.3) == [0, 2, 4, 6, 8, 10]
+    assert rows.percent_ticks(69.5, 101) == [70, 80, 90, 100]
+    assert rows.percent_ticks(-0.3, 10.3) == [0, 2, 4, 6, 8, 10]
 
 
-def test_order_of_frames_marks_models_that_shuffling_really_changes(check):
+def test_order_of_frames_marks_significant_losses(check):
     some_real = [*orders(CLOSE, p=0.001)[:2], *orders(CLOSE)[2:]]
     seen = check(order.order_of_frames, some_real, 0.02, CONTEXT)
     assert sum("★" in text for text in seen.texts) == 2
-    assert seen.says("4.0", "(1.0 to 7.0)", "more than chance (p < 0.05)")
+    assert seen.says("4.0", "(1.0 to 7.0)", "significant (p < 0.05)")
     assert seen.says("far below, at 2.5")
 
 
 @pytest.mark.parametrize("tops", [PERFECT, CHANCE])
-def test_order_of_frames_that_makes_no_difference(check, tops):
+def test_order_of_frames_without_any_loss(check, tops):
     seen = check(order.order_of_frames, orders(tops, losses=(0.0, 0.0, 0.0)), 0.01, AWKWARD)
     assert seen.says("0.0")
     assert seen.is_silent_on("★", "−0.0")
 
 
-def test_no_change_of_order_hides_another_in_a_tie(check):
+def test_equal_accuracies_of_changed_orders_do_not_hide_one_another(check):
     seen = check(order.order_of_frames, orders((0.5,), losses=(0.0, 0.0, 0.0)), 0.4, CONTEXT)
     dots = [line for line in seen.figure.axes[0].lines if line.get_marker() in ("o", "D", "s")]
     assert len({line.get_marker() for line in dots}) == 3
     assert np.diff([line.get_ydata()[0] for line in dots]) == pytest.approx([0.22, 0.22])  # rows of 0.7 inches
 
 
-def test_reliability_of_few_clips(check):
+def test_reliability_of_few_clips_carries_a_warning(check):
     rows = calibrated(24)
     seen = check(diagram.reliability_diagram, [replace(rows[0], temperature=0.05), *rows[1:]], replace(CONTEXT, test_clips=24))
     assert seen.says("ECE 12.3 → 4.5 %, T = 0.50", "T ≤ 0.05")
@@ -270,44 +261,44 @@ def test_reliability_of_few_clips(check):
 def test_reliability_without_a_temperature(check):
     seen = check(diagram.reliability_diagram, calibrated(2000, models=4, temperature=1.0), replace(AWKWARD, test_clips=2000))
     assert seen.says("ECE 12.3 %", "No temperature")
-    assert seen.is_silent_on("T =", "before it", "so few clips")
+    assert seen.is_silent_on("T =", "before", "so few clips")
 
 
-def test_cost_of_a_close_field_with_one_model_at_chance(check):
+def test_cost_names_each_model_once_and_a_model_far_below_is_marked_on_the_edge(check):
     seen = check(pareto.accuracy_against_cost, costs(CLOSE), spread(CLOSE), replace(CONTEXT, seeds=3))
-    for name in NAMES[:-1]:
-        assert seen.texts.count(name) == 2
-    assert seen.texts.count("swin_transformer, far below: 2.5") == 2
-    assert seen.texts.count("↖ better") == 2
-    operations, _ = seen.figure.axes
+    assert [seen.texts.count(name) for name in NAMES[:-1]] == [1] * 6
+    assert seen.texts.count("swin_transformer\n(2.5 %, below the axis)") == 1
+    assert seen.says("of the mean of 3 seeds")
+    operations, latency = seen.figure.axes
     assert operations.get_ylim()[0] > 80
-    stairs = [line for line in operations.lines if line.get_linestyle() == "--" and len(line.get_xdata()) > 1]
-    assert len(stairs) == 1
-    assert (np.diff(stairs[0].get_xydata(), axis=0) >= 0).all()
+    for axes in (operations, latency):
+        [edge] = [line for line in axes.lines if line.get_marker() == 7]
+        assert edge.get_ydata()[0] == axes.get_ylim()[0]
 
 
-def test_cost_of_models_that_tie(check):
-    check(pareto.accuracy_against_cost, costs(FEW), spread(FEW, half=0.3), AWKWARD)
+def test_the_pareto_front_is_drawn_as_rising_steps(check):
+    seen = check(pareto.accuracy_against_cost, costs(CLOSE), spread(CLOSE), CONTEXT)
+    operations, latency = seen.figure.axes
+    [steps] = [line for line in operations.lines if line.get_linestyle() == "--"]
+    np.testing.assert_allclose(steps.get_xydata(), [(84, 92.4), (152, 94.6), (252, 96.2)])
+    assert not [line for line in latency.lines if line.get_linestyle() == "--"]
 
 
-def test_cost_of_identical_models(check):
-    same = costs(PERFECT, flops=(100,) * 7, latency=(5.0,) * 7)
-    seen = check(pareto.accuracy_against_cost, same, spread(PERFECT), CONTEXT)
-    dots = [line.get_xdata()[0] for line in seen.figure.axes[1].lines if line.get_marker() == "o"]
-    assert len(dots) == 7
-    assert np.diff(sorted(dots)).min() > 10  # pixels
+def test_each_model_has_its_own_marker(check):
+    seen = check(pareto.accuracy_against_cost, costs(FEW), spread(FEW, half=0.3), AWKWARD)
+    assert len({line.get_marker() for line in seen.figure.axes[0].lines if line.get_linestyle() == "None"}) == 7
 
 
-def test_costs_that_are_apart_by_powers_of_ten(check):
+def test_identical_costs_still_have_a_tick(check):
+    same = costs(PERFECT, flops=(320,) * 7, latency=(3.2,) * 7)
+    for axes in check(pareto.accuracy_against_cost, same, spread(PERFECT), CONTEXT).figure.axes:
+        assert len(axes.get_xticks())
+
+
+def test_costs_that_span_many_powers_of_ten(check):
     wide = costs(CLOSE[:6], flops=[10**place for place in range(6)], latency=[0.01 * 10**place for place in range(6)])
     seen = check(pareto.accuracy_against_cost, wide, spread(CLOSE), CONTEXT)
     assert [label.get_text() for label in seen.figure.axes[0].get_xticklabels()] == ["1", "10", "100", "1,000", "10,000", "100,000"]
-
-
-def test_places_move_as_little_as_it_takes():
-    assert pareto._apart([5, 20, 5], 2) == [4, 20, 6]
-    assert pareto._apart([1, 9, 5], 2) == [1, 9, 5]
-    assert pareto._apart([0, 1, 2, 3], 4) == [-4.5, -0.5, 3.5, 7.5]
 
 
 def test_missed_clips_show_their_first_frame_their_last_and_three_between(check):
@@ -336,7 +327,7 @@ def test_missed_clips_with_awkward_names_and_shapes(check):
     assert seen.says("line break ← kaerb enil")
 
 
-def test_no_missed_clip_is_said_in_a_small_picture(check):
+def test_without_missed_clips_a_small_picture_says_so(check):
     seen = check(missed.missed_clips, [], {}, replace(AWKWARD, dataset="da$ta$_{"))
-    assert seen.says("Every test clip is answered rightly by at least one model.")
+    assert seen.says("At least one model classifies each test clip correctly.")
     assert seen.pixels.shape[0] < 3 * canvas.DPI

@@ -63,37 +63,37 @@ def ends(record, key):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_number_is_the_runs_own(evidence, name):
+def test_numbers_match_the_run_s_records(evidence, name):
     text = card(evidence[name])
-    numbers, compared, row = recorded(name)
+    numbers, compared, standing = recorded(name)
     cells = rows(text)
-    assert cells["top-1"] == [percent(numbers["test_top1"]), ends(row, "top1"), ends(row, "top1_wilson")]
-    assert cells["top-5"] == [percent(numbers["test_top5"]), ends(row, "top5"), ""]
+    assert cells["top-1"] == [percent(numbers["test_top1"]), ends(standing, "top1"), ends(standing, "top1_wilson")]
+    assert cells["top-5"] == [percent(numbers["test_top5"]), ends(standing, "top5"), ""]
     assert cells["mean class"][0] == percent(numbers["test_mean_class"])
     assert cells["top-1 on validation clips"][0] == percent(numbers["val_top1"])
     assert cells["always the most frequent class"][0] == percent(compared["most_frequent_class"])
-    assert f"number {row['rank']} of the 7 models" in text
+    assert f"number {standing['rank']} of the 7 models" in text
     for one in compared["baselines"]:
         [gain] = [gain for gain in compared["gains"] if (gain["model"], gain["baseline"]) == (name, one["name"])]
         assert cells[one["name"]][:2] == [percent(one["top1"]), f"{round(100 * gain['difference'], 1) + 0.0:+.1f}"]
         assert cells[one["name"]][-1] == gain["verdict"]
     ece, after = percent(numbers["test_ece"]), percent(numbers["test_ece_calibrated"])
     if numbers["temperature_fitted"]:
-        assert f"by {ece} points as trained and by {after} as it" in text
+        assert f"by {ece} points before calibration and by {after} after it" in text
         assert f"a temperature of {numbers['temperature']:.3g}" in text
     else:
         assert numbers["val_top1"] == 1
-        assert f"no temperature could be fitted. Confidence and accuracy on the test clips differ by {ece} points" in text
+        assert f"no temperature could be fitted.\nConfidence and accuracy on the test clips differ by {ece} points" in text
     assert numbers["threshold"] == 0
-    assert "No threshold was fitted, as that takes 60 correct validation answers" in text
+    assert "No threshold was fitted, since that needs 60 correct validation predictions" in text
     [order] = [one for one in compared["order_of_frames"] if one["model"] == name]
-    assert f"{percent(order['shuffled'])} % shuffled, {percent(order['reversed'])} % backwards" in text
+    assert f"{percent(order['shuffled'])} % shuffled, {percent(order['reversed'])} % reversed" in text
     assert f"{numbers['parameters']:,} parameters; {numbers['flops'] / 1e6:,.1f} MFLOPs" in text
     assert f"epoch {numbers['best_epoch']} of {numbers['epochs']} was kept" in text
     assert f"**{numbers['health']}**" in text
     wrong = round((1 - numbers["test_top1"]) * numbers["test_clips"])
     section = text.split("## Test clips that it gets wrong")[1].split("\n## ")[0]
-    assert (f"\n{wrong} of {numbers['test_clips']}, the surest" in section) if wrong else ("None of" in section)
+    assert (f"\n{wrong} of {numbers['test_clips']}, highest confidence first" in section) if wrong else ("None of" in section)
     with paths.CLASS_SCORES.open(newline="") as stream:
         for row in csv.DictReader(stream):
             if row["model"] == name:
@@ -102,7 +102,7 @@ def test_every_number_is_the_runs_own(evidence, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_its_head_is_what_hugging_face_reads(evidence, name):
+def test_front_matter_has_the_entries_that_hugging_face_reads(evidence, name):
     about, body = front(card(evidence[name]))
     numbers, _, _ = recorded(name)
     assert (about["library_name"], about["license"], about["pipeline_tag"]) == ("actionrec", "mit", "video-classification")
@@ -117,24 +117,24 @@ def test_its_head_is_what_hugging_face_reads(evidence, name):
     assert body.startswith(f"\n# {name}, trained on sample\n")
 
 
-def test_ties_wins_and_losses_are_the_comparisons(evidence):
+def test_ties_wins_and_losses_match_the_comparison(evidence):
     _, compared, _ = recorded("transformer")
     text = card(evidence["transformer"])  # at chance, by fabrication
     better = [pair["a"] for pair in compared["pairs"] if pair["b"] == "transformer" and pair["verdict"] != "tie"]
     assert len(better) == 6
     assert "**Significantly less accurate than " in text
     assert all(name in text for name in better)
-    assert "**Not shown to be better than always answering" in text
-    assert "**The comparison advises against it**: not shown to be better than always" in text
+    assert "**Not shown to be better than always predicting" in text
+    assert "**The comparison advises against this model**: not shown to be better than always" in text
     best = card(evidence[compared["best"]])
-    assert "put first on these same test clips" in best
+    assert "ranked first on these same test clips" in best
     [ahead] = re.findall(r"Significantly more accurate than (.*)\.", best)
     assert set(re.split(", | and ", ahead)) == {
         pair["b"] for pair in compared["pairs"] if pair["a"] == compared["best"] and pair["verdict"] != "tie"
     }
 
 
-def test_the_clips_that_it_misses_are_those_that_its_answers_miss(evidence):
+def test_misclassified_clips_match_the_predictions(evidence):
     one = evidence["stacked_lstm"]
     test = one.model.test
     wrong = np.flatnonzero(test.logits.argmax(axis=1) != test.labels)
@@ -146,7 +146,7 @@ def test_the_clips_that_it_misses_are_those_that_its_answers_miss(evidence):
 
 
 @pytest.mark.slow
-def test_its_own_commands_and_lines_of_python_run(run, monkeypatch, tmp_path):
+def test_commands_and_python_lines_of_the_card_run(run, monkeypatch, tmp_path):
     """Here for a model whose backbone is there without a download."""
     monkeypatch.chdir(tmp_path)
     finished.fabricated(CLASSES, weights="random")
@@ -169,15 +169,15 @@ def test_its_own_commands_and_lines_of_python_run(run, monkeypatch, tmp_path):
     assert f"{100 * share:.1f} %" in answers[0]
 
 
-def test_a_threshold_is_told_and_a_temperature_that_was_not_fitted_is_not(evidence):
+def test_threshold_and_missing_temperature_are_stated(evidence):
     one = evidence["gru"]
     text = card(replace(one, metrics={**one.metrics, "temperature": 1.0, "temperature_fitted": False, "threshold": 0.42}))
-    assert "**Not calibrated**: all 16 validation clips are answered correctly, so no temperature could be fitted." in text
+    assert "**Not calibrated**: all 16 validation clips are classified correctly, so no temperature could be fitted." in text
     assert "a temperature of" not in text
-    assert "Below a confidence of 42.0 % an answer is marked as unsure" in text
+    assert "A prediction with a confidence below 42.0 % is marked as unsure" in text
 
 
-def test_an_untrained_backbone_is_said_before_anything_else(evidence):
+def test_an_untrained_backbone_is_stated_first(evidence):
     one = evidence["gru"]
     assert "untrained" not in card(one).lower()
     text = card(replace(one, context=replace(one.context, weights="random")))
@@ -187,7 +187,7 @@ def test_an_untrained_backbone_is_said_before_anything_else(evidence):
     assert "UNTRAINED" in rows(text)["backbone"][0]
 
 
-def test_without_validation_clips_nothing_is_missing_and_the_reader_is_warned(tmp_path, monkeypatch):
+def test_without_validation_clips_the_card_is_whole_and_warns_the_reader(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     finished.fabricated(("a", "b|*", "c"), test=21, val=0, split={"protocol": "random", "duplicated_clips": 2})
     text = card(package.gather()["lstm"])
@@ -195,21 +195,21 @@ def test_without_validation_clips_nothing_is_missing_and_the_reader_is_warned(tm
     assert rows(text)["epoch chosen on"] == ["**the test clips**"]
     assert "**The epoch was chosen on the test clips**: every accuracy here is too high" in text
     assert "top-1 on validation clips" not in text
-    assert "2 clips are byte for byte the same" in text
+    assert "2 clips are byte-for-byte copies" in text
     assert "None" not in text.replace("None of", "")
     assert all(line.count(" | ") == 3 for line in text.splitlines() if line.startswith("| top-1"))
 
 
-def test_several_seeds_give_the_bundles_number_and_the_mean(tmp_path, monkeypatch):
+def test_with_several_seeds_the_card_has_the_bundle_s_accuracy_and_the_mean(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     finished.fabricated(CLASSES, seeds=(0, 1, 2))
     text = card(package.gather()["gru"])
-    numbers, _, row = recorded("gru")
+    numbers, _, standing = recorded("gru")
     cells = rows(text)
     assert cells["top-1, this bundle"] == [percent(numbers["test_top1"]), "", ""]
     assert cells["top-1, 3 runs"][0] == f"{percent(numbers['test_top1_mean'])} ± {percent(numbers['test_top1_std'])}"
-    assert cells["top-1, 3 runs"][1] == ends(row, "top1")
-    assert "3 training runs; this is seed 0's" in text
+    assert cells["top-1, 3 runs"][1] == ends(standing, "top1")
+    assert "3 training runs; this is the one with seed 0;" in text
 
 
 def test_an_official_split_and_weights_from_a_file_are_named(evidence):
@@ -217,9 +217,9 @@ def test_an_official_split_and_weights_from_a_file_are_named(evidence):
     official = replace(one.context, protocol="official", fold=2, dataset="hmdb51", weights="mine.safetensors")
     text = card(replace(one, context=official))
     assert rows(text)["split"] == ["official, list 2, seed 0"]
-    assert "The data set's own lists say" in text
+    assert "Lists that come with the data set say" in text
     assert "CC BY 4.0" in text
-    assert "name it with `--backbone`, or lay it into a copy of the bundle's folder as `backbone.safetensors`" in text
+    assert "pass it with `--backbone`, or copy it into the bundle's folder as `backbone.safetensors`" in text
 
 
 def test_leaks_and_gaps_of_the_split_are_limits(evidence):
@@ -228,11 +228,11 @@ def test_leaks_and_gaps_of_the_split_are_limits(evidence):
     limits = card(replace(one, context=leaky)).split("\n## Limits")[1].split("\n## ")[0]
     assert "**The split leaks**: 25.0 %" in limits
     assert "The names of 7 of" in limits
-    assert "nothing is known about: x_1." in limits
+    assert "No test clips, so no results, for: x_1." in limits
     assert "3 clips have fewer than 8 frames" in limits
 
 
-def test_the_rights_are_those_that_the_docs_tell():
+def test_rights_match_the_docs():
     table = (ROOT / "docs/data.md").read_text()
     for name, rights in RIGHTS.items():
         [row] = [line for line in table.splitlines() if line.startswith(f"| `{name}`")]
@@ -240,14 +240,14 @@ def test_the_rights_are_those_that_the_docs_tell():
 
 
 @pytest.mark.parametrize("folder", ["metrics/cards", "data/best"])
-def test_its_links_lead_to_files_from_both_places(evidence, folder):
+def test_links_work_from_both_folders(evidence, folder):
     links = re.findall(r"\]\(([^)]+)\)", card(evidence["gru"]))
     assert links
     there = [ROOT / folder / link for link in links]
     assert all(Path(os.path.normpath(path)).is_file() for path in there)
 
 
-def test_names_that_look_like_links_are_left_alone():
+def test_names_that_look_like_links_stay_unchanged():
     assert relocated("[all](per_class.csv), [how](../docs/protocols.md)") == (
         "[all](../../metrics/per_class.csv), [how](../../docs/protocols.md)"
     )

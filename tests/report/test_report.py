@@ -33,7 +33,7 @@ def report(models, context=CONTEXT, timings=TIMINGS, confusion=None):
     found = analyses.Analyses(
         baselines=analyses.against_baselines(answered, {"mean_pool": baseline}, {"mean_pool": 100}),
         orders=analyses.order_of_frames(answered),
-        calibrations=analyses.calibrations(answered),
+        calibrations=analyses.calibrations(models),
         ensembles=analyses.combined(answered, models[0].name),
         costs=analyses.costs(models, {model.name: (1.5, 2.5) for model in models}),
         class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in models},
@@ -60,9 +60,9 @@ def test_results_carry_intervals_and_verdicts():
     text = written()
     assert "|   1 | gru         |    90.0 |" in text
     assert "82.6–94.5" in text  # Wilson's, beside the interval of whole sources
-    assert "**Tie at the top**: the test cannot tell gru and lstm apart." in text
+    assert "**Tie for the first place**: the tests find no difference from gru for lstm." in text
     assert "**gru** is significantly more accurate than transformer." in text
-    assert "a tie with lstm, of which it is the cheapest" in text
+    assert "tied with lstm; the cheapest of them is **gru**" in text
     assert "**Avoid: transformer**" in text
     assert "| a          | b         |    4 of 21 |" in text
 
@@ -71,18 +71,18 @@ def test_results_carry_intervals_and_verdicts():
     ("change", "sentence"),
     [
         ({"weights": "random"}, "**The backbone is untrained** (`features.weights: random`)"),
-        ({"sibling_share": 0.953}, "**The split leaks**: 95.3 % of the test clips have a sibling"),
+        ({"sibling_share": 0.953}, "**The split leaks**: 95.3 % of the test clips share a source video"),
         ({"val_clips": 0}, "**The epoch was chosen on the test clips**"),
         ({"class_names": ("a", "b", "c", "d", "e")}, "With 5 classes, top-5 is 100 %"),
         (
             {"split_warnings": ["60 of 60 test clips come from one source (cam_0)."]},
-            "**Look at the split**: 60 of 60 test clips come",
+            "**Check the split**: 60 of 60 test clips come",
         ),
-        ({"classes_without_test_clips": ("e*",)}, "No test clips, so nothing is known about: e\\*."),
-        ({"duplicated_clips": 7}, "7 clips are byte for byte the same"),
+        ({"classes_without_test_clips": ("e*",)}, "No test clips, so no results, for: e\\*."),
+        ({"duplicated_clips": 7}, "7 clips are byte-for-byte copies"),
     ],
 )
-def test_what_a_reader_must_know_comes_first(change, sentence):
+def test_warnings_come_before_the_results(change, sentence):
     confusion = np.eye(len(change.get("class_names", CONTEXT.class_names)), dtype=np.int64)
     text = report(three(val=change.get("val_clips") != 0), changed(**change), confusion=confusion)
     assert sentence in text
@@ -90,17 +90,17 @@ def test_what_a_reader_must_know_comes_first(change, sentence):
     assert sentence not in written()
 
 
-def test_nothing_to_warn_about_means_no_heading():
+def test_without_warnings_there_is_no_heading():
     assert "Before you read" not in written()
 
 
 def test_models_that_learned_nothing_are_not_recommended():
     text = report([trained("gru", first_right(18), classes=6), trained("lstm", first_right(17), classes=6)])
     assert "**No model is shown to have learned anything**" in text
-    assert "None of them; by the numbers alone:" in text
+    assert "None is recommended. By the numbers alone:" in text
     assert "**Avoid: gru and lstm**: not shown to be better" in text
-    assert "Commonest errors of gru\n\nProtocol: sample" in text
-    assert "None: every test clip is right." in text
+    assert "Most frequent errors of gru\n\nProtocol: sample" in text
+    assert "None: all test clips are classified correctly." in text
 
 
 def test_the_study_stands_beside_ucf50_only():
@@ -108,8 +108,8 @@ def test_the_study_stands_beside_ucf50_only():
     assert "| 97.23 (96.2–98.0) |" in text
     assert f"The study's protocol: {study_results.PROTOCOL}" in text
     assert "-7.2" in text
-    assert "99.7 % of the study's test clips have a sibling" in text
-    assert "Beside the study" not in written()
+    assert "99.7 % of the study's test clips share a source video" in text
+    assert "Comparison with the study" not in written()
 
 
 def test_different_devices_are_not_compared():
@@ -161,7 +161,7 @@ def test_no_control_bidirectional_or_invisible_character_reaches_a_report(escape
     assert escape(f"a{sign}b").isprintable()
 
 
-def test_latex_is_escaped_and_whole():
+def test_latex_is_escaped_and_complete():
     assert tables.escape_latex("a_b & 5% $x^2$ #1 {y} ~ \\z") == (
         r"a\_b \& 5\% \$x\textasciicircum{}2\$ \#1 \{y\} \textasciitilde{} \textbackslash{}z"
     )
@@ -194,6 +194,6 @@ def test_long_names_lose_their_middle():
     assert len(shorten("x" * 200, 26)) == 26
 
 
-def test_clips_that_tell_no_source_are_admitted():
-    assert "**7 of 410 clips have names that tell no source video**" in written(changed(clips_without_group=7))
-    assert "tell no source video" not in written()
+def test_clips_without_a_known_source_are_reported():
+    assert "**The names of 7 of 410 clips do not tell their source video**" in written(changed(clips_without_group=7))
+    assert "do not tell their source video" not in written()

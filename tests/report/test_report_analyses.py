@@ -87,7 +87,7 @@ def real_sections(models, comparison):
         analyses.baselines(found.against_baselines(answered, simple, {"mean": 12_294, "middle": 12_294}), comparison, CONTEXT),
         analyses.order(found.order_of_frames(answered), CONTEXT),
         analyses.health(models),
-        analyses.calibration(found.calibrations(answered), CONTEXT),
+        analyses.calibration(found.calibrations(models), CONTEXT),
         analyses.ensembles(found.combined(answered, first), comparison, CONTEXT),
         analyses.cost(found.costs(models, dict.fromkeys(MODELS, (1.5, 20.0))), CONTEXT),
         errors.class_scores(found.class_scores(models[0].predictions, models[0].class_names), "gru", CONTEXT),
@@ -147,7 +147,7 @@ def test_numbers_are_finite_and_signed_zeros_are_not_negative(real_sections):
     assert wording.points(-0.0006) == "-0.1"
 
 
-def test_odd_names_upset_neither_markdown_nor_a_terminal(comparison):
+def test_odd_names_are_safe_in_markdown_and_in_a_terminal(comparison):
     for text in odd_sections(comparison):
         assert text.replace("\n", "").isprintable()
         assert not re.search(r"(?<!\\)(<img|`c|\*x\*|\[a)", text)
@@ -163,8 +163,8 @@ def test_odd_names_upset_neither_markdown_nor_a_terminal(comparison):
             ("better", "better", "tie"),
             ("better", "tie", "tie"),
             [
-                "**Sequence modelling adds something here** for gru: better than every baseline.",
-                "add anything: lstm and transformer.",
+                "**Better than every baseline**: gru.",
+                "Not shown to be better than every baseline: lstm and transformer.",
             ],
             ["is worse than"],
         ),
@@ -172,20 +172,20 @@ def test_odd_names_upset_neither_markdown_nor_a_terminal(comparison):
             ("tie", "tie", "worse"),
             ("better", "better", "worse"),
             [
-                "**Sequence modelling is not shown to add anything here**: no model is better than every baseline.",
+                "**No model is shown to be better than every baseline.**",
                 "**transformer is worse than mean_pool and middle_frame**",
             ],
-            ["adds something", "Not shown to add anything:"],
+            ["**Better than", "Not shown to be"],
         ),
         (
             ("better",) * 3,
             ("better",) * 3,
-            ["for gru, lstm and transformer: better than every baseline."],
-            ["ot shown to add anything", "is worse than"],
+            ["**Better than every baseline**: gru, lstm and transformer."],
+            ["ot shown to be", "is worse than"],
         ),
     ],
 )
-def test_what_sequence_models_add_is_said_plainly(comparison, mean_pool, middle_frame, wanted, unwanted):
+def test_a_sentence_says_which_models_beat_the_baselines(comparison, mean_pool, middle_frame, wanted, unwanted):
     rows = [baseline("mean_pool", *mean_pool), baseline("middle_frame", *middle_frame)]
     text = analyses.baselines(rows, comparison, CONTEXT)
     for sentence in wanted:
@@ -200,22 +200,22 @@ def test_what_sequence_models_add_is_said_plainly(comparison, mean_pool, middle_
 
 def test_one_baseline_is_called_by_its_name(comparison):
     text = analyses.baselines([baseline("mean_pool", "tie", "tie", "tie")], comparison, CONTEXT)
-    assert "no model is better than mean_pool." in text
+    assert "**No model is shown to be better than mean_pool.**" in text
 
 
-def test_use_of_the_order_is_said_plainly():
+def test_a_sentence_says_which_models_use_the_order():
     text = analyses.order(orders("better", "tie", "worse"), CONTEXT)
-    assert "**Shown to use the order of frames: gru.** Not shown: lstm and transformer." in text
-    assert [row[-1] for row in tables(text)[0][2:]] == ["uses the order", "not shown", "better shuffled"]
+    assert "**Use the order of frames: gru.** Not shown: lstm and transformer." in text
+    assert [row[-1] for row in tables(text)[0][2:]] == ["uses the order", "not shown", "better when shuffled"]
     assert tables(text)[0][2][1:5] == ["90.0", "50.0", "40.0", "30.0"]
     assert "Not shown:" not in analyses.order(orders("better", "better", "better"), CONTEXT)
     text = analyses.order(orders("tie", "tie", "worse"), CONTEXT)
     assert "**No model is shown to use the order of frames**" in text
 
 
-def test_several_runs_are_told_apart_from_the_saved_one(comparison):
+def test_tables_say_whether_they_are_about_the_saved_run_or_the_mean(comparison):
     several = replace(CONTEXT, seeds=5)
-    assert "mean over 5 training runs" in analyses.baselines([baseline("m", "tie", "tie", "tie")], comparison, several)
+    assert "means over 5 training runs" in analyses.baselines([baseline("m", "tie", "tie", "tie")], comparison, several)
     for text in (
         analyses.order(orders("tie", "tie", "tie"), several),
         analyses.calibration([calibrated()], several),
@@ -224,13 +224,13 @@ def test_several_runs_are_told_apart_from_the_saved_one(comparison):
         errors.class_scores([score("a")], "gru", several),
         errors.missed([Missed("a", "b", {"gru": "c"})], several),
     ):
-        assert "Of each model's saved run, one of 5." in text
+        assert "from each model's saved run, one of 5." in text
     assert "saved run" not in analyses.order(orders("tie", "tie", "tie"), CONTEXT)
 
 
 @pytest.mark.parametrize("tests", [1, 3, 14])
 @pytest.mark.parametrize("sources", [2, 5, 6, 7, 8, 9, 10, 11, 15])
-def test_too_few_sources_are_admitted_just_where_no_difference_can_be_shown(tests, sources):
+def test_too_few_sources_are_reported_exactly_where_no_difference_can_be_found(tests, sources):
     clusters = np.repeat(np.arange(sources), 3)
     best_case = {str(place): (np.ones(len(clusters)), np.zeros(len(clusters))) for place in range(tests)}
     shown = any(one.is_real for one in found.differences(best_case, clusters).values())
@@ -239,26 +239,26 @@ def test_too_few_sources_are_admitted_just_where_no_difference_can_be_shown(test
     assert not note or f"the test clips come from {sources}" in note
 
 
-def test_a_section_without_power_says_so(comparison):
+def test_sections_warn_of_too_few_sources(comparison):
     few = replace(CONTEXT, test_sources=5)
     for text in (
         analyses.baselines([baseline("mean_pool", "tie", "tie", "tie")], comparison, few),
         analyses.order(orders("tie", "tie", "tie"), few),
         analyses.ensembles([ensemble("all", MODELS, "tie")], comparison, few),
     ):
-        assert "**Too few sources to show anything**" in text
+        assert "**Too few source videos to find a difference**" in text
 
 
-def test_training_is_a_line_where_all_learned_and_a_list_where_not():
+def test_training_diagnosis_is_one_line_if_all_models_learned():
     good = trained("gru", np.ones(8))
     assert analyses.health([good, good]).splitlines()[2:] == [
-        "All 2 models learned: none diverged, stayed at chance, overfitted or ended too early."
+        "All 2 models learned: none diverged, stayed at chance, overfitted or stopped too early."
     ]
     bad = trained("transformer", np.ones(8), health="at chance", health_notes=("loss at ln 50 = 3.91", "same answer"))
     text = analyses.health([good, bad])
     assert "- gru: learned. Best held-out top-1 90 %." in text
     assert "- **transformer: at chance.** Loss at ln 50 = 3.91; same answer. Try: another `learning_rate`" in text
-    assert "its rank judges the recipe" in text
+    assert "its rank reflects its training settings" in text
 
 
 @pytest.mark.parametrize("verdict", ["diverged", "at chance", "overfitted", "still improving", "a new one"])
@@ -268,22 +268,39 @@ def test_every_verdict_is_named(verdict):
     assert ("Try: " in text) == (verdict in analyses.REMEDIES)
 
 
-def test_a_temperature_that_was_not_fitted_is_not_presented_as_one():
+def test_a_temperature_that_was_not_fitted_has_no_number():
     text = analyses.calibration([calibrated("gru"), calibrated("lstm", temperature=None)], CONTEXT)
-    assert "**Not calibrated: lstm.** All validation clips are answered correctly" in text
+    assert "**Not calibrated: lstm.** All validation clips are classified correctly" in text
     row = next(line for line in text.splitlines() if "lstm" in line)
     assert row.rstrip(" |").endswith("not fitted")
 
 
-def test_calibration_admits_what_it_could_not_fit():
+def test_calibration_reports_temperatures_that_are_no_estimates():
     text = analyses.calibration([calibrated("gru"), calibrated("lstm", 0.02, 0.04, 0.05)], CONTEXT)
     assert tables(text)[0][2] == ["gru", "10.0", "5.0", tables(text)[0][2][3], "1.50"]
     assert "fitted on 10 validation clips." in text
-    assert "**At the end of what is tried (0.05 to 20), hence no estimate: lstm.**" in text
+    assert "**The temperature is at a bound of the search (0.05 to 20) for lstm**" in text
     assert "worse for lstm." in text
     text = analyses.calibration([calibrated(temperature=1.0, after=0.1)], replace(CONTEXT, val_clips=0))
-    assert "No validation clips, so no temperature was fitted: nothing is calibrated." in text
-    assert "At the end" not in text
+    assert "There are no validation clips, so no temperature was fitted." in text
+    assert "at a bound" not in text
+
+
+@pytest.mark.parametrize(("clips", "sharpness"), [(30, 1.0), (100, 3.0), (400, 3.0), (100, 8.0)])
+def test_error_by_chance_is_what_right_confidence_shows(clips, sharpness):
+    rng = np.random.default_rng(0)
+    shown, expected = [], []
+    for _ in range(200):
+        probabilities = calibration.softmax(rng.normal(0, sharpness, (clips, 5)))
+        labels = (probabilities.cumsum(axis=1) < rng.random((clips, 1))).sum(axis=1).clip(max=4)
+        shown.append(calibration.expected_calibration_error(probabilities, labels))
+        expected.append(analyses.error_by_chance(calibration.reliability(probabilities, labels)))
+    assert np.mean(expected) == pytest.approx(np.mean(shown), rel=0.1)
+
+
+def test_a_certain_and_correct_model_has_no_error_by_chance():
+    bins = calibration.reliability(np.eye(4), np.arange(4))
+    assert analyses.error_by_chance(bins) == pytest.approx(0.0)
 
 
 def test_ensembles_count_all_their_members(comparison):
@@ -297,7 +314,7 @@ def test_ensembles_count_all_their_members(comparison):
     assert "no validation clips to choose" in text
 
 
-def test_cost_tells_the_front_in_order_of_operations():
+def test_cost_names_the_front_in_order_of_operations():
     text = analyses.cost([cost("gru", True, 30_000_000), cost("lstm", False), cost("simple_rnn", True, 2_500_000)], CONTEXT)
     assert "**On the Pareto front: simple_rnn and gru**, from the fewest" in text
     assert tables(text)[0][2] == ["gru", "90.0", "30.0", "1.23", "15.0", "2,000,000", "45.0", "yes"]
@@ -310,11 +327,11 @@ def test_cost_tells_the_front_in_order_of_operations():
 def test_many_classes_are_cut_to_the_worst(classes, rows):
     scores = [score(f"class{place}", f1=1 - place / classes, clips=1 + place) for place in range(classes)]
     text = errors.class_scores(scores, "gru", CONTEXT)
-    assert text.startswith("## Classes, by gru\n")
+    assert text.startswith("## Scores per class of gru\n")
     body = tables(text)[0][2:]
     assert [row[0] for row in body] == [f"class{place}" for place in range(classes - 1, classes - 1 - rows, -1)]
     assert ("[per_class.csv](per_class.csv)" in text) == (rows < classes)
-    assert ("a single clip decides" in text) == (rows == classes)
+    assert ("it depends on a single clip" in text) == (rows == classes)
 
 
 def test_missed_clips_are_named_and_counted():
@@ -325,7 +342,7 @@ def test_missed_clips_are_named_and_counted():
     assert len(body) == 20
     assert body[0] == ["a/00.avi", "a", "c", "2 of 3"]
     assert "And 6 more." in text
-    assert "26 of 100 test clips, 26.0 %. In 1 of these all models give the same answer" in text
+    assert "26 of 100 test clips, 26.0 %. All models agree on 1 of them" in text
     assert "(../plots/missed_by_all.png)" in text
     assert "And " not in errors.missed(rows[:20], CONTEXT)
 
@@ -335,9 +352,9 @@ def test_equal_votes_go_to_the_first_name():
     assert {tuple(row[2:]) for row in tables(errors.missed(rows, CONTEXT))[0][2:]} == {("b", "1 of 2")}
 
 
-def test_nothing_missed_is_said_without_a_table():
+def test_without_missed_clips_there_is_no_table():
     text = errors.missed([], CONTEXT)
-    assert "None: each test clip is right in at least one model." in text
+    assert "None: at least one model classifies each test clip correctly." in text
     assert "|" not in text
     assert "png" not in text
 
@@ -347,37 +364,37 @@ def test_nothing_missed_is_said_without_a_table():
     [
         ({"siblings": 39, "sibling_share": 0.975}, "**Siblings in training: 39 of 40 test clips.**"),
         ({"copied": 2, "copied_share": 0.05}, "**Copies in training: 2 of 40 test clips.**"),
-        ({"near": near()}, "**Near-duplicates that are no siblings by name: 1 of 40 test clips.**"),
-        ({"near": near(flagged=0, strangers=0, threshold=0.995)}, "Nothing found: no sibling, no copy, no near-duplicate."),
+        ({"near": near()}, "**Near-duplicates that are not siblings by name: 1 of 40 test clips.**"),
+        ({"near": near(flagged=0, strangers=0, threshold=0.995)}, "No siblings, copies or near-duplicates found."),
         (
             {"near": near(flagged=0, strangers=0, threshold=0.995)},
-            "The most similar pair: a/v_1.avi and a/v_2.avi in training, 0.991.",
+            "Most similar pair: a/v_1.avi and a/v_2.avi in training, 0.991.",
         ),
-        ({"near": None}, "Nothing found: no sibling, no copy."),
-        ({"near": None}, "Near-duplicates were not looked for"),
+        ({"near": None}, "No siblings or copies found."),
+        ({"near": None}, "Near-duplicates were not searched"),
         ({"near": near(unrelated_pairs=0)}, "its threshold is a default."),
         ({"copies": [{"clips": ["a.avi", "b.avi"], "subsets": ["test", "val"]}]}, "a.avi (test), b.avi (val)"),
     ],
 )
-def test_the_audit_says_what_it_found(changes, sentence):
+def test_audit_states_its_findings(changes, sentence):
     assert sentence in errors.audit(audited(**changes), CONTEXT)
 
 
-def test_the_audit_lists_flagged_pairs_alone_and_how_the_two_are_related():
+def test_audit_lists_only_flagged_pairs_and_their_relation():
     pairs = [
         {"test": f"t{place}", "train": "r", "similarity": 0.999 - place / 1000, "same_class": place < 2, "sibling": place < 1}
         for place in range(20)
     ]
     text = errors.audit(audited(near=near(top=pairs, threshold=0.9955, flagged=4, strangers=3)), CONTEXT)
-    assert [row[-1] for row in tables(text)[1][2:]] == ["siblings", "of one class", "of two classes", "of two classes"]
+    assert [row[-1] for row in tables(text)[1][2:]] == ["siblings", "same class", "different classes", "different classes"]
     text = errors.audit(audited(near=near(top=pairs, threshold=0.9, flagged=33)), CONTEXT)
     assert "And 13 more." in text
 
 
-def test_the_audit_admits_what_it_cannot_see():
+def test_audit_states_its_limits():
     text = errors.audit(audited(), replace(CONTEXT, weights="random", clips_without_group=7))
     assert "**The backbone is untrained**" in text
-    assert "The names of 7 clips tell no source" in text
+    assert "The names of 7 clips do not tell their source video" in text
     plain = errors.audit(audited(), CONTEXT)
     assert "untrained" not in plain
-    assert "does not prove that there is nothing." in plain
+    assert "The search can miss leaks." in plain

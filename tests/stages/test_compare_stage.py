@@ -127,8 +127,8 @@ def nan_logits():
         (lambda: paths.predictions("gru").write_bytes(b"PK\x03\x04 cut"), "data/predictions/gru.npz: not a readable npz file"),
         (lambda: store(label=np.full(56, 6)), "data/predictions/gru.npz: labels from 6 to 6; expected 0 to 5"),
         (lambda: store(logits=np.zeros((56, 5), dtype=np.float32)), "shapes do not fit n clips and 6 classes"),
-        (lambda: store(seeds=np.array([7])), "gru and simple_rnn were trained with different seeds ((7,) and (0,))"),
-        (lambda: store(unit=np.arange(56)), "gru and simple_rnn disagree about the true class or the source of"),
+        (lambda: store(seeds=np.array([7])), "gru and bilstm were trained with different seeds ((7,) and (0,))"),
+        (lambda: store(unit=np.arange(56)), "gru and bilstm disagree about the true class or the source of"),
         (lambda: paths.predictions("mean_pool").unlink(), "data/predictions/mean_pool.npz is missing. Run `dvc repro`"),
         (lambda: spoil(paths.BASELINE_METRICS, lambda old: {}), "metrics/baseline.json: lacks mean_pool_parameters"),
         (lambda: store(logits=np.zeros((56, 6), dtype=complex)), "gru.npz: unexpected types of numbers or text in logits"),
@@ -140,7 +140,7 @@ def nan_logits():
         ),
         (lambda: spoil(paths.SPLIT_METRICS, lambda old: {**old, "fold": "x"}), "metrics/split.json: fold must be a whole number"),
         (lambda: store(logits=nan_logits()), "logits of 1 clips are NaN or infinite (first: wave/v_00003.avi)"),
-        (lambda: store(clip=np.array(["x"] * 56)), "gru and simple_rnn have predictions for different clips"),
+        (lambda: store(clip=np.array(["x"] * 56)), "gru and bilstm have predictions for different clips"),
         (lambda: store(clip=np.array([{}] * 56, dtype=object)), "data/predictions/gru.npz: not a readable npz file"),
         (
             lambda: spoil(paths.model_metrics("gru"), lambda old: {"test_top1": 1}),
@@ -189,4 +189,4 @@ def test_the_stage_starts_from_the_command_line_and_fails_in_one_line():
         [sys.executable, "-m", "stages.compare"], env={"PYTHONPATH": str(root), "PATH": ""}, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr == "error: data/models/simple_rnn/model.json is missing. Run `dvc repro` to make it.\n"
+    assert done.stderr == "error: data/models/bilstm/model.json is missing. Run `dvc repro` to make it.\n"

@@ -10,6 +10,7 @@ from actionrec.models import create_model
 from actionrec.training import checkpoints, loop
 from actionrec.training.checkpoints import Checkpoint
 from actionrec.training.classifier import Classifier
+from actionrec.training.loop import Examples
 
 SETTINGS = train_settings(epochs=4, warmup_epochs=0.5, clip_norm=1.0)
 FEATURE_DIM, CLASS_COUNT, FRAMES = 4, 3, 8
@@ -52,7 +53,7 @@ def run(toy, name="gru", checkpointer=None, killed_in=None, settings=SETTINGS):
         if epoch.number == killed_in:
             raise Killed
 
-    done = loop.fit(model, *toy, settings, 3, on_epoch, checkpointer)
+    done = loop.fit(model, Examples(*toy), settings, 3, on_epoch, checkpointer)
     weights = {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
     return weights, dataclasses.replace(done, seconds=0), told
 
@@ -120,7 +121,7 @@ def test_a_damaged_checkpoint_is_logged_and_not_believed(toy, tmp_path, caplog, 
     elif harm == "flipped":
         contents[-5] ^= 1
     else:
-        contents = contents.replace(b'\\"best_epoch\\": ', b'\\"best_epoch\\":1')
+        contents = contents.replace(b'\\"number\\": ', b'\\"number\\":1')
     checkpointer.path.write_bytes(contents)
     assert checkpointer.load() is None
     assert f"{checkpointer.path} is damaged" in caplog.text
@@ -135,14 +136,14 @@ def test_time_adds_up_over_runs(toy, tmp_path):
     checkpointer.save(dataclasses.replace(progress, seconds=progress.seconds + 1000))
     loop.reproducible(3, "cpu")
     model = Classifier(FEATURE_DIM, create_model("gru", ARGUMENTS["gru"], feature_dim=FEATURE_DIM, class_count=CLASS_COUNT))
-    assert loop.fit(model, *toy, SETTINGS, 3, lambda epoch: None, checkpointer).seconds > 1000
+    assert loop.fit(model, Examples(*toy), SETTINGS, 3, lambda epoch: None, checkpointer).seconds > 1000
 
 
 def test_the_key_tells_settings_and_code_apart(monkeypatch):
     first = checkpoints.checkpoint("gru", {"seed": 0})
     assert checkpoints.checkpoint("gru", {"seed": 0}).path == first.path
     assert checkpoints.checkpoint("gru", {"seed": 1}).path != first.path
-    monkeypatch.setattr(checkpoints, "digest_behind", lambda modules: "other code")
+    monkeypatch.setattr(checkpoints, "code_digest", lambda stage: "other code")
     assert checkpoints.checkpoint("gru", {"seed": 0}).path != first.path
 
 
@@ -177,7 +178,7 @@ def test_a_run_killed_on_a_gpu_goes_on_and_ends_with_the_same_bytes(toy, name, t
                 raise Killed
 
         features, labels, *rows = toy
-        loop.fit(model, features, labels.to("cuda"), *rows, SETTINGS, 3, on_epoch, checkpointer)
+        loop.fit(model, Examples(features, labels.to("cuda"), *rows), SETTINGS, 3, on_epoch, checkpointer)
         return {name: tensor.cpu().numpy().tobytes() for name, tensor in model.state_dict().items()}
 
     undisturbed = outcome()

@@ -6,7 +6,7 @@ import torch
 
 from actionrec.models import create_model
 from actionrec.training.diagnostics import Curves, Kept, verdict
-from actionrec.training.loop import TrainSettings, fit, predict
+from actionrec.training.loop import Examples, TrainSettings, fit, predict
 
 CLASSES, CLIPS = 10, 200
 CHANCE = np.log(CLASSES)
@@ -27,34 +27,36 @@ def judged(curves=GOOD, answers=None, **changes):
 
 
 def test_a_run_that_falls_and_stays_has_learned():
-    health = judged()
-    assert health.verdict == "learned"
-    assert health.why == "best held-out top-1 90.0 %, in epoch 20 of 20 (guessing: 10.0 %); the training loss ends at 0.0501"
-    assert health.notes == ()
+    diagnosis = judged()
+    assert diagnosis.verdict == "learned"
+    assert (
+        diagnosis.why == "best held-out top-1 90.0 %, in epoch 20 of 20 (majority class: 10.0 %); the training loss ends at 0.0501"
+    )
+    assert diagnosis.notes == ()
 
 
 def test_a_run_that_never_leaves_ln_k_is_at_chance():
-    health = judged(
+    diagnosis = judged(
         train_loss=[CHANCE * 1.01] * 20, train_top1=[0.1] * 20, held_out_loss=[CHANCE] * 20, held_out_top1=[0.1] * 19 + [0.13]
     )
-    assert health.verdict == "at chance"
-    assert "best held-out top-1 13.0 % of 200 clips is not shown to be better than guessing, 10.0 %" in health.why
-    assert "the best of 20 epochs" in health.why
-    assert "the training loss ends at 2.33, 101.0 % of ln 10" in health.why
-    assert health.notes == ("the training loss ends at 2.33, not below ln 10 = 2.3 by 2 %",)
+    assert diagnosis.verdict == "at chance"
+    assert "best held-out top-1 13.0 % of 200 clips is not shown to be better than the majority class, 10.0 %" in diagnosis.why
+    assert "the best of 20 epochs" in diagnosis.why
+    assert "the training loss ends at 2.33, 101.0 % of ln 10" in diagnosis.why
+    assert diagnosis.notes == ("the training loss ends at 2.33, not below ln 10 = 2.3 by 2 %",)
 
 
 def test_what_is_learned_by_heart_alone_is_overfitted_and_says_so():
-    health = judged(held_out_loss=[CHANCE] * 20, held_out_top1=[0.1] * 20)
-    assert health.verdict == "overfitted"
-    assert health.why == (
+    diagnosis = judged(held_out_loss=[CHANCE] * 20, held_out_top1=[0.1] * 20)
+    assert diagnosis.verdict == "overfitted"
+    assert diagnosis.why == (
         "the training loss ends at 0.0501, yet the best held-out top-1, 10.0 % of 200 clips, is not shown to be better than "
-        "guessing, 10.0 % (p = 0.53)"
+        "the majority class, 10.0 % (p = 0.53)"
     )
 
 
 def test_few_held_out_clips_do_not_make_a_model_that_learned_one_at_chance():
-    """8 of 13 right where guessing gives 31 %: p = 0.02, of the best of 20 epochs 0.4; and every training clip is right."""
+    """8 of 13 correct with a majority class of 31 %: p = 0.02, for the best of 20 epochs 0.4; all training clips are correct."""
     few = dataclasses.replace(GOOD, held_out_top1=[8 / 13] * 20)
     assert verdict(few, 4, 4 / 13, 13).verdict == "learned"
 
@@ -70,9 +72,9 @@ def test_where_no_result_would_be_significant_the_training_loss_decides():
     right = dataclasses.replace(GOOD, held_out_top1=[1.0] * 20)
     assert verdict(right, 2, 0.5, 3).verdict == "learned"
     idle = dataclasses.replace(right, train_loss=[np.log(2)] * 20)
-    health = verdict(idle, 2, 0.5, 3)
-    assert health.verdict == "at chance"
-    assert "3 held-out clips are too few to tell from guessing (50.0 %)" in health.why
+    diagnosis = verdict(idle, 2, 0.5, 3)
+    assert diagnosis.verdict == "at chance"
+    assert "3 held-out clips are too few to tell from the majority class (50.0 %)" in diagnosis.why
     same = Kept(np.array([1, 1, 1]), np.ones(3, dtype=bool), np.arange(3))
     assert verdict(right, 2, 0.5, 3, same).verdict == "at chance"
 
@@ -84,12 +86,15 @@ def siblings(sources, right_sources):
 
 
 def test_siblings_that_are_right_together_do_not_show_that_something_was_learned():
-    """20 % of 200 clips where guessing gives 10 %: p < 0.0001. But these clips are 2 of 10 sources."""
+    """20 % of 200 clips with a majority class of 10 %: p < 0.0001. But these clips are 2 of 10 sources."""
     curves = dataclasses.replace(GOOD, held_out_top1=[0.2] * 20)
     assert verdict(curves, CLASSES, 0.1, CLIPS, siblings(200, 40)).verdict == "learned"
-    health = verdict(curves, CLASSES, 0.1, CLIPS, siblings(10, 2))
-    assert health.verdict == "overfitted"
-    assert "is not shown to be better than guessing, 10.0 % (p = 1.7e-05; its 95 % interval over 10 sources starts at" in health.why
+    diagnosis = verdict(curves, CLASSES, 0.1, CLIPS, siblings(10, 2))
+    assert diagnosis.verdict == "overfitted"
+    assert (
+        "is not shown to be better than the majority class, 10.0 % (p = 1.7e-05; its 95 % interval over 10 sources starts at"
+        in diagnosis.why
+    )
     idle = dataclasses.replace(curves, train_loss=[CHANCE] * 20)
     assert verdict(idle, CLASSES, 0.1, CLIPS, siblings(200, 40)).verdict == "learned"
     assert verdict(idle, CLASSES, 0.1, CLIPS, siblings(10, 2)).verdict == "at chance"
@@ -100,7 +105,7 @@ def test_too_few_sources_to_show_anything_leave_the_training_loss_to_decide():
     one_source = siblings(1, 1)
     assert verdict(curves, 2, 0.5, CLIPS, one_source).verdict == "learned"
     idle = dataclasses.replace(curves, train_loss=[np.log(2)] * 20)
-    assert "too few to tell from guessing" in verdict(idle, 2, 0.5, CLIPS, one_source).why
+    assert "too few to tell from the majority class" in verdict(idle, 2, 0.5, CLIPS, one_source).why
 
 
 @pytest.mark.parametrize(
@@ -114,29 +119,29 @@ def test_too_few_sources_to_show_anything_leave_the_training_loss_to_decide():
     ],
 )
 def test_a_run_that_explodes_or_loses_what_it_had_has_diverged(changes, why):
-    health = judged(**changes)
-    assert (health.verdict, health.why) == ("diverged", why)
-    assert "nan" not in " ".join(health.notes)
+    diagnosis = judged(**changes)
+    assert (diagnosis.verdict, diagnosis.why) == ("diverged", why)
+    assert "nan" not in " ".join(diagnosis.notes)
 
 
 def test_a_held_out_loss_that_rises_while_the_training_loss_falls_is_overfitting():
     rising = GOOD.held_out_loss[:8] + list(0.4 + 0.03 * EPOCHS[:12])
-    health = judged(held_out_loss=rising, held_out_top1=[0.5] * 6 + [0.8] + [0.7] * 13)
-    assert health.verdict == "overfitted"
-    assert health.why == (
+    diagnosis = judged(held_out_loss=rising, held_out_top1=[0.5] * 6 + [0.8] + [0.7] * 13)
+    assert diagnosis.verdict == "overfitted"
+    assert diagnosis.why == (
         "the held-out loss ends at 0.73, 118.0 % above its lowest, 0.335 in epoch 8, "
         "while the training loss fell from 0.0903 to 0.0501"
     )
-    assert "epoch 7, which is kept, is not after the held-out loss's lowest (epoch 8)" in health.notes
+    assert "epoch 7, which is kept, is not after the held-out loss's lowest (epoch 8)" in diagnosis.notes
 
 
 def test_an_epoch_kept_after_the_lowest_loss_is_noted():
     rising = GOOD.held_out_loss[:8] + list(0.4 + 0.03 * EPOCHS[:12])
-    health = judged(held_out_loss=rising, held_out_top1=[0.5] * 7 + [0.75] + [0.7] * 10 + [0.78, 0.7])
-    assert health.verdict == "overfitted"
+    diagnosis = judged(held_out_loss=rising, held_out_top1=[0.5] * 7 + [0.75] + [0.7] * 10 + [0.78, 0.7])
+    assert diagnosis.verdict == "overfitted"
     assert (
         "epoch 19, which is kept, comes after the held-out loss's lowest (epoch 8): its top-1 is 3.0 points higher"
-        in health.notes[0]
+        in diagnosis.notes[0]
     )
 
 
@@ -154,9 +159,9 @@ def test_other_rises_are_no_overfitting(held_out_loss, train_loss):
 
 
 def test_a_loss_that_still_falls_at_the_end_is_still_improving():
-    health = judged(held_out_loss=list(2.0 - 0.06 * EPOCHS), held_out_top1=list(0.3 + 0.02 * EPOCHS))
-    assert health.verdict == "still improving"
-    assert health.why == (
+    diagnosis = judged(held_out_loss=list(2.0 - 0.06 * EPOCHS), held_out_top1=list(0.3 + 0.02 * EPOCHS))
+    assert diagnosis.verdict == "still improving"
+    assert diagnosis.why == (
         "the best epoch is 20 of 20, and over the last 5 the held-out loss falls by 0.24, 23.1 %: more epochs should help"
     )
 
@@ -255,11 +260,12 @@ def test_a_post_norm_transformer_without_warm_up_is_at_chance_where_a_pre_norm_o
     model = create_model("transformer", arguments, feature_dim=32, class_count=8)
     rows = np.arange(96)
     frames = torch.from_numpy(features.astype(np.float16))
-    epochs = fit(model, frames, torch.from_numpy(labels), rows[:64], rows[64:], settings, 0, lambda epoch: None).epochs
+    examples = Examples(frames, torch.from_numpy(labels), rows[:64], rows[64:])
+    epochs = fit(model, examples, settings, 0, lambda epoch: None).epochs
     curves = Curves(
         *([getattr(epoch, name) for epoch in epochs] for name in ("train_loss", "train_top1", "held_out_loss", "held_out_top1"))
     )
     answers = predict(model, frames, rows[64:]).argmax(axis=1)
     kept = Kept(answers, answers == labels[64:], np.arange(32))
-    health = verdict(curves, 8, 1 / 8, 32, kept)
-    assert health.verdict == expected, health
+    diagnosis = verdict(curves, 8, 1 / 8, 32, kept)
+    assert diagnosis.verdict == expected, diagnosis

@@ -52,7 +52,7 @@ def test_all_orders_are_drawn_alike():
 
 
 def test_a_clip_without_an_id_is_refused(features):
-    with pytest.raises(ValueError, match="an id for each of 3 clips; got 2"):
+    with pytest.raises(ValueError, match="one id per clip is needed; got 2, expected 3"):
         shuffled(features, CLIPS[:2], seed=0)
 
 

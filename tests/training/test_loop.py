@@ -14,7 +14,7 @@ from actionrec.io import machine
 from actionrec.models import create_model
 from actionrec.training import loop
 from actionrec.training.classifier import Classifier
-from actionrec.training.loop import fit, learning_rate, predict
+from actionrec.training.loop import Examples, fit, learning_rate, predict
 
 SETTINGS = train_settings()
 CLASS_COUNT, FRAMES, FEATURE_DIM = 3, 5, 4
@@ -52,7 +52,7 @@ class Mean(nn.Module):
 
 
 def run(model, toy, settings=SETTINGS, seed=0, on_epoch=lambda epoch: None):
-    return fit(model, *toy, settings, seed, on_epoch)
+    return fit(model, Examples(*toy), settings, seed, on_epoch)
 
 
 def flat(model):
@@ -353,7 +353,7 @@ def test_a_gpu_learns_the_same_bytes_on_every_run_and_about_what_a_cpu_does(toy,
         model = create_model(name, arguments, feature_dim=FEATURE_DIM, class_count=CLASS_COUNT)
         model = Classifier(FEATURE_DIM, model).to(device)
         settings = with_(precision=precision, epochs=8)
-        done = fit(model, features.to(device), labels.to(device), train, held_out, settings, 0, lambda epoch: None)
+        done = fit(model, Examples(features.to(device), labels.to(device), train, held_out), settings, 0, lambda epoch: None)
         return flat(model).cpu().numpy().tobytes(), done.epochs[-1].train_loss
 
     first, again, cpu = outcome("cuda"), outcome("cuda"), outcome("cpu")

@@ -80,7 +80,7 @@ def test_an_unknown_model_is_refused(read):
     with pytest.raises(ParamsError) as caught:
         read("gruu")
     assert str(caught.value) == (
-        "no model 'gruu'; wanted one of simple_rnn, lstm, gru, bilstm, stacked_lstm, transformer, swin_transformer"
+        "no model 'gruu'; expected one of bilstm, gru, lstm, simple_rnn, stacked_lstm, swin_transformer, transformer"
     )
 
 

@@ -29,29 +29,29 @@ def write(clips=CLIPS, subsets=SUBSETS, featured=CLIPS):
 
 def test_a_clip_brings_its_class_source_and_subset():
     write()
-    task = read_training_data()
-    assert task.class_names == ["Jump", "Run"]
-    assert [task.class_names[label] for label in task.labels] == [name.split("/")[0] for name in task.features.clips]
+    data = read_training_data()
+    assert data.class_names == ["Jump", "Run"]
+    assert [data.class_names[label] for label in data.labels] == [name.split("/")[0] for name in data.features.clips]
     # A UCF group number is another source in each class, and all clips of one source share a number.
-    assert len(set(task.clusters)) == 6
-    for unit in set(task.clusters):
-        assert len({name[:-6] for name, own in zip(task.features.clips, task.clusters, strict=True) if own == unit}) == 1
-    assert task.held_out == "val"
-    assert list(task.reported_subsets) == [SUBSETS[task.features.clips[row]] for row in task.reported]
+    assert len(set(data.clusters)) == 6
+    for cluster in set(data.clusters):
+        assert len({name[:-6] for name, own in zip(data.features.clips, data.clusters, strict=True) if own == cluster}) == 1
+    assert data.held_out == "val"
+    assert list(data.reported_subsets) == [SUBSETS[data.features.clips[row]] for row in data.reported]
 
 
 def test_a_clip_without_features_or_without_a_subset_is_left_out():
     unlisted = {name: subset for name, subset in SUBSETS.items() if not name.endswith("g3_c2.avi")}
     write(subsets=unlisted, featured=[one for one in CLIPS if not one.id.endswith("g2_c1.avi")])
-    task = read_training_data()
-    assert {subset: len(rows) for subset, rows in task.rows.items()} == {"train": 4, "val": 2, "test": 2}
+    data = read_training_data()
+    assert {subset: len(rows) for subset, rows in data.rows.items()} == {"train": 4, "val": 2, "test": 2}
 
 
 def test_without_validation_the_test_clips_are_held_out():
     write(subsets={name: "train" if subset == "val" else subset for name, subset in SUBSETS.items()})
-    task = read_training_data()
-    assert task.held_out == "test"
-    assert set(task.reported_subsets) == {"test"}
+    data = read_training_data()
+    assert data.held_out == "test"
+    assert set(data.reported_subsets) == {"test"}
 
 
 def test_features_of_an_unknown_clip_are_refused():

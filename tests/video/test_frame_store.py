@@ -1,15 +1,26 @@
 import io
 import json
+import re
 import tarfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import webdataset
+from damaged import flip
 from film import ODD_NAMES
 
 from actionrec.core.errors import DataError
-from actionrec.video.frame_store import FrameSettings, FrameWriter, count_clips, decode_jpeg, encode_jpeg, read_shard
+from actionrec.io import checksums
+from actionrec.video.frame_store import (
+    FrameSettings,
+    FrameWriter,
+    count_clips,
+    decode_jpeg,
+    encode_jpeg,
+    read_frames,
+    read_shard,
+)
 from actionrec.video.sampling import SampledClip
 
 JPEG = FrameSettings(count=3, resolution=32, format="jpeg", quality=95, shards=4, max_failed=0.02)
@@ -61,7 +72,7 @@ def test_odd_names_come_back(tmp_path, settings):
 
 
 @BOTH
-def test_a_shard_without_clips_is_a_shard(tmp_path, settings):
+def test_a_shard_without_clips_can_be_read(tmp_path, settings):
     path = write(tmp_path / "shard.tar", settings, {})
     assert list(read_shard(path)) == []
     assert count_clips(path) == 0
@@ -135,7 +146,7 @@ def test_better_quality_is_larger_and_closer():
 
 
 @BOTH
-def test_a_shard_cut_anywhere_is_told_as_damaged(tmp_path, settings):
+def test_a_shard_cut_anywhere_is_reported_as_damaged(tmp_path, settings):
     clips = {f"A/{number}.avi": sampled(number, size=16) for number in range(3)}
     path = write(tmp_path / "shard.tar", replace(settings, resolution=16), clips)
     contents = path.read_bytes()
@@ -148,7 +159,7 @@ def test_a_shard_cut_anywhere_is_told_as_damaged(tmp_path, settings):
 
 
 @pytest.mark.parametrize("contents", [b"", b"no tar at all" * 100, bytes(5000), b"\x1f\x8b" + bytes(2000)])
-def test_a_file_that_is_no_shard_is_told_as_damaged(tmp_path, contents):
+def test_a_file_that_is_not_a_shard_is_reported_as_damaged(tmp_path, contents):
     path = tmp_path / "shard.tar"
     path.write_bytes(contents)
     for reads in (count_clips, lambda path: list(read_shard(path))):
@@ -181,7 +192,7 @@ ABOUT = json.dumps({"clip": "A/a.avi", "label": "A", "frame_indices": [0], "deco
         {"k.json": ABOUT},
     ],
 )
-def test_members_that_are_not_what_they_should_be_are_told_as_damage(tmp_path, contents_of):
+def test_invalid_members_are_reported_as_damage(tmp_path, contents_of):
     with pytest.raises(DataError, match=r"shard\.tar is damaged \(.+\)\."):
         list(read_shard(members(tmp_path / "shard.tar", contents_of)))
 
@@ -202,24 +213,24 @@ def test_stored_frames_never_run_code(tmp_path):
         ({"quality": 0}, "quality must be from 1 to 100; got 0"),
         ({"quality": 101}, "quality must be from 1 to 100; got 101"),
         ({"shards": 0}, "shards must be from 1 to 10000; got 0"),
-        ({"max_failed": -0.1}, "max_failed is a share, from 0 to 1; got -0.1"),
-        ({"max_failed": 2}, "max_failed is a share, from 0 to 1; got 2"),
+        ({"max_failed": -0.1}, "max_failed must be from 0 to 1; got -0.1"),
+        ({"max_failed": 2}, "max_failed must be from 0 to 1; got 2"),
     ],
 )
-def test_settings_out_of_range_are_refused(change, message):
+def test_settings_out_of_range_are_rejected(change, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         replace(JPEG, **change)
     assert str(error.value) == message
 
 
-def test_sampling_is_what_decides_the_pixels_of_a_clip():
+def test_sampling_has_only_the_settings_that_decide_pixels():
     assert JPEG.sampling() == {"count": 3, "resolution": 32, "format": "jpeg", "quality": 95}
     assert replace(JPEG, shards=64, max_failed=1).sampling() == JPEG.sampling()
 
 
 @BOTH
 @pytest.mark.parametrize("threads", [2, 5])
-def test_threads_that_decode_ahead_change_nothing(tmp_path, settings, threads):
+def test_threads_do_not_change_the_frames(tmp_path, settings, threads):
     path = tmp_path / "s.tar"
     with FrameWriter(path, settings) as writer:
         for number in range(9):
@@ -231,3 +242,59 @@ def test_threads_that_decode_ahead_change_nothing(tmp_path, settings, threads):
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(DataError, match="is damaged"):
         list(read_shard(path, threads))
+
+
+@pytest.fixture(params=[JPEG, RAW], ids=["jpeg", "raw"])
+def store(request, tmp_path):
+    """Two shards of clips with odd names."""
+    for shard in range(2):
+        clips = {f"A/{name}": sampled(number) for number, name in enumerate(ODD_NAMES[shard::2])}
+        write(tmp_path / f"shard-{shard:04d}.tar", request.param, clips)
+    return tmp_path
+
+
+def test_single_clips_equal_those_of_the_whole_shard(store):
+    everything = {clip: frames for path in store.glob("*.tar") for clip, frames in read_shard(path)}
+    clips = [f"A/{name}" for name in ODD_NAMES[3:8]]
+    frames = read_frames(store, clips)
+    assert set(frames) == set(clips)
+    assert all(np.array_equal(frames[clip], everything[clip]) for clip in clips)
+
+
+def test_clips_that_are_not_in_the_store_are_left_out(store):
+    assert read_frames(store, ["B/unknown.avi"]) == {}
+    assert read_frames(store, []) == {}
+    checksums.write(store, {})
+    assert read_frames(store, ["B/unknown.avi"]) == {}
+    assert read_frames(store, []) == {}
+
+
+def test_reading_single_clips_reports_a_damaged_shard(store):
+    path = store / "shard-0000.tar"
+    contents = path.read_bytes()
+    for start in (b"\xff\xd8\xff", b"\x93NUMPY"):
+        contents = contents.replace(start, b"damage"[: len(start)])
+    path.write_bytes(contents)
+    with pytest.raises(DataError, match=r"shard-0000.tar is damaged .*Run `python -m actionrec repair`"):
+        read_frames(store, [f"A/{ODD_NAMES[0]}"])
+
+
+@pytest.mark.parametrize(
+    ("place", "message"), [("header", "is damaged (0 of 3 frames of"), ("picture", "do not match SHA256SUMS: shard-0000.tar.")]
+)
+def test_a_flipped_byte_is_reported(store, place, message):
+    checksums.write(store, {})
+    file = store / "shard-0000.tar"
+    with tarfile.open(file) as tar:
+        member = next(member for member in tar if not member.name.endswith(".json"))
+    flip(file, member.offset if place == "header" else member.offset_data + member.size - 5, keep_time=True)
+    with pytest.raises(DataError, match=rf"{re.escape(message)}.* Run `python -m actionrec repair`\.$"):
+        read_frames(store, [f"A/{ODD_NAMES[0]}"])
+    assert read_frames(store, [f"A/{ODD_NAMES[1]}"])  # in the other shard
+
+
+def test_a_missing_shard_is_reported(store):
+    checksums.write(store, {})
+    (store / "shard-0000.tar").unlink()
+    with pytest.raises(DataError, match=r"1 files are missing: shard-0000\.tar"):
+        read_frames(store, [f"A/{ODD_NAMES[0]}"])

@@ -1,4 +1,4 @@
-"""Small models on a shelf, and clips to ask about."""
+"""Fixtures: small models in a registry, and clips."""
 
 import tempfile
 
@@ -21,7 +21,7 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def shelf(models):
+def registry(models):
     return ModelRegistry(models)
 
 
@@ -56,8 +56,8 @@ def temporary(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def make_app(shelf, clips, temporary):
-    return lambda **limits: app.create_app(shelf, samples.of_folder(clips), Limits(**limits))
+def make_app(registry, clips, temporary):
+    return lambda **limits: app.create_app(registry, samples.of_folder(clips), Limits(**limits))
 
 
 @pytest.fixture

@@ -129,8 +129,8 @@ def test_a_broken_file_is_named_as_its_sender_does(client, tmp_path, predictors,
         ({"window": 61}, 400, "window: Input should be less than or equal to 60"),
         ({"window": 1, "stride": 1e-18}, 400, "stride: Input should be greater than or equal to 0.01"),
         ({"stride": 1}, 400, "stride needs window"),
-        ({"window": 1, "explain": True}, 400, "explain is about a whole clip, not about a timeline."),
-        ({"sample": 0}, 400, "send a file as video, or a sample's number as sample; got both."),
+        ({"window": 1, "explain": True}, 400, "explain needs a whole clip, not a timeline."),
+        ({"sample": 0}, 400, "send either a file as video or a sample's number as sample; got both."),
     ],
 )
 def test_wrong_fields_are_refused(client, clips, fields, status, message):
@@ -143,7 +143,7 @@ def test_work_without_end_is_refused_before_it_begins(client, long_film, monkeyp
     monkeypatch.setattr(web_app.answers, "_MOST_WINDOWS", 100)
     told = send(client, long_film, window=1, stride=0.01)
     assert told.status_code == 400
-    assert told.json()["error"].startswith("a stride of 0.01 s makes more than 100 windows of this video.")
+    assert told.json()["error"].startswith("with a stride of 0.01 s, this video has more than 100 windows.")
 
 
 def test_a_window_with_more_frames_than_are_held_is_refused(client, long_film, monkeypatch):
@@ -163,9 +163,9 @@ def test_what_is_not_there_is_not_found(client):
     assert client.get("/predict").status_code == 405
 
 
-def test_a_sample_that_is_gone_is_not_found(shelf, temporary, tmp_path):
+def test_a_sample_that_is_gone_is_not_found(registry, temporary, tmp_path):
     (clip, *_) = bundles.clips(tmp_path, count=1)
-    with web_app_client(web_app.create_app(shelf, samples.of_folder(tmp_path), Limits())) as client:
+    with web_app_client(web_app.create_app(registry, samples.of_folder(tmp_path), Limits())) as client:
         assert client.get("/samples/0/video").status_code == 200
         clip.unlink()
         message = {"error": f"sample 0: {clip.name} is no longer there."}
@@ -179,7 +179,7 @@ def test_other_files_are_refused_by_name(client, tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     told = send(client, tmp_path / "notes.txt")
     assert told.status_code == 415
-    assert told.json()["error"].startswith("notes.txt: not a video's name (wanted .avi, ")
+    assert told.json()["error"].startswith("notes.txt: not a video's file name; expected one that ends in .avi, ")
 
 
 def test_a_senders_name_never_touches_the_disk(client, clips, temporary):
@@ -266,7 +266,7 @@ def test_large_pictures_are_refused_before_they_are_decoded(make_app, clips, tmp
             for fields in ({}, {"window": 2}):
                 told = send(client, path, **fields)
                 assert told.status_code == 413
-                message = f"{path.name} has pictures of more than 2 million pixels, or none that can be read. Scale it down."
+                message = f"{path.name} has frames of more than 2 million pixels, or of an unknown size. Scale it down."
                 assert told.json() == {"error": message}
     with web_app_client(make_app()) as client:
         assert [send(client, path).status_code for path in (wide, still)] == [200, 200]
@@ -278,9 +278,9 @@ def test_a_huge_picture_takes_no_memory(make_app, tmp_path):
     path.write_bytes(cv2.imencode(".png", np.zeros((12_000, 12_000), np.uint8))[1].tobytes())
     script = (
         "import resource, sys; from pathlib import Path; "
-        "from actionrec.web import bounds; from actionrec.web.predict_request import Limits, RequestError; import av\n"
+        "from actionrec.web import video_limits; from actionrec.web.predict_request import Limits, RequestError; import av\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try: bounds.check(Path(sys.argv[1]), 'big.mp4', Limits())\n"
+        "try: video_limits.check(Path(sys.argv[1]), 'big.mp4', Limits())\n"
         "except RequestError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     printed = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True, cwd=ROOT).stdout
@@ -394,7 +394,7 @@ def test_more_than_may_wait_are_turned_away(make_app, clips):
     told = asyncio.run(many())
     assert sorted(one.status_code for one in told) == [200, 200, 503, 503]
     refused = next(one for one in told if one.status_code == 503)
-    assert refused.json() == {"error": "2 requests are at work or waiting already. Try again in a minute."}
+    assert refused.json() == {"error": "2 requests are already running or waiting. Try again in a minute."}
 
 
 def test_pages_fetch_nothing_from_elsewhere(client):
@@ -418,13 +418,15 @@ def test_a_class_has_one_colour_in_the_band_and_in_the_plot():
     assert len(set(plots.COLOURS)) == len(plots.COLOURS)
 
 
-def test_other_hosts_names_are_refused(shelf):
-    with web_app_client(web_app.create_app(shelf, [], Limits(), hosts=["localhost", "[::1]"])) as client:
+def test_other_host_names_are_refused(registry):
+    with web_app_client(web_app.create_app(registry, [], Limits(), hosts=["localhost", "[::1]"])) as client:
         assert client.get("/models", headers={"host": "localhost:8501"}).status_code == 200
         assert client.get("/models", headers={"host": "[::1]:8501"}).status_code == 200
+        for host in ("", "[::1", "localhost:8501@evil.example", "localhost.evil.example"):
+            assert client.get("/models", headers={"host": host}).status_code == 400, host
         told = client.get("/models", headers={"host": "evil.example:8501"})
         assert told.status_code == 400
-        assert told.json() == {"error": "this server is not evil.example; it answers to localhost, [::1]."}
+        assert told.text == "Invalid host header"
 
 
 def test_pages_elsewhere_cannot_have_it_work(client):
@@ -467,10 +469,10 @@ def test_a_defect_is_told_without_its_insides(make_app, monkeypatch):
     monkeypatch.setattr(web_app.answers, "steps", lambda *_: 1 / 0)
     with web_app_client(make_app(), raise_server_exceptions=False) as client:
         told = client.post("/predict", data={"sample": 0})
-        assert (told.status_code, told.json()) == (500, {"error": "the server has a defect; its log says more."})
+        assert (told.status_code, told.json()) == (500, {"error": "the server failed unexpectedly; see its log."})
         assert told.headers["content-security-policy"].startswith("default-src 'self'; ")
         told = client.post("/predict", data={"sample": 0}, headers=LINES)
-        assert json.loads(told.text) == {"error": "the server has a defect; its log says more."}
+        assert json.loads(told.text) == {"error": "the server failed unexpectedly; see its log."}
 
 
 def test_without_a_comparison_there_are_no_results(client, project):

@@ -154,18 +154,18 @@ def test_a_file_that_is_too_large_is_not_sent(visit, tmp_path):
         sent = []
         page.on("request", lambda request: sent.append(request.method))
         page.locator("#file").set_input_files(tmp_path / "huge.mp4")
-        expect(page.get_by_role("alert")).to_have_text("huge.mp4 has 201 MB; this server takes 200 MB. Cut a piece out of it.")
+        expect(page.get_by_role("alert")).to_have_text("huge.mp4 has 201 MB; this server takes 200 MB. Send a shorter piece.")
         assert "POST" not in sent
 
 
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
 def test_a_long_video_gets_a_timeline(visit, long_film, viewport):
     with visit(viewport=viewport) as page:
-        page.get_by_label("Timeline: an answer for each").check()
-        page.get_by_label("Seconds of a window").fill("1")
+        page.get_by_label("Timeline: one answer per window of").check()
+        page.get_by_label("Seconds per window").fill("1")
         page.locator("#file").set_input_files(long_film)
         expect(page.locator(".runs")).to_be_visible(timeout=30_000)
-        expect(page.locator("#label")).to_have_text(re.compile(r"^\d actions in \d pieces$"))
+        expect(page.locator("#label")).to_have_text(re.compile(r"^\d actions in \d parts$"))
         answers = page.locator(".runs .what").all_inner_texts()
         assert answers[0] == answers[-1] == "Bright"
         assert {"Dark", "Striped"} <= set(answers)
@@ -215,8 +215,8 @@ def test_files_are_offered_that_the_server_takes_and_no_others(visit, address):
 
 def test_long_work_can_be_cancelled(visit, long_film):
     with visit() as page:
-        page.get_by_label("Seconds of a window").fill("0.5")
-        page.get_by_label("Timeline: an answer for each").check()
+        page.get_by_label("Seconds per window").fill("0.5")
+        page.get_by_label("Timeline: one answer per window of").check()
         page.route("**/predict", lambda route: None)  # a server that takes its time
         page.get_by_role("button", name="Dark").click()
         page.get_by_role("button", name="Cancel").click()
@@ -254,7 +254,7 @@ def test_the_results_have_table_and_pictures(visit, viewport):
     with visit("/", viewport) as page:
         page.get_by_role("link", name="Results").click()
         expect(page.locator("tbody tr")).to_have_count(2)
-        expect(page.locator("#results")).to_contain_text("A tie: the test cannot tell these models apart.")
+        expect(page.locator("#results")).to_contain_text("The test finds no difference between these models.")
         page.get_by_text("gru", exact=True).last.click()
         pictures = page.locator("img.plot")
         expect(pictures).to_have_count(2)
@@ -302,4 +302,4 @@ def test_one_model_is_no_choice(visit, models):
         expect(page.locator("#samples")).to_be_hidden()
         expect(page.get_by_role("link", name="Results")).to_be_hidden()
         page.goto(f"{address}/results")
-        expect(page.locator("#setting")).to_contain_text("Nothing was compared here.")
+        expect(page.locator("#setting")).to_contain_text("There is no comparison yet.")

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from actionrec.core.errors import DataError
 from actionrec.io.files import sha256_of
-from actionrec.web import model_registry as shelves
+from actionrec.web import model_registry
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import RequestError
 
@@ -66,31 +66,31 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.removeprefix("damage_"))
-def test_a_bundle_that_does_not_fit_is_refused_and_the_others_are_served(models, clips, tmp_path, damage):
+def test_a_damaged_bundle_is_refused_and_the_others_are_served(models, clips, tmp_path, damage):
     bad = shutil.copytree(models[0], tmp_path / "bad")
     message = damage(bad)
-    shelf = ModelRegistry([bad, models[1]])
+    registry = ModelRegistry([bad, models[1]])
     with pytest.raises(RequestError, match=message.replace("(", r"\(")) as refused:
-        shelf.predictor("bad")
+        registry.predictor("bad")
     assert refused.value.status_code == 500
     assert "Traceback" not in str(refused.value)
-    assert {one["model"]: one["error"] for one in shelf.describe()} == {"bad": str(refused.value), "simple_rnn": None}
+    assert {one["model"]: one["error"] for one in registry.describe()} == {"bad": str(refused.value), "simple_rnn": None}
 
-    shelf.prepare()
-    assert shelf.names[0] == "simple_rnn"  # a model that works is the default
-    assert shelf.predictor().predict(next(clips.glob("Dark/*"))).label == "Dark"
+    registry.prepare()
+    assert registry.names[0] == "simple_rnn"  # a model that works is the default
+    assert registry.predictor().predict(next(clips.glob("Dark/*"))).label == "Dark"
 
 
-def test_a_bundle_that_was_mended_is_served(models, tmp_path):
+def test_a_repaired_bundle_is_served(models, tmp_path):
     bad = shutil.copytree(models[0], tmp_path / "bad")
     (bad / "model.safetensors").unlink()
-    shelf = ModelRegistry([bad])
+    registry = ModelRegistry([bad])
     with pytest.raises(RequestError):
-        shelf.prepare()
+        registry.prepare()
     shutil.copyfile(models[0] / "model.safetensors", bad / "model.safetensors")
     assert sha256_of(bad / "model.safetensors") == json.loads((bad / "model.json").read_text())["sha256"]
-    assert shelf.predictor("bad").name == "bad"
-    assert shelf.describe()[0]["error"] is None
+    assert registry.predictor("bad").name == "bad"
+    assert registry.describe()[0]["error"] is None
 
 
 def test_a_model_says_whether_it_was_calibrated(tmp_path):
@@ -103,8 +103,8 @@ def test_a_model_says_whether_it_was_calibrated(tmp_path):
 
 
 def test_models_of_one_backbone_share_it(models):
-    shelf = ModelRegistry(models)
-    first, second = shelf.predictor("gru"), shelf.predictor("simple_rnn")
+    registry = ModelRegistry(models)
+    first, second = registry.predictor("gru"), registry.predictor("simple_rnn")
     assert first.backbone is second.backbone
     assert first.extractor is second.extractor
 
@@ -119,14 +119,14 @@ def test_names_must_tell_models_apart(models, tmp_path):
 
 def test_trained_models_come_with_the_best_first(project):
     with pytest.raises(DataError, match="data/models has no trained model"):
-        shelves.trained()
+        model_registry.trained()
     for name in ("a", "b", "c"):
         (project / "data/models" / name).mkdir(parents=True)
         (project / "data/models" / name / "model.json").write_text("{}")
-    assert [folder.name for folder in shelves.trained()] == ["a", "b", "c"]
+    assert [folder.name for folder in model_registry.trained()] == ["a", "b", "c"]
     (project / "metrics").mkdir()
     (project / "metrics/compare.json").write_text(json.dumps({"models": {"b": {"rank": 2}, "c": {"rank": 1}}}))
-    assert [folder.name for folder in shelves.trained()] == ["c", "b", "a"]
+    assert [folder.name for folder in model_registry.trained()] == ["c", "b", "a"]
 
 
 def test_a_projects_model_has_its_figures_however_it_is_reached(project):

@@ -1,4 +1,4 @@
-"""Who sends slowly, who comes when it is full, and the end of the server: with a real server in a thread of this process."""
+"""Slow uploads, a full queue and the server's stop: with a real server in a thread of this process."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ def running(app):
     """Serve an app; yield its port, the server, and what ends it."""
     with server.listen("127.0.0.1", 0) as door:
         config = server.uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
-        made = server.Server(config, app.state.turns)
+        made = server.Server(config, app.state.queue)
         thread = threading.Thread(target=made.run, kwargs={"sockets": [door]})
         thread.start()
 
@@ -38,7 +38,7 @@ def running(app):
 
 @contextmanager
 def slow_senders(port, count):
-    """Connections that begin an upload and go on no further."""
+    """Connections that start an upload and then stall."""
     made = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(count)]
     try:
         for one in made:
@@ -53,33 +53,33 @@ def ask(port, **fields):
     return httpx.post(f"http://127.0.0.1:{port}/predict", data={"sample": 0, **fields}, timeout=60)
 
 
-def test_slow_senders_shut_nobody_out(make_app):
+def test_slow_uploads_do_not_block_other_requests(make_app):
     with running(make_app(waiting=2)) as (port, _), slow_senders(port, 8):
         time.sleep(0.2)
         assert ask(port).status_code == 200
 
 
-def test_more_uploads_than_may_be_on_their_way_are_turned_away_and_their_places_come_free(make_app):
+def test_uploads_beyond_the_limit_are_refused_until_places_are_free(make_app):
     with running(make_app(sending=3)) as (port, _):
         with slow_senders(port, 3):
             time.sleep(0.2)
             told = ask(port)
             assert told.status_code == 503
-            assert told.json() == {"error": "3 uploads are on their way already. Try again in a minute."}
+            assert told.json() == {"error": "3 uploads are already in progress. Try again in a minute."}
         time.sleep(0.2)
         assert ask(port).status_code == 200
 
 
-def test_who_sends_nothing_is_sent_away(make_app, temporary):
+def test_a_stalled_upload_is_refused(make_app, temporary):
     with running(make_app(silence=0.3)) as (port, _), slow_senders(port, 1) as (one,):
         start = time.monotonic()
         told = b"".join(iter(lambda: one.recv(4096), b""))  # until the server closes the connection
         assert 0.2 < time.monotonic() - start < 3
         assert told.startswith(b"HTTP/1.1 408 ")
-        assert b"the upload stood still, or was too slow." in told
+        assert b"the upload stalled or was too slow." in told
 
 
-def test_who_sends_a_little_now_and_then_is_sent_away(make_app):
+def test_an_upload_below_the_minimum_speed_is_refused(make_app):
     with running(make_app(silence=0.4, bytes_per_second=1000)) as (port, _), slow_senders(port, 1) as (one,):
         one.sendall(b'--x\r\nContent-Disposition: form-data; name="video"; filename="a.avi"\r\n\r\n')
         one.settimeout(0.1)
@@ -93,7 +93,7 @@ def test_who_sends_a_little_now_and_then_is_sent_away(make_app):
         assert told.startswith(b"HTTP/1.1 408 ")
 
 
-def test_who_sends_steadily_is_heard_to_the_end(make_app, clips):
+def test_a_slow_but_steady_upload_is_answered(make_app, clips):
     contents = next(clips.glob("Dark/*")).read_bytes()
     request = httpx.Request("POST", "http://localhost/predict", files={"video": ("a.avi", contents)})
     body = request.read()
@@ -110,7 +110,7 @@ def test_who_sends_steadily_is_heard_to_the_end(make_app, clips):
 
 
 @pytest.mark.parametrize("headers", [{}, {"accept": web_app.LINES}])
-def test_the_end_of_the_server_is_told_to_those_who_wait(make_app, long_film, temporary, caplog, headers):
+def test_waiting_requests_fail_with_a_message_when_the_server_stops(make_app, long_film, temporary, caplog, headers):
     told = []
 
     def send(port):
@@ -129,7 +129,7 @@ def test_the_end_of_the_server_is_told_to_those_who_wait(make_app, long_film, te
         assert time.monotonic() - start < 2
         for one in visitors:
             one.join(10)
-    message = "the server is ending. Try again when it is back."
+    message = "the server is stopping. Try again when it is back."
     for one in told:
         assert one.status_code == (200 if headers else 503)
         assert one.text.splitlines()[-1].replace(" ", "") == f'{{"error":"{message}"}}'.replace(" ", "")

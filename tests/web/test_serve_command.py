@@ -98,7 +98,7 @@ def test_ctrl_c_in_the_midst_of_a_film_ends_it_at_once_and_says_so(models, long_
     assert time.monotonic() - start < 3
     visitor.join()
     assert told[0].status_code == (200 if headers else 503)
-    assert json.loads(told[0].text.splitlines()[-1]) == {"error": "the server is ending. Try again when it is back."}
+    assert json.loads(told[0].text.splitlines()[-1]) == {"error": "the server is stopping. Try again when it is back."}
 
 
 @pytest.mark.slow

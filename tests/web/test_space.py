@@ -1,4 +1,4 @@
-"""The folder that runs anywhere."""
+"""`export --space`: the self-contained folder that serves the page."""
 
 import importlib.metadata as metadata
 import os
@@ -19,12 +19,26 @@ from actionrec.features import backbones, state_dicts
 from actionrec.features.backbones import FeatureSettings
 from actionrec.inference import predictor
 from actionrec.io import tensors
+from actionrec.version import __version__
 from actionrec.web import space
+
+WHEEL = f"actionrec-{__version__}-py3-none-any.whl"
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     return bundles.tiny_bundle(tmp_path_factory.mktemp("models") / "gru")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return space.build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture
+def built_once(wheel, monkeypatch):
+    """Building takes seconds: tests of other things take a copy."""
+    monkeypatch.setattr(space, "build_wheel", lambda folder: Path(shutil.copy(wheel, folder)))
 
 
 @pytest.fixture
@@ -44,36 +58,31 @@ def test_the_folder_has_what_it_needs_and_the_same_bytes_each_time(drawn, bundle
     one = contents(Path("one"))
     assert one == contents(Path("two"))
     assert {"app.py", "README.md", "Dockerfile", "requirements.txt", ".gitattributes", "LICENSE"} <= set(one)
-    assert {"bundle/gru/model.json", "bundle/gru/model.safetensors", "actionrec/models/gru.py"} <= set(one)
+    assert {"bundle/gru/model.json", "bundle/gru/model.safetensors", WHEEL} <= set(one)
     assert "bundle/gru/backbone.safetensors" not in one  # it is drawn from a seed
     assert len([name for name in one if name.startswith("samples/")]) == 2
-    unneeded = {
-        "actionrec/models/lstm.py",
-        "actionrec/evaluation/comparison.py",
-        "actionrec/__main__.py",
-        "actionrec/data/datasets/sample.py",
-    }
-    assert not unneeded & set(one)
+    assert not [name for name in one if name.startswith("actionrec/")]
+    assert WHEEL in one["Dockerfile"].decode()
     front = one["README.md"].decode().split("---\n")[1]
     assert {"sdk: docker", "app_port: 7860", 'title: "Action recognition (gru)"'} <= set(front.splitlines())
     assert b"/home/" not in b"".join(text for name, text in one.items() if name.endswith((".py", ".txt", ".md")))
 
 
-def test_a_port_that_is_none_is_told(drawn, bundle):
+def test_an_invalid_port_is_reported(drawn, bundle, built_once):
     space.write_space(Path("one"), bundle)
-    environment = {**os.environ, "PORT": "abc"}
+    environment = {**os.environ, "PORT": "abc", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "app.py"], cwd="one", env=environment, text=True, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (2, "error: PORT must be a whole number from 0 to 65535; got 'abc'.\n")
 
 
-def test_other_peoples_clips_are_not_given_away(project, bundle):
+def test_clips_of_other_data_sets_are_not_copied(project, bundle, built_once):
     bundles.clips(project / "data/raw/ucf50", count=1)
     (project / "params.yaml").write_text("data: {dataset: ucf50}\n")
     space.write_space(Path("one"), bundle)
     assert not Path("one/samples").exists()
 
 
-def test_it_is_whole_or_absent(project, bundle, monkeypatch):
+def test_it_is_whole_or_absent(project, bundle, monkeypatch, built_once):
     Path("taken").mkdir()
     with pytest.raises(DataError, match=r"taken is there already\."):
         space.write_space(Path("taken"), bundle)
@@ -91,7 +100,7 @@ def test_it_is_whole_or_absent(project, bundle, monkeypatch):
     assert sorted(path.name for path in project.iterdir()) == ["bad", "taken"]
 
 
-def test_a_backbone_that_is_no_seed_comes_along(project):
+def test_a_backbone_from_a_file_is_copied(project, built_once):
     built = backbones.create_backbone(FeatureSettings("resnet18", "random", "fp32"))
     for parameter in built.network.parameters():
         parameter.data.mul_(1.01)
@@ -117,7 +126,7 @@ def test_a_backbone_that_is_no_seed_comes_along(project):
 
 
 def test_requirements_are_the_projects_exact_versions_and_no_more():
-    lines = space.requirements(space._code("gru")).splitlines()
+    lines = space.requirements().splitlines()
     assert set(lines) <= set((ROOT / "requirements.txt").read_text().splitlines())
     names = {line.partition("==")[0] for line in lines}
     assert {"torch", "torchvision", "openvino", "av", "opencv-python-headless", "fastapi", "uvicorn", "python-multipart"} <= names
@@ -126,17 +135,26 @@ def test_requirements_are_the_projects_exact_versions_and_no_more():
     assert not [name for name in names if name.startswith("nvidia")]
 
 
+def test_outside_a_checkout_it_says_what_is_missing(project, bundle, monkeypatch):
+    monkeypatch.setattr(space, "ROOT", project)
+    with pytest.raises(DataError, match=f"{project} is not a checkout of the project: pyproject.toml is missing"):
+        space.write_space(Path("one"), bundle)
+    assert not Path("one").exists()
+
+
 @pytest.mark.slow
 def test_it_runs_in_an_empty_environment(drawn, bundle, tmp_path_factory):
     space.write_space(Path("space"), bundle)
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "demo"
     shutil.move("space", elsewhere)
     packages = only_installed(elsewhere / "requirements.txt", tmp_path_factory.mktemp("packages"))
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", packages, elsewhere / WHEEL]
+    subprocess.run(install, check=True)
     environment = {"PYTHONPATH": str(packages), "PORT": "0"}
-    # -S: of all that is installed here, Python sees what requirements.txt brings, and nothing else.
-    seen = "import fastapi; import importlib.util as u; print([name for name in ('dvc', 'pytest', 'sklearn') if u.find_spec(name)])"
+    # -S: Python sees the packages of requirements.txt and the wheel, and nothing else that is installed here.
+    code = "import fastapi; import importlib.util as u; print([name for name in ('dvc', 'pytest', 'sklearn') if u.find_spec(name)])"
     printed = subprocess.run(
-        [sys.executable, "-S", "-c", seen],
+        [sys.executable, "-S", "-c", code],
         env={**os.environ, **environment},
         cwd=elsewhere,
         text=True,

@@ -1,9 +1,11 @@
 """HMDB-51: 51 actions in films and videos from the web, with three official splits (Kuehne et al. 2011, ICCV).
 
-Its archive holds one archive a class.
+Its archive contains one archive per class.
 """
 
-from actionrec.data.datasets.published import Archive, Published
+from functools import partial
+
+from actionrec.data.published import Archive, Published, fetch_published
 
 _HOST = "http://serre-lab.clps.brown.edu/wp-content/uploads/2013/10"
 
@@ -16,3 +18,5 @@ SOURCE = Published(
     lists=Archive(f"{_HOST}/test_train_splits.rar"),
     lists_folder="testTrainMulti_7030_splits",
 )
+
+fetch = partial(fetch_published, SOURCE)

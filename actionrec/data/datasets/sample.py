@@ -1,12 +1,12 @@
-"""A small data set of drawn clips, kept in Git, in which the order of frames is all that tells some classes apart.
+"""Sample: a small data set of drawn clips, kept in Git, in which only the order of the frames distinguishes paired classes.
 
-Eight classes in four pairs. Each clip of a pair's second class shows the frames of its twin, the clip of the same number in
-the first class, from last to first. A model that looks at frames but not at their order sees one and the same thing in both
-twins, so it gets one of each two right, while a model that follows the motion can get both.
+There are eight classes in four pairs. Each clip of a pair's second class shows the frames of its twin, the clip of the same number
+in the first class, in reverse order. A model that ignores the order of frames sees the same input for both twins and gets one of
+the two right. A model that follows the motion can get both right.
 
-Names and layout are UCF's: `<Class>/v_<Class>_gXX_cYY.avi`. A source is a pair of classes and a number: twins come from one
-source, as they show the same frames, and `clips.csv` beside the clips gives both the same group. A source has a background and
-an object of its own; its clips differ in length, start, end, place and size.
+Names and layout are UCF's: `<Class>/v_<Class>_gXX_cYY.avi`. Twins come from one source, since they show the same frames;
+`clips.csv` beside the clips gives both the same group. Each source has its own background and object. Its clips differ in length,
+start, end, position and size.
 """
 
 import colorsys
@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.core.errors import DataError, first_few
+from actionrec.core.errors import DataError
+from actionrec.core.text import first_few
 from actionrec.data.clips import INDEX
 from actionrec.io.files import whole_folder, write_csv
 
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 WIDTH, HEIGHT = 320, 240  # pixels, as in UCF-50
 FRAMES_PER_SECOND = 25.0
 SHORTEST, LONGEST = 40, 64  # frames in a clip
-SEED = 0  # the sample is one data set, the same for everyone; params' `seed` varies what is done with it
+SEED = 0  # fixed, so that everyone has the same sample; the parameter `seed` does not change it
 CLIPS_IN_GROUP = (2, 1, 1, 1, 2, 1, 1, 1, 1, 1)  # in each class: 12 clips in 10 groups
 
 Image = NDArray[np.uint8]  # (HEIGHT, WIDTH, 3), blue, green, red
@@ -41,7 +42,7 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Pose:
-    """Where an object is: its centre in pixels, its radius in pixels, and the turn of its tip from right, clockwise in radians."""
+    """Where an object is: centre and radius in pixels, and the direction of its tip, in radians clockwise from the right."""
 
     x: float
     y: float
@@ -51,7 +52,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the clips of a source share."""
+    """Background and object, the same in all clips of a source."""
 
     background: Image
     outline: Points
@@ -60,12 +61,12 @@ class Scene:
 
 @dataclass(frozen=True)
 class Take:
-    """What tells a clip from the others of its source."""
+    """Length, motion and size of one clip."""
 
     frame_count: int
-    first: float  # part of the motion, 0 to 1, that is done in the first frame
-    last: float  # and in the last
-    dx: float  # pixels by which the motion is off the middle
+    first: float  # part of the motion, 0 to 1, completed in the first frame
+    last: float  # and in the last frame
+    dx: float  # offset of the motion from the centre, pixels
     dy: float
     scale: float
 
@@ -86,13 +87,13 @@ def grow(done: float, take: Take) -> Pose:
 
 
 def turn(done: float, take: Take) -> Pose:
-    """From left over the top to right, about the object's tail, as a clock's hand."""
+    """From left over the top to right, about the object's tail, like a clock hand."""
     angle = math.pi * (done - 1)
     arm = 58 * take.scale
     return Pose(160 + take.dx + arm * math.cos(angle), 165 + take.dy + arm * math.sin(angle), 58 * take.scale, angle)
 
 
-# A motion -> the class that shows it forwards, the class that shows it backwards.
+# Motion -> the class that shows it forwards, and the class that shows it backwards.
 PAIRS: dict[Callable[[float, Take], Pose], tuple[str, str]] = {
     slide: ("SlideRight", "SlideLeft"),
     rise: ("Rise", "Sink"),
@@ -116,7 +117,7 @@ OUTLINES: dict[str, Points] = {
 
 
 def triangle_wave(phase: Plane) -> Plane:
-    """1 at whole numbers, 0 halfway. Unlike a sine, the same on every processor."""
+    """1 at whole numbers, 0 halfway between. Unlike a sine, it is the same on every processor."""
     wave: Plane = np.abs(phase - np.floor(phase) - 0.5) * 2
     return wave
 
@@ -131,32 +132,32 @@ TEXTURES: tuple[Callable[[Plane, Plane, float], Plane], ...] = (
 )
 
 
-def bring(folder: Path) -> None:
-    """Make sure that the sample is in `folder`: it comes with the project's Git, and is drawn where a file is missing.
+def fetch(folder: Path) -> None:
+    """Make sure that the sample is in `folder`. Git has it; it is drawn again if a file is missing.
 
     Raises:
-        DataError: a video cannot be written, or `folder` is a link or holds files that are not the sample's.
+        DataError: a video cannot be written, or `folder` is a symlink or contains other files.
     """
-    another = f"Choose another folder below {folder.parent} for your own clips, and set data.dataset to its name."
+    next_step = f"Use another folder below {folder.parent} for your own clips, and set data.dataset to its name."
     if folder.is_symlink():
-        raise DataError(f"{folder} is a link to {folder.readlink()}, but the sample belongs there. {another}")
-    files = {INDEX, *clip_ids()}
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
-    if others := sorted(name for name in there - files if not name.rpartition("/")[2].startswith(".")):
-        raise DataError(f"{folder} has files that are not the sample's: {first_few(others)}. Move them away. {another}")
-    if files <= there:
-        logger.info("%s is there already, and is kept as it is", folder)
+        raise DataError(f"{folder} is a symlink to {folder.readlink()}; expected the sample's own folder. {next_step}")
+    expected = {INDEX, *clip_ids()}
+    existing = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+    if others := sorted(name for name in existing - expected if not name.rpartition("/")[2].startswith(".")):
+        raise DataError(f"{folder} contains files that do not belong to the sample: {first_few(others)}. Move them. {next_step}")
+    if expected <= existing:
+        logger.info("%s already exists and is kept", folder)
     else:
         generate(folder, SEED)
 
 
 def clip_id(name: str, group: int, clip: int) -> str:
-    """A clip's path below the data set's folder."""
+    """A clip's id: its path below the data set's folder."""
     return f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi"
 
 
 def clip_ids() -> list[str]:
-    """The sample's clips."""
+    """Ids of all clips of the sample."""
     return [
         clip_id(name, group, clip)
         for names in PAIRS.values()
@@ -167,7 +168,7 @@ def clip_ids() -> list[str]:
 
 
 def generate(folder: Path, seed: int) -> None:
-    """Write the data set as `folder`, replacing what is there; the same seed gives the same bytes.
+    """Draw the data set into `folder`, replacing its contents. The same seed gives the same bytes.
 
     Raises:
         DataError: a video cannot be written.
@@ -183,19 +184,23 @@ def generate(folder: Path, seed: int) -> None:
                 for clip in range(1, clip_count + 1):
                     take = make_take(random.Random(f"{seed} {group} {names[0]} {clip}"))
                     frames = [draw(scene, motion(done, take)) for done in motion_done(take)]
-                    for name, shown in zip(names, (frames, frames[::-1]), strict=True):
-                        write_video(draft / clip_id(name, group, clip), shown)
+                    for name, ordered in zip(names, (frames, frames[::-1]), strict=True):
+                        write_video(draft / clip_id(name, group, clip), ordered)
                         rows.append((clip_id(name, group, clip), name, f"{'-'.join(names)}-{group:02d}"))
         write_csv(draft / INDEX, ("clip", "label", "group"), sorted(rows))
     logger.info("%s: %d clips of %d classes", folder, 2 * len(PAIRS) * sum(CLIPS_IN_GROUP), 2 * len(PAIRS))
 
 
 def make_scene(pair: str, group: int, seed: int) -> Scene:
-    """The background and the object of a source: a pair, by its first class, and a group, numbered from 1.
+    """Draw the background and choose the object of a source.
 
-    No two of a pair's ten groups have the same outline. Every background is dark and plain on the left, bright and textured on
-    the right, and darker below, so that even a backbone with random weights, pooled over the whole picture, tells where an
-    object is.
+    The ten groups of a pair have ten different outlines. Every background is dark and plain on the left, bright and textured on
+    the right, and darker below, so that even the pooled features of a backbone with random weights depend on the object's
+    position.
+
+    Args:
+        pair: name of the pair's first class.
+        group: number, from 1.
     """
     rng = random.Random(f"{seed} {pair} {group}")
     shared = random.Random(f"{seed} {pair}")
@@ -218,7 +223,7 @@ def make_scene(pair: str, group: int, seed: int) -> Scene:
 
 
 def make_take(rng: random.Random) -> Take:
-    """Draw what varies from clip to clip."""
+    """Draw a clip's length, motion and size at random."""
     return Take(
         frame_count=SHORTEST + int(rng.random() * (LONGEST - SHORTEST + 1)),
         first=rng.uniform(0, 0.2),
@@ -230,12 +235,12 @@ def make_take(rng: random.Random) -> Take:
 
 
 def motion_done(take: Take) -> list[float]:
-    """The part of the motion that is done in each frame, at a steady speed."""
+    """The part of the motion, 0 to 1, completed in each frame, at constant speed."""
     return [take.first + (take.last - take.first) * index / (take.frame_count - 1) for index in range(take.frame_count)]
 
 
 def draw(scene: Scene, pose: Pose) -> Image:
-    """A frame: the object, with a dark rim, on the group's background."""
+    """Draw a frame: the object, with a dark rim, on its background."""
     frame = scene.background.copy()
     rim = tuple(0.3 * channel for channel in scene.colour)
     for colour, radius in ((rim, 1.12 * pose.radius), (scene.colour, 0.92 * pose.radius)):
@@ -244,29 +249,29 @@ def draw(scene: Scene, pose: Pose) -> Image:
 
 
 def corners_of(outline: Points, pose: Pose, radius: float) -> NDArray[np.int32]:
-    """An outline's corners in 1/256 pixel: (corners, 2)."""
+    """Corners of an outline, in 1/256 pixel: (corners, 2)."""
     cos, sin = radius * math.cos(pose.angle), radius * math.sin(pose.angle)
     corners = [(pose.x + x * cos - y * sin, pose.y + x * sin + y * cos) for x, y in outline]
     return np.array([(round(256 * x), round(256 * y)) for x, y in corners], dtype=np.int32)
 
 
 def write_video(path: Path, frames: Iterable[Image]) -> None:
-    """Write MPEG-4 Part 2 in AVI.
+    """Write an AVI file with MPEG-4 Part 2 video.
 
     Raises:
         DataError: OpenCV cannot open or finish the file.
     """
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"XVID"), FRAMES_PER_SECOND, (WIDTH, HEIGHT))
     if not writer.isOpened():
-        raise DataError(f"{path}: OpenCV cannot write MPEG-4 video here.")
+        raise DataError(f"{path}: OpenCV cannot write MPEG-4 video on this machine.")
     count = 0
     for frame in frames:
         writer.write(frame)
         count += 1
     writer.release()
-    # The writer reports no error of its own, a full disk included; a whole file's index counts the frames.
+    # The writer reports no errors, not even a full disk. The index of a complete file counts the frames.
     reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     written = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
     reader.release()
     if written != count:
-        raise DataError(f"{path}: {written} of {count} frames were written. Is the disk full?")
+        raise DataError(f"{path}: {written} of {count} frames were written. Check that the disk is not full.")

@@ -1,6 +1,8 @@
 """UCF-101: 101 actions in videos from YouTube, with three official splits (Soomro, Zamir and Shah 2012, arXiv 1212.0402)."""
 
-from actionrec.data.datasets.published import Archive, Published
+from functools import partial
+
+from actionrec.data.published import Archive, Published, fetch_published
 
 SOURCE = Published(
     title="UCF-101",
@@ -11,3 +13,5 @@ SOURCE = Published(
     lists=Archive("https://www.crcv.ucf.edu/data/UCF101/UCF101TrainTestSplits-RecognitionTask.zip"),
     lists_folder="ucfTrainTestlist",
 )
+
+fetch = partial(fetch_published, SOURCE)

@@ -1,8 +1,10 @@
 """UCF-50: 50 actions in videos from YouTube, 25 source videos a class (Reddy and Shah 2013, Machine Vision and Applications 24)."""
 
-from actionrec.data.datasets.published import Archive, Published
+from functools import partial
 
-# As in the archive; the data set's page says 6,676 clips in all, some papers 6,618.
+from actionrec.data.published import Archive, Published, fetch_published
+
+# As in the archive. The data set's page says 6,676 clips, some papers 6,618.
 CLASS_CLIPS = {
     "BaseballPitch": 150,
     "Basketball": 137,
@@ -64,3 +66,5 @@ SOURCE = Published(
     total_clips=6_681,
     class_clips=CLASS_CLIPS,
 )
+
+fetch = partial(fetch_published, SOURCE)

@@ -1,4 +1,4 @@
-"""Who makes the shards: processes of this machine (`local`), or those of a Ray cluster (`ray`). Neither changes a byte."""
+"""Engines that compute shards: worker processes of this machine (`local`) or of a Ray cluster (`ray`), with the same bytes."""
 
 from actionrec.parallel.engines import local, ray
 

@@ -1,15 +1,14 @@
-"""Processes of a Ray cluster: a shard is a task, made on whatever machine has a free core or a share of a GPU.
+"""Compute shards in worker processes of a Ray cluster. Each shard is a Ray task, which takes a core and maybe a share of a GPU.
 
-The driver, which is the stage, alone writes: it holds the store and its lock. A worker makes a shard in a temporary folder of its
-own and returns the files through Ray's object store, so that only what a task reads must be there on every machine, at the
-project's path. The code travels with the tasks. Ray runs a task again whose process or machine was lost, and the driver takes a
-shard once, from whichever attempt ends first.
+Only the driver, which is the stage, writes to the store; it holds the lock. A worker computes a shard in a temporary folder and
+returns the files through Ray's object store. So only the inputs must exist on every machine, at the project's path. Ray sends the
+code with the tasks. If a process or machine is lost, Ray repeats the task; the driver uses the first attempt that succeeds.
 """
 
-import fcntl
 import importlib
 import io
 import logging
+import mmap
 import os
 import pickle
 import shutil
@@ -25,69 +24,68 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from actionrec.core import file_lock
 from actionrec.core.errors import ActionrecError
+from actionrec.core.progress import Advance
 from actionrec.io import machine
 from actionrec.io.files import sha256_of
 from actionrec.parallel import shard_store
-from actionrec.parallel.shard_store import Advance, Compute, ShardJob
+from actionrec.parallel.shard_store import Compute, ShardJob
 
 logger = logging.getLogger(__name__)
 
 RETRIES = 3
-"""How often a shard is made again that was lost with its process or machine."""
+"""How often a shard is computed again after its process or machine was lost."""
 GPU_SHARE = 0.25
-"""Of a GPU, for a task that runs a network: while one decodes frames on its core, others compute."""
+"""Share of a GPU for a task that runs a network. While one task decodes frames on its core, others use the GPU."""
 AHEAD = 2
-"""Tasks handed to Ray for each that can run: enough that no worker waits, few enough that finished shards do not fill memory."""
+"""Submitted tasks for each task that can run: enough to keep workers busy, few enough that finished shards fit in memory."""
 
 _LIBRARIES = ("av", "numpy", "opencv-python-headless", "openvino", "torch", "torchvision")
 _POLL_SECONDS = 0.5
 _GRACE_SECONDS = 5.0
 
-Contents = dict[str, NDArray[np.uint8]]
+Contents = dict[str, pickle.PickleBuffer]
 """The bytes of a shard's files, by name."""
 
 
 def device() -> str:
-    """Where networks run: the rule of `machine.device`, over the cluster's GPUs instead of this machine's. Ray says which GPU.
+    """The device for networks, as `machine.device` chooses it, but from the cluster's GPUs. Ray assigns the GPU.
 
     Raises:
-        ActionrecError: ACTIONREC_DEVICE names no device, or a GPU while the cluster has none; no cluster can be reached.
+        ActionrecError: ACTIONREC_DEVICE is not a device, or a GPU but the cluster has none, or no cluster can be reached.
     """
-    wanted = machine.wanted_device()
-    if wanted == "cpu":
-        return wanted
+    requested = machine.requested_device()
+    if requested == "cpu":
+        return requested
     _connect()
     import ray
 
     if ray.cluster_resources().get("GPU", 0):
         return "cuda"
-    if wanted == "auto":
+    if requested == "auto":
         return "cpu"
-    raise ActionrecError(f"ACTIONREC_DEVICE is {wanted}, but the Ray cluster has no GPU. Unset it, or use cpu.")
+    raise ActionrecError(f"ACTIONREC_DEVICE is {requested}, but the Ray cluster has no GPU. Unset it, or use cpu.")
 
 
-def make_all(compute: Compute, wanted: Sequence[tuple[ShardJob, Path]], advance: Advance, device: str) -> None:
-    """Make each shard in its folder.
+def make_all(compute: Compute, missing: Sequence[tuple[ShardJob, Path]], advance: Advance, device: str) -> None:
+    """Compute each shard in its folder.
 
     Args:
-        device: `cpu`, or `cuda` to run each task beside a share of a GPU.
+        device: `cpu`, or `cuda` to give each task a share of a GPU.
 
     Raises:
         ActionrecError: no cluster can be reached, a machine does not see the inputs or has other libraries, or a shard was lost
-            too often. Whatever `compute` raises comes through.
+            too often. Errors that `compute` raises are raised here.
     """
     _connect()
     import ray
 
     gpus = 0.0 if device == "cpu" else GPU_SHARE
     remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_make)
-    board = _start_board()
+    progress_actor = _start_progress_actor()
     libraries = _libraries()
-    waiting, running = deque(wanted), dict[Any, tuple[ShardJob, Path]]()
+    waiting, running = deque(missing), dict[Any, tuple[ShardJob, Path]]()
     finished = reported = 0
     done_of: Mapping[str, int] = {}
     machines = sum(node["Alive"] for node in ray.nodes())
@@ -96,21 +94,21 @@ def make_all(compute: Compute, wanted: Sequence[tuple[ShardJob, Path]], advance:
         while waiting or running:
             while waiting and len(running) < AHEAD * max(1, _slots(gpus)):
                 task, folder = waiting.popleft()
-                # By names, since Ray would take apart what belongs to the program itself, such as the stage's job.
+                # Pickled by name, since Ray would pickle functions and classes of the main program by value.
                 parcel = _pack((compute, task.job))
                 for path in task.inputs:
-                    path.stat()  # what is not there on this machine either is no fault of a worker's
-                reference = remote.remote(task.name, parcel, str(Path.cwd()), task.inputs, libraries, board)
+                    path.stat()  # raises here, not in a worker, if the file is missing on this machine too
+                reference = remote.remote(task.name, parcel, str(Path.cwd()), task.inputs, libraries, progress_actor)
                 running[reference] = task, folder
             ready, _ = ray.wait(list(running), timeout=_POLL_SECONDS, fetch_local=False)
-            done_of = _read(board, done_of)
+            done_of = _read(progress_actor, done_of)
             for reference in ready:
                 task, folder = running[reference]
                 shard_store.make(_write, _fetch(reference, task, done_of), folder, lambda _: None)
                 del running[reference]
                 finished += task.clips
             now = finished + sum(min(done_of.get(task.name, 0), task.clips) for task, _ in running.values())
-            if now > reported:  # a shard that is made again starts again
+            if now > reported:  # a shard that is computed again starts from 0
                 advance(now - reported)
                 reported = now
     finally:
@@ -141,10 +139,10 @@ def _connect() -> None:
         ray.init(
             address or "local",
             num_cpus=None if address else machine.workers(),
-            include_dashboard=None if address else False,
+            include_dashprogress_actor=None if address else False,
             runtime_env=runtime_env,
             logging_level=logging.ERROR,
-            log_to_driver=False,  # what matters of the workers' output comes back as an exception
+            log_to_driver=False,  # errors of the workers come back as exceptions
         )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         what = f"no Ray cluster can be joined at {address}" if address else "Ray cannot be started on this machine"
@@ -153,7 +151,7 @@ def _connect() -> None:
 
 
 def _refuse_address(address: str) -> None:
-    """Refuse an address where nobody listens: Ray itself would try for several minutes."""
+    """Raise an error if nothing listens at the address. Ray itself would try for several minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "://" in address:
         raise ActionrecError(f"RAY_ADDRESS must be auto or <host>:<port>, on a machine of the cluster itself; got {address!r}")
@@ -164,12 +162,12 @@ def _refuse_address(address: str) -> None:
 
 
 def _slots(gpus: float) -> int:
-    """How many tasks, each with a core and a share of a GPU, can run at a time; it changes as machines come and go."""
+    """Number of tasks that can run at a time. It changes as machines join and leave."""
     import ray
 
-    there = ray.cluster_resources()
-    cores = there.get("CPU", 0)
-    return int(min(cores, there.get("GPU", 0) / gpus) if gpus else cores)
+    resources = ray.cluster_resources()
+    cores = resources.get("CPU", 0)
+    return int(min(cores, resources.get("GPU", 0) / gpus) if gpus else cores)
 
 
 def _fetch(reference: Any, task: ShardJob, done_of: Mapping[str, int]) -> Contents:
@@ -182,8 +180,8 @@ def _fetch(reference: Any, task: ShardJob, done_of: Mapping[str, int]) -> Conten
     except ray.exceptions.RayError as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise ActionrecError(
-            f"{task.name} was lost {RETRIES + 1} times with its process or machine ({reason}), at last at "
-            f"{task.at(done_of.get(task.name, 0))}. Finished work is kept: run again, and if it is lost there again, mend or "
+            f"{task.name} was lost {RETRIES + 1} times with its process or machine ({reason}), most recently at "
+            f"{task.at(done_of.get(task.name, 0))}. Finished work is kept. Rerun; if it is lost there again, fix or "
             "remove that clip, or give the machines more memory."
         ) from None
     return contents
@@ -192,11 +190,11 @@ def _fetch(reference: Any, task: ShardJob, done_of: Mapping[str, int]) -> Conten
 def _write(contents: Contents, draft: Path, advance: Advance) -> None:
     for name, data in contents.items():
         with (draft / name).open("wb") as stream:
-            stream.write(data.data)
+            stream.write(data)
 
 
 def _end(running: Mapping[Any, object]) -> None:
-    """Call off what still runs, so that workers clear their folders, and leave the cluster."""
+    """Cancel running tasks, so that workers remove their folders, and leave the cluster."""
     import ray
 
     if running:
@@ -206,11 +204,11 @@ def _end(running: Mapping[Any, object]) -> None:
     ray.shutdown()
 
 
-# How far the tasks are.
+# Progress of the tasks.
 
 
-class _Board:
-    """An actor that workers tell how many clips of a shard are done."""
+class _ProgressActor:
+    """Ray actor to which workers report the number of finished clips of each shard."""
 
     def __init__(self) -> None:
         self.done_of: dict[str, int] = {}
@@ -222,38 +220,38 @@ class _Board:
         return self.done_of
 
 
-def _start_board() -> Any:
-    """Start the board on the driver's machine, which lives as long as it is read."""
+def _start_progress_actor() -> Any:
+    """Start the actor on the driver's machine, so that it does not end before the driver."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(_Board).options(num_cpus=0, scheduling_strategy=here).remote()
+    return ray.remote(_ProgressActor).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
-def _read(board: Any, before: Mapping[str, int]) -> Mapping[str, int]:
-    """Read the board; what was read before, where it does not answer at once."""
+def _read(progress_actor: Any, before: Mapping[str, int]) -> Mapping[str, int]:
+    """Read the actor's counts; return the previous ones if it does not answer at once."""
     import ray
 
     try:
-        done_of: dict[str, int] = ray.get(board.read.remote(), timeout=_POLL_SECONDS)
+        done_of: dict[str, int] = ray.get(progress_actor.read.remote(), timeout=_POLL_SECONDS)
     except ray.exceptions.RayError:
         return before
     return done_of
 
 
-# What runs on the workers.
+# Code that runs on the workers.
 
 
 def _make(
-    name: str, parcel: bytes, root: str, inputs: Mapping[Path, str], libraries: Mapping[str, str | None], board: Any
+    name: str, parcel: bytes, root: str, inputs: Mapping[Path, str], libraries: Mapping[str, str | None], progress_actor: Any
 ) -> Contents:
-    """Make one shard.
+    """Compute one shard.
 
     Args:
         parcel: `compute` and the job.
-        root: the project's folder, which paths are relative to.
-        inputs: the task's files and the SHA-256 of each.
+        root: the project's folder; paths are relative to it.
+        inputs: the task's input files with the SHA-256 of each.
         libraries: the driver's versions.
     """
     last = time.monotonic()
@@ -264,9 +262,9 @@ def _make(
         done += count
         if time.monotonic() - last > _POLL_SECONDS:
             last = time.monotonic()
-            board.note.remote(name, done)
+            progress_actor.note.remote(name, done)
 
-    board.note.remote(name, 0)
+    progress_actor.note.remote(name, 0)
     _refuse_other_machines(root, inputs, libraries)
     compute, job = pickle.loads(parcel)
     try:
@@ -276,12 +274,12 @@ def _make(
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         raise ActionrecError(
-            f"{name} on {socket.gethostname()}: {error.strerror}{where}. Mend that and run again; finished work is kept."
+            f"{name} on {socket.gethostname()}: {error.strerror}{where}. Fix this and rerun; finished work is kept."
         ) from error
 
 
 def _refuse_other_machines(root: str, inputs: Mapping[Path, str], libraries: Mapping[str, str | None]) -> None:
-    """Refuse a machine that would make something else than the driver's."""
+    """Raise an error if this machine would compute another result than the driver's machine."""
     this = f"the Ray worker on {socket.gethostname()}"
     share = "Share the project's folder, and the data set's, with all machines at the same path."
     for library, here in _libraries().items():
@@ -293,69 +291,58 @@ def _refuse_other_machines(root: str, inputs: Mapping[Path, str], libraries: Map
         os.chdir(root)
     except OSError as error:
         raise ActionrecError(f"{this} cannot see the project: {error.strerror}: {root}. {share}") from None
-    for path, wanted in inputs.items():
+    for path, expected in inputs.items():
         try:
-            found = sha256_of(path)
+            actual = sha256_of(path)
         except OSError as error:
             raise ActionrecError(f"{this} cannot see an input: {error.strerror}: {Path(root, path)}. {share}") from None
-        if found != wanted:
+        if actual != expected:
             raise ActionrecError(
-                f"{this} sees other contents of {Path(root, path)} than the stage: SHA-256 {found[:12]}..., wanted "
-                f"{wanted[:12]}.... {share} If the file was changed on all of them, `dvc repro` takes note of it."
+                f"{this} sees other contents of {Path(root, path)} than the stage: SHA-256 {actual[:12]}..., expected "
+                f"{expected[:12]}.... {share} If the file changed on all machines, rerun `dvc repro`."
             )
 
 
 def _libraries() -> dict[str, str | None]:
-    """Versions of what results depend on; None where it is not installed."""
-    found: dict[str, str | None] = {}
+    """Versions of the libraries that results depend on; None if not installed."""
+    versions: dict[str, str | None] = {}
     for library in _LIBRARIES:
         try:
-            found[library] = version(library)
+            versions[library] = version(library)
         except PackageNotFoundError:
-            found[library] = None
-    return found
+            versions[library] = None
+    return versions
 
 
 @contextmanager
 def _own_folder() -> Iterator[Path]:
-    """Yield an empty temporary folder, held by a lock, and clear away those of workers that were killed."""
-    above = Path(tempfile.gettempdir()) / f"actionrec-{os.getuid()}"
-    above.mkdir(mode=0o700, exist_ok=True)
-    with _locked(above, fcntl.LOCK_EX):  # nobody clears a folder between its making and its lock
-        for left in above.iterdir():
-            try:
-                with _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                    shutil.rmtree(left, ignore_errors=True)
-            except OSError:
-                continue  # somebody works there, or has just ended
-        folder = Path(tempfile.mkdtemp(dir=above))
-        hold = _locked(folder, fcntl.LOCK_EX)
-        hold.__enter__()
+    """Yield an empty temporary folder that is locked, and remove the folders of workers that were killed."""
+    parent = Path(tempfile.gettempdir()) / f"actionrec-{os.getuid()}"
+    parent.mkdir(mode=0o700, exist_ok=True)
+    with file_lock.held(parent, str(parent)):  # no other worker removes the new folder before it is locked
+        for folder in parent.iterdir():
+            if (lock := file_lock.try_lock(folder)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
+        folder = Path(tempfile.mkdtemp(dir=parent))
+        lock = file_lock.try_lock(folder)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        hold.__exit__(None, None, None)
+        if lock is not None:
+            os.close(lock)
 
 
-@contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _contents(path: Path) -> NDArray[np.uint8]:
-    """The bytes of a file, which may be removed: Ray copies them from the page cache, not over a heap of the same size."""
+def _contents(path: Path) -> pickle.PickleBuffer:
+    """The bytes of a file, which may be removed afterwards. Ray copies them from the page cache, not from the heap."""
     if path.stat().st_size == 0:
-        return np.zeros(0, np.uint8)
-    return np.memmap(path, np.uint8, "r").view(np.ndarray)
+        return pickle.PickleBuffer(b"")  # an empty file cannot be mapped
+    with path.open("rb") as stream:
+        return pickle.PickleBuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-# How functions and jobs travel.
+# Pickling of functions and jobs.
 
 
 def _pack(value: object) -> bytes:
@@ -365,7 +352,7 @@ def _pack(value: object) -> bytes:
 
 
 class _Pickler(pickle.Pickler):
-    """Names what belongs to the program itself by its module's name: what is `__main__` here is `stages.extract_frames` there."""
+    """Pickles functions and classes of `__main__` by their module's name, such as `stages.extract_frames`."""
 
     def reducer_override(self, value: Any) -> Any:
         spec = getattr(sys.modules["__main__"], "__spec__", None)

@@ -1,10 +1,10 @@
-// What a model says of a video: the answer, bars, frames, explanation, timeline, and the file to keep.
+// A model's answer for a video: label, bars, frames, explanation, timeline and JSON download.
 
 import { byId, clock, element, percent } from "./page.js";
 import { forget, plot } from "./plot.js";
 import { timeline } from "./timeline.js";
 
-const LONG = 20; // seconds, above which one answer says little
+const LONG = 20; // seconds; for longer videos a timeline is offered
 
 export class Answer {
   constructor({ explain, timeline: askTimeline }) {
@@ -20,12 +20,12 @@ export class Answer {
     this.place.replaceChildren(...(this.player ? [] : this.idle));
   }
 
-  /** What is shown is of an earlier question. */
+  /** Mark the shown answer as outdated. */
   wait() {
     this.place.classList.add("stale");
   }
 
-  /** Prepare the player for a file or sample; browsers that cannot play it show the frames alone. */
+  /** Prepare the player for a file or sample; browsers that cannot play it show only the frames. */
   play({ file, sample }) {
     if (this.url) URL.revokeObjectURL(this.url);
     this.url = file ? URL.createObjectURL(file) : null;
@@ -62,18 +62,18 @@ export class Answer {
   longHint(seconds) {
     const button = element("button", { type: "button", textContent: "Show a timeline" });
     button.addEventListener("click", this.askTimeline);
-    return element("div", { className: "card hint" }, element("p", { textContent: `This video takes ${clock(seconds)}. One answer for all of it may say little.` }), button);
+    return element("div", { className: "card hint" }, element("p", { textContent: `This video is ${clock(seconds)} long. A timeline may tell more than one answer for all of it.` }), button);
   }
 
   why(result) {
-    const told = result.pictures?.explanation;
-    if (told) {
-      const words = `The frames that mattered most to “${result.explanation.label}”, where in them, and by how much the answer's log-probability falls without each frame.`;
-      return plot(told, "Why", words, { id: "why", tabIndex: -1 });
+    const picture = result.pictures?.explanation;
+    if (picture) {
+      const words = `The frames that mattered most for “${result.explanation.label}”, where in them, and how much the log-probability falls without each frame.`;
+      return plot(picture, "Why", words, { id: "why", tabIndex: -1 });
     }
     const button = element("button", { type: "button", id: "explain", textContent: "Explain this answer" });
     button.addEventListener("click", this.explain);
-    return element("div", { className: "card hint" }, element("p", { textContent: "Which frames mattered, and where in them? That takes a few seconds." }), button);
+    return element("div", { className: "card hint" }, element("p", { textContent: "Which frames mattered, and where in them? This takes a few seconds." }), button);
   }
 
   foot(result, seconds, about) {
@@ -88,7 +88,7 @@ export class Answer {
 function headline(result) {
   const words = [element("p", { className: "small over", textContent: result.video }), element("p", { className: "big", id: "label", textContent: result.headline })];
   if (result.none_of_these) {
-    words.push(element("p", { textContent: `This answer is unsure: 19 of 20 correct answers on validation clips have ${percent(result.threshold)} or more. The video may show none of the classes.` }));
+    words.push(element("p", { textContent: `This answer is unsure: 19 of 20 correct answers on validation clips have a probability of ${percent(result.threshold)} or more. The video may show none of the classes.` }));
   }
   return words;
 }
@@ -108,14 +108,14 @@ function calibrated(about, { threshold }) {
   return element("p", { className: "small", textContent: `Probabilities: ${about.calibration_note}.${mark}` });
 }
 
-/** What a visitor should know about the file: damage, and too few frames. */
+/** Notes on the file: damage, and too few frames. */
 function reading({ frames_read: read, padded, warning }) {
-  const notes = [warning && `This file is damaged: ${warning}.`, padded > 0 && `The video has only ${read} frames, so ${padded} of those that the model saw are repeats.`];
+  const notes = [warning && `This file is damaged: ${warning}.`, padded > 0 && `The video has only ${read} frames, so ${padded} of the frames that the model saw are repeats.`];
   const text = notes.filter(Boolean).join(" ");
   return text ? element("p", { className: "small", id: "reading", textContent: text }) : "";
 }
 
 export function strip(frames, words) {
   const pictures = frames.map((one) => element("figure", {}, element("img", { src: one.url, alt: "" }), element("figcaption", { textContent: one.frame === undefined ? clock(one.seconds) : one.frame })));
-  return element("section", { className: "card" }, element("h2", { textContent: "Frames" }), element("div", { className: "strip", tabIndex: 0, role: "group", ariaLabel: words }, ...pictures), element("p", { className: "small", textContent: `${words}, by their numbers.` }));
+  return element("section", { className: "card" }, element("h2", { textContent: "Frames" }), element("div", { className: "strip", tabIndex: 0, role: "group", ariaLabel: words }, ...pictures), element("p", { className: "small", textContent: `${words}, with their numbers.` }));
 }

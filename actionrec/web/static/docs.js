@@ -1,4 +1,4 @@
-// The page of the API, from its own description.
+// API page, generated from openapi.json.
 
 import { ask, byId, element, showLinks } from "./page.js";
 

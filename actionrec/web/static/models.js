@@ -1,4 +1,4 @@
-// The choice of a model, its accuracy and cost beside it.
+// Choice of a model, with its accuracy and cost.
 
 import { aloud, ask, byId, element, millions } from "./page.js";
 
@@ -18,7 +18,7 @@ export class Models {
     return told;
   }
 
-  /** Ask again: a model may have been refused meanwhile. */
+  /** Load the list again: a model may have been found damaged. */
   async refresh() {
     const before = JSON.stringify(this.known);
     const told = await ask("models").catch(() => null);
@@ -59,10 +59,10 @@ export class Models {
       ? [one.top1 === undefined ? cell("top-1", "not compared", "–") : cell("top-1", "top-1 on test clips, with its 95 % interval", `${(100 * one.top1).toFixed(0)} %`, element("small", { textContent: ` ${interval(one)}` }))]
       : [];
     figures.push(cell("parameters", "parameters", one.parameters ? millions(one.parameters) : "–"));
-    if (compared) figures.push(cell("latency", "for a clip, from features on", one.latency_ms === undefined ? "–" : `${one.latency_ms.toFixed(1)} ms`));
+    if (compared) figures.push(cell("latency", "per clip, without the backbone", one.latency_ms === undefined ? "–" : `${one.latency_ms.toFixed(1)} ms`));
     const name = element("span", { className: "name" }, input, element("span", {}, ...breakable(one.model)));
     const row = element("label", { className: "row" }, name, ...figures);
-    if (one.error) row.append(element("small", { className: "refused", textContent: `Refused: ${one.error}` }));
+    if (one.error) row.append(element("small", { className: "refused", textContent: `Cannot be used: ${one.error}` }));
     return row;
   }
 
@@ -70,15 +70,15 @@ export class Models {
     const one = this.about(this.chosen);
     const notes = [];
     if (one.top1 !== undefined && this.setting.test_clips) {
-      notes.push(`Top-1 on ${this.setting.test_clips} test clips of ${this.setting.dataset}, with its 95 % interval; latency of the model alone, on one core: the ${one.backbone} before it takes longer, and the same for all.`);
+      notes.push(`Top-1 on ${this.setting.test_clips} test clips of ${this.setting.dataset}, with its 95 % interval; latency of the model without its ${one.backbone}, on one core. The ${one.backbone} takes longer, and equally long for all models.`);
     }
-    if (this.known.length > 1 && this.known.every((two) => two.tied_with_best)) notes.push("The test cannot tell these models apart: a tie.");
-    if (one.untrained_backbone) notes.push("The backbone is untrained: it follows drawn shapes, and knows nothing of real footage.");
+    if (this.known.length > 1 && this.known.every((two) => two.tied_with_best)) notes.push("The test finds no difference between these models.");
+    if (one.untrained_backbone) notes.push("The backbone is untrained: it follows drawn shapes, and does not recognise real footage.");
     return notes.join(" ");
   }
 }
 
-/** A name that may go on in another line after each underscore. */
+/** A name that may wrap after each underscore. */
 const breakable = (name) => name.split(/(?<=_)/).flatMap((part) => [part, element("wbr")]);
 const interval = (one) => `${(100 * one.top1_low).toFixed(0)}–${(100 * one.top1_high).toFixed(0)}`;
 const accuracy = (one) => `top-1 ${(100 * one.top1).toFixed(1)} % (${interval(one)})`;

@@ -1,4 +1,4 @@
-// What the pages share: elements, numbers for people, and asking the server.
+// Shared by all pages: elements, number formats, and requests to the server.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -15,10 +15,10 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-/** A share as a percentage that does not round up to certainty, as the command line has it. */
+/** A probability in percent that does not round up to 100 %, as on the command line. */
 export const percent = (share) => (share >= 0.9995 && share < 1 ? ">99.9 %" : `${(100 * share).toFixed(1)} %`);
 
-/** A time in a film: 75.25 -> 1:15.2, as the command line has it. */
+/** A time in a video: 75.25 -> 1:15.2, as on the command line. */
 export function clock(seconds) {
   const tenths = Math.floor(seconds * 10 + 1e-6);
   const rest = `${String(Math.floor((tenths % 600) / 10)).padStart(2, "0")}.${tenths % 10}`;
@@ -30,18 +30,18 @@ export function clock(seconds) {
 /** A count of parameters: 3939336 -> 3.9 M. */
 export const millions = (count) => `${(count / 1e6).toFixed(1)} M`;
 
-/** Words for those who do not see where something stands. */
+/** Text for screen readers only. */
 export const aloud = (text) => element("span", { className: "aloud", textContent: text });
 
-/** Ask for JSON; fails with the server's own message. */
+/** Get JSON; on errors, throw the server's message. */
 export async function ask(address) {
   const answered = await fetch(address);
-  const told = await answered.json().catch(() => ({ error: `the server answered ${answered.status}.` }));
-  if (!answered.ok) throw new Error(told.error);
-  return told;
+  const body = await answered.json().catch(() => ({ error: `the server answered ${answered.status}.` }));
+  if (!answered.ok) throw new Error(body.error);
+  return body;
 }
 
-/** Show the links to pages that have something to show. */
+/** Show the links to pages that have content. */
 export async function showLinks() {
   const { models } = await ask("comparison");
   for (const link of document.querySelectorAll("[data-needs=comparison]")) link.hidden = !models.length;

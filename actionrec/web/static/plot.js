@@ -1,4 +1,4 @@
-// A plot that the server drew, with a link to it at its full size: a phone shows it too small to be read.
+// Plot from the server, with a link to its full size, as a phone shows it too small.
 
 import { element } from "./page.js";
 
@@ -10,9 +10,9 @@ export function forget() {
   shown = [];
 }
 
-/** Make a figure of a data URL; browsers open no such URL as a page, so it becomes a file in memory. */
+/** Make a figure of a data URL; browsers do not open data URLs as pages, so it becomes a file in memory. */
 export function plot(dataUrl, title, words, properties = {}) {
-  const bytes = Uint8Array.from(atob(dataUrl.split(",")[1]), (sign) => sign.charCodeAt(0));
+  const bytes = Uint8Array.from(atob(dataUrl.split(",")[1]), (character) => character.charCodeAt(0));
   const url = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
   shown.push(url);
   const open = (...inside) => element("a", { href: url, target: "_blank", rel: "noopener" }, ...inside);

@@ -1,4 +1,4 @@
-// The first page: choose a video and a model, send it, and show what the server tells.
+// First page: choose a video and a model, send it, and show the answer.
 
 import { Models } from "./models.js";
 import { ask, byId, clock, element, showLinks } from "./page.js";
@@ -10,11 +10,11 @@ const LONG = 20; // seconds; of a longer video the page asks for a timeline
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 let limits = { megabytes: 200, minutes: 10 };
-let byHand = false; // whether the visitor decided about the timeline
+let byHand = false; // whether the visitor set the timeline option
 let chosen = null; // { file } or { sample }, each with a name
-let request = null; // that is on its way
-let asked = null; // seconds of a window, in the latest request; null: for one answer
-let turn = 0; // counts choices: a file that took long to open must not replace a later one
+let request = null; // the one in progress
+let asked = null; // seconds of a window in the latest request; null: one answer for the clip
+let turn = 0; // counts choices: a file that opens slowly must not replace a later one
 
 const models = new Models(() => chosen && predict());
 const answer = new Answer({ explain: () => predict({ explain: true }), timeline: () => { byId("timeline").checked = true; byHand = true; predict(); } });
@@ -34,7 +34,7 @@ function say(text, { share = null, cancel = true } = {}) {
   bar.firstChild.style.width = share === null ? "" : `${100 * share}%`;
 }
 
-/** On a phone, what happens is far below what was touched. */
+/** Scroll to an element: on a phone, it is far below the button that was touched. */
 function bringUp(id) {
   const top = byId(id).getBoundingClientRect().top;
   if (top < 0 || top > 0.6 * innerHeight) byId(id).scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
@@ -72,7 +72,7 @@ function choose(what) {
 async function chooseFile(file) {
   if (!file) return;
   if (file.size > limits.megabytes * 1e6) {
-    fail(`${file.name} has ${Math.ceil(file.size / 1e6)} MB; this server takes ${limits.megabytes} MB. Cut a piece out of it.`);
+    fail(`${file.name} has ${Math.ceil(file.size / 1e6)} MB; this server takes ${limits.megabytes} MB. Send a shorter piece.`);
     return;
   }
   if (!byHand) {
@@ -88,7 +88,7 @@ async function chooseFile(file) {
   choose({ file, name: file.name });
 }
 
-/** How long the browser says that a video is; 0 where it cannot play it. */
+/** A video's seconds, as the browser reads them; 0 if it cannot play the video. */
 function secondsOf(file) {
   const url = URL.createObjectURL(file);
   const probe = element("video", { preload: "metadata" });
@@ -125,7 +125,7 @@ function predict({ explain = false } = {}) {
     working: (step) => say(phrase(step), { share: step.seconds && step.of_seconds ? Math.min(1, step.seconds / step.of_seconds) : null }),
     told: (result) => {
       byId("status").hidden = true;
-      const focused = byId("answer").contains(document.activeElement); // on a button that goes now
+      const focused = byId("answer").contains(document.activeElement); // on a button that is removed now
       answer.show(result, (performance.now() - start) / 1000, models.about(result.model));
       if (focused) byId(explain ? "why" : "answer").focus({ preventScroll: true });
       if (!explain) bringUp("answer");
@@ -156,7 +156,7 @@ function listen() {
     chooseFile(event.dataTransfer.files[0]);
   });
   byId("timeline").addEventListener("change", () => { byHand = true; });
-  // A number that was sent already is told as a change once it loses the focus.
+  // The number field also sends `change` when it loses the focus, for a value that was already sent.
   for (const id of ["timeline", "window"]) byId(id).addEventListener("change", () => chosen && windowSeconds() !== asked && predict());
 }
 

@@ -1,8 +1,8 @@
-// The page of results: the comparison's table, its advice, and its pictures.
+// Results page: the comparison's table, advice and pictures.
 
 import { ask, byId, element, millions } from "./page.js";
 
-const ADVICE = { most_accurate: "Most accurate", cheapest_tied: "Cheapest of those tied with it", smallest: "Smallest", balanced: "Balanced" };
+const ADVICE = { most_accurate: "Most accurate", cheapest_tied: "Cheapest that is tied with it", smallest: "Smallest", balanced: "Balanced" };
 const number = (value, digits, unit = "") => (value === undefined ? "–" : `${value.toFixed(digits)}${unit}`);
 
 const COLUMNS = [
@@ -26,7 +26,7 @@ function table(models) {
 function advice(told, models) {
   const lines = Object.entries(ADVICE).filter(([key]) => told[key]).map(([key, words]) => element("li", {}, `${words}: `, element("strong", { textContent: told[key] })));
   const tied = models.length > 1 && models.every((one) => one.tied_with_best);
-  return element("div", { className: "card" }, element("h2", { textContent: "Which one to deploy" }), tied ? element("p", { textContent: "A tie: the test cannot tell these models apart. Their order may be chance." }) : null, element("ul", {}, ...lines));
+  return element("div", { className: "card" }, element("h2", { textContent: "Which one to deploy" }), tied ? element("p", { textContent: "The test finds no difference between these models. Their order may be chance." }) : null, element("ul", {}, ...lines));
 }
 
 const figure = ({ url, title }) => element("figure", { className: "card" }, element("a", { href: url.slice(1) }, element("img", { className: "plot", src: url.slice(1), alt: title, loading: "lazy" })), element("figcaption", { textContent: title }));
@@ -34,17 +34,17 @@ const figure = ({ url, title }) => element("figure", { className: "card" }, elem
 function show(told) {
   const { setting, models } = told;
   if (!models.length) {
-    byId("setting").textContent = "Nothing was compared here. `dvc repro` trains and compares the models.";
+    byId("setting").textContent = "There is no comparison yet. Run `dvc repro` to train and compare the models.";
     return;
   }
-  const untrained = setting.weights === "random" ? " The backbone is untrained: these numbers show that the pipeline works, and nothing about real footage." : "";
+  const untrained = setting.weights === "random" ? " The backbone is untrained: these numbers show that the pipeline works; they say nothing about real footage." : "";
   byId("setting").textContent = `${setting.dataset}, ${setting.protocol} split, ${setting.folds ? `fold ${setting.fold} of ${setting.folds}, ` : ""}${setting.test_clips} test clips, ${setting.classes} classes; features of ${setting.backbone} (${setting.weights}).${untrained}`;
   const common = told.pictures.filter((one) => !one.model);
   const own = models.map(({ model }) => [model, told.pictures.filter((one) => one.model === model)]).filter(([, pictures]) => pictures.length);
   const files = told.files.map((address) => element("a", { href: address.slice(1), textContent: address.split("/").at(-1) }));
   byId("results").replaceChildren(
     table(models),
-    element("p", { className: "small", textContent: "95 % interval: from a bootstrap of whole source videos. Latency, memory: of the model alone for one clip, from features on, on one core." }),
+    element("p", { className: "small", textContent: "95 % interval: from a bootstrap of whole source videos. Latency and memory: of the model without the backbone, for one clip, on one core." }),
     advice(told.advice, models),
     element("div", { className: "gallery" }, ...common.map(figure)),
     ...own.map(([model, pictures]) => element("details", {}, element("summary", { textContent: model }), element("div", { className: "gallery" }, ...pictures.map(figure)))),

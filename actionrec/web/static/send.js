@@ -1,6 +1,6 @@
-// POST /predict with progress both ways: XMLHttpRequest, since fetch does not tell how much of an upload is sent.
+// POST /predict with progress both ways: XMLHttpRequest, since fetch does not report upload progress.
 
-/** Send a form; the answer comes as lines of JSON, one a step. Returns what aborts it. */
+/** Send a form; the answer comes as lines of JSON, one a step. Returns the request, which can be aborted. */
 export function send(fields, { sending, working, told, failed, ended }) {
   const request = new XMLHttpRequest();
   let read = 0;
@@ -35,7 +35,7 @@ export function send(fields, { sending, working, told, failed, ended }) {
     takeLines();
     finish(failed, messageOf(request));
   });
-  request.addEventListener("error", () => finish(failed, "The server does not answer, or cut the upload off. Is it still running?"));
+  request.addEventListener("error", () => finish(failed, "The server does not answer or closed the connection. Is it still running?"));
   request.addEventListener("abort", () => { done = true; ended(); });
   request.send(fields);
   return request;
@@ -45,6 +45,6 @@ function messageOf(request) {
   try {
     return JSON.parse(request.responseText).error;
   } catch {
-    return `The server answered ${request.status} and no result.`;
+    return `The server answered ${request.status} without a result.`;
   }
 }

@@ -1,9 +1,9 @@
-// What happens when: runs of one answer as coloured bands and a list, and the plot of all classes.
+// Timeline: runs of the same answer as coloured bands and a list, and a plot of all classes.
 
 import { clock, element, percent } from "./page.js";
 import { plot } from "./plot.js";
 
-// The colours of actionrec/plots/timeline.py, in which the server draws the plot below.
+// The colours of actionrec/plots/timeline.py, which the server uses in the plot below.
 const COLOURS = [
   "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c7a00",
   "#80b9d9", "#f3cf80", "#80cfb9", "#e6bcd3", "#eaaf80", "#abdaf4", "#c6bd80",
@@ -48,5 +48,5 @@ export function timeline(result, player, seek) {
 
 function summary(runs, answers) {
   if (runs.length === 1) return runs[0].headline;
-  return `${answers.length} ${answers.length === 1 ? "action" : "actions"} in ${runs.length} pieces`;
+  return `${answers.length} ${answers.length === 1 ? "action" : "actions"} in ${runs.length} parts`;
 }

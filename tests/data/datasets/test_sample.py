@@ -192,15 +192,15 @@ def test_a_sample_that_is_there_is_kept(folder, tmp_path):
     kept = tmp_path / "sample"
     shutil.copytree(folder, kept)
     before = {path: path.stat().st_ino for path in kept.rglob("*")}
-    sample.bring(kept)
+    sample.fetch(kept)
     assert {path: path.stat().st_ino for path in kept.rglob("*")} == before
 
 
 def test_a_sample_that_lacks_a_clip_is_drawn_again(small, tmp_path):
-    sample.bring(tmp_path / "sample")
+    sample.fetch(tmp_path / "sample")
     lost = tmp_path / "sample" / sample.clip_ids()[3]
     lost.unlink()
-    sample.bring(tmp_path / "sample")
+    sample.fetch(tmp_path / "sample")
     assert lost.is_file()
 
 
@@ -209,17 +209,17 @@ def test_other_clips_where_the_sample_belongs_are_not_deleted(small, tmp_path):
     own.parent.mkdir(parents=True)
     own.write_bytes(b"clip")
     with pytest.raises(DataError) as caught:
-        sample.bring(tmp_path / "sample")
+        sample.fetch(tmp_path / "sample")
     assert str(caught.value) == (
-        f"{tmp_path}/sample has files that are not the sample's: Jump/anna.mp4. Move them away. Choose another folder below "
+        f"{tmp_path}/sample contains files that do not belong to the sample: Jump/anna.mp4. Move them. Use another folder below "
         f"{tmp_path} for your own clips, and set data.dataset to its name."
     )
     assert own.read_bytes() == b"clip"
 
 
-def test_a_link_where_the_sample_belongs_is_refused(small, tmp_path):
+def test_a_symlink_in_place_of_the_sample_is_rejected(small, tmp_path):
     (tmp_path / "clips").mkdir()
     (tmp_path / "sample").symlink_to(tmp_path / "clips")
-    with pytest.raises(DataError, match=f"{tmp_path}/sample is a link to {tmp_path}/clips, but the sample belongs there"):
-        sample.bring(tmp_path / "sample")
+    with pytest.raises(DataError, match=f"{tmp_path}/sample is a symlink to {tmp_path}/clips; expected the sample's own folder"):
+        sample.fetch(tmp_path / "sample")
     assert list((tmp_path / "clips").iterdir()) == []

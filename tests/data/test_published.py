@@ -3,6 +3,7 @@ import hashlib
 import logging
 import shutil
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import lookalikes
@@ -11,11 +12,11 @@ from rar import rar
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
-from actionrec.data import archives, official_splits
+from actionrec.data import archives, official_splits, published
 from actionrec.data.clips import find_clips
-from actionrec.data.datasets import hmdb51, published, ucf50, ucf101
-from actionrec.data.datasets.published import bring
+from actionrec.data.datasets import hmdb51, ucf50, ucf101
 from actionrec.data.download import DownloadError
+from actionrec.data.published import fetch_published
 from stages import fetch
 
 pytestmark = pytest.mark.skipif(
@@ -49,7 +50,7 @@ def asked(host):
 
 
 def test_ucf50_comes_with_its_classes_groups_and_odd_names(sources, caplog):
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     clips = find_clips(raw("ucf50"))
     assert {clip.label for clip in clips} == {"Billiards", "PullUps", "YoYo"}
     assert {clip.group for clip in clips} == {f"g{group:02d}" for group in range(1, 7)}
@@ -60,7 +61,7 @@ def test_ucf50_comes_with_its_classes_groups_and_odd_names(sources, caplog):
 
 
 def test_ucf101_comes_with_its_lists(sources, caplog):
-    bring(sources["ucf101"], raw("ucf101"))
+    fetch_published(sources["ucf101"], raw("ucf101"))
     clips = [clip.id for clip in find_clips(raw("ucf101"))]
     assert official_splits.list_numbers(raw("ucf101")) == [1, 2, 3]
     lists = official_splits.read_lists(raw("ucf101"), 2, clips)
@@ -72,7 +73,7 @@ def test_ucf101_comes_with_its_lists(sources, caplog):
 
 
 def test_hmdb51_comes_out_of_archives_within_its_archive(sources, caplog):
-    bring(sources["hmdb51"], raw("hmdb51"))
+    fetch_published(sources["hmdb51"], raw("hmdb51"))
     clips = find_clips(raw("hmdb51"))
     assert {clip.label for clip in clips} == set(lookalikes.HMDB51_CLASSES)
     assert {clip.group for clip in clips} == set(lookalikes.HMDB51_SOURCES)
@@ -84,19 +85,19 @@ def test_hmdb51_comes_out_of_archives_within_its_archive(sources, caplog):
 
 
 def test_the_archive_s_hash_is_recorded_once_and_enforced_after(sources, host):
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     digest = hashlib.sha256(host.files["UCF50.rar"]).hexdigest()
     assert paths.ARCHIVES.read_text() == f"{digest}  UCF50.rar\n"
     shutil.rmtree(raw("ucf50"))
-    bring(sources["ucf50"], raw("ucf50"))  # the same file is welcome
+    fetch_published(sources["ucf50"], raw("ucf50"))  # the same file is welcome
     shutil.rmtree(raw("ucf50"))
 
     host.files["UCF50.rar"] = rar({"UCF50/Run/a.avi": b"another"})
     with pytest.raises(DataError) as caught:
-        bring(sources["ucf50"], raw("ucf50"))
+        fetch_published(sources["ucf50"], raw("ucf50"))
     other = hashlib.sha256(host.files["UCF50.rar"]).hexdigest()
     assert str(caught.value).startswith(
-        f".work/downloads/UCF50.rar: its SHA-256 is {other}, but data/archives.sha256 has {digest} from the first fetch."
+        f".work/downloads/UCF50.rar: SHA-256 differs from the first fetch; got {other}, expected {digest} (data/archives.sha256)."
     )
     assert not raw("ucf50").exists()
 
@@ -104,29 +105,29 @@ def test_the_archive_s_hash_is_recorded_once_and_enforced_after(sources, host):
 def test_an_archive_that_does_not_unpack_is_not_recorded(sources, host):
     host.files["UCF50.rar"] = b"<html>Not found</html>"
     with pytest.raises(DataError, match="neither a RAR nor a ZIP"):
-        bring(sources["ucf50"], raw("ucf50"))
+        fetch_published(sources["ucf50"], raw("ucf50"))
     assert not paths.ARCHIVES.exists()
     assert not raw("ucf50").exists()
 
 
-def test_another_size_than_known_is_a_warning(sources, host, caplog):
+def test_an_unexpected_archive_size_is_a_warning(sources, host, caplog):
     source = sources["ucf50"]
     source = dataclasses.replace(source, clips=dataclasses.replace(source.clips, bytes=5))
-    bring(source, raw("ucf50"))
+    fetch_published(source, raw("ucf50"))
     assert warnings(caplog) == [
-        f".work/downloads/UCF50.rar has {len(host.files['UCF50.rar']):,} bytes, not the 5 that it used to have: a newer one?"
+        f".work/downloads/UCF50.rar has {len(host.files['UCF50.rar']):,} bytes; expected 5. It may be a newer version."
     ]
 
 
-def test_what_is_missing_or_surplus_is_named_and_no_failure(sources, caplog):
+def test_missing_and_unexpected_classes_are_warnings(sources, caplog):
     source = sources["ucf50"]
     known = {**source.class_clips, "YoYo": 9, "Rowing": 137}
     del known["PullUps"]
-    bring(dataclasses.replace(source, class_clips=known, classes=4, total_clips=150), raw("ucf50"))
-    differs = "data/raw/ucf50 differs from UCF-50 as it is known"
+    fetch_published(dataclasses.replace(source, class_clips=known, classes=4, total_clips=150), raw("ucf50"))
+    differs = "data/raw/ucf50 differs from the published UCF-50"
     assert warnings(caplog) == [
         f"{differs}: 1 classes are missing: Rowing",
-        f"{differs}: 1 classes are surplus: PullUps",
+        f"{differs}: 1 classes are unexpected: PullUps",
         f"{differs}: other numbers of clips in 1 classes: YoYo 7 (not 9)",
         f"{differs}: 21 clips in 3 classes, not 150 in 4",
     ]
@@ -137,8 +138,8 @@ def test_clips_that_the_lists_name_and_the_archive_lacks_are_named(sources, host
     kept = {clip: contents for clip, contents in clips.items() if "YoYo_g06" not in clip}
     host.files["UCF101.rar"] = rar({f"UCF-101/{clip}": contents for clip, contents in {**kept, "YoYo/extra.avi": b"x"}.items()})
     source = sources["ucf101"]
-    bring(dataclasses.replace(source, clips=dataclasses.replace(source.clips, bytes=None)), raw("ucf101"))
-    differs = "data/raw/ucf101 differs from UCF-101 as it is known"
+    fetch_published(dataclasses.replace(source, clips=dataclasses.replace(source.clips, bytes=None)), raw("ucf101"))
+    differs = "data/raw/ucf101 differs from the published UCF-101"
     assert warnings(caplog) == [
         f"{differs}: 1 clips are missing: YoYo/v_YoYo_g06_c01.avi",
         f"{differs}: 1 clips are in no official list: YoYo/extra.avi",
@@ -148,14 +149,14 @@ def test_clips_that_the_lists_name_and_the_archive_lacks_are_named(sources, host
 def test_a_mirror_serves_in_the_host_s_place(sources, host, films, monkeypatch):
     elsewhere = dataclasses.replace(sources["ucf101"], clips=published.Archive("http://127.0.0.1:1/data/UCF101.rar"))
     monkeypatch.setenv(published.MIRROR, f"{host.url}/")
-    bring(elsewhere, raw("ucf101"))
+    fetch_published(elsewhere, raw("ucf101"))
     assert asked(host) == ["/UCF101.rar", "/UCF101TrainTestSplits-RecognitionTask.zip"]
 
 
 def test_a_mirror_may_be_the_address_of_an_archive_under_another_name(sources, host, monkeypatch):
     host.files["kaggle/archive.rar"] = host.files["UCF50.rar"]
     monkeypatch.setenv(published.MIRROR, f"{host.url}/kaggle/archive.rar")
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     assert asked(host) == ["/kaggle/archive.rar"]
     assert paths.ARCHIVES.read_text().endswith("  UCF50.rar\n")
 
@@ -166,7 +167,7 @@ def test_a_local_archive_is_used_and_left_where_it_is(sources, host, tmp_path, m
     there.mkdir()
     (there / "UCF50.rar").write_bytes(host.files["UCF50.rar"])
     monkeypatch.setenv(published.MIRROR, str(there / "UCF50.rar" if names_the_file else there))
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     assert len(find_clips(raw("ucf50"))) == 21
     assert host.asked == []
     assert (there / "UCF50.rar").exists()
@@ -175,58 +176,58 @@ def test_a_local_archive_is_used_and_left_where_it_is(sources, host, tmp_path, m
 def test_lists_that_are_not_beside_the_local_archive_come_from_their_host(sources, host, tmp_path, monkeypatch):
     (tmp_path / "UCF101.rar").write_bytes(host.files["UCF101.rar"])
     monkeypatch.setenv(published.MIRROR, str(tmp_path / "UCF101.rar"))
-    bring(sources["ucf101"], raw("ucf101"))
+    fetch_published(sources["ucf101"], raw("ucf101"))
     assert asked(host) == ["/UCF101TrainTestSplits-RecognitionTask.zip"]
 
 
-def test_a_mirror_that_is_not_there_is_refused(sources, tmp_path, monkeypatch):
+def test_a_missing_mirror_is_reported(sources, tmp_path, monkeypatch):
     monkeypatch.setenv(published.MIRROR, str(tmp_path / "nowhere"))
     with pytest.raises(DataError) as caught:
-        bring(sources["ucf50"], raw("ucf50"))
+        fetch_published(sources["ucf50"], raw("ucf50"))
     where = tmp_path / "nowhere"
     assert str(caught.value) == (
-        f"ACTIONREC_MIRROR is {where}, but there is no file {where}/UCF50.rar. Mend the path: it must be a RAR or ZIP archive, or "
-        "a folder that holds one of that name."
+        f"ACTIONREC_MIRROR is {where}, but {where}/UCF50.rar does not exist. Correct the path: it must be a RAR or ZIP archive, or "
+        "a folder with an archive of that name."
     )
 
 
-def test_a_mirror_that_is_unpacked_already_is_told_how_to_be_linked(sources, tmp_path, monkeypatch):
+def test_a_mirror_that_is_unpacked_already_gets_the_command_to_link_it(sources, tmp_path, monkeypatch):
     (tmp_path / "UCF50" / "Run").mkdir(parents=True)
     (tmp_path / "UCF50" / "Run" / "a.avi").touch()
     monkeypatch.setenv(published.MIRROR, str(tmp_path / "UCF50"))
     with pytest.raises(DataError, match=r"ln -s .*/UCF50 data/raw/UCF-50, and set data.dataset to UCF-50\.$"):
-        bring(sources["ucf50"], raw("ucf50"))
+        fetch_published(sources["ucf50"], raw("ucf50"))
 
 
 def test_a_host_that_cannot_be_reached_leads_to_the_mirror(sources, host):
     del host.files["UCF50.rar"]
     with pytest.raises(DownloadError) as caught:
-        bring(sources["ucf50"], raw("ucf50"))
+        fetch_published(sources["ucf50"], raw("ucf50"))
     assert "404" in str(caught.value)
     assert str(caught.value).endswith(
-        "UCF-50 is described at https://www.crcv.ucf.edu/data/UCF50.php. Having the archive already, or from a mirror, set "
+        "UCF-50 is described at https://www.crcv.ucf.edu/data/UCF50.php. If you have the archive, or know a mirror, set "
         "ACTIONREC_MIRROR to its path or address: ACTIONREC_MIRROR=/path/to/UCF50.rar"
     )
 
 
 def test_a_data_set_that_is_there_is_kept_and_only_checked(sources, host, caplog):
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     clip = raw("ucf50") / "YoYo" / "v_YoYo_g01_c01.avi"
     clip.unlink()
     before = {path: path.stat().st_mtime_ns for path in raw("ucf50").rglob("*")}
     host.asked.clear()
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     assert host.asked == []
     assert {path: path.stat().st_mtime_ns for path in raw("ucf50").rglob("*")} == before
     assert "other numbers of clips in 1 classes: YoYo 6 (not 7)" in caplog.text
 
 
 def test_a_link_to_a_copy_is_kept_and_only_checked(sources, host, tmp_path):
-    bring(sources["ucf50"], tmp_path / "copy")
+    fetch_published(sources["ucf50"], tmp_path / "copy")
     host.asked.clear()
     raw("ucf50").parent.mkdir(parents=True)
     raw("ucf50").symlink_to(tmp_path / "copy")
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     assert raw("ucf50").readlink() == tmp_path / "copy"
     assert host.asked == []
 
@@ -238,10 +239,9 @@ def test_a_link_to_something_else_is_refused_and_kept(there, sources, tmp_path):
     raw("ucf50").parent.mkdir(parents=True)
     raw("ucf50").symlink_to(tmp_path / "thesis")
     with pytest.raises(DataError) as caught:
-        bring(sources["ucf50"], raw("ucf50"))
+        fetch_published(sources["ucf50"], raw("ucf50"))
     assert str(caught.value) == (
-        f"data/raw/ucf50 is a link to {tmp_path}/thesis, which holds no clips in folders of classes. "
-        "Remove it, to have UCF-50 fetched."
+        f"data/raw/ucf50 (a symlink to {tmp_path}/thesis) contains no clips in class folders. Remove it to fetch UCF-50."
     )
     assert raw("ucf50").is_symlink()
 
@@ -249,14 +249,14 @@ def test_a_link_to_something_else_is_refused_and_kept(there, sources, tmp_path):
 def test_a_folder_of_something_else_is_refused_and_kept(sources):
     raw("ucf50").mkdir(parents=True)
     (raw("ucf50") / "thesis.txt").write_text("years of work")
-    with pytest.raises(DataError, match="holds no clips in folders of classes"):
-        bring(sources["ucf50"], raw("ucf50"))
+    with pytest.raises(DataError, match="contains no clips in class folders"):
+        fetch_published(sources["ucf50"], raw("ucf50"))
     assert (raw("ucf50") / "thesis.txt").read_text() == "years of work"
 
 
 def test_an_empty_folder_is_filled(sources):
     raw("ucf50").mkdir(parents=True)
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     assert len(find_clips(raw("ucf50"))) == 21
 
 
@@ -271,21 +271,21 @@ def test_a_half_unpacked_set_is_never_taken_for_a_whole_one(sources, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(archives, "unpack", half)
         with pytest.raises(KeyboardInterrupt):
-            bring(sources["ucf50"], raw("ucf50"))
+            fetch_published(sources["ucf50"], raw("ucf50"))
     assert not raw("ucf50").exists()
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     assert len(find_clips(raw("ucf50"))) == 21
 
 
 def test_room_for_archive_and_clips_is_looked_for_before_the_download(sources, monkeypatch):
     size = 100_000
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": size}))
-    with pytest.raises(DownloadError, match=r"the rest of UCF50.rar, with what will be unpacked, takes .* GB, but .* GB free"):
-        bring(sources["ucf50"], raw("ucf50"))
+    with pytest.raises(DownloadError, match=r"the rest of UCF50.rar, with its unpacked contents, takes .* GB, but .* GB free"):
+        fetch_published(sources["ucf50"], raw("ucf50"))
     assert list(paths.DOWNLOADS.iterdir()) == []
 
 
-def test_folders_of_other_systems_are_passed_over(sources, host):
+def test_folders_of_other_systems_are_skipped(sources, host):
     host.files["UCF50.rar"] = rar(
         {
             "a/UCF50/Run/a.avi": b"a",
@@ -295,15 +295,15 @@ def test_folders_of_other_systems_are_passed_over(sources, host):
         }
     )
     source = dataclasses.replace(sources["ucf50"], clips=dataclasses.replace(sources["ucf50"].clips, bytes=None))
-    bring(source, raw("ucf50"))
+    fetch_published(source, raw("ucf50"))
     assert sorted(path.relative_to(raw("ucf50")).as_posix() for path in raw("ucf50").rglob("*.avi")) == ["Run/a.avi", "Sit/b.avi"]
 
 
 def test_an_archive_of_something_else_is_refused(sources, host):
     host.files["UCF50.rar"] = rar({"papers/readme.pdf": b"a"})
     source = dataclasses.replace(sources["ucf50"], clips=dataclasses.replace(sources["ucf50"].clips, bytes=None))
-    with pytest.raises(DataError, match=r"holds no clips in folders of classes. Is it another archive"):
-        bring(source, raw("ucf50"))
+    with pytest.raises(DataError, match=r"contains no clips in class folders\. Check that it is the right archive"):
+        fetch_published(source, raw("ucf50"))
     assert not raw("ucf50").exists()
 
 
@@ -312,9 +312,9 @@ def test_ucf50_s_counts_add_up():
     assert [source.total_clips for source in (ucf50.SOURCE, ucf101.SOURCE, hmdb51.SOURCE)] == [6681, 9537 + 3783, 6766]
 
 
-@pytest.mark.parametrize("name", fetch.PUBLISHED)
-def test_the_stage_fetches_the_set_that_params_yaml_names(name, sources, monkeypatch):
-    monkeypatch.setattr(fetch, "PUBLISHED", sources)
+@pytest.mark.parametrize("name", ["ucf50", "ucf101", "hmdb51"])
+def test_the_stage_fetches_the_data_set_of_params_yaml(name, sources, monkeypatch):
+    monkeypatch.setattr(f"actionrec.data.datasets.{name}.fetch", partial(fetch_published, sources[name]))
     Path("params.yaml").write_text(f"data: {{dataset: {name}, group: null}}\n")
     fetch.main()
     assert len(find_clips(raw(name))) > 17
@@ -322,54 +322,54 @@ def test_the_stage_fetches_the_set_that_params_yaml_names(name, sources, monkeyp
 
 
 def test_the_hash_is_enforced_whatever_name_the_archive_comes_under(sources, host, tmp_path, monkeypatch):
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     shutil.rmtree(raw("ucf50"))
     (tmp_path / "mine.rar").write_bytes(rar({"UCF50/Run/a.avi": b"another"}))
     monkeypatch.setenv(published.MIRROR, str(tmp_path / "mine.rar"))
-    with pytest.raises(DataError, match=r"mine.rar: its SHA-256 is"):
-        bring(sources["ucf50"], raw("ucf50"))
+    with pytest.raises(DataError, match=r"mine.rar: SHA-256 differs"):
+        fetch_published(sources["ucf50"], raw("ucf50"))
 
 
 def test_two_sets_from_archives_of_one_name_are_not_mixed_up(sources, host, monkeypatch):
     host.files |= {"a/archive.rar": host.files["UCF50.rar"], "b/archive.rar": host.files["hmdb51_org.rar"]}
     for folder, name in (("a", "ucf50"), ("b", "hmdb51")):
         monkeypatch.setenv(published.MIRROR, f"{host.url}/{folder}/archive.rar")
-        bring(sources[name], raw(name))
+        fetch_published(sources[name], raw(name))
     assert {path.name for path in raw("ucf50").iterdir()} == {"Billiards", "PullUps", "YoYo"}
     assert set(lookalikes.HMDB51_CLASSES) <= {path.name for path in raw("hmdb51").iterdir()}
 
 
-def test_what_was_downloaded_in_vain_is_not_met_again(sources, host):
+def test_a_damaged_download_is_removed(sources, host):
     right = host.files["UCF50.rar"]
     host.files["UCF50.rar"] = b"please log in"
     with pytest.raises(DataError, match="neither a RAR nor a ZIP"):
-        bring(sources["ucf50"], raw("ucf50"))
+        fetch_published(sources["ucf50"], raw("ucf50"))
     host.files["UCF50.rar"] = right
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     assert len(find_clips(raw("ucf50"))) == 21
 
 
 def test_a_mirror_s_address_may_have_a_query(sources, host, monkeypatch):
     host.files["x/UCF50.rar?download=1"] = host.files["UCF50.rar"]
     monkeypatch.setenv(published.MIRROR, f"{host.url}/x/UCF50.rar?download=1")
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     assert asked(host) == ["/x/UCF50.rar?download=1"]
 
 
 def test_lists_that_a_mirror_lacks_come_from_their_host(sources, host, monkeypatch):
     host.files["x/UCF101.rar"] = host.files["UCF101.rar"]
     monkeypatch.setenv(published.MIRROR, f"{host.url}/x/UCF101.rar")
-    bring(sources["ucf101"], raw("ucf101"))
+    fetch_published(sources["ucf101"], raw("ucf101"))
     assert asked(host)[-1] == "/UCF101TrainTestSplits-RecognitionTask.zip"
     assert official_splits.list_numbers(raw("ucf101")) == [1, 2, 3]
 
 
-def test_a_copy_without_its_lists_is_told_so_in_one_line(sources, host, films, caplog):
-    bring(sources["ucf101"], raw("ucf101"))
+def test_a_copy_without_its_lists_gets_one_warning(sources, host, films, caplog):
+    fetch_published(sources["ucf101"], raw("ucf101"))
     shutil.rmtree(raw("ucf101") / "ucfTrainTestlist")
-    bring(sources["ucf101"], raw("ucf101"))
+    fetch_published(sources["ucf101"], raw("ucf101"))
     assert warnings(caplog) == [
-        "data/raw/ucf101 differs from UCF-101 as it is known: its official lists are missing (unpack "
+        "data/raw/ucf101 differs from the published UCF-101: the official lists are missing (unpack "
         "UCF101TrainTestSplits-RecognitionTask.zip into data/raw/ucf101/ucfTrainTestlist)"
     ]
 
@@ -378,44 +378,44 @@ def test_a_copy_without_its_lists_is_told_so_in_one_line(sources, host, films, c
 def test_every_form_of_sha256sum_is_enforced(sources, mark):
     paths.ARCHIVES.parent.mkdir(exist_ok=True)
     paths.ARCHIVES.write_text(f"{'ab' * 32} {mark}UCF50.rar\n")
-    with pytest.raises(DataError, match=f"data/archives.sha256 has {'ab' * 32} from the first fetch"):
-        bring(sources["ucf50"], raw("ucf50"))
+    with pytest.raises(DataError, match=rf"expected {'ab' * 32} \(data/archives\.sha256\)"):
+        fetch_published(sources["ucf50"], raw("ucf50"))
 
 
 def test_a_record_that_cannot_be_read_is_refused(sources):
     paths.ARCHIVES.parent.mkdir(exist_ok=True)
     paths.ARCHIVES.write_text("UCF50.rar is fine\n")
-    with pytest.raises(DataError, match=r"line 1: wanted `<SHA-256>  <file>`, got 'UCF50.rar is fine'"):
-        bring(sources["ucf50"], raw("ucf50"))
+    with pytest.raises(DataError, match=r"line 1: got 'UCF50.rar is fine', expected `<SHA-256>  <file>`"):
+        fetch_published(sources["ucf50"], raw("ucf50"))
 
 
 def test_archives_within_an_archive_may_hold_their_clips_without_a_folder(sources, host):
     inner = {f"{name}.rar": rar({f"film_{name}_u_nm_np1_ba_goo_0.avi": name.encode()}) for name in lookalikes.HMDB51_CLASSES}
     host.files["hmdb51_org.rar"] = rar({**inner, "__MACOSX/._brush_hair.rar": b"no archive"})
-    bring(sources["hmdb51"], raw("hmdb51"))
+    fetch_published(sources["hmdb51"], raw("hmdb51"))
     assert {clip.label for clip in find_clips(raw("hmdb51"))} == set(lookalikes.HMDB51_CLASSES)
 
 
-def test_a_damaged_archive_within_an_archive_is_told_with_both_names(sources, host):
+def test_a_damaged_inner_archive_is_reported_with_both_names(sources, host):
     host.files["hmdb51_org.rar"] = rar({"brush_hair.rar": b"Rar!\x1a\x07\x00 and no more"})
-    with pytest.raises(DataError, match=r"^.work/downloads/hmdb51_org.rar: brush_hair.rar in it: "):
-        bring(sources["hmdb51"], raw("hmdb51"))
+    with pytest.raises(DataError, match=r"^.work/downloads/hmdb51_org.rar: inner archive brush_hair.rar: "):
+        fetch_published(sources["hmdb51"], raw("hmdb51"))
 
 
-def test_somebody_s_zip_is_no_damaged_rar(sources, host, films, tmp_path, monkeypatch):
+def test_a_zip_copy_of_a_rar_archive_has_its_own_checksum(sources, host, films, tmp_path, monkeypatch):
     """As Kaggle's copy: what is recorded of the one does not stand against the other."""
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
         for name, contents in lookalikes.ucf_clips(lookalikes.UCF50_FILES, films).items():
             archive.writestr(f"UCF50/{name}", contents)
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     shutil.rmtree(raw("ucf50"))
     monkeypatch.setenv(published.MIRROR, str(tmp_path / "archive.zip"))
-    bring(sources["ucf50"], raw("ucf50"))
+    fetch_published(sources["ucf50"], raw("ucf50"))
     assert [line.split("  ")[1] for line in paths.ARCHIVES.read_text().splitlines()] == ["UCF50.rar", "UCF50.zip"]
 
 
 def test_without_a_tool_nothing_is_downloaded(sources, host, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DataError, match=r"no program that unpacks it is installed. On Debian and Ubuntu: apt install unar"):
-        bring(sources["ucf50"], raw("ucf50"))
+        fetch_published(sources["ucf50"], raw("ucf50"))
     assert host.asked == []

@@ -1,6 +1,6 @@
 import pytest
 
-from actionrec.core.errors import first_few, is_printable, printable, printable_lines, quoted, shortened
+from actionrec.core.text import first_few, is_printable, printable, printable_lines, quoted, shortened
 
 HIDDEN = {
     "escape": "\x1b",

@@ -1,4 +1,4 @@
-"""A person's own clips: found where they are, or linked to, and otherwise left alone."""
+"""Your own clips: used where they are, or linked to, and never changed."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
-from actionrec.data.datasets import own
+from actionrec.data import own_clips
 from stages import fetch
 
 MINE = paths.RAW / "mine"
@@ -14,7 +14,7 @@ MINE = paths.RAW / "mine"
 
 @pytest.fixture(autouse=True)
 def in_project(project, monkeypatch):
-    monkeypatch.delenv(own.FOLDERS, raising=False)
+    monkeypatch.delenv(own_clips.FOLDERS, raising=False)
     paths.RAW.mkdir(parents=True)
     Path("params.yaml").write_text("data: {dataset: mine, group: null}\n")
 
@@ -39,7 +39,7 @@ def test_a_link_is_left_as_it_is(tmp_path):
 
 
 def test_a_set_in_the_folder_that_the_variable_names_is_linked_to(tmp_path, monkeypatch):
-    monkeypatch.setenv(own.FOLDERS, str(tmp_path / "sets"))
+    monkeypatch.setenv(own_clips.FOLDERS, str(tmp_path / "sets"))
     clips(tmp_path / "sets" / "mine")
     fetch.main()
     assert MINE.readlink() == tmp_path / "sets" / "mine"
@@ -47,7 +47,7 @@ def test_a_set_in_the_folder_that_the_variable_names_is_linked_to(tmp_path, monk
 
 
 def test_a_set_that_is_there_is_not_replaced_by_the_variables(tmp_path, monkeypatch):
-    monkeypatch.setenv(own.FOLDERS, str(tmp_path / "sets"))
+    monkeypatch.setenv(own_clips.FOLDERS, str(tmp_path / "sets"))
     clips(tmp_path / "sets" / "mine")
     clips(MINE)
     fetch.main()
@@ -55,7 +55,7 @@ def test_a_set_that_is_there_is_not_replaced_by_the_variables(tmp_path, monkeypa
 
 
 def test_a_published_set_in_that_folder_is_linked_to_and_not_downloaded(tmp_path, monkeypatch, caplog):
-    monkeypatch.setenv(own.FOLDERS, str(tmp_path / "sets"))
+    monkeypatch.setenv(own_clips.FOLDERS, str(tmp_path / "sets"))
     clips(tmp_path / "sets" / "ucf50")
     Path("params.yaml").write_text("data: {dataset: ucf50, group: null}\n")
     fetch.main()
@@ -79,10 +79,10 @@ def test_a_missing_set_is_named_with_what_to_do():
     with pytest.raises(DataError) as caught:
         fetch.main()
     assert str(caught.value) == (
-        "data/raw/mine is missing, and data.dataset in params.yaml names it. Put your clips there, or link to them: "
-        "`ln -s /path/to/clips data/raw/mine`. On a machine that keeps data sets in another folder, set ACTIONREC_DATA to that "
-        "folder. Without the clips, `dvc pull` and then `dvc repro --allow-missing` do all that does not read them. Data sets that "
-        "can be fetched: sample, ucf50, ucf101, hmdb51."
+        "data/raw/mine (data.dataset in params.yaml) is missing. Put your clips there, or link to them: "
+        "`ln -s /path/to/clips data/raw/mine`. If your data sets are in another folder, set ACTIONREC_DATA to that folder. "
+        "Without the clips, `dvc pull` and then `dvc repro --allow-missing` run the stages that do not read them. "
+        "Data sets that can be fetched: hmdb51, sample, ucf101, ucf50."
     )
 
 
@@ -91,12 +91,12 @@ def test_a_link_that_leads_nowhere_is_named_with_its_target(tmp_path):
     with pytest.raises(DataError) as caught:
         fetch.main()
     assert str(caught.value) == (
-        f"data/raw/mine is a link to {tmp_path}/unmounted, which is not a folder. Correct the link, or mount what it leads to."
+        f"data/raw/mine is a symlink to {tmp_path}/unmounted, which is not a folder. Correct the symlink, or mount its target."
     )
     assert MINE.is_symlink()
 
 
 def test_a_file_in_place_of_the_folder_is_refused():
     MINE.write_bytes(b"zip")
-    with pytest.raises(DataError, match="data/raw/mine is a file; expected a folder with one folder for each class"):
+    with pytest.raises(DataError, match="data/raw/mine is a file; expected a folder with one folder per class"):
         fetch.main()

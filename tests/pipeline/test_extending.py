@@ -1,0 +1,97 @@
+"""docs/extending.md, followed word by word in a finished project."""
+
+import re
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from film import numbered_picture, write_video
+from projects import ROOT, commit, edit_params, ran, run
+
+pytestmark = pytest.mark.slow
+
+PAGE = (ROOT / "docs/extending.md").read_text()
+
+
+@pytest.fixture
+def project(finished_copy):
+    return finished_copy
+
+
+def example(path: str) -> str:
+    """The code block below the line that names a file."""
+    block = re.search(rf"^ *`{re.escape(path)}`:\n\n( *)```python\n(.*?)^ *```", PAGE, re.MULTILINE | re.DOTALL)
+    assert block, path
+    return textwrap.dedent(block[2])
+
+
+def lines_for(place: str) -> str:
+    """The block of YAML below the first sentence that names `place`."""
+    block = re.search(r"```yaml\n(.*?)^ *```", PAGE[PAGE.index(place) :], re.MULTILINE | re.DOTALL)
+    assert block, place
+    return "".join(line.removeprefix("   ") for line in block[1].splitlines(keepends=True))
+
+
+def add(project: Path, path: str) -> None:
+    file = project / path
+    assert not file.exists()
+    file.write_text(example(path))
+
+
+def insert_below(file: Path, header: str, lines: str) -> None:
+    text = file.read_text()
+    assert len(re.findall(rf"^{header}.*\n", text, re.MULTILINE)) == 1
+    file.write_text(re.sub(rf"^({header}.*\n)", lambda match: match[1] + lines, text, flags=re.MULTILINE))
+
+
+def test_a_model_is_a_file_a_section_and_a_line(project):
+    add(project, "actionrec/models/tcn.py")
+    printed = run("dvc", "repro", "check", cwd=project, fails=True)
+    assert "params.yaml: models.tcn" in printed
+    assert "dvc.yaml: tcn is missing below stages.train.foreach." in printed
+
+    insert_below(project / "params.yaml", "models:", lines_for("below `models`"))
+    insert_below(project / "dvc.yaml", "    foreach:", lines_for("below `stages.train.foreach`"))
+    printed = run("dvc", "repro", cwd=project)
+    assert ran(printed) == {"check", "train@tcn", "compare", "package"}
+    assert "| tcn" in printed
+    for file in ("metrics/cards/tcn.md", "plots/tcn_curves.png", "plots/gru_confusion.png", "data/models/tcn/model.json"):
+        assert (project / file).is_file(), file
+    clip = "data/raw/tiny/Dark/v_Dark_g01_c01.avi"
+    assert '"model": "tcn"' in run(sys.executable, "-m", "actionrec", "predict", clip, "--model", "tcn", "--json", cwd=project)
+
+    (project / "actionrec/models/tcn.py").unlink()
+    assert "actionrec/models has no tcn.py." in run("dvc", "repro", "check", cwd=project, fails=True)
+
+
+def test_a_backbone_is_a_file(project):
+    add(project, "actionrec/features/networks/squeezenet1_1.py")
+    edit_params(project, {"features.backbone": "squeezenet1_1"})
+    assert ran(run("dvc", "repro", "resnet_features", cwd=project)) == {"check", "weights", "resnet_features"}
+    printed = run(
+        sys.executable, "-c",
+        "from actionrec.features.feature_store import read_features; from actionrec.core import paths;"
+        "print(read_features(paths.FEATURES).features.shape)",
+        cwd=project,
+    )  # fmt: skip
+    assert printed.strip() == "(18, 6, 512)"
+
+
+def test_a_data_set_is_a_file(project, tmp_path):
+    add(project, "actionrec/data/datasets/gestures.py")
+    with zipfile.ZipFile(tmp_path / "gestures.zip", "w") as archive:
+        for label in ("Wave", "Point"):
+            for person in ("ann", "ben", "cem"):
+                clip = tmp_path / f"{label}_{person}_1.avi"
+                write_video(clip, [numbered_picture(number) for number in range(8)])
+                archive.write(clip, f"gestures/{label}/{clip.name}")
+    edit_params(project, {"data.dataset": "gestures", "data.group": r"_(\w+)_\d"})
+    printed = run("dvc", "repro", "split", cwd=project, ACTIONREC_MIRROR=str(tmp_path / "gestures.zip"))
+    assert {"fetch", "split"} <= ran(printed)
+    assert len([*(project / "data/raw/gestures").glob("*/*.avi")]) == 6
+    assert (project / "data/archives.sha256").read_text().endswith("  gestures.zip\n")
+    commit(project)
+    assert np.size(run("git", "status", "--porcelain", cwd=project).strip()) <= 1
