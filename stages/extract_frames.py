@@ -39,7 +39,7 @@ class Params:
 
 
 @dataclass(frozen=True)
-class Job:
+class FrameJob:
     """One shard: which clips, where, and how."""
 
     clips: list[Clip]
@@ -94,14 +94,14 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Shard
             "cv2": cv2.__version__,
             "av": version("av"),
         }
-        job = Job(inside, folder, settings)
+        job = FrameJob(inside, folder, settings)
         inputs = {folder / clip.id: clip.sha256 for clip in inside}
         ids = [clip.id for clip in inside]
         tasks.append(ShardJob(shard_name(number), files.digest(key), len(inside), job, inputs, ids))
     return tasks
 
 
-def extract(job: Job, draft: Path, advance: Advance) -> None:
+def extract(job: FrameJob, draft: Path, advance: Advance) -> None:
     """Make one shard: frames.tar, and the ledger of its clips."""
     cv2.setNumThreads(1)
     rows: list[list[object]] = []

@@ -37,7 +37,7 @@ class Params:
 
 
 @dataclass(frozen=True)
-class Job:
+class FeatureJob:
     """One shard: its frames, and what to run over them."""
 
     shard: Path
@@ -78,11 +78,11 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
         if clips:
             key = {"frames": contents[path.name], "source": source, "code": code, "made_by": made_by}
             inputs = {path: contents[path.name], **weights}
-            tasks.append(ShardJob(path.stem, files.digest(key), clips, Job(path, settings, source, device), inputs))
+            tasks.append(ShardJob(path.stem, files.digest(key), clips, FeatureJob(path, settings, source, device), inputs))
     return tasks
 
 
-def extract(job: Job, draft: Path, advance: Advance) -> None:
+def extract(job: FeatureJob, draft: Path, advance: Advance) -> None:
     """Make one shard of features."""
     extractor = _extractor(job.settings, job.source["frames"]["resolution"], job.device)
     # One process feeds a GPU, with all cores to decode what is stored; on a CPU each core has a process.

@@ -115,12 +115,12 @@ def of_subset(name: str, bundle: Bundle, task: TrainingData, subset: str) -> Eva
 
 
 def of_folder(
-    predictor: Predictor, folder: Path, found: Sequence[Clip], advance: Callable[[int], None], max_failed: float = 0.02
+    predictor: Predictor, folder: Path, clips: Sequence[Clip], advance: Callable[[int], None], max_failed: float = 0.02
 ) -> Evaluation:
     """Decode and evaluate the clips of a folder with one folder per class.
 
     Args:
-        found: the folder's clips, from `clips.find_clips`.
+        clips: the folder's clips, from `clips.find_clips`.
         advance: called with 1 after each clip.
         max_failed: share of clips that may fail to decode.
 
@@ -129,7 +129,7 @@ def of_folder(
         VideoError: too many clips fail.
     """
     known = predictor.class_names
-    unknown = sorted({clip.label for clip in found} - set(known))
+    unknown = sorted({clip.label for clip in clips} - set(known))
     if unknown:
         raise DataError(
             f"{folder} has classes that {predictor.name} does not know: {first_few(unknown)}. It knows {first_few(known, 10)}. "
@@ -139,8 +139,8 @@ def of_folder(
     logits: list[NDArray[np.float32]] = []
     failed: dict[str, str] = {}
     decoded: list[Clip] = []
-    results = predictor.features_of_all([folder / clip.id for clip in found])
-    for clip, (_, result) in zip(found, results, strict=True):
+    results = predictor.features_of_all([folder / clip.id for clip in clips])
+    for clip, (_, result) in zip(clips, results, strict=True):
         if isinstance(result, ActionrecError):
             failed[clip.id] = str(result)
         else:
@@ -152,11 +152,11 @@ def of_folder(
         advance(1)
     if features:
         logits.append(predict(predictor.bundle, np.stack(features), np.arange(len(features))))
-    if len(failed) > max_failed * len(found) or not decoded:
+    if len(failed) > max_failed * len(clips) or not decoded:
         listed = "\n".join(f"  {why}" for why in list(failed.values())[:LISTED])
         more = f"\n  and {len(failed) - LISTED} more" if len(failed) > LISTED else ""
         raise VideoError(
-            f"{len(failed)} of {len(found)} clips cannot be decoded (allowed: {max_failed:.1%} of them):\n{listed}{more}\n"
+            f"{len(failed)} of {len(clips)} clips cannot be decoded (allowed: {max_failed:.1%} of them):\n{listed}{more}\n"
             "Fix or remove them, or allow more with --max-failed."
         )
     number_of = {name: number for number, name in enumerate(known)}

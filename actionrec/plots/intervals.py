@@ -20,7 +20,7 @@ _ROW = 0.42  # inches
 
 
 @dataclass(frozen=True)
-class _Row:
+class _IntervalRow:
     """What one row shows; accuracies are fractions."""
 
     label: str
@@ -48,7 +48,7 @@ def accuracy_intervals(
     models = len(comparison.leaderboard)
     groups = [
         ("averages of models", [_ensemble(ensemble, models) for ensemble in ensembles]),
-        ("without a sequence model", [_Row(shorten(one.name, 40), one.top1, one.interval) for one in baselines]),
+        ("without a sequence model", [_IntervalRow(shorten(one.name, 40), one.top1, one.interval) for one in baselines]),
     ]
     placed = [(float(place), _model(row, comparison)) for place, row in enumerate(comparison.leaderboard)]
     headings: list[tuple[float, str]] = []
@@ -78,9 +78,9 @@ def accuracy_intervals(
         return png(figure)
 
 
-def _model(row: LeaderboardRow, comparison: Comparison) -> _Row:
+def _model(row: LeaderboardRow, comparison: Comparison) -> _IntervalRow:
     test = comparison.against_first(row.name)
-    return _Row(
+    return _IntervalRow(
         f"{row.rank}. {row.name}",
         row.top1,
         row.interval,
@@ -92,13 +92,13 @@ def _model(row: LeaderboardRow, comparison: Comparison) -> _Row:
     )
 
 
-def _ensemble(ensemble: Ensemble, models: int) -> _Row:
+def _ensemble(ensemble: Ensemble, models: int) -> _IntervalRow:
     of_all = ensemble.name == "all" and len(ensemble.members) == models
     label, members = (f"all {models}", "") if of_all else (ensemble.name, " + ".join(ensemble.members))
-    return _Row(shorten(label, 40), ensemble.top1, ensemble.interval, members=shorten(members, 60))
+    return _IntervalRow(shorten(label, 40), ensemble.top1, ensemble.interval, members=shorten(members, 60))
 
 
-def _draw(axes: Axes, place: float, row: _Row, low: float) -> None:
+def _draw(axes: Axes, place: float, row: _IntervalRow, low: float) -> None:
     if row.percents[1] < low:
         mark_far_below(axes, place, row.colour, 100 * row.top1)
     else:
@@ -112,7 +112,7 @@ def _draw(axes: Axes, place: float, row: _Row, low: float) -> None:
     write_beside(axes, 0, place + 0.24, -7, row.members, color=GREY, fontsize=SMALL)
 
 
-def _numbers(axes: Axes, placed: Sequence[tuple[float, _Row]], context: EvaluationContext) -> None:
+def _numbers(axes: Axes, placed: Sequence[tuple[float, _IntervalRow]], context: EvaluationContext) -> None:
     """Write columns of numbers on the right: top-1, deviation over the seeds, interval, verdict."""
     several = any(row.std is not None for _, row in placed)
     columns = (38, 43, 87, 170) if several else (38, 43, 48, 131)  # points from the axis; the first column ends there
@@ -130,7 +130,7 @@ def _numbers(axes: Axes, placed: Sequence[tuple[float, _Row]], context: Evaluati
         write(place, texts, color=INK if row.is_model else GREY)
 
 
-def _legend(placed: Sequence[tuple[float, _Row]], context: EvaluationContext) -> list[Line2D]:
+def _legend(placed: Sequence[tuple[float, _IntervalRow]], context: EvaluationContext) -> list[Line2D]:
     mean = f", mean of {context.seeds} seeds" if any(row.std is not None for _, row in placed) else ""
     return [
         Line2D([], [], color=GREY, marker="o", markersize=7, linestyle="none", label=f"top-1{mean}"),

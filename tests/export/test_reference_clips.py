@@ -90,7 +90,7 @@ def test_int8_without_clips_in_a_subset_raises_an_error(predictor, project):
     write_csv(
         project / "data/split.csv", ("clip", "subset"), [(clip.id, "train") for clip in read_clips(project / "data/clips.csv")]
     )
-    with pytest.raises(DataError, match=r"needs test clips, and data/split\.csv has none that could be decoded"):
+    with pytest.raises(DataError, match=r"needs test clips, but data/split\.csv has none that could be decoded"):
         reference_clips.labelled_clips(predictor, "test", None)
 
 

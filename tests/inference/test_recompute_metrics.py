@@ -110,10 +110,10 @@ def test_features_of_another_making_are_refused(predictor, folder, tmp_path):
         recompute_metrics.of_subset("gru", other, task, "test")
 
 
-def test_an_empty_subset_is_refused(predictor, folder):
+def test_an_empty_subset_raises_an_error(predictor, folder):
     task = task_of(predictor, folder)
     task.rows["val"] = task.rows["val"][:0]
-    with pytest.raises(DataError, match="there are no val clips"):
+    with pytest.raises(DataError, match="no val clips; it has"):
         recompute_metrics.of_subset("gru", predictor.bundle, task, "val")
 
 
