@@ -141,7 +141,7 @@ def test_a_broken_file_gets_the_command_lines_message_and_the_next_one_an_answer
         )
         expect(alert).to_be_in_viewport()
         page.locator("#file").set_input_files(tmp_path / "notes.txt")
-        expect(alert).to_contain_text("notes.txt: not a video's name")
+        expect(alert).to_contain_text("notes.txt: not a video's file name")
         page.locator("#file").set_input_files(next(clips.glob("Dark/*")))
         expect(page.locator("#label")).to_have_text("Dark")
         expect(page.locator("#error")).to_be_hidden()
@@ -270,7 +270,7 @@ def test_the_results_have_table_and_pictures(visit, viewport):
 def test_the_api_is_described(visit):
     with visit("/docs", PHONE) as page:
         expect(page.get_by_role("heading", name="POST /predict")).to_be_visible()
-        expect(page.locator("#paths")).to_contain_text("Too many are waiting, or the server ends.")
+        expect(page.locator("#paths")).to_contain_text("Too many requests are waiting, or the server is stopping.")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
