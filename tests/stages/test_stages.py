@@ -487,7 +487,7 @@ def test_an_unexpected_failure_of_one_clip_is_a_ledger_row_and_is_tried_again(mi
 def test_libraries_complain_of_a_broken_clip_nowhere_but_in_the_message(stage, tmp_path):
     (tmp_path / "noise.mp4").write_bytes(bytes(range(256)) * 16)
     read = "try:\n    decoder.read_header(Path(sys.argv[1]))\nexcept Exception as error:\n    print(error)"
-    code = f"import sys\nimport stages.{stage}\nfrom pathlib import Path\nfrom actionrec import decoder\n{read}"
+    code = f"import sys\nimport stages.{stage}\nfrom pathlib import Path\nfrom actionrec.video import decoder\n{read}"
     command = [sys.executable, "-c", code, str(tmp_path / "noise.mp4")]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
     assert done.stdout.startswith("not a video file")
