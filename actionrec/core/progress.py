@@ -49,9 +49,19 @@ class _Lines:
         if now - self.last < SECONDS_BETWEEN_LINES or (self.total is not None and self.done >= self.total):
             return
         self.last = now
-        rate = (self.done - self.before) / (now - self.start)
+        counted, seconds = self.done - self.before, now - self.start
         if self.total is None:
-            logger.info("%s: %d %s, %.1f a second", self.description, self.done, self.units, rate)
+            logger.info("%s: %d %s, %s", self.description, self.done, self.units, rate_text(counted, seconds))
             return
-        left = f"{(self.total - self.done) / rate:.0f} s left" if rate else "time left unknown"
-        logger.info("%s: %d of %d %s, %.1f a second, %s", self.description, self.done, self.total, self.units, rate, left)
+        left = f"{(self.total - self.done) * seconds / counted:.0f} s left" if counted else "time left unknown"
+        speed = rate_text(counted, seconds)
+        logger.info("%s: %d of %d %s, %s, %s", self.description, self.done, self.total, self.units, speed, left)
+
+
+def rate_text(count: int, seconds: float) -> str:
+    """The rate in words: per second, or seconds for each if it is below 1 a second.
+
+    >>> rate_text(30, 10), rate_text(2, 10)
+    ('3.0 a second', '5.0 s each')
+    """
+    return f"{seconds / count:.1f} s each" if 0 < count < seconds else f"{count / seconds:.1f} a second"

@@ -41,6 +41,14 @@ def test_elsewhere_a_line_every_ten_seconds_tells_rate_and_time_left(clock, capl
     ]
 
 
+def test_a_slow_rate_is_seconds_each(clock, caplog):
+    caplog.set_level(logging.INFO)
+    with progress("Extracting features", 100, "clip") as advance:
+        clock.now += 20
+        advance(5)
+    assert caplog.messages == ["Extracting features: 5 of 100 clips, 4.0 s each, 380 s left"]
+
+
 def test_without_anything_done_the_time_left_is_unknown(clock, caplog):
     caplog.set_level(logging.INFO)
     with progress("Extracting frames", 100, "clip") as advance:
