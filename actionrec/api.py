@@ -1,6 +1,6 @@
 """The public Python API: load a trained model and predict videos, or train a model on arrays of features.
 
-n clips, T frames, D features a frame, K classes.
+n clips, T frames, D features per frame, K classes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from actionrec.training.training_data import TrainingData
 from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import open_video
 
-# As in params.yaml, which an installed package does not have.
+# The defaults of params.yaml, which is not part of the installed package.
 _TRAIN: dict[str, Any] = {
     "epochs": 20,
     "batch_size": 16,
@@ -61,7 +61,7 @@ def load(model: str | Path, *, backbone: str | Path | None = None, device: str |
 
     Raises:
         DataError: there is no such bundle, or it is damaged.
-        WeightsError: the weights of the model or of the backbone are not those that the bundle was made with.
+        WeightsError: the weights of the model or of the backbone do not match the bundle.
     """
     file = None if backbone is None else Path(backbone)
     return Model(load_predictor(find_bundle(str(model)), backbone_file=file, device=device))
@@ -204,7 +204,7 @@ def train(
         model: a folder of data/models, such as gru, bilstm or transformer.
         validation: the share of each class to hold out, drawn at random; or the rows to hold out. Pass rows if several clips come
             from the same video: they should all be held out, or none.
-        seed: of the fresh weights, the order of clips, dropout and the validation clips.
+        seed: for the initial weights, the order of clips, dropout and the validation clips.
         device: see `load`.
         **options: settings of the training or of the model, as in params.yaml, such as `epochs=40, hidden_dim=256`.
 
@@ -218,7 +218,7 @@ def train(
     names = sorted(set(labels))
     places = np.array([names.index(label) for label in labels], dtype=np.int64)
     if len(places) != len(array):
-        raise ValueError(f"labels: one per clip is needed; got {len(places)}, expected {len(array)}.")
+        raise ValueError(f"labels: need one per clip; got {len(places)}, expected {len(array)}.")
     held_out = _validation_rows(places, validation, seed)
     rows = {"train": np.setdiff1d(np.arange(len(array)), held_out), "val": held_out, "test": np.array([], dtype=np.int64)}
     if len(np.unique(places[rows["train"]])) < len(names):
@@ -261,7 +261,7 @@ def _validation_rows(places: NDArray[np.int64], validation: float | Sequence[int
     """The rows to hold out, sorted; a share is rounded, and is at least one clip of each class that has two."""
     if isinstance(validation, int | float):
         if not 0 < validation < 1:
-            raise ValueError(f"validation: wrong share; got {validation}, expected above 0 and below 1.")
+            raise ValueError(f"validation: share out of range; got {validation}, expected above 0 and below 1.")
         random = np.random.default_rng(seed)
         chosen = []
         for place in np.unique(places):

@@ -1,3 +1,3 @@
-"""One script a stage: read parameters and files, call the package, write files."""
+"""The stages of the pipeline, one script each: read parameters and files, call the package, write files."""
 
-import actionrec  # noqa: F401 - before a stage loads libraries: it sets what they read when they are loaded
+import actionrec  # noqa: F401 - first: it sets environment variables that libraries read when imported

@@ -1,4 +1,4 @@
-"""Look for test clips that training gives away: siblings, copies, near-duplicates: metrics/audit.json. Reads no parameters."""
+"""Find test clips that leak into training (siblings, copies, near-duplicates): metrics/audit.json. Reads no parameters."""
 
 import logging
 from dataclasses import asdict
@@ -18,7 +18,7 @@ def main() -> None:
     clips = [clip for clip in read_clips(paths.CLIPS) if clip.id in subsets]
     found = leak_audit.audit(clips, subsets, read_features(paths.FEATURES))
     files.write_json(paths.AUDIT, asdict(found))
-    logger.info("%d test clips: %d with a sibling in training, %d copied there", found.test_clips, found.siblings, found.copied)
+    logger.info("%d test clips: %d with a sibling in training, %d with a copy", found.test_clips, found.siblings, found.copied)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Answer the same clips without a sequence model: what any of the seven must beat to be worth its frames. Reads no parameters."""
+"""Fit and evaluate the baselines, which use no sequence model, on the same clips. Reads no parameters."""
 
 import logging
 from typing import Any
@@ -21,7 +21,7 @@ def main() -> None:
     for name, fit in baselines.BASELINES.items():
         fitted = fit(data.features.features, data.labels, data.rows["train"], data.rows["val"])
         if not fitted.converged:
-            logger.warning("%s: the fit did not come to rest; its accuracy is a little lower than it could be", name)
+            logger.warning("%s: the fit did not converge; its accuracy may be slightly too low", name)
         result = answers_of(fitted, data)
         predictions.write_predictions(paths.predictions(name), result)
         test = result.test
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def answers_of(fitted: BaselineFit, data: TrainingData) -> Predictions:
-    """A baseline's logits in the form of a model's predictions; there is one run, and no order of frames to change."""
+    """A baseline's logits in the form of a model's predictions; there is one run, and no change of the frames' order."""
     reported = data.reported
     logits = fitted.logits[reported]
     ids = np.array([data.features.clips[row] for row in reported])

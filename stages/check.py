@@ -1,7 +1,7 @@
 """Check every key of params.yaml, before any other stage runs.
 
-Each stage checks what it reads, but DVC does not always run it: to DVC true equals 1, and its run cache ignores keys called `size`
-and `nfiles`. This stage depends on the file itself, so it runs after every change of it. Its output is always the same, so the
+Each stage checks what it reads, but DVC does not always run it: to DVC, true equals 1, and its run cache ignores keys called `size`
+and `nfiles`. This stage depends on the whole file, so it runs after every change to it. Its output is always the same, so the
 stages after it run only if their own parameters changed.
 """
 
@@ -27,7 +27,7 @@ CHECKED = "params.yaml has every key that a stage reads, no other key, and only 
 
 @dataclass(frozen=True)
 class Params:
-    """The sections that are not a model's."""
+    """The sections of params.yaml that are not about a model."""
 
     seed: int
     data: DataSettings
@@ -47,12 +47,12 @@ def main() -> None:
         except ParamsError as error:
             problems += str(error).split("\n")
     if problems:
-        raise ParamsError("\n".join(dict.fromkeys(problems)))  # each one once: the models share sections
+        raise ParamsError("\n".join(dict.fromkeys(problems)))  # without duplicates: the models share sections
     write_text(paths.PARAMS_CHECKED, CHECKED)
 
 
 def refuse_unknown_models() -> None:
-    """Raise a ParamsError where the section `models` names a model that does not exist."""
+    """Raise a ParamsError if the section `models` names a model that does not exist."""
     problems: list[str] = []
     models = params.section(params.load(), "models", "", problems) or {}
     params.refuse([*problems, *params.unknown_keys(models, MODELS, "models.")])

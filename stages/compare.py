@@ -24,12 +24,12 @@ from actionrec.video.frame_store import read_frames
 
 logger = logging.getLogger(__name__)
 
-BASELINE = "baseline"  # the stage that made their predictions
+BASELINE = "baseline"  # the stage that writes the baselines' predictions
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """What the stages before left behind, and what follows from it."""
+    """The outputs of earlier stages, and the analyses of them."""
 
     models: list[TrainedModel]
     """In the order of MODELS."""
@@ -84,7 +84,7 @@ def write_numbers(gathered: Gathered) -> None:
 
 
 def draw(gathered: Gathered) -> None:
-    """Draw the pictures."""
+    """Draw the plots."""
     result, context, found, histories = gathered.result, gathered.context, gathered.found, gathered.histories
     names = [row.name for row in result.leaderboard]
     seconds = {name: timing.train_seconds for name, timing in gathered.timings.items()}
@@ -109,25 +109,25 @@ def draw(gathered: Gathered) -> None:
 
 
 def read_baselines(model: TrainedModel) -> tuple[dict[str, Predictions], dict[str, int]]:
-    """Predictions and parameters of each baseline, made for the same clips as the models'."""
-    step = f"Run `dvc repro -f {BASELINE}` to make it again."
+    """Predictions and parameter count of each baseline, for the same clips as the models'."""
+    step = f"Run `dvc repro -f {BASELINE}` to recompute it."
     record = read_json(paths.BASELINE_METRICS)
     counts = typed_values(record, {f"{name}_parameters": int for name in BASELINES}, paths.BASELINE_METRICS, step)
     answered = {name: read_predictions(paths.predictions(name), len(model.class_names), step) for name in BASELINES}
     for name, one in answered.items():
         if not np.array_equal(one.answers.clips, model.predictions.answers.clips):
-            raise DataError(f"{paths.predictions(name)} is about other clips than the models' predictions. {step}")
+            raise DataError(f"{paths.predictions(name)}: its clips differ from those of the models' predictions. {step}")
     return answered, dict(zip(BASELINES, counts, strict=True))
 
 
 def read_audit(context: EvaluationContext) -> dict[str, Any]:
-    """metrics/audit.json, of which the report's section can be written."""
+    """Read metrics/audit.json, and check that the report can be written from it."""
     record: dict[str, Any] = read_json(paths.AUDIT)
     try:
         errors.audit(record, context)
     except MALFORMED as error:
         reason = shortened(repr(error), 200)
-        raise DataError(f"{paths.AUDIT}: not as the stage audit writes it ({reason}). Run `dvc repro -f audit`.") from None
+        raise DataError(f"{paths.AUDIT}: damaged ({reason}). Run `dvc repro -f audit`.") from None
     return record
 
 

@@ -32,7 +32,7 @@ DECODER = "pyav"
 
 @dataclass(frozen=True)
 class Params:
-    """What this stage reads of params.yaml."""
+    """The parameters of this stage, from params.yaml."""
 
     data: DataSettings
     frames: FrameSettings
@@ -40,7 +40,7 @@ class Params:
 
 @dataclass(frozen=True)
 class FrameJob:
-    """One shard: which clips, where, and how."""
+    """The job for one shard: its clips, their folder and the settings."""
 
     clips: list[Clip]
     folder: Path
@@ -54,7 +54,7 @@ def main() -> None:
     made = shards.complete("frames", tasks, extract, what="Extracting frames", workers=machine.workers())
 
     ledger = sorted((row for folder in made.values() for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)), key=clip_of)
-    # Also where this run fails: the list of what is wrong may be longer than a person wants to read on a terminal.
+    # Written even if this run fails: the list of failed clips may be too long for a terminal.
     files.write_csv(paths.WORK / "frames" / LEDGER, LEDGER_HEADER, ([*row.values()] for row in ledger))
     failed = [row for row in ledger if row["error"]]
     counts = {
@@ -73,7 +73,7 @@ def main() -> None:
     files.write_json(paths.FRAME_METRICS, counts)
     for folder in made.values():
         if any(row["error"].startswith(clip_reader.UNEXPECTED) for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)):
-            shutil.rmtree(folder)  # it may not fail the next time
+            shutil.rmtree(folder)  # retried on the next run, as the error may not come back
     logger.info("%(clips)d clips: %(decoded)d decoded (%(padded)d padded, %(damaged)d damaged), %(failed)d failed", counts)
     report_damaged([row for row in ledger if row["warning"]])
 
@@ -87,7 +87,7 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Shard
     tasks = []
     for number, inside in sorted(of_shard.items()):
         key = {
-            # Not the groups, which another data.group changes, and no pixel with them.
+            # Without the groups: they depend on data.group, and the pixels do not.
             "clips": [[clip.id, clip.label, clip.sha256] for clip in inside],
             "sampling": settings.sampling(),
             "code": code,
@@ -102,7 +102,7 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Shard
 
 
 def extract(job: FrameJob, draft: Path, advance: Advance) -> None:
-    """Make one shard: frames.tar, and the ledger of its clips."""
+    """Write one shard: frames.tar, and the ledger of its clips."""
     cv2.setNumThreads(1)
     rows: list[list[object]] = []
     with FrameWriter(draft / "frames.tar", job.settings) as writer:
@@ -123,10 +123,10 @@ def extract(job: FrameJob, draft: Path, advance: Advance) -> None:
 
 @contextmanager
 def unchanged(path: Path, sha256: str) -> Iterator[None]:
-    """Make sure that a file has the given contents, before and after it is read.
+    """Check that a file has the given SHA-256 and does not change while it is read.
 
     Raises:
-        DataError: it has not. Its frames must not be stored under the key of other contents.
+        DataError: the file is missing, differs or changes. Its frames must not be stored under the key of other contents.
     """
     try:
         before = path.stat()
@@ -147,17 +147,17 @@ def report_damaged(damaged: list[dict[str, str]]) -> None:
 
 
 def refuse_too_many(failed: list[dict[str, str]], total: int, allowed: float) -> None:
-    """Raise a VideoError with a list of the failed clips where their share is more than `allowed`."""
+    """Raise a VideoError that lists the failed clips if their share is more than `allowed`."""
     listed = "\n".join(f"  {row['clip']}: {row['error']}" for row in failed[:LISTED])
     if len(failed) > LISTED:
-        listed += f"\n  and {len(failed) - LISTED} more; {paths.WORK / 'frames' / LEDGER} has them all"
+        listed += f"\n  and {len(failed) - LISTED} more; see {paths.WORK / 'frames' / LEDGER}"
     if len(failed) > allowed * total or len(failed) == total:
         raise VideoError(
             f"{len(failed)} of {total} clips cannot be decoded (allowed: {allowed:.1%} of them):\n{listed}\n"
-            "Fix or remove them, or raise frames.max_failed in params.yaml to go on without them."
+            "Fix or remove them, or raise frames.max_failed in params.yaml to continue without them."
         )
     if failed:
-        logger.warning("%d of %d clips cannot be decoded and are left out:\n%s", len(failed), total, listed)
+        logger.warning("%d of %d clips cannot be decoded and are skipped:\n%s", len(failed), total, listed)
 
 
 def clip_of(row: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Make sure that the chosen data set is in data/raw: the sample, a published data set, or your own clips."""
+"""Fetch the data set chosen in params.yaml into data/raw: the sample, a published data set, or your own clips."""
 
 import logging
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Params:
-    """What this stage reads of params.yaml."""
+    """The parameters of this stage, from params.yaml."""
 
     data: DataSettings
 

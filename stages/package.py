@@ -18,7 +18,7 @@ from actionrec.training.recipes import read_recipe
 logger = logging.getLogger(__name__)
 
 CARD = "README.md"
-AGAIN = "Run `dvc repro -f compare` to make it again."
+AGAIN = "Run `dvc repro -f compare` to recompute it."
 
 
 def main() -> None:
@@ -36,11 +36,11 @@ def main() -> None:
 
 
 def gather() -> dict[str, Evidence]:
-    """Read what is known of each model, and make sure that it is from one run.
+    """Read the results of each model, and check that they are from one run.
 
     Raises:
         DataError: a file is missing or damaged, or is not of the same run as another.
-        ParamsError: params.yaml has no recipe of a model.
+        ParamsError: params.yaml has no valid settings for a model.
     """
     models = [read_model(name) for name in MODELS]
     check_comparable(models)
@@ -60,10 +60,10 @@ def gather() -> dict[str, Evidence]:
 
 
 def check_compared(name: str, numbers: dict[str, Any], comparison: dict[str, Any]) -> None:
-    """Make sure that a comparison was made with the model that is here.
+    """Check that compare.json has the accuracy that a model's metrics.json has.
 
     Raises:
-        DataError: it was not.
+        DataError: the accuracy differs, or is missing.
     """
     try:
         compared, own = comparison["models"][name]["top1"], numbers["test_top1_mean"]
@@ -81,20 +81,20 @@ def check_compared(name: str, numbers: dict[str, Any], comparison: dict[str, Any
 
 
 def written(evidence: Evidence) -> str:
-    """A model's card.
+    """The text of a model's card.
 
     Raises:
-        DataError: what is known of the model is not enough.
+        DataError: an entry is missing, or has the wrong type.
     """
     try:
         return card(evidence)
     except KeyError as error:
         where = f"{paths.model_metrics(evidence.name)}, {paths.model_folder(evidence.name) / 'model.json'}, {paths.COMPARISON}"
-        raise DataError(f"{where} and {paths.AUDIT}: none has {error}. {remake(evidence.name)}") from None
+        raise DataError(f"{where} or {paths.AUDIT}: lacks {error}. {remake(evidence.name)}") from None
     except MALFORMED as error:
         where = f"{paths.model_metrics(evidence.name)}, {paths.COMPARISON} or {paths.AUDIT}"
         reason = shortened(repr(error), 200)
-        raise DataError(f"{where}: an entry is of another kind than wanted ({reason}). Run `dvc repro -f compare`.") from None
+        raise DataError(f"{where}: an entry has the wrong type ({reason}). Run `dvc repro -f compare`.") from None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Turn each clip's stored frames into features with a frozen backbone: data/features/."""
+"""Compute the features of each clip's stored frames with a frozen backbone: data/features/."""
 
 import logging
 from collections.abc import Iterator
@@ -31,14 +31,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Params:
-    """What this stage reads of params.yaml."""
+    """The parameters of this stage, from params.yaml."""
 
     features: FeatureSettings
 
 
 @dataclass(frozen=True)
 class FeatureJob:
-    """One shard: its frames, and what to run over them."""
+    """The job for one shard: its frames, the feature settings and the device."""
 
     shard: Path
     settings: FeatureSettings
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list[ShardJob]:
-    """One task for each shard of frames; shards that hold no clip (all failed to decode) are passed over."""
+    """One job for each shard of frames; shards without clips (all failed to decode) are skipped."""
     found = sorted(paths.FRAMES.glob("*.tar"))
     if not found:
         raise DataError(f"{paths.FRAMES} has no frames. Run `dvc repro extract_frames`.")
@@ -83,9 +83,9 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
 
 
 def extract(job: FeatureJob, draft: Path, advance: Advance) -> None:
-    """Make one shard of features."""
+    """Compute one shard of features."""
     extractor = _extractor(job.settings, job.source["frames"]["resolution"], job.device)
-    # One process feeds a GPU, with all cores to decode what is stored; on a CPU each core has a process.
+    # One process feeds a GPU and decodes frames on all cores; on a CPU there is one process per core.
     threads = machine.workers() if job.device.startswith("cuda") else 1
     names: list[str] = []
 
@@ -103,9 +103,9 @@ def extract(job: FeatureJob, draft: Path, advance: Advance) -> None:
 
 @lru_cache(maxsize=1)
 def _extractor(settings: FeatureSettings, size: int, device: str) -> Extractor:
-    """Prepared once a process."""
+    """The extractor, created once per process."""
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)  # as many processes as cores; a result must not depend on how many
+    torch.set_num_threads(1)  # there is one process per core, and results must not depend on their number
     backbone = backbones.create_backbone(settings)
     return extractors.create_extractor(backbone, precision=settings.precision, size=size, device=device, threads=1)
 

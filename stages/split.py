@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Params:
-    """What this stage reads of params.yaml."""
+    """The parameters of this stage, from params.yaml."""
 
     seed: int
     data: DataSettings
@@ -39,8 +39,8 @@ def main() -> None:
     summary["warnings"] = warnings(clips, subsets, settings.split, listed)
     if summary["clips_without_group"] and settings.split.protocol == "group":
         logger.warning(
-            "%d of %d clips have names that tell no source video (_g<number>_c, as in v_Diving_g07_c02.avi): each is taken for a "
-            "source of its own, and siblings may stand on both sides of the split. For other names, set data.group in params.yaml",
+            "%d of %d clips have names without a source video (_g<number>_c, as in v_Diving_g07_c02.avi): each counts as "
+            "its own source, and siblings may be on both sides of the split. For other names, set data.group in params.yaml",
             summary["clips_without_group"],
             len(clips),
         )

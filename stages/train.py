@@ -38,7 +38,7 @@ def main() -> None:
         raise ParamsError(f"params.yaml: models.{name} (or model): {error}") from None
     runs = train(name, data, architecture, recipe, device)
     chosen = seed_runs.best(runs, data)
-    if chosen is not runs[-1]:  # the log of epochs must be the saved model's
+    if chosen is not runs[-1]:  # the epoch log must be the saved model's
         with log(name) as live:
             for epoch in chosen.fit.epochs:
                 log_epoch(live, epoch)
@@ -94,7 +94,7 @@ def log(name: str) -> Live:
 
 
 def log_epoch(live: Live, epoch: Epoch) -> None:
-    """Log one epoch; held out are the validation clips, or the test clips where split.validation is 0."""
+    """Log one epoch; the held-out clips are the validation clips, or the test clips if split.validation is 0."""
     live.step = epoch.number
     live.log_metric("learning_rate", epoch.learning_rate)
     live.log_metric("gradient_norm", epoch.gradient_norm)

@@ -1,4 +1,4 @@
-"""Check that the backbone's weights are there and fit, and download them at need: data/weights.txt."""
+"""Check that the backbone's weights exist and fit, and download them if needed: data/weights.txt."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from actionrec.io import files, params
 
 @dataclass(frozen=True)
 class Params:
-    """What this stage reads of params.yaml."""
+    """The parameters of this stage, from params.yaml."""
 
     features: FeatureSettings
 
@@ -19,7 +19,7 @@ def main() -> None:
     settings = params.read(Params).features
     weights_cache.require_weights(settings)
 
-    from actionrec.features import backbones  # here: torch takes seconds, and a missing file or network is told before
+    from actionrec.features import backbones  # here: importing torch takes seconds, and a missing file or network is reported first
 
     backbones.create_backbone(settings)
     # The same text for all weights: see dvc.yaml.

@@ -129,7 +129,7 @@ def test_a_model_trained_on_features_is_saved_and_predicts_videos(folder, clips,
     saved = actionrec.load(tmp_path / "mine", device="cpu")
     for clip, shares in zip(clips, trained.probabilities(features[::2]), strict=True):
         np.testing.assert_allclose(saved.predict(clip).probabilities, shares, atol=1e-6)
-    with pytest.raises(DataError, match="mine is there already"):
+    with pytest.raises(DataError, match="mine already exists"):
         trained.save(tmp_path / "mine", loaded.features_source)
 
 
@@ -141,8 +141,8 @@ def test_a_model_trained_on_features_is_saved_and_predicts_videos(folder, clips,
         ({"epochs": 0}, ValueError, "epochs must be at least 1; got 0"),
         ({"hidden_dim": 0}, ValueError, "hidden_dim must be from 1 to 16384; got 0"),
         ({"features": np.zeros((3, 4))}, ValueError, r"features: wrong shape; got \(3, 4\), expected \(clips, frames, features\)"),
-        ({"labels": ["a"]}, ValueError, "labels: one per clip is needed; got 1, expected 12"),
-        ({"validation": 1.5}, ValueError, "validation: wrong share; got 1.5"),
+        ({"labels": ["a"]}, ValueError, "labels: need one per clip; got 1, expected 12"),
+        ({"validation": 1.5}, ValueError, "validation: share out of range; got 1.5"),
         ({"validation": []}, ValueError, r"validation: rows must be from 0 to 11, at least one; got \[\]"),
         ({"validation": [12]}, ValueError, "validation: rows must be from 0 to 11"),
         ({"validation": [0, 1, 2, 3]}, ValueError, "validation: each class needs a training clip"),

@@ -1,4 +1,4 @@
-"""`evaluate`: a trained model's metrics again, or on other clips."""
+"""`evaluate`: recompute a trained model's metrics, or compute them on other clips."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""`export`: a trained model for other programs."""
+"""`export`: write a trained model as ONNX for other programs."""
 
 import argparse
 import logging
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         from actionrec.web.space import write_space
 
         write_space(arguments.space, folder, arguments.backbone)
-        logger.info("written to %s; python app.py in it shows the page", arguments.space)
+        logger.info("written to %s. Run `python app.py` there to start the page.", arguments.space)
         return
     write_onnx(arguments, folder)
 
@@ -64,11 +64,11 @@ def check(arguments: argparse.Namespace) -> None:
 
     check_model(arguments.model)
     if arguments.int8 and arguments.only == "head":
-        raise DataError("--int8 is about the backbone, which --only head leaves out.")
+        raise DataError("--int8 quantises the backbone, which --only head leaves out. Drop one of them.")
     if (arguments.calibrate or arguments.measure) and not arguments.int8:
-        raise DataError("--calibrate and --measure are about --int8, which is not asked for.")
+        raise DataError("--calibrate and --measure need --int8.")
     if arguments.space and (arguments.int8 or arguments.only or arguments.check or arguments.output or arguments.json):
-        raise DataError("--space goes with --model and --backbone alone.")
+        raise DataError("--space can be combined only with --model and --backbone.")
 
 
 def write_onnx(arguments: argparse.Namespace, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""`inspect`: a look at a data set before training."""
+"""`inspect`: summarise a data set and report its problems, before training."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 def register(commands: Commands) -> None:
     command = add(commands, "inspect", "summarise a data set and report its problems, before training")
     command.add_argument("folder", type=Path, help="the data set, such as data/raw/sample: one folder a class")
-    command.add_argument("--decode", action="store_true", help="read each clip to its end, not its header alone")
+    command.add_argument("--decode", action="store_true", help="decode each clip to its end, not only its header")
     command.add_argument("--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group, as data.group")
     command.add_argument("--json", action="store_true", help="print the summary as JSON, not as tables")
     command.add_argument("--output", type=Path, help="folder for report, page of plots and table (default: .work/inspect/<name>)")
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     from actionrec.data import clips
     from actionrec.io import files
 
-    folder = Path(os.path.abspath(arguments.folder))  # noqa: PTH100 - links stay, as their names are the data set's
+    folder = Path(os.path.abspath(arguments.folder))  # noqa: PTH100 - links are not resolved: a link's name is the data set's
     try:
         str(folder).encode()
     except UnicodeEncodeError:  # OpenCV crashes on it
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     output = arguments.output or paths.WORK / "inspect" / name
     make_writable(output)
 
-    # What takes seconds to load waits until the input is known to be good.
+    # These imports take seconds, so the input is checked before them.
     from actionrec.inspection import probe, summary
     from actionrec.plots import inspection as plots
     from actionrec.report import inspection as texts

@@ -1,4 +1,4 @@
-"""`predict`: what happens in videos."""
+"""`predict`: predict the actions in videos with a trained model."""
 
 import argparse
 import logging
@@ -77,19 +77,19 @@ def check(arguments: argparse.Namespace, named: list[Path]) -> None:
     from actionrec.core.errors import DataError
 
     if not arguments.video and arguments.camera is None:
-        raise DataError("no video. Name files or folders, or - for none, or a camera with --camera.")
+        raise DataError("no video given. Name files or folders, a camera with --camera, or - for no video.")
     if "" in arguments.video:
         raise DataError("a video's name is empty. Name a file or folder, such as . for this one.")
     if named and arguments.camera is not None:
-        raise DataError("either videos or --camera, not both.")
+        raise DataError("videos and --camera cannot be combined.")
     if arguments.stride and not arguments.window and arguments.camera is None:
-        raise DataError("--stride needs --window: an answer for each window of so many seconds.")
+        raise DataError("--stride needs --window, the length of a window in seconds.")
     if arguments.plot and not (arguments.window and named):
         raise DataError("--plot draws a timeline, and needs a video and --window.")
     if arguments.explain and not named and arguments.camera is None:
         raise DataError("--explain needs a video.")
     if arguments.explain and (arguments.window or arguments.camera is not None):
-        raise DataError("--explain is about a whole clip, not about a timeline. Cut the piece out of the film, and explain that.")
+        raise DataError("--explain needs a whole clip, not a timeline. Cut the piece out of the video, and explain that.")
     for picture in (arguments.plot, arguments.explain):
         if picture and not picture.parent.is_dir():
             raise DataError(f"{picture}: the folder {picture.parent} does not exist.")
@@ -208,7 +208,7 @@ def live(predictor: "Predictor", source: str, window: float, stride: float | Non
 
     stride = stride or window / 4
     due = window
-    predictor.extractor  # noqa: B018 - prepared before the first frame comes
+    predictor.extractor  # noqa: B018 - created before the first frame arrives
     with Camera(source, predictor.sampling.resolution, window) as camera:
         logger.info("watching %s; Ctrl-C ends it", f"camera {source}" if source.isdecimal() else source)
         more = True
@@ -226,7 +226,7 @@ def live(predictor: "Predictor", source: str, window: float, stride: float | Non
             yield timeline.Moment(seen[0].seconds, newest, prediction)
             due = max(due + stride, newest)
     if last_seconds < 0:
-        raise VideoError(f"{source} gave no frame that can be decoded.")
+        raise VideoError(f"{source} has no frame that can be decoded.")
 
 
 def describe(arguments: argparse.Namespace, predictor: "Predictor") -> None:
@@ -236,7 +236,7 @@ def describe(arguments: argparse.Namespace, predictor: "Predictor") -> None:
 
 
 def refuse(failed: Sequence[Exception], total: int) -> None:
-    """Exit with the status of bad input if some videos could not be read. Their errors were printed before."""
+    """Exit with the status of bad input if some videos could not be read. Their errors have already been printed."""
     from actionrec.core.errors import VideoError
 
     if failed and total == 1:

@@ -26,7 +26,7 @@ class LeaderboardRow:
     name: str
     rank: int  # from 1, by test top-1, then mean-class, then fewer parameters
     top1: float  # mean over the seeds
-    std: float | None  # over the seeds; None with one
+    std: float | None  # over the seeds; None with one seed
     interval: Interval  # of top-1, from whole clusters
     wilson: Interval  # of top-1, as if clips were independent
     top5: float  # from here on: of the saved model
@@ -94,7 +94,7 @@ class Advice:
     cheapest_tied: str
     smallest: str
     balanced: str
-    avoid: dict[str, str]  # model -> why
+    avoid: dict[str, str]  # model -> reason
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def summary(comparison: Comparison, context: EvaluationContext, order: Sequence[
     """The content of compare.json, the same on every run; models in the fixed `order`.
 
     `dvc metrics show` prints a column for each number in a mapping and leaves lists out. So the pairs are a list, and each model
-    has the test against the model ranked first.
+    has its test against the model ranked first.
     """
     advice = comparison.advice
     return {

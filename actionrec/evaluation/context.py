@@ -1,4 +1,4 @@
-"""Evaluation context: the data, split and settings that a comparison's numbers hold for, shown with every table and plot."""
+"""Evaluation context: the data, split and settings that a comparison's numbers apply to, shown with every table and plot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class EvaluationContext:
     val_clips: int  # if 0, the epoch was chosen on the test clips
     test_clips: int
     test_sources: int  # clusters that the test clips come from, see actionrec.data.clips.Clip.cluster
-    seeds: int  # training runs a model
+    seeds: int  # training runs per model
     sibling_share: float  # share of test clips with a training clip from the same source video
     clips_without_group: int  # clips whose names contain no source video; each counts as a source of its own
     duplicated_clips: int
@@ -37,7 +37,7 @@ class EvaluationContext:
     failed: int  # clips that could not be decoded
     backbone: str
     weights: str
-    frames: int  # a clip
+    frames: int  # per clip
     split_warnings: tuple[str, ...] = ()  # reasons to doubt results on this split
 
     @classmethod
@@ -117,7 +117,7 @@ _OF_EXTRACTION = {"clips": int, "padded": int, "failed": int}
 def _check_kinds(record: Any, kinds: Mapping[str, Any], path: Path) -> None:
     """Check the types of a record's entries; missing entries are reported by `read_context`."""
     present = {key: kind for key, kind in kinds.items() if not isinstance(record, dict) or key in record}
-    typed_values(record, present, path, "Run `dvc repro` to make it again.")
+    typed_values(record, present, path, "Run `dvc repro` to recompute it.")
 
 
 def read_context(model: TrainedModel) -> EvaluationContext:
@@ -132,5 +132,5 @@ def read_context(model: TrainedModel) -> EvaluationContext:
     try:
         return EvaluationContext.of(model, split, extraction)
     except KeyError as key:
-        where = f"{paths.SPLIT_METRICS}, {paths.FRAME_METRICS} and {paths.model_folder(model.name) / 'model.json'}"
-        raise DataError(f"{where}: none has {key}. Run `dvc repro` to make them again.") from None
+        where = f"{paths.SPLIT_METRICS}, {paths.FRAME_METRICS} or {paths.model_folder(model.name) / 'model.json'}"
+        raise DataError(f"{where}: lacks {key}. Run `dvc repro` to recompute them.") from None

@@ -145,7 +145,7 @@ def read_log(name: str, metric: str) -> tuple[float, ...]:
 
 def remake(name: str) -> str:
     """What to do if a model's files are invalid, for error messages."""
-    return f"Run `dvc repro -f train@{name}` to make it again, or `python -m actionrec repair` if the file is damaged."
+    return f"Run `dvc repro -f train@{name}` to recompute it, or `python -m actionrec repair` if the file is damaged."
 
 
 def typed_values(record: Any, kinds: Mapping[str, Any], where: object, step: str) -> list[Any]:
@@ -183,7 +183,7 @@ def check_comparable(models: Sequence[TrainedModel]) -> None:
         _check_predictions(model, first)
         test = model.test
         if not len(test.labels):
-            raise DataError(f"{model.name} has no predictions for test clips: nothing to compare. Look at metrics/split.json.")
+            raise DataError(f"{model.name} has no predictions for test clips: nothing to compare. See metrics/split.json.")
         top1 = metrics.top_k(test.logits, test.labels, 1)
         if not abs(top1 - model.test_top1) <= SAME_ACCURACY:
             raise DataError(
@@ -197,7 +197,7 @@ def _check_sources(model: TrainedModel, first: TrainedModel) -> None:
         counts = f"{len(model.class_names)} and {len(first.class_names)}"
         in_one = sorted(set(model.class_names) ^ set(first.class_names))
         which = ", ".join(in_one[:5]) if in_one else "the same names in another order"
-        raise DataError(f"{model.name} and {first.name} know different classes ({counts}; not in both: {which}). {REMAKE}")
+        raise DataError(f"{model.name} and {first.name} have different classes ({counts}; not in both: {which}). {REMAKE}")
     for what, own, other in (("features", model.features, first.features), ("frames", model.frames, first.frames)):
         keys = sorted(key for key in {*own, *other} if own.get(key) != other.get(key))
         if keys:

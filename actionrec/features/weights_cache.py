@@ -18,10 +18,10 @@ def folder() -> Path:
 
 
 def require_weights(settings: FeatureSettings) -> None:
-    """Make sure that there is a weights file, or a connection to download it. The file is not read.
+    """Check that the weights file exists, or that its host can be reached. The file is not read.
 
     Raises:
-        WeightsError: there is neither.
+        WeightsError: neither is so.
     """
     if settings.is_file:
         if not Path(settings.weights).is_file():

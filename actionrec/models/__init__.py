@@ -3,7 +3,7 @@
 Each file in this folder is a model. The file's name is also the name of the model's section in params.yaml, of its stage and of
 its folders. Its `__all__` exports one class. Layers that models share are in `layers`.
 
-A model's file is imported only when that model is used, so that a stage depends on its own model's file alone.
+A model's file is imported only when that model is used, so that a stage depends only on its own model's file.
 """
 
 import inspect
@@ -39,7 +39,7 @@ LARGEST_OTHER = 65_536
 MOST_STAGES = 8  # of a Swin Transformer; each is twice as wide as the one before
 
 FROM_DATA = ("feature_dim", "class_count")
-"""Keywords that the data decides, not params.yaml."""
+"""Constructor keywords that are set from the data, not from params.yaml."""
 
 
 def model_class(name: str) -> "type[nn.Module]":

@@ -1,7 +1,8 @@
-"""An LSTM in each direction (Graves and Schmidhuber, 2005).
+"""Bidirectional LSTM model (Graves and Schmidhuber, 2005).
 
-Departs from the study this project re-does, which reads both directions at the last time step, where the backward one has
-seen a single frame: here each direction is read where it has seen the whole clip. `read: last` is the study's.
+Differs from the study that this project repeats: the study uses the states of both directions at the last time step, where the
+backward direction has seen only one frame. Here, each direction's state is used after it has seen the whole clip. `read: last`
+selects the study's variant.
 """
 
 from typing import Literal
@@ -15,7 +16,7 @@ __all__ = ["BiLstm"]
 
 
 class BiLstm(nn.Module):
-    """Features (B, T, D) -> two LSTMs -> their final states, joined -> dropout -> linear -> logits (B, K).
+    """Features (B, T, D) -> two LSTMs -> their final states, concatenated -> dropout -> linear -> logits (B, K).
 
     Args:
         read: `ends`, each direction after its last frame, or `last`, both at the clip's last frame.

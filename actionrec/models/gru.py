@@ -1,4 +1,4 @@
-"""Gated recurrent unit (arXiv 1406.1078), read at the last time step."""
+"""GRU model (arXiv 1406.1078), which classifies the hidden state of the last time step."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""Long short-term memory (Hochreiter and Schmidhuber, 1997), read at the last time step."""
+"""LSTM model (Hochreiter and Schmidhuber, 1997), which classifies the hidden state of the last time step."""
 
 from torch import Tensor, nn
 

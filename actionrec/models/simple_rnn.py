@@ -1,4 +1,4 @@
-"""A simple recurrent network (Elman, 1990), tanh, read at the last time step."""
+"""Simple RNN model (Elman, 1990) with tanh, which classifies the hidden state of the last time step."""
 
 from torch import Tensor, nn
 

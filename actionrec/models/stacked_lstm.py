@@ -1,4 +1,4 @@
-"""LSTMs on top of each other, the last one read at the last time step."""
+"""Stacked LSTM model, which classifies the last layer's hidden state of the last time step."""
 
 from torch import Tensor, nn
 
@@ -10,12 +10,12 @@ __all__ = ["StackedLstm"]
 class StackedLstm(nn.Module):
     """Features (B, T, D) -> `num_layers` LSTMs -> last hidden state -> dropout -> linear -> logits (B, K).
 
-    Dropout also stands between the layers, as in torch's own LSTM.
+    Dropout is also applied between the layers, as in torch's own LSTM.
     """
 
     def __init__(self, *, feature_dim: int, class_count: int, hidden_dim: int, num_layers: int = 2, dropout: float = 0.0) -> None:
         super().__init__()
-        between = dropout if num_layers > 1 else 0.0  # torch warns about dropout between the layers of one layer
+        between = dropout if num_layers > 1 else 0.0  # torch warns about dropout with a single layer
         self.lstm = nn.LSTM(feature_dim, hidden_dim, num_layers=num_layers, dropout=between, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(hidden_dim, class_count)

@@ -1,7 +1,7 @@
-"""A Swin Transformer (arXiv 2103.14030) in time: attention within windows of frames, shifted in every other block, relative
-position bias, and a merging of neighbouring frames between the stages.
+"""Swin Transformer model (arXiv 2103.14030) over time: attention within windows of frames, shifted in every other block,
+relative position bias, and merging of neighbouring frames between the stages.
 
-Departs from the study this project re-does, whose "Swin" is one post-norm block with full attention: no windows, no shift, no
+Differs from the study that this project repeats, whose "Swin" is one post-norm block with full attention: no windows, no shift, no
 positions. The sizes are chosen to match its parameter count within 0.01 %.
 """
 
@@ -23,8 +23,8 @@ class SwinTransformer(nn.Module):
         depths: blocks in each stage.
         num_heads: attention heads in each stage.
         window: frames that attend to each other.
-        bias_std: spread of the relative position biases at the start. The paper's 0.02 makes all positions alike, which a
-            million pictures mend; on a few hundred clips the order of frames then stays invisible, so they start apart.
+        bias_std: standard deviation of the initial relative position biases. With the paper's 0.02, all positions start nearly
+            equal. That works for a million images, but from a few hundred clips the model does not learn the order of frames.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SwinTransformer(nn.Module):
         if bias_std < 0:
             raise ValueError(f"bias_std must be at least 0; got {bias_std}")
         if len(depths) != len(num_heads) or not depths:
-            raise ValueError(f"depths and num_heads need one number a stage each; got {list(depths)} and {list(num_heads)}")
+            raise ValueError(f"depths and num_heads need one number per stage each; got {list(depths)} and {list(num_heads)}")
         self.embed = nn.Linear(feature_dim, dim)
         self.embed_norm = nn.LayerNorm(dim)
         stages: list[nn.Module] = []
@@ -89,9 +89,9 @@ class SwinBlock(nn.Module):
 class WindowAttention(nn.Module):
     """Attention among the frames of a window, with a learned bias for each relative position and head: (B, T, C) -> (B, T, C).
 
-    A shifted block cuts its windows `shift` frames later; the frames before the first cut and after the last one share a
-    rolled-round window, and a mask keeps those two ends of the clip from attending to each other. A clip whose length is no
-    multiple of the window is padded, and the mask hides the padding. A clip that fits one window is not shifted.
+    A shifted block starts its windows `shift` frames later: the first frames are rolled to the end, into the last window, and a
+    mask keeps the two ends of the clip from attending to each other. A clip whose length is not a multiple of the window is
+    padded, and the mask excludes the padding. A clip that fits into one window is not shifted.
     """
 
     def __init__(self, dim: int, heads: int, window: int, shift: int, bias_std: float) -> None:
@@ -102,7 +102,7 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.project = nn.Linear(dim, dim)
         self.position_bias = nn.Parameter(torch.zeros(2 * window - 1, heads))
-        if not self.position_bias.is_meta:  # there torch would first import its Python kernels, for seconds
+        if not self.position_bias.is_meta:  # there, torch would import its Python kernels, which takes seconds
             nn.init.normal_(self.position_bias, std=bias_std)
         steps = np.arange(window)
         self.relative: Tensor
@@ -148,16 +148,16 @@ class WindowAttention(nn.Module):
         region[length:] = 1
         region = region.roll(-shift)
         if shift:
-            region[-shift:] = 2  # what came round from the clip's start
+            region[-shift:] = 2  # frames rolled from the clip's start
         region = region.reshape(-1, self.window)
         apart = region[:, None, :, None] != region[:, None, None, :]
         return torch.zeros_like(apart, dtype=torch.float32).masked_fill(apart, float("-inf"))
 
 
 class FrameMerging(nn.Module):
-    """Join each two neighbouring frames into one of twice the width: (B, T, C) -> (B, ceil(T / 2), 2 C).
+    """Merge each pair of neighbouring frames into one of twice the width: (B, T, C) -> (B, ceil(T / 2), 2 C).
 
-    An odd clip's last frame is joined with itself.
+    The last frame of a clip of odd length is merged with itself.
     """
 
     def __init__(self, dim: int) -> None:

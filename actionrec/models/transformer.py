@@ -1,7 +1,7 @@
-"""A Transformer encoder over frames (arXiv 1706.03762), pre-norm by default (arXiv 2002.04745), averaged over time.
+"""Transformer encoder model over frames (arXiv 1706.03762), pre-norm by default (arXiv 2002.04745), averaged over time.
 
-The study this project re-does uses post-norm layers at Adam 1e-3 without warm-up or clipping, and stays at chance. Its
-recipe is `norm_first: false` with train's own learning rate, `warmup_epochs: 0` and `clip_norm: 0`.
+The study that this project repeats trains post-norm layers with Adam at 1e-3, without warm-up or clipping; its accuracy stays at
+chance level. Its settings are `norm_first: false`, the learning rate of `train`, `warmup_epochs: 0` and `clip_norm: 0`.
 """
 
 import math
@@ -36,13 +36,13 @@ class Transformer(nn.Module):
         self.embed = nn.Linear(feature_dim, d_model)
         self.embed_dropout = nn.Dropout(dropout)
         layer = nn.TransformerEncoderLayer(d_model, num_heads, ff_dim, dropout=dropout, batch_first=True, norm_first=norm_first)
-        # A pre-norm stack leaves its last sum without a norm; this one has no parameters, so that the study's parameter
-        # count holds.
+        # Pre-norm layers leave their last sum unnormalised. This norm has no parameters, so that the parameter count
+        # equals the study's.
         final_norm = nn.LayerNorm(d_model, elementwise_affine=False) if norm_first else None
         self.encoder = nn.TransformerEncoder(layer, num_layers, norm=final_norm, enable_nested_tensor=False)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(d_model, class_count)
-        # TransformerEncoder starts every layer as a copy of one; each gets weights of its own.
+        # TransformerEncoder starts all layers with the same weights; initialise each one separately.
         for parameter in self.encoder.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)

@@ -1,6 +1,6 @@
-"""Digest of the code behind a stage, from the dependencies that dvc.yaml declares for it.
+"""Digest of a stage's code, from the dependencies that dvc.yaml declares for it.
 
-Finished shards and checkpoints carry it in their keys, so that work done by other code is not reused.
+It is part of the keys of finished shards and checkpoints, so that results of other code are not reused.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ def code_files(stage: str) -> list[Path]:
 
 
 def trained_models() -> list[str]:
-    """The names below `stages.train.foreach` in dvc.yaml.
+    """The names under `stages.train.foreach` in dvc.yaml.
 
     Raises:
         DataError: dvc.yaml is missing.
@@ -59,7 +59,7 @@ def _stages() -> dict[str, Any]:
 
 
 def _dependencies(stage: str) -> list[str]:
-    """What dvc.yaml declares below `deps`, with the model's name filled in."""
+    """The stage's `deps` in dvc.yaml, with the model's name filled in."""
     name, _, model = stage.partition("@")
     definition = _stages()[name]
     definition = definition["do"] if model else definition

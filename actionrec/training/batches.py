@@ -1,7 +1,7 @@
-"""Batches of features for training: read from the store ahead of their use, or kept on a GPU where they fit.
+"""Batches of features for training, prefetched from the store or kept on a GPU if they fit.
 
-Memory does not grow with the number of clips: a batch is read from its shards while the one before it is in use. What was read
-lately the operating system keeps in free memory, so that later epochs read no disk where there is enough of it.
+Memory use does not grow with the number of clips: a batch is read from its shards while the previous one is in use. With enough
+free memory, the operating system caches the shards, and later epochs do not read the disk.
 """
 
 from collections import deque
@@ -15,16 +15,16 @@ from torch import Tensor
 
 from actionrec.features.feature_store import Features
 
-_GPU_SHARE = 0.5  # of a GPU's free memory that features may take; the rest is for the model and its steps
+_GPU_SHARE = 0.5  # of a GPU's free memory that features may use; the rest is for the model and training
 
 
 def on_device(features: Features, device: str) -> Features:
-    """Move all features to a GPU, once, where half of its free memory holds them; elsewhere leave them where they are."""
+    """Copy all features to a GPU if they fit into half of its free memory; otherwise return them unchanged."""
     if not device.startswith("cuda") or isinstance(features, Tensor):
         return features
     clips, frames, feature_dim = features.shape
     free, _ = torch.cuda.mem_get_info(device)
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own, such as an earlier copy's
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # cached by torch, such as an earlier copy's
     if clips * frames * feature_dim * 2 > _GPU_SHARE * free:
         return features
     resident = torch.empty((clips, frames, feature_dim), dtype=torch.float16, device=device)
@@ -37,7 +37,7 @@ def on_device(features: Features, device: str) -> Features:
 def batches(features: Features, rows: Sequence[NDArray[np.int64]], device: str) -> Iterator[Tensor]:
     """Yield the features of each group of rows, (B, T, D) in float32, on the device."""
     if isinstance(features, Tensor):
-        if len(rows):  # all rows go to a GPU at once: a copy a batch would wait for the batch before it
+        if len(rows):  # copy all row numbers at once: a copy for each batch would wait for the previous batch
             together = torch.from_numpy(np.concatenate(rows)).to(features.device)
             for group in together.split([len(one) for one in rows]):
                 yield features[group].float()

@@ -24,16 +24,16 @@ DESCRIPTION = "model.json"
 
 @dataclass(frozen=True)
 class Architecture:
-    """Enough to build a model without its weights."""
+    """A model's architecture: everything needed to build it, except the weights."""
 
     model: str
     """One of actionrec.models.MODELS."""
     arguments: dict[str, Any]
     """Keywords of its constructor."""
     feature_dim: int
-    """D."""
+    """D, the number of features of a frame."""
     class_names: list[str]
-    """K names; a class's number is its place."""
+    """The K class names; a class's number is its index."""
 
     def create(self) -> Classifier:
         """Build the network, with fresh weights from torch's global random state: (B, T, D) to (B, K)."""
@@ -41,7 +41,7 @@ class Architecture:
         return Classifier(self.feature_dim, model)
 
     def outline(self) -> Classifier:
-        """The network without memory for its weights, to compare a file with before anything is built.
+        """Build the network without allocating its weights, to check the shapes in a file first.
 
         Raises:
             ValueError: a size is out of range.
@@ -57,13 +57,13 @@ class Bundle:
     architecture: Architecture
     network: Classifier
     features: dict[str, Any]
-    """What its features are made with: backbone, weights and their hash, precision, preprocessing, sampling of frames."""
+    """How its features are computed: backbone, weights and their hash, precision, preprocessing, sampling of frames."""
     calibration: dict[str, float] | None = None
-    """`temperature`, which logits are divided by before softmax; `temperature_fitted`, false where all validation answers were
-    correct, so that it stayed at 1; and `threshold`, the top probability below which an answer is unsure, 0 where there were too
-    few validation answers for one. None where there were no validation clips."""
+    """None if there were no validation clips. Otherwise `temperature`, by which logits are divided before softmax;
+    `temperature_fitted`, false if all validation predictions were correct (the temperature is then 1); and `threshold`, the top
+    probability below which a prediction is unsure, 0 if there were too few validation predictions to choose one."""
     record_sha256: str | None = None
-    """Digest of the metrics and curves of its training (`record.digest`); None for a model that no stage trained."""
+    """Digest of the metrics and curves of its training (`record.digest`); None if no stage trained the model."""
 
     @property
     def is_calibrated(self) -> bool:
@@ -72,18 +72,18 @@ class Bundle:
 
     @property
     def calibration_note(self) -> str:
-        """How its probabilities were calibrated, in words."""
+        """A short text on how its probabilities were calibrated."""
         return calibration_note(self.calibration)
 
 
 def is_calibrated(calibration: Mapping[str, float] | None) -> bool:
-    """Whether a temperature was fitted. Bundles from before `temperature_fitted` was recorded have 1 where none was."""
+    """Whether a temperature was fitted. Older bundles lack `temperature_fitted`; theirs is 1 if none was fitted."""
     known = calibration or {}
     return bool(known.get("temperature_fitted", known.get("temperature", 1.0) != 1.0))
 
 
 def calibration_note(calibration: Mapping[str, float] | None) -> str:
-    """How a bundle's probabilities were calibrated, in words."""
+    """A short text on how a bundle's probabilities were calibrated."""
     if is_calibrated(calibration):
         return "calibrated on validation clips"
     why = "all validation clips were answered correctly" if calibration else "there were no validation clips"
@@ -97,10 +97,10 @@ class Sampling:
     count: int
     """T."""
     resolution: int
-    """Width and height, pixels."""
+    """Width and height in pixels."""
     format: Literal["jpeg", "raw"]
     quality: int
-    """Of JPEG."""
+    """JPEG quality, from 1 to 100."""
 
     def __post_init__(self) -> None:
         for name, largest in (("count", 4096), ("resolution", 4096), ("quality", 100)):  # as frames.* of params.yaml
@@ -116,12 +116,12 @@ class _Calibration:
     def __post_init__(self) -> None:
         if not (1e-3 <= self.temperature <= 1e3 and 0 <= self.threshold <= 1):
             got = f"{self.temperature} and {self.threshold}"
-            raise ValueError(f"wanted a temperature from 0.001 to 1,000 and a threshold from 0 to 1; got {got}")
+            raise ValueError(f"temperature must be from 0.001 to 1,000 and threshold from 0 to 1; got {got}")
 
 
 @dataclass(frozen=True)
 class _Features:
-    """Of what a bundle says of features, that which is used."""
+    """The entries of `features` in model.json that are used."""
 
     backbone: str
     weights: str
@@ -139,14 +139,14 @@ class _Description:
 
 
 def _check(description: Any, where: Path) -> None:
-    """Make sure that a model.json says what it must, in the right types.
+    """Check that a model.json has all required entries with valid values.
 
     Raises:
-        DataError: with all that is wrong.
+        DataError: it has not; the message lists the problems.
     """
     problems: list[str] = []
     if not isinstance(description, dict):
-        raise DataError(f"{where} describes no model: wanted keys and values. Run `dvc repro` to make it again.")
+        raise DataError(f"{where} is not a valid model description: expected keys and values. Run `dvc repro` to recompute it.")
     said = typed_fields(_Description, description, "", problems)
     if isinstance(features := section(description, "features", "", problems), dict):
         typed_fields(_Features, features, "features.", problems)
@@ -166,11 +166,13 @@ def _check(description: Any, where: Path) -> None:
     if len(set(names)) < len(names):
         problems.append("class_names has a name more than once")
     if problems:
-        raise DataError(f"{where} describes no model: {first_few(problems, 10, '; ')}. Run `dvc repro` to make it again.")
+        raise DataError(
+            f"{where} is not a valid model description: {first_few(problems, 10, '; ')}. Run `dvc repro` to recompute it."
+        )
 
 
 def _argument_problems(description: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the keywords of a known model's constructor, by their types; sizes are checked where it is built."""
+    """Problems with the model's name and the types of its constructor's keywords; sizes are checked when it is built."""
     name, arguments = description.get("model"), description.get("arguments")
     if not isinstance(name, str) or name not in MODELS:
         return [f"model must be one of {', '.join(MODELS)}; got {quoted(name)}"]
@@ -186,7 +188,7 @@ def _argument_problems(description: Mapping[str, Any]) -> list[str]:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether a text can be written: JSON can have half of a surrogate pair."""
+    """Whether a text can be encoded as UTF-8; JSON can contain half of a surrogate pair, which cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -195,7 +197,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def save_bundle(folder: Path, bundle: Bundle) -> None:
-    """Write a bundle, whole or not at all; the same model gives the same bytes."""
+    """Write a bundle atomically; the same model gives the same bytes."""
     architecture = bundle.architecture
     features = dict(bundle.features)
     with whole_folder(folder) as draft:
@@ -218,22 +220,22 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
 
 
 def save_new_bundle(folder: Path, bundle: Bundle) -> None:
-    """Write a bundle where there is nothing yet.
+    """Write a bundle to a new folder.
 
     Raises:
-        DataError: something is there.
+        DataError: the folder exists.
     """
     if folder.exists():
-        raise DataError(f"{folder} is there already. Name another folder, or remove it first.")
+        raise DataError(f"{folder} already exists. Name another folder, or remove it first.")
     save_bundle(folder, bundle)
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Read a bundle; nothing in it is run as code.
+    """Read a bundle; none of its contents is run as code.
 
     Raises:
         DataError: a file is missing or damaged.
-        WeightsError: the weights are not those that the description was written for.
+        WeightsError: the weights do not match the description.
     """
     description = read_json(folder / DESCRIPTION)
     if isinstance(description, dict) and "frames" in description:
@@ -246,16 +248,17 @@ def load_bundle(folder: Path) -> Bundle:
         outline = architecture.outline()
     except (*MALFORMED, RuntimeError) as error:
         raise DataError(
-            f"{folder / DESCRIPTION} describes no model ({shortened(str(error), 300)}). Run `dvc repro` to make it again."
+            f"{folder / DESCRIPTION} is not a valid model description: {shortened(str(error), 300)}. "
+            "Run `dvc repro` to recompute it."
         ) from None
     if not file.is_file():
         raise DataError(f"{file} is missing. Run `dvc repro` to make it.")
     if sha256_of(file) != digest:
-        raise WeightsError(f"{file} is not the file that {DESCRIPTION} was written for: its SHA-256 differs.")
+        raise WeightsError(f"{file} does not match {DESCRIPTION}: its SHA-256 differs.")
     stored, _ = places(file)
     check_shapes(outline, {name: place.shape for name, place in stored.items()}, str(file))
     if strange := sorted({place.dtype for place in stored.values()} - {"F16", "F32", "F64"}):
-        raise WeightsError(f"{file} has numbers of type {', '.join(strange)}, wanted F32. Run `dvc repro` to make it again.")
+        raise WeightsError(f"{file} has tensors of type {', '.join(strange)}; expected F32. Run `dvc repro` to recompute it.")
     network = architecture.create()
     state, _ = load_tensors(file)
     load_state(network, {name: torch.from_numpy(array) for name, array in state.items()}, str(file))

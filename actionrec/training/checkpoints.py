@@ -1,8 +1,8 @@
 """Checkpoints of training runs, written after each epoch. A killed run resumes from its checkpoint with identical weights.
 
-.work/training/<model>/<key>.safetensors, the key a digest of all that the outcome depends on. A finished run's file stays, with
-its best weights alone, until the model is trained on something else: `dvc repro` may be killed after the stage, before DVC has
-stored what it made.
+The file is .work/training/<model>/<key>.safetensors; the key is a digest of everything that the result depends on. A finished
+run's file is kept, with only its best weights, until the model is trained with other data, settings or code: `dvc repro` may be
+killed after the stage has finished but before DVC has stored its outputs.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ _SUM = "sha256"
 
 
 class Checkpoint:
-    """The file of one training run."""
+    """The checkpoint file of one training run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def save(self, progress: Progress) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file atomically."""
         about = {
             "epochs": [asdict(epoch) for epoch in progress.epochs],
             "diverged_in": progress.diverged_in,
@@ -43,11 +43,11 @@ class Checkpoint:
             "seconds": progress.seconds,
         }
         tensors = {name: tensor.detach().cpu().numpy() for name, tensor in progress.tensors.items()}
-        text = json.dumps(about)  # a norm may be infinite, which Python's JSON can say
+        text = json.dumps(about)  # a norm may be infinite, which Python's JSON can represent
         save_tensors(self.path, tensors, {_ABOUT: text, _SUM: _checksum(tensors, text)})
 
     def load(self) -> Progress | None:
-        """Read the file; None where there is none, or where it is damaged, which is logged."""
+        """Read the file; None if it is missing or damaged. Damage is logged."""
         if not self.path.exists():
             return None
         try:
@@ -59,18 +59,22 @@ class Checkpoint:
             epochs = [Epoch(**one) for one in about.pop("epochs")]
             return Progress(epochs, tensors={name: torch.from_numpy(array) for name, array in tensors.items()}, **about)
         except (DataError, *MALFORMED, RecursionError) as error:
-            logger.warning("%s is damaged (%s); training starts again", self.path, error)
+            logger.warning("%s is damaged (%s); training restarts from the first epoch", self.path, error)
             return None
 
 
 def folder(model: str) -> Path:
-    """Where the checkpoints of a model are."""
+    """The folder of a model's checkpoints."""
     return paths.WORK / "training" / model
 
 
 def checkpoint(model: str, made_from: Mapping[str, Any]) -> Checkpoint:
-    """The checkpoint of a run that depends on `made_from`, a JSON-able mapping, on the code that trains, on torch and on how it
-    computes here.
+    """The checkpoint of a training run, found by everything that its result depends on.
+
+    Args:
+        model: the model's name.
+        made_from: data and settings of the run, as JSON values. The code, torch's version and its arithmetic on this machine are
+            added.
     """
     code = code_digest(f"train@{model}")
     key = files.digest({**made_from, "code": code, "torch": torch.__version__, "arithmetic": machine.arithmetic()})
@@ -78,7 +82,7 @@ def checkpoint(model: str, made_from: Mapping[str, Any]) -> Checkpoint:
 
 
 def keep_only(model: str, wanted: Collection[Checkpoint]) -> None:
-    """Remove a model's other checkpoints: of other settings, other features, other code."""
+    """Remove a model's other checkpoints, which are of other data, settings or code."""
     kept = {checkpoint.path for checkpoint in wanted}
     for path in folder(model).glob("*.safetensors"):
         if path not in kept:

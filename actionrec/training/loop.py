@@ -1,6 +1,6 @@
 """The training loop: trains a sequence model on cached features and keeps the epoch that is best on held-out clips.
 
-n clips, T frames, D features, K classes. The same seed gives the same weights to the last bit, on one kind of machine.
+n clips, T frames, D features, K classes. On one kind of machine, the same seed gives bit-identical weights.
 """
 
 import contextlib
@@ -46,11 +46,11 @@ class TrainSettings:
     warmup_epochs: float
     """Epochs over which the learning rate rises linearly; may be a fraction; 0 starts with the full rate."""
     standardise: bool
-    """Whether features are brought to mean 0 and deviation 1 over the training clips; the study does not."""
+    """Whether features are scaled to mean 0 and standard deviation 1 over the training clips; the study does not scale them."""
     clip_norm: float
-    """Gradients are scaled down to this norm; 0 leaves them."""
+    """Gradients are scaled down to this norm; 0 disables clipping."""
     precision: Literal["fp32", "bf16"]
-    """Of matrix products. bf16 is faster on processors that support it; others compute fp32."""
+    """Precision of matrix products. bf16 is faster on processors that support it; the others use fp32."""
     seeds: Sequence[int]
     """One training run per seed, with its own initial weights, order of clips and dropout; added to the project's seed."""
 
@@ -172,7 +172,7 @@ def fit(
 
     Args:
         model: maps (B, T, D) to (B, K).
-        seed: of the order of the training clips.
+        seed: for the order of the training clips.
         on_epoch: called at the end of each epoch; in a resumed run first for each epoch that is already finished.
         checkpointer: stores the progress at each epoch's end; a killed run resumes from it.
 
@@ -230,7 +230,7 @@ def _train_epoch(
     shuffle: torch.Generator,
     number: int,
 ) -> Epoch:
-    """Train on each training clip once; the held-out measurements are still NaN."""
+    """Train on each training clip once; the held-out measurements are NaN until the caller sets them."""
     model.train()
     labels, train_rows = examples.labels, examples.train_rows
     device = labels.device
@@ -275,7 +275,7 @@ def _advice(epoch: Epoch, settings: TrainSettings) -> str:
 
 
 def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Matrix products in bf16, everything else in float32, if `precision` says so and the processor supports it."""
+    """Context with matrix products in bf16 and everything else in float32, if `precision` is bf16 and the processor supports it."""
     if precision == "bf16" and machine.has_bf16(str(device)):
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
@@ -316,8 +316,8 @@ def learning_rate(settings: TrainSettings, epoch: int, step: int, steps: int) ->
     """The learning rate of one step: a linear warm-up, reduced after every `step_size` epochs.
 
     Args:
-        epoch: from 0.
-        step: within the epoch, from 0.
+        epoch: counted from 0.
+        step: within the epoch, counted from 0.
         steps: steps per epoch.
     """
     reduced = settings.learning_rate * settings.gamma ** (epoch // settings.step_size)
@@ -351,6 +351,6 @@ def reproducible(seed: int, device: str) -> None:
     torch.set_num_threads(machine.TRAINING_THREADS)
     if device != "cpu":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it matrix products are not reproducible
-        torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32: the default rounds recurrent layers to 10 bits
+        torch.backends.cudnn.allow_tf32 = False  # the default, TF32, rounds recurrent layers to 10 bits
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False

@@ -1,6 +1,6 @@
 """Recipes: one model's settings, merged from the sections train, model and models.<name> of params.yaml, and checked.
 
-A model's own section may hold keywords of its constructor and keys of `train`; they win over `train` and `model`.
+A model's own section may hold keywords of its constructor and keys of `train`; they override `train` and `model`.
 """
 
 from collections.abc import Collection, Mapping
@@ -39,13 +39,13 @@ class Recipe:
 
 
 def read_recipe(model: str, path: Path = paths.PARAMS) -> Recipe:
-    """Read and check what `train@<model>` needs of params.yaml.
+    """Read and check the settings of `train@<model>` in params.yaml.
 
     Raises:
-        ParamsError: no such model; or keys are unknown, missing, ill-typed or out of range.
+        ParamsError: the model is unknown; or keys are unknown, missing, of the wrong type or out of range.
     """
     if model not in MODELS:
-        raise ParamsError(f"no model {model!r}; expected one of {', '.join(MODELS)}")
+        raise ParamsError(f"unknown model {model!r}; expected one of {', '.join(MODELS)}")
     document = params.load(path)
     problems = params.unknown_keys(document, params.SECTIONS, "")
     seed = params.typed_fields(_Seed, document, "", problems)

@@ -51,7 +51,7 @@ def metrics_of(
     fitted: dict[str, float] | None,
     diagnosis: TrainingDiagnostics,
 ) -> dict[str, Any]:
-    """Flat metrics of the saved model and over the seeds."""
+    """Flat metrics of the saved model, and statistics over the seeds."""
     test = result.test
     over_seeds = [metrics.top_k(logits, test.labels, 1) for logits in test.seed_logits]
     temperature = fitted["temperature"] if fitted else 1.0
@@ -78,7 +78,7 @@ def metrics_of(
 
 
 def digest(metrics_file: Path, epochs: Path) -> str:
-    """SHA-256 over a model's metrics.json and the logs of its epochs, in hexadecimal."""
+    """SHA-256 over a model's metrics.json and its epoch logs, in hexadecimal."""
     named = {file.relative_to(epochs).as_posix(): file for file in epochs.rglob("*") if file.is_file()}
     return files.digest({name: files.sha256_of(file) for name, file in {**named, "metrics": metrics_file}.items()})
 
@@ -95,7 +95,7 @@ def accuracies(subset: str, answers: Answers) -> dict[str, float]:
 
 
 def timing_of(data: TrainingData, runs: Sequence[SeedRun], chosen: SeedRun, device: str) -> dict[str, Any]:
-    """Figures that differ on every run: training time over all seeds, latency and memory of a prediction."""
+    """Measurements that differ from run to run: training time over all seeds, latency and memory of a prediction."""
     seconds = sum(run.fit.seconds for run in runs)
     clips = len(data.rows["train"]) * sum(len(run.fit.epochs) for run in runs)
     frames, feature_dim = data.features.features.shape[1:]

@@ -16,7 +16,7 @@ from actionrec.features.feature_store import FeatureSet, StoredFeatures, read_fe
 
 @dataclass(frozen=True)
 class TrainingData:
-    """n clips, sorted by id; K classes."""
+    """Features, classes, clusters and subsets of n clips, sorted by id; K classes."""
 
     features: FeatureSet
     labels: NDArray[np.int64]
@@ -43,7 +43,7 @@ class TrainingData:
         return np.where(np.isin(self.reported, self.rows["test"]), "test", "val")
 
     def signature(self) -> dict[str, Any]:
-        """Contents that identify this data: clips, classes, subsets, and the files of features."""
+        """Values that identify this data: clips, classes, subsets, and the files of features."""
         rows = {subset: rows.tolist() for subset, rows in self.rows.items()}
         stored = self.features.features.signature() if isinstance(self.features.features, StoredFeatures) else None
         return {"clips": self.features.clips, "labels": self.labels.tolist(), "rows": rows, "features": stored}
@@ -64,13 +64,13 @@ def make_training_data(clips: Sequence[Clip], split: Mapping[str, str], features
     Clips without features (they could not be decoded) and clips without a subset (no official list names them) are left out.
 
     Raises:
-        DataError: features and clips do not match, or a class or subset is left without clips.
+        DataError: features and clips do not match, or a class has no training clip, or a subset no clip.
     """
     by_id = {clip.id: clip for clip in clips}
     names = class_names(clips)
     unknown = [clip for clip in features.clips if clip not in by_id]
     if unknown:
-        raise DataError(f"{paths.FEATURES} has {len(unknown)} clips that {paths.CLIPS} lacks ({unknown[0]}). Run `dvc repro`.")
+        raise DataError(f"{paths.FEATURES}: {len(unknown)} clips are not in {paths.CLIPS} ({unknown[0]}). Run `dvc repro`.")
     number = {name: place for place, name in enumerate(names)}
     labels = np.array([number[by_id[clip].label] for clip in features.clips], dtype=np.int64)
     clusters = cluster_ids([by_id[clip] for clip in features.clips])

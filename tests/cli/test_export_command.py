@@ -175,10 +175,10 @@ def test_8_bits_are_the_same_bytes_again(in_8_bits):
     ("arguments", "message"),
     [
         (["--int8"], "from data/frames: data/clips.csv is missing."),
-        (["--int8", "--only", "head"], "--int8 is about the backbone, which --only head leaves out."),
-        (["--space", "demo", "--int8"], "--space goes with --model and --backbone alone."),
-        (["--space", "demo", "--calibrate", "3"], "--calibrate and --measure are about --int8, which is not asked for."),
-        (["--measure", "3"], "--calibrate and --measure are about --int8, which is not asked for."),
+        (["--int8", "--only", "head"], "--int8 quantises the backbone, which --only head leaves out. Drop one of them."),
+        (["--space", "demo", "--int8"], "--space can be combined only with --model and --backbone."),
+        (["--space", "demo", "--calibrate", "3"], "--calibrate and --measure need --int8."),
+        (["--measure", "3"], "--calibrate and --measure need --int8."),
         (["--model", " "], "--model is empty. Name a model, such as gru, or a bundle's folder."),
         (["--check", "nothing.avi"], "nothing.avi: no such file or folder."),
         (["--output", "gru/model.json"], "gru/model.json: the folder cannot be created"),
@@ -204,7 +204,7 @@ def test_the_current_folder_has_a_name(done, tmp_path):
 
     printed = export("--model", ".", "--space", tmp_path / "demo", cwd=folder / "gru")
     assert printed.returncode == 0, printed.stderr
-    assert printed.stderr == f"written to {tmp_path}/demo; python app.py in it shows the page\n"
+    assert printed.stderr == f"written to {tmp_path}/demo. Run `python app.py` there to start the page.\n"
     assert (tmp_path / "demo/bundle/gru/model.json").is_file()
     assert "# Action recognition (gru)\n" in (tmp_path / "demo/README.md").read_text()
 

@@ -169,14 +169,14 @@ def test_nothing_but_the_model_is_asked_for_with_a_dash(actionrec):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no video. Name files or folders"),
+        ([], "no video given. Name files or folders"),
         (["gone.avi"], "gone.avi: no such file or folder"),
         ([BRIGHT, "--model", "vgg"], "data/models/vgg: no such model. There are gru."),
         ([BRIGHT, "--stride", "1"], "--stride needs --window"),
         ([BRIGHT, "--plot", "a.png"], "--plot draws a timeline"),
         ([BRIGHT, "--explain", "gone/a.png"], "gone/a.png: the folder gone does not exist"),
         ([BRIGHT, STRIPED, "--explain", "a.png"], "--explain takes one video; got 2"),
-        ([BRIGHT, "--camera", "0"], "either videos or --camera"),
+        ([BRIGHT, "--camera", "0"], "videos and --camera cannot be combined"),
         ([BRIGHT, "--window", "0"], "expected seconds above 0; got '0'"),
         ([BRIGHT, "--top", "none"], "expected a whole number from 1; got 'none'"),
         (["--camera", "no/such/file.avi"], "no/such/file.avi cannot be opened"),

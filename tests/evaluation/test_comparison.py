@@ -127,7 +127,7 @@ def test_validation_may_choose_another_model():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"class_names": ("a", "b", "c", "z")}, "b and a know different classes (4 and 4; not in both: d, z)"),
+        ({"class_names": ("a", "b", "c", "z")}, "b and a have different classes (4 and 4; not in both: d, z)"),
         ({"class_names": ("b", "a", "c", "d")}, "(4 and 4; not in both: the same names in another order)"),
         (
             {"features": {"backbone": "resnet50", "weights": "random", "weights_sha256": "beef"}},

@@ -56,7 +56,7 @@ def test_another_number_of_class_names_raises_an_error(tmp_path):
 
 def test_a_bundle_replaces_nothing_that_is_there(tmp_path):
     checkpoint(tmp_path / "best.pth", "gru")
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="already exists"):
         save_new_bundle(tmp_path, study_checkpoint.read(tmp_path / "best.pth", "gru", CLASSES))
 
 

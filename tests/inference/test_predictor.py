@@ -166,12 +166,12 @@ def test_weights_that_were_changed_raises_an_error(tmp_path):
         ("features.precision", "fp16", "features.precision must be one of fp32, bf16; got 'fp16'"),
         ("features.weights_sha256", 5, "features.weights_sha256 must be text or null; got 5"),
         ("features.backbone", "nope", "needs the backbone 'nope', which the installed torchvision does not have"),
-        ("calibration.temperature", 0, "wanted a temperature from 0.001 to 1,000 and a threshold from 0 to 1; got 0.0 and 0.2"),
+        ("calibration.temperature", 0, "temperature must be from 0.001 to 1,000 and threshold from 0 to 1; got 0.0 and 0.2"),
         ("calibration", [1], r"calibration must hold keys and values; got \[1\]"),
         ("class_names", [1, 2, 3], "class_names must be a list, each item text"),
         ("class_names", ["a", "a", "b"], "class_names has a name more than once"),
-        ("arguments.hidden_dim", 10**12, "describes no model"),
-        ("model", "vgg", "describes no model"),
+        ("arguments.hidden_dim", 10**12, "is not a valid model description"),
+        ("model", "vgg", "is not a valid model description"),
     ],
 )
 def test_a_description_that_does_not_fit_raises_an_error(tmp_path, key, value, message):

@@ -143,8 +143,8 @@ def test_every_other_block_is_shifted_and_each_stage_starts_unshifted():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"num_heads": (4,)}, "depths and num_heads need one number a stage each; got [2, 6] and [4]"),
-        ({"depths": (), "num_heads": ()}, "depths and num_heads need one number a stage each; got [] and []"),
+        ({"num_heads": (4,)}, "depths and num_heads need one number per stage each; got [2, 6] and [4]"),
+        ({"depths": (), "num_heads": ()}, "depths and num_heads need one number per stage each; got [] and []"),
         ({"num_heads": (3, 8)}, "a stage's width must be a multiple of its heads; got 112 and 3"),
         ({"window": 0}, "dim, window, mlp_ratio and each of depths and num_heads must be at least 1"),
     ],

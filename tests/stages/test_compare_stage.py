@@ -132,7 +132,7 @@ def nan_logits():
         (lambda: paths.predictions("mean_pool").unlink(), "data/predictions/mean_pool.npz is missing. Run `dvc repro`"),
         (lambda: spoil(paths.BASELINE_METRICS, lambda old: {}), "metrics/baseline.json: lacks mean_pool_parameters"),
         (lambda: store(logits=np.zeros((56, 6), dtype=complex)), "gru.npz: unexpected types of numbers or text in logits"),
-        (lambda: spoil(paths.AUDIT, lambda old: {**old, "near": [1]}), "metrics/audit.json: not as the stage audit writes it ("),
+        (lambda: spoil(paths.AUDIT, lambda old: {**old, "near": [1]}), "metrics/audit.json: damaged ("),
         (lambda: spoil(paths.BASELINE_METRICS, lambda old: [1]), "metrics/baseline.json: must hold keys and values; got [1]."),
         (
             lambda: spoil(paths.model_timing("gru"), lambda old: {**old, "latency_ms": "fast"}),
@@ -152,7 +152,7 @@ def nan_logits():
         ),
         (
             lambda: spoil(paths.SPLIT_METRICS, lambda old: {"dataset": "sample"}),
-            "none has 'protocol'. Run `dvc repro`",
+            "lacks 'protocol'. Run `dvc repro`",
         ),
         (
             lambda: (paths.model_epochs("gru") / "plots/metrics/held_out/top1.tsv").unlink(),

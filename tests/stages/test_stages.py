@@ -286,7 +286,7 @@ def test_clips_that_cannot_be_decoded_are_listed_and_left_out(mine, caplog):
     assert ledger["Run/empty.avi"]["error"] == "the file is empty (0 bytes). Copy or download it again"
     assert [ledger["Run/empty.avi"][key] for key in ("decoded_frames", "unique_frames", "padded")] == ["0", "0", "0"]
     assert ledger["Jump/broken.avi"]["error"].startswith("not a video file")
-    assert "2 of 17 clips cannot be decoded and are left out:\n  Jump/broken.avi: not a video file" in caplog.text
+    assert "2 of 17 clips cannot be decoded and are skipped:\n  Jump/broken.avi: not a video file" in caplog.text
     decoded = sorted(clip for clip, row in ledger.items() if not row["error"])
     assert stored_clips() == decoded
     assert read_features(paths.FEATURES).clips == decoded
@@ -331,7 +331,7 @@ def test_too_many_failed_clips_end_the_stage_with_a_list_and_status_2(mine):
         "  Jump/broken.avi: not a video file that FFmpeg can open (Invalid data found when processing input). "
         "Copy or download it again\n"
         "  Run/empty.avi: the file is empty (0 bytes). Copy or download it again\n"
-        "Fix or remove them, or raise frames.max_failed in params.yaml to go on without them.\n"
+        "Fix or remove them, or raise frames.max_failed in params.yaml to continue without them.\n"
     )
     assert "Traceback" not in done.stderr
     assert not paths.FRAMES.exists()

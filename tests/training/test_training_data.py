@@ -56,7 +56,7 @@ def test_without_validation_the_test_clips_are_held_out():
 
 def test_features_of_an_unknown_clip_are_refused():
     write(featured=[*CLIPS, clip("Sit", 1, 1)])
-    with pytest.raises(DataError, match=r"data/features has 1 clips that data/clips.csv lacks \(Sit/v_g1_c1.avi\)"):
+    with pytest.raises(DataError, match=r"data/features: 1 clips are not in data/clips.csv \(Sit/v_g1_c1.avi\)"):
         read_training_data()
 
 

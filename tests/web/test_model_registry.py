@@ -24,7 +24,7 @@ def describe(folder, **changes):
 def damage_hash(folder):
     state = load_file(folder / "model.safetensors")
     save_file({name: array + np.float32(0.01) for name, array in state.items()}, folder / "model.safetensors")
-    return "model.safetensors is not the file that model.json was written for: its SHA-256 differs."
+    return "model.safetensors does not match model.json: its SHA-256 differs."
 
 
 def damage_classes(folder):

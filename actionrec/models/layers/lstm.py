@@ -1,8 +1,8 @@
-"""LSTM layers, trained faster on a CPU in bf16: the arithmetic of torch's nn.LSTM with fewer matrix products.
+"""LSTM layers that train faster on a CPU in bf16: the arithmetic of torch's nn.LSTM with fewer matrix products.
 
 On a CPU, torch's backward pass adds an outer product to the gradient of each weight at each of the T steps. Here the gradients of
 all steps' gates are kept, and each weight's gradient is one matrix product over all steps and clips. docs/performance.md has the
-measurements. The weights are those of nn.LSTM, and torch's own kernels run without gradients, on a GPU, and in float32.
+measurements. The weights are those of nn.LSTM. Without gradients, on a GPU and in float32, torch's own kernels are used.
 
 B clips, T frames, D inputs, H hidden; gates in torch's order. Tensors are (T, B, ...), so that a step is one block of memory.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Of one layer and direction: (4 H, D), (4 H, H), and the biases of both, (4 H,) each."""
+"""Weights of one layer and direction: (4 H, D), (4 H, H), and the biases of both, (4 H,) each."""
 
 
 def outputs(layers: nn.LSTM, features: Tensor) -> Tensor:
@@ -25,12 +25,12 @@ def outputs(layers: nn.LSTM, features: Tensor) -> Tensor:
         layers: with batch_first and biases.
     """
     if features.device.type != "cpu" or not torch.is_grad_enabled() or _product_type() == torch.float32:
-        return layers(features)[0]  # in float32, oneDNN has a whole layer, forward and backward
+        return layers(features)[0]  # in float32, oneDNN computes a whole layer, forward and backward
     return _trained(layers, features)
 
 
 def _trained(layers: nn.LSTM, features: Tensor) -> Tensor:
-    """`outputs` by our own backward pass."""
+    """`outputs` with the backward pass of this module."""
     steps = features.transpose(0, 1).contiguous()  # (T, B, D)
     for layer, weights in enumerate(_by_layer(layers)):
         if layer and layers.dropout:
@@ -40,29 +40,29 @@ def _trained(layers: nn.LSTM, features: Tensor) -> Tensor:
 
 
 def _by_layer(layers: nn.LSTM) -> Iterable[Sequence[Weights]]:
-    """The weights of each layer: of its forward direction, and of its backward one where it has one."""
+    """The weights of each layer: those of its forward direction, then those of its backward direction if it has one."""
     directions = 2 if layers.bidirectional else 1
     every = list(layers.all_weights)
     return [every[start : start + directions] for start in range(0, len(every), directions)]  # type: ignore[misc]
 
 
 def _product_type() -> torch.dtype:
-    """What matrix products are computed in: bf16 within torch's autocast, else float32."""
+    """The type that matrix products are computed in: bf16 within torch's autocast, else float32."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
 
 
 def _project(steps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The inputs' part of the gates, of all steps in one product: (T, B, D) -> (T, B, 4 H), float32."""
+    """The inputs' contribution to the gates, for all steps in one product: (T, B, D) -> (T, B, 4 H), float32."""
     return functional.linear(steps, weight, bias.to(weight.dtype)).float()
 
 
 def _through(hidden: Tensor, weight: Tensor) -> Tensor:
-    """The hidden states' part of the gates, of one step: (B, H) -> (B, 4 H), float32."""
+    """The hidden states' contribution to the gates, for one step: (B, H) -> (B, 4 H), float32."""
     return (hidden.to(weight.dtype) @ weight.T).float()
 
 
 def _add_through(gate: Tensor, hidden: Tensor, weight: Tensor) -> None:
-    """Add that to `gate`, (B, 4 H), in place."""
+    """Add the hidden states' contribution to `gate`, (B, 4 H), in place."""
     if weight.dtype == torch.float32:
         gate.addmm_(hidden, weight.T)
     else:
@@ -70,7 +70,7 @@ def _add_through(gate: Tensor, hidden: Tensor, weight: Tensor) -> None:
 
 
 def _order(length: int, backward: bool) -> list[tuple[int, int | None]]:
-    """Each step with the one before it, in the order of a direction; the first one has none before it."""
+    """Pairs of each step and the previous one in a direction's order; the first step has None."""
     places = list(reversed(range(length))) if backward else list(range(length))
     return list(zip(places, [None, *places[:-1]], strict=True))
 
@@ -82,7 +82,8 @@ def _weight_gradients(
 
     Args:
         gates: (T, B, 4 H), gradients of the gates before their non-linearities.
-        steps: (T, B, D), and hidden: (T, B, H), what the gates were computed from; hidden at its own step.
+        steps: (T, B, D), the inputs of the gates.
+        hidden: (T, B, H), the hidden state after each step.
     """
     kind = weight.dtype
     flat = gates.flatten(0, 1).to(kind)
@@ -94,7 +95,7 @@ def _weight_gradients(
 
 
 class _Lstm(torch.autograd.Function):
-    """i, f, o = sigmoid(...), g = tanh(...), c = f c' + i g, h = o tanh(c)."""
+    """One LSTM layer in one direction: i, f, o = sigmoid(...), g = tanh(...), c = f c' + i g, h = o tanh(c)."""
 
     @staticmethod
     def forward(ctx: Any, steps: Tensor, w: Tensor, u: Tensor, b: Tensor, c: Tensor, backward: bool) -> Tensor:
