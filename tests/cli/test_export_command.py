@@ -222,7 +222,7 @@ def test_8_bits_without_frames_is_bad_input(in_8_bits, tmp_path, lost):
     what = "calibrate" if lost == "train" or not left else "measure"
     printed = export("--model", "gru", "--int8", cwd=project)
     assert printed.returncode == 2
-    message = f"error: there is no clip to {what} on: data/frames has lost the files with their frames. Run `dvc repro"
+    message = f"error: data/frames: no clips to {what} on, because files with frames are missing. Run `dvc repro"
     assert message in printed.stderr
     assert "Traceback" not in printed.stderr
 

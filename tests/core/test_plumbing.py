@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "actionrec"
 OWN = {"core": ("actionrec.core",), "parallel": ("actionrec.core", "actionrec.io", "actionrec.parallel")}
-LIBRARIES = {"tqdm", "psutil"}
+LIBRARIES = {"ruamel", "tqdm", "psutil"}
 FILES = [*PACKAGE.glob("core/**/*.py"), *PACKAGE.glob("parallel/**/*.py")]
 
 

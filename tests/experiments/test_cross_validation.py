@@ -177,7 +177,7 @@ def test_other_features_have_another_digest(featured):
 def test_folds_that_there_cannot_be_are_refused():
     with pytest.raises(DataError, match="folds must be at least 2"):
         made(RECIPE, folds=1)
-    with pytest.raises(DataError, match="wanted 7 parts of the clips"):
+    with pytest.raises(DataError, match="the clips cannot be divided into 7 parts"):
         made(RECIPE, folds=7)
 
 

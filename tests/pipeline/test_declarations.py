@@ -24,8 +24,10 @@ STAGES = Repo(ROOT).index.stages
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.addressing)
 def test_stage_declares_the_code_that_it_imports_and_no_other(stage):
     """Also what it imports late, in a function."""
-    declared, imported = declared_code(stage), imported_by(stage)
-    assert {file for file in imported if not covers(declared, file)} == set()
+    declared = declared_code(stage)
+    assert {file for file in imported_by(stage) if not covers(declared, file)} == set()
+    alike = [other for other in STAGES if other.name.split("@")[0] == stage.name.split("@")[0]]  # the models share one list
+    imported = set().union(*map(imported_by, alike))
     assert {entry for entry in declared if not any(covers([entry], file) for file in imported)} == set()
 
 
@@ -68,7 +70,13 @@ def test_modules_are_named_at_run_time_where_the_tests_know_of_it():
     """Another call of import_module needs another line in `declared.named_at_run_time`."""
     files = [file for folder in ("actionrec", "stages") for file in (ROOT / folder).rglob("*.py")]
     dynamic = {file.relative_to(ROOT).as_posix() for file in files if re.search(r"import_module\(|__import__\(", file.read_text())}
-    assert dynamic == {"actionrec/__init__.py", "actionrec/models/__init__.py", "actionrec/parallel/engines/ray.py"}
+    assert dynamic == {
+        "actionrec/__init__.py",
+        "actionrec/data/datasets/__init__.py",
+        "actionrec/features/networks/__init__.py",
+        "actionrec/models/__init__.py",
+        "actionrec/parallel/engines/ray.py",
+    }
 
 
 def test_an_experiment_changes_one_line_of_params_yaml(tmp_path):

@@ -80,7 +80,7 @@ def test_several_seeds_give_a_mean_and_a_deviation():
     gru = json.loads(paths.COMPARISON.read_text())["models"]["gru"]
     assert gru["top1_std"] > 0
     assert "± seeds" in paths.REPORT.read_text()
-    assert "3 training runs a model" in paths.REPORT.read_text()
+    assert "Each model was trained 3 times" in paths.REPORT.read_text()
 
 
 def test_every_model_is_read_against_both_baselines_and_with_its_frames_in_other_orders():

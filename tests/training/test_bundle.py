@@ -72,6 +72,7 @@ def test_model_json_says_all_that_is_needed_to_use_the_model(folder):
         "frames": {"count": 5, "resolution": 64, "format": "raw", "quality": 95},
         "features": {key: value for key, value in FEATURES.items() if key != "frames"},
         "calibration": None,
+        "record_sha256": None,
     }
 
 
