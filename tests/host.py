@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("ETag", tag)
         self.end_headers()
         body = contents[start:]
-        with suppress(ConnectionError):  # whoever asked may have seen enough
+        with suppress(ConnectionError):  # the client may have closed the connection
             self.wfile.write(body[: host.break_after.pop(0)] if host.break_after else body)
 
     def log_message(self, *_):

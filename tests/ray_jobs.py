@@ -40,7 +40,7 @@ def extract_at_the_gate(job, draft, advance):
 
 
 def crash_at_second_clip(job, draft, advance):
-    """Die as in a codec, whoever tries."""
+    """Crash as a codec does, whichever process tries."""
     for count in (1, 0):  # the driver is told now and then
         time.sleep(0.6)
         advance(count)

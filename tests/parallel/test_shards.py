@@ -52,7 +52,7 @@ def end_at_c(job, draft, advance, how):
 
 
 def killed_at_c_once(job, draft, advance):
-    """Die as a process that the kernel kills for want of memory."""
+    """Die as a process that the kernel kills when memory is short."""
     end_at_c(job, draft, advance, signal.SIGKILL)
 
 
