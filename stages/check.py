@@ -61,6 +61,8 @@ def refuse_unknown_models() -> None:
 def refuse_models_without_stage() -> None:
     """Raise a ParamsError if the models of `train` in dvc.yaml are not those of actionrec/models."""
     declared = set(trained_models())
+    if not declared:  # a pipeline that ends with the features
+        return
     problems = [
         f"dvc.yaml: {name} is missing below stages.train.foreach. Add the line `{name}: {{width: models.{name}}}`."
         for name in MODELS

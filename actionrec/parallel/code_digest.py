@@ -47,7 +47,7 @@ def trained_models() -> list[str]:
     Raises:
         DataError: dvc.yaml is missing.
     """
-    return list(_stages()["train"]["foreach"])
+    return list(_stages().get("train", {}).get("foreach", []))
 
 
 def _stages() -> dict[str, Any]:
