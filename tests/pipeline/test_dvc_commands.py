@@ -179,7 +179,7 @@ def test_a_machine_without_the_raw_clips_restores_all_else_and_runs_nothing(own,
     for command in ("status", "pull", "checkout"):
         run("dvc", command, cwd=second)
     message = refused("dvc", "repro", cwd=second)
-    assert "error: data/raw/mine is missing, and data.dataset in params.yaml names it." in message
+    assert "error: data/raw/mine (data.dataset in params.yaml) is missing." in message
     assert run("git", "status", "--porcelain", cwd=second) == ""
 
 
