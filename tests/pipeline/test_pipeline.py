@@ -142,10 +142,17 @@ def test_a_sweep_runs_from_the_queue_and_its_result_is_a_row_a_value(project):
 def test_a_new_split_decodes_nothing_and_a_forced_rerun_gives_the_same_bytes(project):
     edit_params(project, {"split.fold": 1})
     assert ran(run("dvc", "repro", cwd=project)) == {"check", "split", *TRAINS, *SIDE_STAGES, "compare", "package"}
-    before = (project / "dvc.lock").read_text()
+    before, drawn = (project / "dvc.lock").read_text(), pictures(project)
     shutil.rmtree(project / ".work")  # or finished shards and trainings would be taken from there
     assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 17
     assert without_timings(project / "dvc.lock") == without_timings_of(before)
+    assert pictures(project) == drawn
+
+
+def pictures(project: Path) -> dict[str, bytes]:
+    """The charts that show no timings."""
+    timed = {"model_comparison.png", "accuracy_against_cost.png"}
+    return {path.name: path.read_bytes() for path in (project / "plots").glob("*.png") if path.name not in timed}
 
 
 def without_timings(lock: Path) -> dict[str, dict[str, str]]:
@@ -154,7 +161,7 @@ def without_timings(lock: Path) -> dict[str, dict[str, str]]:
 
 def without_timings_of(text: str) -> dict[str, dict[str, str]]:
     """Stage -> output -> hash, without the timing files and what shows them."""
-    shown = ("timing.json", "report.md", "results_table.csv", "results_table.tex", "model_comparison.png", "against_cost.png")
+    shown = ("timing.json", "report.md", "results_table.csv", "results_table.tex", "plots")
     stages = YAML(typ="safe").load(text)["stages"]
     return {
         name: {out["path"]: out["md5"] for out in stage["outs"] if not out["path"].endswith(shown)}
