@@ -158,7 +158,7 @@ def test_commands_and_python_lines_of_the_card_run(run, monkeypatch, tmp_path):
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     answers = []
     for line in console.splitlines():
-        command = [sys.executable, *line.removeprefix("$ python ").split()]
+        command = [sys.executable, "-m", *line.removeprefix("$ ").split()]
         done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
         answers.append(done.stdout)
