@@ -104,7 +104,7 @@ def test_each_clip_is_tested_once_a_failing_model_is_named_and_a_second_run_trai
     damaged.write_bytes(damaged.read_bytes()[:-100])
     status, again, said = validate("--folds", 3, "--models", "simple_rnn", "--output", featured / "elsewhere", "--json")
     assert status == 0, said
-    assert "2 of 3 training runs are there" in said
+    assert "2 of 3 training runs are cached from an earlier run" in said
     assert {name for name, changed in stored().items() if trained[name] != changed} == {damaged.name}
     [result] = json.loads(again)["models"]
     with (featured / "elsewhere" / "report.csv").open(newline="") as stream:

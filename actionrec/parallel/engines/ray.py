@@ -139,7 +139,7 @@ def _connect() -> None:
         ray.init(
             address or "local",
             num_cpus=None if address else machine.workers(),
-            include_dashprogress_actor=None if address else False,
+            include_dashboard=None if address else False,
             runtime_env=runtime_env,
             logging_level=logging.ERROR,
             log_to_driver=False,  # errors of the workers come back as exceptions
