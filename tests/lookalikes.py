@@ -3,6 +3,7 @@
 import io
 import zipfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from film import numbered_picture, write_video
@@ -19,6 +20,7 @@ HMDB51_CLASSES = ("brush_hair", "cartwheel", "sword_exercise")
 GROUPS = 6
 
 
+@cache
 def clip_bytes(tmp: Path, number: int) -> bytes:
     """A real AVI of 6 frames, of which no two are alike."""
     return write_video(tmp / f"{number}.avi", [numbered_picture(10 * number + frame) for frame in range(6)]).read_bytes()

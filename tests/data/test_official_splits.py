@@ -27,16 +27,6 @@ def ucf(tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def hmdb(tmp_path):
-    write(
-        tmp_path / "testTrainMulti_7030_splits",
-        Jump_test_split1__txt="v_Jump_g01_c01.avi 1 \nv_Jump_g02_c01.avi 2 \n",
-        Run_test_split1__txt="v_run_g01_c01.avi 1 \r\nv_run_g02_c01.avi 0 \r\n",
-    )
-    return tmp_path
-
-
 def test_ucf101_s_lists_are_read_whatever_their_line_ends(ucf):
     assert list_numbers(ucf) == [1, 2]
     assert read_lists(ucf, 1, CLIPS) == dict(zip(CLIPS, ["train", "test", "train", "test"], strict=True))
@@ -47,22 +37,18 @@ def test_names_are_matched_whatever_their_case(ucf):
     assert read_lists(ucf, 2, CLIPS) == dict(zip(CLIPS, ["test", "train", "test", "train"], strict=True))
 
 
-def test_lists_may_lie_right_beside_the_classes(tmp_path):
-    write(tmp_path, trainlist1__txt="Jump/a.avi 1\n", testlist1__txt="Jump/b.avi\n")
-    assert read_lists(tmp_path, 1, ["Jump/a.avi", "Jump/b.avi"]) == {"Jump/a.avi": "train", "Jump/b.avi": "test"}
-
-
-def test_names_with_blanks_and_numbers_keep_them(tmp_path):
-    write(tmp_path, trainlist01__txt="Jump/a 1 b 2.avi 1\n", testlist01__txt="Jump/c 3.avi\n")
-    clips = ["Jump/a 1 b 2.avi", "Jump/c 3.avi"]
-    assert read_lists(tmp_path, 1, clips) == {"Jump/a 1 b 2.avi": "train", "Jump/c 3.avi": "test"}
-
-
-def test_lists_may_have_tabs_in_place_of_blanks(tmp_path):
-    write(tmp_path, trainlist01__txt="Jump/a b.avi\t1\n", testlist01__txt="Jump/c.avi\t\n")
-    assert read_lists(tmp_path, 1, ["Jump/a b.avi", "Jump/c.avi"]) == {"Jump/a b.avi": "train", "Jump/c.avi": "test"}
-    write(tmp_path / "hmdb", Jump_test_split1__txt="a b.avi\t1\nc.avi \t 2\n")
-    assert read_lists(tmp_path / "hmdb", 1, ["Jump/a b.avi", "Jump/c.avi"]) == {"Jump/a b.avi": "train", "Jump/c.avi": "test"}
+@pytest.mark.parametrize(
+    ("texts", "clips"),
+    [
+        ({"trainlist1__txt": "Jump/a.avi 1\n", "testlist1__txt": "Jump/b.avi\n"}, ["Jump/a.avi", "Jump/b.avi"]),
+        ({"trainlist01__txt": "Jump/a 1 b 2.avi 1\n", "testlist01__txt": "Jump/c 3.avi\n"}, ["Jump/a 1 b 2.avi", "Jump/c 3.avi"]),
+        ({"trainlist01__txt": "Jump/a b.avi\t1\n", "testlist01__txt": "Jump/c.avi\t\n"}, ["Jump/a b.avi", "Jump/c.avi"]),
+        ({"Jump_test_split1__txt": "a b.avi\t1\nc.avi \t 2\n"}, ["Jump/a b.avi", "Jump/c.avi"]),
+    ],
+    ids=["beside the classes", "names with blanks and numbers", "tabs as in UCF-101", "tabs as in HMDB-51"],
+)
+def test_variants_of_the_lists_are_read(tmp_path, texts, clips):
+    assert read_lists(write(tmp_path, **texts), 1, clips) == dict(zip(clips, ["train", "test"], strict=True))
 
 
 def test_lists_that_name_avi_files_fit_copies_in_another_container(ucf, caplog):
@@ -79,9 +65,13 @@ def test_lists_that_name_avi_files_fit_copies_in_another_container(ucf, caplog):
     assert differences(ucf, copies) == ([], ["Run/v_run_g02_c01.mp4"])
 
 
-def test_hmdb51_s_lists_leave_out_what_is_marked_0(hmdb):
-    write(hmdb / "testTrainMulti_7030_splits", Run_test_split1__txt="v_run_g01_c01.avi 2\nv_run_g02_c01.avi 0\n")
-    assert read_lists(hmdb, 1, CLIPS) == {CLIPS[0]: "train", CLIPS[1]: "test", CLIPS[2]: "test"}
+def test_hmdb51_s_lists_leave_out_clips_that_are_marked_0(tmp_path):
+    write(
+        tmp_path / "testTrainMulti_7030_splits",
+        Jump_test_split1__txt="v_Jump_g01_c01.avi 1 \nv_Jump_g02_c01.avi 2 \n",
+        Run_test_split1__txt="v_run_g01_c01.avi 2 \r\nv_run_g02_c01.avi 0 \r\n",
+    )
+    assert read_lists(tmp_path, 1, CLIPS) == {CLIPS[0]: "train", CLIPS[1]: "test", CLIPS[2]: "test"}
 
 
 def test_a_column_beside_the_clips_is_list_1(tmp_path):
@@ -114,18 +104,12 @@ def test_a_missing_list_is_reported_with_the_expected_files(ucf):
     )
 
 
-def test_a_folder_without_lists_is_rejected(tmp_path):
-    assert "has no list; expected list 1: " in refusal(tmp_path)
-
-
-def test_a_list_of_other_clips_is_refused(ucf):
+def test_lists_that_do_not_fit_the_clips_are_rejected(ucf, tmp_path):
     message = refusal(ucf, clips=["Sit/a.avi"])
     assert "has no clips for test and train: it names 0 of the 1 existing clips; missing: Jump" in message
-
-
-def test_a_training_list_without_a_test_list_is_rejected(ucf):
     (ucf / "ucfTrainTestlist/testlist01.txt").unlink()
     assert "has no clips for test: it names 2 of the 4 existing clips. Check that no list is missing." in refusal(ucf)
+    assert "has no list; expected list 1: " in refusal(tmp_path / "empty")
 
 
 def test_a_clip_in_two_subsets_is_rejected(ucf):

@@ -25,7 +25,9 @@ def clips(folder):
     return folder
 
 
-def test_a_folder_is_left_as_it_is():
+def test_a_folder_is_used_as_it_is_even_if_the_variable_names_another(tmp_path, monkeypatch):
+    monkeypatch.setenv(own_clips.FOLDERS, str(tmp_path / "sets"))
+    clips(tmp_path / "sets" / "mine")
     clips(MINE)
     fetch.main()
     assert not MINE.is_symlink()
@@ -38,28 +40,13 @@ def test_a_link_is_left_as_it_is(tmp_path):
     assert MINE.readlink() == tmp_path / "elsewhere"
 
 
-def test_a_set_in_the_folder_that_the_variable_names_is_linked_to(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["mine", "ucf50"])  # a published data set is not downloaded then
+def test_a_data_set_in_the_folder_that_the_variable_names_is_linked_to(name, tmp_path, monkeypatch):
     monkeypatch.setenv(own_clips.FOLDERS, str(tmp_path / "sets"))
-    clips(tmp_path / "sets" / "mine")
+    clips(tmp_path / "sets" / name)
+    Path("params.yaml").write_text(f"data: {{dataset: {name}, group: null}}\n")
     fetch.main()
-    assert MINE.readlink() == tmp_path / "sets" / "mine"
-    assert (MINE / "Jump" / "a.avi").read_bytes() == b"clip"
-
-
-def test_a_set_that_is_there_is_not_replaced_by_the_variables(tmp_path, monkeypatch):
-    monkeypatch.setenv(own_clips.FOLDERS, str(tmp_path / "sets"))
-    clips(tmp_path / "sets" / "mine")
-    clips(MINE)
-    fetch.main()
-    assert not MINE.is_symlink()
-
-
-def test_a_published_set_in_that_folder_is_linked_to_and_not_downloaded(tmp_path, monkeypatch, caplog):
-    monkeypatch.setenv(own_clips.FOLDERS, str(tmp_path / "sets"))
-    clips(tmp_path / "sets" / "ucf50")
-    Path("params.yaml").write_text("data: {dataset: ucf50, group: null}\n")
-    fetch.main()
-    assert (paths.RAW / "ucf50").readlink() == tmp_path / "sets" / "ucf50"
+    assert (paths.RAW / name).readlink() == tmp_path / "sets" / name
 
 
 @pytest.mark.parametrize("kind", ["folder", "link"])
