@@ -1,79 +1,71 @@
 import errno
+import logging
 import os
-import signal
 import subprocess
 import sys
-import textwrap
 
 import pytest
 
-PREAMBLE = """
-import errno, os, sys, time
-from pathlib import Path
 from actionrec.core import entry
 from actionrec.core.errors import DataError, VideoError
-"""
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data/frames/shard-0001.tar")
+MISSING = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/no/such/file")
 
 
-def run(body, **options):
-    """Run a program whose main has this body, as a stage is run."""
-    code = f"{PREAMBLE}\ndef main():\n{textwrap.indent(textwrap.dedent(body), '    ')}\nentry.run(main)\n"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, **options)
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run `main` as a stage does; return the exit status and the text on stderr."""
+    level = logging.getLogger().level
+
+    def run(main):
+        monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's
+        try:
+            entry.run(main)
+        except SystemExit as end:
+            return end.code, capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    yield run
+    logging.getLogger().setLevel(level)
 
 
-def test_work_that_ends_well_leaves_with_0_and_logs_plain_lines():
-    done = run("import logging; logging.getLogger('actionrec').info('12 clips')")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "12 clips\n")
+def raising(error):
+    def main():
+        raise error
+
+    return main
 
 
-@pytest.mark.parametrize("kind", ["DataError", "VideoError"])
-def test_what_a_person_can_mend_is_one_message_and_status_2(kind):
-    done = run(f"raise {kind}('a.avi: is missing.\\nFetch it.')")
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: a.avi: is missing.\nFetch it.\n")
+def test_a_log_message_is_a_plain_line_without_control_characters(run):
+    assert run(lambda: logging.getLogger("actionrec").info("12 clips of \x1b[31mRun")) == (0, "12 clips of \\x1b[31mRun\n")
 
 
-def test_a_defect_keeps_its_traceback():
-    done = run("{}['key']")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert "KeyError: 'key'" in done.stderr
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (DataError("a.avi: is missing.\nFetch it."), 2, "error: a.avi: is missing.\nFetch it.\n"),
+        (VideoError("no frame"), 2, "error: no frame\n"),
+        (FULL, 2, f"error: No space left on device: {FULL.filename}. Fix this and rerun; finished work is kept.\n"),
+        (MISSING, 2, "error: No such file or directory: /no/such/file. Fix this and rerun; finished work is kept.\n"),
+        (OSError(errno.EROFS, "Read-only"), 2, "error: Read-only. Fix this and rerun; finished work is kept.\n"),
+        (KeyboardInterrupt(), 130, "interrupted; run `dvc repro` to continue\n"),
+    ],
+)
+def test_an_error_that_the_user_can_fix_is_a_message_without_a_traceback(run, error, status, message):
+    assert run(raising(error)) == (status, message)
 
 
-def test_a_full_disk_is_told_without_a_traceback():
-    done = run("raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'data/frames/shard-0001.tar')")
-    assert done.returncode == 2
-    assert done.stderr == (
-        "error: No space left on device: data/frames/shard-0001.tar. Fix this and rerun; finished work is kept.\n"
-    )
+@pytest.mark.parametrize("error", [KeyError("key"), OSError(errno.EBADF, "Bad file descriptor"), OSError(errno.EINVAL, "Invalid")])
+def test_any_other_exception_keeps_its_traceback(run, error):
+    with pytest.raises(type(error)):
+        run(raising(error))
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")  # noqa: PTH110
-def test_a_really_full_disk_is_told_without_a_traceback():
-    done = run("with open('/dev/full', 'w') as stream: stream.write('x' * 100_000)")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("error: No space left on device. Fix this")
-
-
-def test_a_missing_file_is_told_with_its_name():
-    done = run("Path('/no/such/file').read_bytes()")
-    assert done.returncode == 2
-    assert done.stderr == "error: No such file or directory: /no/such/file. Fix this and rerun; finished work is kept.\n"
-
-
-@pytest.mark.parametrize("code", [errno.EBADF, errno.EINVAL])
-def test_what_the_machine_refuses_for_a_defect_s_sake_keeps_its_traceback(code):
-    done = run(f"raise OSError({code}, os.strerror({code}))")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-
-
-def test_ctrl_c_leaves_with_130_and_no_traceback():
-    done = run(f"os.kill(os.getpid(), {int(signal.SIGINT)}); time.sleep(30)")
-    assert (done.returncode, done.stderr) == (130, "interrupted; run `dvc repro` to continue\n")
-
-
-def test_a_message_in_any_script_can_be_told_on_a_terminal_that_has_none():
-    done = run("raise DataError('видео \\u2028 é')", env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+def test_a_message_in_any_script_is_printed_on_a_terminal_without_unicode():
+    code = "from actionrec.core import entry, errors\ndef main(): raise errors.DataError('видео \\u2028 é')\nentry.run(main)"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")

@@ -1,24 +1,10 @@
 import logging
-import os
-import pty
-import select
-import subprocess
-import sys
-import termios
 
 import pytest
+from terminals import Clock, terminal_output
 
 from actionrec.core import progress as module
 from actionrec.core.progress import progress
-
-
-class Clock:
-    """Stands in for the time module: seconds pass when told to."""
-
-    now = 100.0
-
-    def monotonic(self):
-        return self.now
 
 
 @pytest.fixture
@@ -29,60 +15,37 @@ def clock(monkeypatch):
     return clock
 
 
-def test_elsewhere_a_line_every_ten_seconds_tells_rate_and_time_left(clock, caplog):
+@pytest.mark.parametrize(
+    ("seconds", "counts", "messages"),
+    [
+        (4, [5] * 8, ["15 of 100 clips, 1.2 a second, 68 s left", "30 of 100 clips, 1.2 a second, 56 s left"]),
+        (20, [5], ["5 of 100 clips, 4.0 s each, 380 s left"]),
+        (11, [0], ["0 of 100 clips, 0.0 a second, time left unknown"]),
+        (1, [30, 30], []),  # quick work
+        (60, [100], []),  # finished
+    ],
+)
+def test_without_a_terminal_a_line_every_ten_seconds_has_rate_and_time_left(clock, caplog, capsys, seconds, counts, messages):
     caplog.set_level(logging.INFO)
     with progress("Extracting frames", 100, "clip") as advance:
-        for _ in range(8):  # 5 clips every 4 seconds
-            clock.now += 4
-            advance(5)
-    assert [record.getMessage() for record in caplog.records] == [
-        "Extracting frames: 15 of 100 clips, 1.2 a second, 68 s left",
-        "Extracting frames: 30 of 100 clips, 1.2 a second, 56 s left",
-    ]
-
-
-def test_a_slow_rate_is_seconds_each(clock, caplog):
-    caplog.set_level(logging.INFO)
-    with progress("Extracting features", 100, "clip") as advance:
-        clock.now += 20
-        advance(5)
-    assert caplog.messages == ["Extracting features: 5 of 100 clips, 4.0 s each, 380 s left"]
-
-
-def test_without_anything_done_the_time_left_is_unknown(clock, caplog):
-    caplog.set_level(logging.INFO)
-    with progress("Extracting frames", 100, "clip") as advance:
-        clock.now += 11
-        advance(0)
-    assert caplog.messages == ["Extracting frames: 0 of 100 clips, 0.0 a second, time left unknown"]
-
-
-def test_quick_work_is_silent_and_so_is_its_end(clock, caplog, capsys):
-    caplog.set_level(logging.INFO)
-    with progress("Quick", 3, "clip") as advance:
-        advance(1)
-        clock.now += 60
-        advance(2)
-    assert caplog.messages == []
+        for count in counts:
+            clock.now += seconds
+            advance(count)
+    assert caplog.messages == [f"Extracting frames: {message}" for message in messages]
     assert capsys.readouterr().err == ""
 
 
-def test_an_error_comes_through(clock):
-    with pytest.raises(RuntimeError, match="inner"), progress("Work", 3, "clip"):
-        raise RuntimeError("inner")
+def test_work_of_unknown_size_has_no_time_left(clock, caplog):
+    caplog.set_level(logging.INFO)
+    with progress("Reading", None, "MB") as advance:
+        clock.now += 20
+        advance(40)
+    assert caplog.messages == ["Reading: 40 MB, 2.0 a second"]
 
 
 def test_on_a_terminal_there_is_a_bar():
     code = "from actionrec.core.progress import progress\nwith progress('Working', 4, 'clip') as advance:\n  advance(1); advance(3)"
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
-    with os.fdopen(ours, "rb", buffering=0) as terminal:
-        try:
-            subprocess.run([sys.executable, "-c", code], stderr=theirs, check=True, timeout=60)
-            assert select.select([terminal], [], [], 10)[0], "nothing was shown"
-            shown = terminal.read(4096).decode()
-        finally:
-            os.close(theirs)
-    assert "Working:" in shown
-    assert "0/4" in shown
-    assert "\r" in shown
+    text = terminal_output(code)
+    assert "Working:" in text
+    assert "0/4" in text
+    assert "\r" in text

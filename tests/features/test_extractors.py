@@ -1,7 +1,4 @@
-import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,20 +11,12 @@ from actionrec.features import extractors
 from actionrec.features.backbones import Backbone, FeatureSettings, create_backbone
 from actionrec.features.extractors import BATCH, Extractor, create_extractor, runtime
 
-ROOT = Path(__file__).parents[2]
 SIZE = 48
 
 with_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 every_runtime = pytest.mark.parametrize("chosen", ["torch", pytest.param("openvino", marks=with_openvino)])
 every_precision = pytest.mark.parametrize("precision", ["fp32", "bf16"])
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 
 @pytest.fixture
@@ -67,34 +56,26 @@ def test_features_are_the_backbones_to_rounding(make, tiny, chosen, precision):
 
 
 @with_openvino
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
-def test_openvino_and_torch_agree_on_a_whole_network(make, name):
-    backbone, frames = create_backbone(FeatureSettings(name, "random", "fp32")), clip(3)
-    wanted = backbone(torch.from_numpy(frames)).numpy()
-    assert relative_error(make(backbone, "torch")(frames), wanted) < 1e-3
-    assert relative_error(make(backbone, "openvino")(frames), wanted) < 1e-3
-    assert relative_error(make(backbone, "torch", "bf16")(frames), wanted) < 3e-2
-    assert relative_error(make(backbone, "openvino", "bf16")(frames), wanted) < 3e-2
+def test_openvino_and_torch_agree_on_a_whole_network(make):
+    backbone, frames = create_backbone(FeatureSettings("mobilenet_v2", "random", "fp32")), clip(3)
+    expected = backbone(torch.from_numpy(frames)).numpy()
+    for chosen in ("torch", "openvino"):
+        assert relative_error(make(backbone, chosen)(frames), expected) < 1e-3
+        assert relative_error(make(backbone, chosen, "bf16")(frames), expected) < 3e-2
 
 
 @every_runtime
 @every_precision
-def test_a_clips_bytes_do_not_depend_on_the_clips_before_it(make, tiny, chosen, precision):
+def test_a_clips_bytes_do_not_depend_on_other_clips(make, tiny, chosen, precision):
     extract = make(tiny, chosen, precision)
-    alone = extract(clip(7, seed=1)).tobytes()
-    for frame_count in (1, 32, 40, 7):
-        extract(clip(frame_count, seed=frame_count + 5))
-        assert extract(clip(7, seed=1)).tobytes() == alone
-    assert make(tiny, chosen, precision)(clip(7, seed=1)).tobytes() == alone
-
-
-@every_runtime
-@every_precision
-def test_a_long_clip_is_done_in_parts(make, tiny, chosen, precision):
-    extract, frames = make(tiny, chosen, precision), clip(2 * BATCH + 6)
-    parts = [extract(frames[start : start + BATCH]) for start in (0, BATCH, 2 * BATCH)]
-    assert [len(part) for part in parts] == [32, 32, 6]
-    np.testing.assert_array_equal(extract(frames), np.concatenate(parts))
+    clips = [clip(frame_count, seed=seed) for seed, frame_count in enumerate((7, 1, 2 * BATCH + 6, 7))]
+    alone = [extract(one).tobytes() for one in clips]
+    assert [one.tobytes() for one in extract.each(iter(clips))] == alone
+    assert [extract(one).tobytes() for one in reversed(clips)] == alone[::-1]
+    assert make(tiny, chosen, precision)(clips[0]).tobytes() == alone[0]
+    parts = [extract(clips[2][start : start + BATCH]) for start in (0, BATCH, 2 * BATCH)]
+    assert np.concatenate(parts).tobytes() == alone[2]
+    assert list(extract.each([])) == []
 
 
 @every_runtime
@@ -147,21 +128,20 @@ def test_a_size_that_the_network_does_not_take_is_refused(make):
     )
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("", "openvino"), ("openvino", "openvino"), ("torch", "torch")])
 @with_openvino
-def test_the_runtime_is_the_machines_choice(monkeypatch, text, wanted):
-    monkeypatch.setenv("ACTIONREC_RUNTIME", text)
-    assert runtime("cpu") == wanted
-    assert runtime("cuda:1") == "torch"
+def test_the_runtime_is_openvino_on_a_cpu_unless_the_variable_says_otherwise(monkeypatch):
+    for text, expected in (("", "openvino"), ("openvino", "openvino"), ("torch", "torch")):
+        monkeypatch.setenv("ACTIONREC_RUNTIME", text)
+        assert runtime("cpu") == expected
+        assert runtime("cuda:1") == "torch"
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("text", ["onnx", "Torch", " "])
-def test_an_unknown_runtime_is_refused(monkeypatch, text, device):
-    monkeypatch.setenv("ACTIONREC_RUNTIME", text)
+def test_an_unknown_runtime_is_rejected(monkeypatch, device):
+    monkeypatch.setenv("ACTIONREC_RUNTIME", "onnx")
     with pytest.raises(ActionrecError) as caught:
         runtime(device)
-    assert str(caught.value) == f"ACTIONREC_RUNTIME must be openvino or torch; got {text!r}"
+    assert str(caught.value) == "ACTIONREC_RUNTIME must be openvino or torch; got 'onnx'"
 
 
 def test_without_openvino_torch_runs_unless_openvino_was_asked_for(monkeypatch):
@@ -174,56 +154,27 @@ def test_without_openvino_torch_runs_unless_openvino_was_asked_for(monkeypatch):
     assert str(caught.value) == "ACTIONREC_RUNTIME is openvino, which is not installed. Install it, or set it to torch."
 
 
-def test_openvino_is_imported_only_where_it_runs():
-    code = "import sys; import actionrec.features.extractors; print('openvino' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.strip() == "False"
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@with_gpu
 @every_precision
 def test_a_gpu_gives_the_same_features_to_rounding(tiny, precision):
     frames = clip(40)
-    wanted = tiny(torch.from_numpy(frames)).numpy()
     extract = create_extractor(tiny, precision=precision, size=SIZE, device="cuda", threads=1)
-    assert relative_error(extract(frames), wanted) < (2e-3 if precision == "fp32" else 3e-2)
-    assert extract(frames).tobytes() == extract(frames).tobytes()
-
-
-@every_runtime
-def test_each_clip_of_many_gets_its_own_features_in_order(make, tiny, chosen):
-    extract = make(tiny, chosen)
-    clips = [clip(frames, seed) for seed, frames in enumerate((3, 40, 1, 5))]
-    made = list(extract.each(iter(clips)))
-    assert [one.tobytes() for one in made] == [extract(one).tobytes() for one in clips]
-    assert list(extract.each([])) == []
+    assert relative_error(extract(frames), tiny(torch.from_numpy(frames)).numpy()) < (2e-3 if precision == "fp32" else 3e-2)
+    clips = [clip(32, seed) for seed in range(12)]
+    assert [one.tobytes() for one in extract.each(iter(clips))] == [extract(one).tobytes() for one in clips]
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 2, 10])
-def test_work_is_begun_ahead_of_what_is_waited_for(ahead):
+def test_later_clips_are_started_before_an_earlier_one_is_awaited(ahead):
     events = []
 
     def run(frames):
         number = int(frames[0, 0, 0, 0])
-        events.append(f"begin {number}")
-
-        def wait():
-            events.append(f"end {number}")
-            return np.full((len(frames), 2), number, dtype=np.float32)
-
-        return wait
+        events.append(f"start {number}")
+        return lambda: events.append(f"end {number}") or np.full((len(frames), 2), number, dtype=np.float32)
 
     clips = [np.full((1, 2, 2, 3), number, dtype=np.uint8) for number in range(4)]
-    made = [one[0, 0] for one in Extractor(run, ahead).each(clips)]
-    assert made == [0, 1, 2, 3]
+    assert [features[0, 0] for features in Extractor(run, ahead).each(clips)] == [0, 1, 2, 3]
     first_end = events.index("end 0")
-    assert first_end == min(ahead + 1, 4)
-    assert events[:first_end] == [f"begin {number}" for number in range(first_end)]
+    assert events[:first_end] == [f"start {number}" for number in range(min(ahead + 1, 4))]
     assert [event for event in events if event.startswith("end")] == [f"end {number}" for number in range(4)]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_many_clips_on_a_gpu_come_back_as_one_by_one(tiny):
-    extract = create_extractor(tiny, precision="bf16", size=SIZE, device="cuda", threads=1)
-    clips = [clip(32, seed) for seed in range(12)]
-    assert [one.tobytes() for one in extract.each(iter(clips))] == [extract(one).tobytes() for one in clips]

@@ -1,6 +1,5 @@
 import hashlib
 import re
-import socket
 
 import pytest
 import torch
@@ -26,10 +25,10 @@ def cache(tmp_path, monkeypatch):
 def publish(host, monkeypatch):
     """Have torchvision's weights IMAGENET1K_V1 be a file of the local host."""
 
-    def publish(name, contents=None, url=host.url):
+    def publish(name, contents=None):
         if contents is not None:
             host.files[name] = contents
-        members = {"IMAGENET1K_V1": Weights(url=f"{url}/{name}", transforms=None, meta={})}
+        members = {"IMAGENET1K_V1": Weights(url=f"{host.url}/{name}", transforms=None, meta={})}
         known = WeightsEnum("Known", members)
         monkeypatch.setattr(torchvision.models, "get_model_weights", lambda backbone: known)
 
@@ -49,28 +48,6 @@ def test_weights_are_downloaded_once_into_torchs_cache(host, cache, publish):
     assert host.asked == [(f"/{name}", None)]
 
 
-def test_a_file_that_is_there_needs_no_network(host, cache, publish):
-    name = named(CONTENTS)
-    publish(name)
-    cache.mkdir(parents=True)
-    (cache / name).write_bytes(CONTENTS)
-    assert torchvision_weights.weights_file(BACKBONE, "IMAGENET1K_V1") == cache / name
-    assert host.asked == []
-
-
-def refused(cache, url):
-    with pytest.raises(WeightsError) as caught:
-        torchvision_weights.weights_file(BACKBONE, "IMAGENET1K_V1")
-    name = url.rsplit("/", 1)[-1]
-    first, second = str(caught.value).split("\n")
-    assert first.startswith(f"{url} cannot be downloaded: ")
-    assert second == (
-        f"Without a network, download the file elsewhere and copy it to {cache / name}; or set features.weights to its path."
-    )
-    assert list(cache.iterdir()) == []  # nothing is left behind
-    return first
-
-
 def test_a_download_with_another_hash_is_refused_and_not_kept(host, cache, publish):
     publish("some-0123abcd.pth", CONTENTS)
     with pytest.raises(WeightsError, match="SHA-256 does not start with 0123abcd"):
@@ -78,25 +55,17 @@ def test_a_download_with_another_hash_is_refused_and_not_kept(host, cache, publi
     assert list(cache.iterdir()) == []
 
 
-def test_a_download_that_breaks_off_is_taken_up_again(host, cache, publish):
-    name = named(CONTENTS)
-    publish(name, CONTENTS)
-    host.break_after = [5]
-    assert torchvision_weights.weights_file(BACKBONE, "IMAGENET1K_V1").read_bytes() == CONTENTS
-    assert host.asked == [(f"/{name}", None), (f"/{name}", "bytes=5-")]
-
-
-def test_a_file_that_the_host_lacks_is_refused(host, cache, publish):
+def test_a_failed_download_says_where_to_put_the_file(host, cache, publish):
     publish("some-0123abcd.pth")
-    assert "404" in refused(cache, f"{host.url}/some-0123abcd.pth")
-
-
-def test_offline_the_error_says_which_file_to_put_where(host, cache, publish):
-    with socket.socket() as nobody:  # bound, but listening to no one
-        nobody.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        publish("some-0123abcd.pth", url=url)
-        assert "no connection" in refused(cache, f"{url}/some-0123abcd.pth")
+    with pytest.raises(WeightsError) as caught:
+        torchvision_weights.weights_file(BACKBONE, "IMAGENET1K_V1")
+    first, second = str(caught.value).split("\n")
+    assert first == f"{host.url}/some-0123abcd.pth cannot be downloaded: the host answered 404 Not Found."
+    assert second == (
+        f"Without a network, download the file elsewhere and copy it to {cache}/some-0123abcd.pth; or set features.weights to its "
+        "path."
+    )
+    assert list(cache.iterdir()) == []
 
 
 def test_a_damaged_file_in_the_cache_is_refused(cache, publish):
@@ -121,14 +90,10 @@ def test_an_unknown_name_lists_the_known_ones():
     )
 
 
-def test_the_studys_resnet50_is_the_one_that_is_fetched():
-    assert torchvision.models.get_model_weights("resnet50")["IMAGENET1K_V1"].url.endswith("/resnet50-0676ba61.pth")
-
-
 def test_every_file_that_torchvision_publishes_has_its_hash_in_its_name():
     names = torchvision.models.list_models(module=torchvision.models)
     files = {member.url.rsplit("/", 1)[-1] for name in names for member in torchvision.models.get_model_weights(name)}
-    assert len(files) > 80
+    assert "resnet50-0676ba61.pth" in files  # the study's weights
     assert [file for file in files if not re.search(r"-[0-9a-f]{8,}\.pth$", file)] == []
 
 

@@ -17,12 +17,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_whole_files_are_accepted_and_their_sums_returned(folder):
-    sums = checksums.verify(folder, ["b.tar", "a.tar"])
-    assert list(sums) == ["a.tar", "b.tar"]
-    assert sums == {name: checksums.sha256_of(folder / name) for name in ("a.tar", "b.tar")}
-
-
 @pytest.mark.skipif(not shutil.which("sha256sum"), reason="sha256sum is not installed")
 def test_the_file_is_in_the_format_of_sha256sum(folder):
     subprocess.run(["sha256sum", "--check", "--strict", checksums.FILE], cwd=folder, check=True, capture_output=True)
@@ -38,7 +32,7 @@ def test_a_flipped_byte_is_an_error_that_says_how_to_repair_it(folder):
     )
 
 
-def test_a_byte_that_flips_after_the_file_was_read_is_noticed_though_its_time_is_the_same(folder):
+def test_a_byte_that_flips_after_the_file_was_read_is_noticed(folder):
     checksums.verify(folder, ["a.tar"])
     flip(folder / "a.tar", keep_time=True)
     with pytest.raises(DataError, match=r"do not match SHA256SUMS: a\.tar"):
@@ -83,7 +77,7 @@ def test_a_folder_of_an_earlier_version_is_read_with_a_warning_once(folder, capl
     ]
 
 
-def test_sums_that_are_known_are_not_computed_again(tmp_path):
+def test_known_checksums_are_not_computed_again(tmp_path):
     (tmp_path / "a.tar").write_text("a")
     checksums.write(tmp_path, {"a.tar": "1" * 64})
     assert checksums.read(tmp_path) == {"a.tar": "1" * 64}

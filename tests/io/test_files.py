@@ -38,47 +38,31 @@ def test_a_file_appears_when_its_block_ends(tmp_path):
     assert everything_in(path.parent) == ["a.txt"]
 
 
-def test_a_file_that_fails_leaves_nothing_and_the_old_one_as_it_was(tmp_path):
+def test_a_file_that_fails_leaves_the_old_one_and_no_draft(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(UnicodeEncodeError), whole_file(path) as draft:
         draft.write_text("half\n\udcff", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt), whole_file(path):
+        raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert everything_in(tmp_path) == ["a.txt"]
-
-
-def test_a_block_that_fails_before_it_writes_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a.txt"):
-        raise KeyboardInterrupt
-    assert everything_in(tmp_path) == []
 
 
 def test_a_folder_replaces_the_old_one_when_its_block_ends(tmp_path):
     path = tmp_path / "folder"
     path.mkdir()
     (path / "old.txt").touch()
-    with whole_folder(path) as draft:
-        (draft / "new.txt").touch()
-        assert everything_in(path) == ["old.txt"]
-    assert everything_in(tmp_path) == ["folder", "new.txt"]
-
-
-def test_a_folder_that_fails_leaves_nothing_and_the_old_one_as_it_was(tmp_path):
-    path = tmp_path / "folder"
-    path.mkdir()
-    (path / "old.txt").touch()
     with pytest.raises(UnicodeEncodeError), whole_folder(path) as draft:
         write_text(draft / "inner" / "new.txt", "half\n\udcff")
     assert everything_in(tmp_path) == ["folder", "old.txt"]
-
-
-def test_a_folder_s_block_starts_empty_even_after_a_killed_run_of_the_same_process_number(tmp_path):
-    with whole_folder(tmp_path / "folder") as draft:
-        name = draft.name
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "left.txt").touch()
-    with whole_folder(tmp_path / "folder") as draft:
+    draft.mkdir()  # as a killed process with the same ID leaves it
+    (draft / "left.txt").touch()
+    with whole_folder(path) as draft:
         assert everything_in(draft) == []
+        (draft / "new.txt").touch()
+        assert everything_in(path) == ["old.txt"]
+    assert everything_in(tmp_path) == ["folder", "new.txt"]
 
 
 @pytest.fixture
@@ -111,23 +95,15 @@ def test_drafts_of_killed_runs_go_with_the_next_file_or_folder_of_that_name_and_
     assert everything_in(tmp_path) == sorted([*kept, "[a]", "a", "f"])
 
 
-def test_a_file_inside_the_block_of_another_whose_name_goes_on_does_not_touch_its_draft(tmp_path):
-    with whole_file(tmp_path / "a.csv") as draft:
-        draft.write_text("a table")
-        write_text(tmp_path / "a", "a text")
-    assert (tmp_path / "a.csv").read_text() == "a table"
-
-
 def test_json_is_indented_unicode_with_a_final_line_end_and_its_keys_in_the_order_given(tmp_path):
     write_json(tmp_path / "a.json", {"b": 1, "a": "é\u2028"})
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "b": 1,\n  "a": "é\u2028"\n}\n'
     assert read_json(tmp_path / "a.json") == {"b": 1, "a": "é\u2028"}
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_json_refuses_what_is_no_json_and_writes_nothing(tmp_path, number):
+def test_numbers_that_json_does_not_have_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="Out of range float"):
-        write_json(tmp_path / "a.json", {"loss": number})
+        write_json(tmp_path / "a.json", {"loss": math.nan})
     assert everything_in(tmp_path) == []
 
 
@@ -150,38 +126,20 @@ def test_csv_is_rfc_4180_in_utf_8_with_line_feeds(tmp_path):
     write_csv(tmp_path / "a.csv", HEADER, [["é", 1], ['a "b", c', ""], ["two\nlines", None]])
     expected = 'clip,note\né,1\n"a ""b"", c",\n"two\nlines",\n'
     assert (tmp_path / "a.csv").read_bytes() == expected.encode()
+    write_csv(tmp_path / "a.csv", HEADER, [])
+    assert read_csv(tmp_path / "a.csv", HEADER) == []
 
 
-ODD = [
-    "\n",
-    "\r",
-    "\r\n",
-    "a\rb",
-    "a\r\nb",
-    "a\n",
-    "\u2028",
-    "\x85",
-    "\x0b\x0c",
-    ",",
-    '"',
-    '""',
-    " a ",
-    "#",
-    "'",
-    "\\",
-    "\\n",
-    "",
-    "=1+1",
-    "\t",
-]
+FORMULAS = ["=1+1", "+1-1", "-cmd|' /C calc'!A0", "@SUM(A1)", "  =1", "\u00a0=1", "＝1+1", "－1+1", "a;=1+1", "a; -x", "-", "--5"]
+ODD = ["\n", "\r", "\r\n", "a\rb", "a\n", "\u2028", "\x85", "\x0b\x0c", ",", '""', " a ", "#", "'", "\\n", "", "\t=1", "\u202ex"]
 
 
-@pytest.mark.parametrize("text", ODD, ids=ascii)
-def test_odd_text_survives_csv(tmp_path, text):
+@pytest.mark.parametrize("text", [*ODD, *FORMULAS], ids=ascii)
+def test_every_text_comes_back_from_csv_for_programs(tmp_path, text):
     write_csv(tmp_path / "a.csv", HEADER, [[text, "x"], ["y", text], [text, text]])
     rows = [{"clip": text, "note": "x"}, {"clip": "y", "note": text}, {"clip": text, "note": text}]
     assert read_csv(tmp_path / "a.csv", HEADER) == rows
-    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:  # and so for any other reader
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:  # the same for any other reader
         assert list(csv.DictReader(stream)) == rows
 
 
@@ -191,14 +149,13 @@ def test_odd_text_survives_csv(tmp_path, text):
         ("[" * 100_000, "nested too deeply"),
         ('{"a":' * 100_000, "nested too deeply"),
         ("1" * 5_000, "a number of 5,000 digits"),
-        ('{"a": -' + "9" * 100 + "}", "a number of 101 digits"),
         ("NaN", "the number NaN is not finite"),
         ("[-Infinity]", "the number -Infinity is not finite"),
         ("1e999", "the number 1e999 is not finite"),
     ],
-    ids=["lists", "mappings", "5,000 digits", "100 digits", "NaN", "infinity", "overflow"],
+    ids=["lists", "mappings", "5,000 digits", "NaN", "infinity", "overflow"],
 )
-def test_json_that_cannot_be_worked_with_is_refused_in_one_line(tmp_path, text, reason):
+def test_json_beyond_the_limits_is_rejected_in_one_line(tmp_path, text, reason):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError) as error:
         read_json(tmp_path / "a.json")
@@ -210,23 +167,6 @@ def test_json_of_an_absurd_size_is_not_read(tmp_path):
         stream.truncate(10 << 30)  # sparse: it takes no room
     with pytest.raises(DataError, match=r"a\.json: not valid JSON \(larger than 32 MiB\)"):
         read_json(tmp_path / "a.json")
-
-
-FORMULAS = [
-    "=1+1",
-    "+1-1",
-    "-cmd|' /C calc'!A0",
-    "@SUM(A1)",
-    "  =1",
-    "\u00a0=1",
-    "＝1+1",
-    "－1+1",
-    "a;=1+1",
-    "a; -x",
-    "-",
-    "-1x",
-    "--5",
-]
 
 
 @pytest.mark.parametrize("text", FORMULAS)
@@ -253,19 +193,8 @@ def test_numbers_and_plain_text_stay_as_they_are_in_a_spreadsheet(tmp_path, cell
     assert read_csv(tmp_path / "a.csv", HEADER) == [{"clip": str(cell), "note": "x"}]
 
 
-@pytest.mark.parametrize("text", [*FORMULAS, "'=1", "\t=1", "\r=1", "\u202ex"])
-def test_csv_for_programs_gives_back_every_cell_as_it_was(tmp_path, text):
-    write_csv(tmp_path / "a.csv", HEADER, [[text, text]])
-    assert read_csv(tmp_path / "a.csv", HEADER) == [{"clip": text, "note": text}]
-
-
-def test_csv_of_no_rows_is_a_header(tmp_path):
-    write_csv(tmp_path / "a.csv", HEADER, [])
-    assert read_csv(tmp_path / "a.csv", HEADER) == []
-
-
-@pytest.mark.parametrize("contents", ["", "clip\n", "note,clip\n", "clip,note,more\n", "\ufeffclip,note\n", "<<<<<<< HEAD\n"])
-def test_csv_with_another_header_is_refused(tmp_path, contents):
+@pytest.mark.parametrize("contents", ["", "note,clip\n", "clip,note,more\n", "\ufeffclip,note\n", "<<<<<<< HEAD\n"])
+def test_csv_with_another_header_is_rejected(tmp_path, contents):
     (tmp_path / "a.csv").write_text(contents, encoding="utf-8")
     with pytest.raises(DataError) as error:
         read_csv(tmp_path / "a.csv", HEADER)
@@ -273,16 +202,13 @@ def test_csv_with_another_header_is_refused(tmp_path, contents):
     assert str(error.value) == f"{tmp_path}/a.csv: the header is '{got}', not 'clip,note'. Run `dvc repro` to recompute it."
 
 
-@pytest.mark.parametrize("row", ["a", "a,b,c", "=======", '"a'])
-def test_csv_with_ragged_rows_is_refused(tmp_path, row):
-    (tmp_path / "a.csv").write_text(f"clip,note\nx,y\n{row}\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"a\.csv is damaged: a row has more or fewer than 2 fields"):
-        read_csv(tmp_path / "a.csv", HEADER)
-
-
-def test_csv_that_is_no_utf_8_is_refused(tmp_path):
-    (tmp_path / "a.csv").write_bytes(b"clip,note\n\xe9,1\n")
-    with pytest.raises(DataError, match=r"a\.csv is damaged: not valid UTF-8"):
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [(b"a", "a row has more"), (b"a,b,c", "a row has more"), (b'"a', "a row has more"), (b"\xe9,1", "not valid UTF-8")],
+)
+def test_damaged_csv_is_rejected(tmp_path, row, problem):
+    (tmp_path / "a.csv").write_bytes(b"clip,note\nx,y\n" + row + b"\n")
+    with pytest.raises(DataError, match=rf"a\.csv is damaged: {problem}"):
         read_csv(tmp_path / "a.csv", HEADER)
 
 

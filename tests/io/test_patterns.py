@@ -12,24 +12,21 @@ SLOW = [(r"(a|aa)+$", "a" * 80 + "!"), (r"((a{1,99}){1,99}){1,99}b", "a" * 200)]
 
 
 @pytest.mark.parametrize(("pattern", "name"), SLOW)
-def test_a_search_that_would_take_years_ends_in_one_line(pattern, name):
-    begun = time.monotonic()
-    with pytest.raises(DataError) as caught:
-        group_of(name, pattern=pattern)
-    assert time.monotonic() - begun < 10  # seconds, on a busy machine
-    assert str(caught.value).startswith(f"data.group (or --group): the pattern '{pattern}' takes more than 1 s on the name '")
+def test_a_slow_search_is_stopped_also_in_threads(pattern, name):
+    start = time.monotonic()
+    with ThreadPoolExecutor(2) as pool, pytest.raises(DataError) as caught:
+        list(pool.map(lambda name: group_of(name, pattern=pattern), [name, name]))
+    assert time.monotonic() - start < 10  # seconds, on a busy machine
+    assert str(caught.value).startswith(f"data.group (or --group): the pattern '{pattern}' takes more than 0.1 s on the name '")
     assert str(caught.value).endswith("Write it without a repetition inside a repetition, such as (a+)+.")
 
 
-def test_the_time_limit_holds_in_threads_which_read_clips():
-    pattern, name = SLOW[0]
-    with ThreadPoolExecutor(2) as pool, pytest.raises(DataError, match="takes more than 1 s"):
-        list(pool.map(lambda one: group_of(one, pattern=pattern), [name, name]))
+@pytest.fixture(autouse=True)
+def short_limit(monkeypatch):
+    monkeypatch.setattr(patterns, "SECONDS_A_NAME", 0.1)
 
 
 PLAIN = [
-    (r"(person\d+)_", "Jump/person07_3.avi"),
-    (r"([a-z]+)-\d+", "Jump/anna-03.mp4"),
     (r"(?<=/)[^_]+", "Jump/anna_03.mp4"),
     (r"(?i)CAM(?P<number>\d+)", "a/cam12.avi"),
     (r"(\w)\1", "Jump/Anna.mp4"),

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from safetensors import safe_open
 
 from actionrec.core.errors import REPAIR, DataError
 from actionrec.io.tensors import load_tensors, save_tensors
@@ -36,33 +35,25 @@ def tensors():
     return {name: random.normal(size=(place + 1, 3)).astype(np.float16) for place, name in enumerate(NAMES)}
 
 
-def test_names_values_and_metadata_come_back(path, tensors):
+def test_names_values_and_metadata_come_back_also_in_other_readers(path, tensors):
     save_tensors(path, tensors, METADATA)
     loaded, metadata = load_tensors(path)
     assert metadata == METADATA
-    assert loaded.keys() == tensors.keys()
-    for name, array in tensors.items():
-        np.testing.assert_array_equal(loaded[name], array)
+    for read in (loaded, safetensors.numpy.load_file(path)):
+        assert read.keys() == tensors.keys()
+        assert all(np.array_equal(read[name], tensors[name]) for name in tensors)
+    assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0
+    before = path.read_bytes()
+    save_tensors(path, dict(reversed(tensors.items())), dict(reversed(METADATA.items())))
+    assert path.read_bytes() == before
 
 
-def test_the_librarys_own_loader_reads_the_file(path, tensors):
-    save_tensors(path, tensors, METADATA)
-    for name, array in safetensors.numpy.load_file(path).items():
-        np.testing.assert_array_equal(array, tensors[name])
-    with safe_open(path, framework="numpy") as stream:
-        assert stream.metadata() == METADATA
-
-
-@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int64, np.int8, np.uint8, np.bool_])
-def test_every_kind_of_number_keeps_its_type(path, kind):
-    save_tensors(path, {"x": np.ones((2, 3), kind)}, {})
-    assert load_tensors(path)[0]["x"].dtype == kind
-
-
-@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 0, 2), (2, 3, 4)])
-def test_every_shape_comes_back(path, shape):
-    save_tensors(path, {"x": np.zeros(shape)}, {})
-    assert load_tensors(path)[0]["x"].shape == shape
+@pytest.mark.parametrize("kind", [np.float16, np.float64, np.int64, np.uint8, np.bool_])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (2, 3, 4)])
+def test_types_and_shapes_come_back(path, kind, shape):
+    save_tensors(path, {"x": np.ones(shape, kind)}, {})
+    tensor = load_tensors(path)[0]["x"]
+    assert (tensor.dtype, tensor.shape) == (kind, shape)
 
 
 def test_arrays_that_lie_scattered_in_memory_come_back(path):
@@ -73,17 +64,9 @@ def test_arrays_that_lie_scattered_in_memory_come_back(path):
     np.testing.assert_array_equal(loaded["thinned"], array[:, ::2])
 
 
-@pytest.mark.parametrize("metadata", [{}, {"a": "b"}])
-def test_a_file_without_tensors_comes_back(path, metadata):
-    save_tensors(path, {}, metadata)
-    assert load_tensors(path) == ({}, metadata)
-
-
-def test_the_order_of_names_changes_no_byte(path, tensors):
-    save_tensors(path, tensors, METADATA)
-    before = path.read_bytes()
-    save_tensors(path, dict(reversed(tensors.items())), dict(reversed(METADATA.items())))
-    assert path.read_bytes() == before
+def test_a_file_without_tensors_comes_back(path):
+    save_tensors(path, {}, {"a": "b"})
+    assert load_tensors(path) == ({}, {"a": "b"})
 
 
 def test_every_process_writes_the_same_bytes(tmp_path):
@@ -91,16 +74,10 @@ def test_every_process_writes_the_same_bytes(tmp_path):
         "import sys, pathlib, numpy; from actionrec.io.tensors import save_tensors;"
         "save_tensors(pathlib.Path(sys.argv[1]), {f't{i}': numpy.full(3, i) for i in range(20)}, {f'k{i}': 'v' for i in range(20)})"
     )
-    files = [tmp_path / name for name in ("first", "second", "third")]
+    files = [tmp_path / name for name in ("first", "second")]
     for file in files:
         subprocess.run([sys.executable, "-c", code, str(file)], check=True, cwd=ROOT)
-    assert len({file.read_bytes() for file in files}) == 1
-
-
-def test_tensors_start_at_a_multiple_of_eight_bytes(path):
-    for length in range(1, 12):
-        save_tensors(path, {"n" * length: np.zeros(1)}, {})
-        assert int.from_bytes(path.read_bytes()[:8], "little") % 8 == 0
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_a_missing_file_says_what_makes_it(path):

@@ -1,23 +1,10 @@
 import logging
-import os
-import pty
-import subprocess
-import sys
-import termios
 
 import pytest
+from terminals import Clock, terminal_output
 
 from actionrec.parallel import progress_table as module
 from actionrec.parallel.progress_table import ProgressTable
-
-
-class Clock:
-    """Stands in for the time module: seconds pass when told to."""
-
-    now = 100.0
-
-    def monotonic(self):
-        return self.now
 
 
 @pytest.fixture
@@ -29,37 +16,25 @@ def clock(monkeypatch, caplog):
     return clock
 
 
-def test_elsewhere_changes_are_lines_and_what_runs_speaks_every_ten_seconds(clock, caplog):
-    board = ProgressTable(["gru", "lstm"])
-    board.change("gru", "running")
+def test_without_a_terminal_changes_are_lines_and_running_rows_are_logged_every_ten_seconds(clock, caplog):
+    table = ProgressTable(["gru", "lstm"])
+    table.change("gru", "running")
     clock.now += 9
-    board.note("gru", "1 of 20 epochs")
-    board.refresh()
+    table.note("gru", "1 of 20 epochs")
+    table.refresh()
     clock.now += 1
-    board.note("gru", "2 of 20 epochs")
-    board.refresh()
-    board.refresh()
+    table.note("gru", "2 of 20 epochs")
+    table.refresh()
+    table.refresh()
     clock.now += 3
-    board.change("gru", "failed", "the loss is not finite")
-    assert [message.split() for message in caplog.messages] == [
-        ["gru", "running"],
-        ["gru", "running", "10", "s", "2", "of", "20", "epochs"],
-        ["gru", "failed", "13", "s", "the", "loss", "is", "not", "finite"],
+    table.change("gru", "failed", "the loss is not finite")
+    assert [" ".join(message.split()) for message in caplog.messages] == [
+        "gru running",
+        "gru running 10 s 2 of 20 epochs",
+        "gru failed 13 s the loss is not finite",
     ]
-    assert board.in_state("waiting") == ["lstm"]
-    assert board.in_state("failed", "done") == ["gru"]
-
-
-def shown_on_a_terminal(code: str, lines: int) -> str:
-    ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (lines, 40))
-    environment = {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")}
-    with os.fdopen(ours, "rb", buffering=0) as terminal:
-        try:
-            subprocess.run([sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, env=environment, check=True)
-            return terminal.read(65536).decode()
-        finally:
-            os.close(theirs)
+    assert table.in_state("waiting") == ["lstm"]
+    assert table.in_state("failed", "done") == ["gru"]
 
 
 CODE = """
@@ -73,11 +48,10 @@ table.change("gru", "done", "x" * 100)
 
 
 def test_a_terminal_shows_all_rows_in_place_and_cuts_long_ones():
-    shown = shown_on_a_terminal(CODE, lines=24)
-    first, second = shown.split("\x1b[2F")
+    first, second = terminal_output(CODE).split("\x1b[2F")
     assert "lstm  waiting" in first
     assert [len(line) for line in second.replace("\x1b[2K", "").splitlines()] == [39, len("lstm  waiting")]
 
 
-def test_a_terminal_too_low_for_all_rows_gets_lines():
-    assert "\x1b" not in shown_on_a_terminal(CODE, lines=2)
+def test_a_terminal_with_fewer_lines_than_rows_gets_log_lines():
+    assert "\x1b" not in terminal_output(CODE, lines=2)

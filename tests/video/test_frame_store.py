@@ -45,30 +45,18 @@ def write(path, settings, clips):
 
 @BOTH
 def test_clips_come_back_in_order_under_their_ids(tmp_path, settings):
-    clips = {"B/b.avi": sampled(1), "A/a.avi": sampled(2), "A/c.avi": sampled(3)}
+    clips = {f"Clâss #1\n/{name}": sampled(number) for number, name in enumerate(reversed(ODD_NAMES))}
     path = write(tmp_path / "shard.tar", settings, clips)
-    read = list(read_shard(path))
-    assert [clip_id for clip_id, _ in read] == list(clips)
-    for clip_id, frames in read:
+    assert write(tmp_path / "same.tar", settings, clips).read_bytes() == path.read_bytes()
+    stored = list(read_shard(path))
+    assert [clip_id for clip_id, _ in stored] == list(clips)
+    for clip_id, frames in stored:
         assert frames.dtype == np.uint8
         if settings is RAW:
             np.testing.assert_array_equal(frames, clips[clip_id].frames)
         else:
             assert np.abs(frames.astype(int) - clips[clip_id].frames).max() <= 8
-    assert count_clips(path) == 3
-
-
-@BOTH
-def test_the_same_clips_give_the_same_bytes(tmp_path, settings):
-    clips = {"A/a.avi": sampled(1), "B/b.avi": sampled(2)}
-    assert write(tmp_path / "1.tar", settings, clips).read_bytes() == write(tmp_path / "2.tar", settings, clips).read_bytes()
-
-
-@BOTH
-def test_odd_names_come_back(tmp_path, settings):
-    clips = {f"Clâss #1\n/{name}": sampled(number) for number, name in enumerate(ODD_NAMES)}
-    path = write(tmp_path / "shard.tar", settings, clips)
-    assert [clip_id for clip_id, _ in read_shard(path)] == list(clips)
+    assert count_clips(path) == len(clips)
 
 
 @BOTH
@@ -107,42 +95,11 @@ def test_webdataset_reads_raw_frames(tmp_path):
     np.testing.assert_array_equal(sample["npy"], clip.frames)
 
 
-def test_a_red_frame_is_red():
-    red = np.zeros((32, 32, 3), np.uint8)
-    red[:] = (250, 10, 20)
-    assert np.abs(decode_jpeg(encode_jpeg(red, 95)).astype(int) - red).max() <= 3
-
-
-def sampling_factors(jpeg):
-    """Horizontal and vertical sampling of Y, Cb and Cr, from the start-of-frame segment."""
-    place = 2
-    while jpeg[place + 1] not in (0xC0, 0xC1, 0xC2):
-        place += 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
-    assert jpeg[place + 9] == 3  # components
-    return [divmod(jpeg[place + 10 + 3 * component + 1], 16) for component in range(3)]
-
-
-@pytest.mark.parametrize("quality", [1, 50, 95, 100])
-def test_colours_are_not_subsampled(quality):
-    assert sampling_factors(encode_jpeg(sampled().frames[0], quality)) == [(1, 1)] * 3
-
-
 def test_edges_of_colour_survive():
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2], stripes[:, 1::2] = (200, 40, 40), (40, 40, 200)
     decoded = decode_jpeg(encode_jpeg(stripes, 95)).astype(int)
     assert (decoded[:, ::2, 0] - decoded[:, 1::2, 0]).min() > 120
-
-
-def test_better_quality_is_larger_and_closer():
-    frame = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    sizes, errors = [], []
-    for quality in (30, 75, 95, 100):
-        jpeg = encode_jpeg(frame, quality)
-        sizes.append(len(jpeg))
-        errors.append(np.abs(decode_jpeg(jpeg).astype(int) - frame).mean())
-    assert sizes == sorted(sizes)
-    assert errors == sorted(errors, reverse=True)
 
 
 @BOTH
@@ -167,60 +124,56 @@ def test_a_file_that_is_not_a_shard_is_reported_as_damaged(tmp_path, contents):
             reads(path)
 
 
-def members(path, contents_of):
-    with tarfile.open(path, "w") as tar:
-        for name, contents in contents_of.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(contents)
-            tar.addfile(info, io.BytesIO(contents))
-    return path
-
-
 ABOUT = json.dumps({"clip": "A/a.avi", "label": "A", "frame_indices": [0], "decoded_frames": 1}).encode()
+
+
+def pickled():
+    stream = io.BytesIO()
+    np.save(stream, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    return stream.getvalue()
+
+
+PICTURE = {"k.000.jpg": encode_jpeg(sampled().frames[0], 95)}
 
 
 @pytest.mark.parametrize(
     "contents_of",
     [
-        {"k.json": ABOUT, "k.000.jpg": b"no picture"},
-        {"k.json": ABOUT, "k.000.jpg": b""},
-        {"k.json": ABOUT, "k.npy": b""},
-        {"k.json": ABOUT, "k.npy": b"\x93NUMPY\x01\x00"},
-        {"k.json": b'{"clip": "A/a.avi"}', "k.000.jpg": encode_jpeg(sampled().frames[0], 95)},
-        {"k.json": b"[]", "k.000.jpg": encode_jpeg(sampled().frames[0], 95)},
-        {"k.json": b"\xff", "k.000.jpg": encode_jpeg(sampled().frames[0], 95)},
         {"k.json": ABOUT},
+        {"k.json": ABOUT, "k.000.jpg": b"not a picture"},
+        {"k.json": ABOUT, "k.000.jpg": b""},
+        {"k.json": ABOUT, "k.npy": b"\x93NUMPY\x01\x00"},
+        {"k.json": ABOUT, "k.npy": pickled()},
+        {"k.json": b'{"clip": "A/a.avi"}', **PICTURE},
+        {"k.json": b"[]", **PICTURE},
+        {"k.json": b"\xff", **PICTURE},
     ],
 )
 def test_invalid_members_are_reported_as_damage(tmp_path, contents_of):
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        for name, contents in contents_of.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(contents)
+            tar.addfile(info, io.BytesIO(contents))
     with pytest.raises(DataError, match=r"shard\.tar is damaged \(.+\)\."):
-        list(read_shard(members(tmp_path / "shard.tar", contents_of)))
-
-
-def test_stored_frames_never_run_code(tmp_path):
-    stream = io.BytesIO()
-    np.save(stream, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match=r"shard\.tar is damaged"):
-        list(read_shard(members(tmp_path / "shard.tar", {"k.json": ABOUT, "k.npy": stream.getvalue()})))
+        list(read_shard(tmp_path / "shard.tar"))
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("key", "value", "allowed"),
     [
-        ({"count": 0}, "count must be from 1 to 4096; got 0"),
-        ({"count": 4097}, "count must be from 1 to 4096; got 4097"),
-        ({"resolution": 7}, "resolution must be from 8 to 4096; got 7"),
-        ({"quality": 0}, "quality must be from 1 to 100; got 0"),
-        ({"quality": 101}, "quality must be from 1 to 100; got 101"),
-        ({"shards": 0}, "shards must be from 1 to 10000; got 0"),
-        ({"max_failed": -0.1}, "max_failed must be from 0 to 1; got -0.1"),
-        ({"max_failed": 2}, "max_failed must be from 0 to 1; got 2"),
+        ("count", 0, "1 to 4096"),
+        ("count", 4097, "1 to 4096"),
+        ("resolution", 7, "8 to 4096"),
+        ("quality", 101, "1 to 100"),
+        ("shards", 0, "1 to 10000"),
+        ("max_failed", -0.1, "0 to 1"),
+        ("max_failed", 2, "0 to 1"),
     ],
 )
-def test_settings_out_of_range_are_rejected(change, message):
-    with pytest.raises(ValueError) as error:  # noqa: PT011
-        replace(JPEG, **change)
-    assert str(error.value) == message
+def test_settings_out_of_range_are_rejected(key, value, allowed):
+    with pytest.raises(ValueError, match=rf"^{key} must be from {allowed}; got {value}$"):
+        replace(JPEG, **{key: value})
 
 
 def test_sampling_has_only_the_settings_that_decide_pixels():
@@ -231,14 +184,10 @@ def test_sampling_has_only_the_settings_that_decide_pixels():
 @BOTH
 @pytest.mark.parametrize("threads", [2, 5])
 def test_threads_do_not_change_the_frames(tmp_path, settings, threads):
-    path = tmp_path / "s.tar"
-    with FrameWriter(path, settings) as writer:
-        for number in range(9):
-            writer.add(f"A/{number}.avi", "A", sampled(number))
-    alone, ahead = list(read_shard(path)), list(read_shard(path, threads))
-    assert [clip for clip, _ in ahead] == [clip for clip, _ in alone] == [f"A/{number}.avi" for number in range(9)]
-    for (_, one), (_, other) in zip(alone, ahead, strict=True):
-        np.testing.assert_array_equal(one, other)
+    path = write(tmp_path / "s.tar", settings, {f"A/{number}.avi": sampled(number) for number in range(9)})
+    alone, ahead = dict(read_shard(path)), dict(read_shard(path, threads))
+    assert list(ahead) == list(alone)
+    assert all(np.array_equal(alone[clip], ahead[clip]) for clip in alone)
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(DataError, match="is damaged"):
         list(read_shard(path, threads))
@@ -262,11 +211,10 @@ def test_single_clips_equal_those_of_the_whole_shard(store):
 
 
 def test_clips_that_are_not_in_the_store_are_left_out(store):
-    assert read_frames(store, ["B/unknown.avi"]) == {}
-    assert read_frames(store, []) == {}
-    checksums.write(store, {})
-    assert read_frames(store, ["B/unknown.avi"]) == {}
-    assert read_frames(store, []) == {}
+    for _ in range(2):
+        assert read_frames(store, ["B/unknown.avi"]) == {}
+        assert read_frames(store, []) == {}
+        checksums.write(store, {})
 
 
 def test_reading_single_clips_reports_a_damaged_shard(store):

@@ -1,30 +1,19 @@
 import numpy as np
 import pytest
-from film import number_of, numbered_picture
 
 from actionrec.video.sampling import evenly_spaced, resize
 
 
-@pytest.mark.parametrize("frame_count", [1, 2, 3, 31, 32, 33, 63, 64, 100, 854, 99_999])
-@pytest.mark.parametrize("wanted", [1, 2, 3, 4, 7, 16, 32, 100])
+@pytest.mark.parametrize("frame_count", [1, 2, 31, 32, 33, 64, 854, 99_999])
+@pytest.mark.parametrize("wanted", [1, 2, 7, 32, 100])
 def test_indices_are_numpy_s_linspace_rounded_down(frame_count, wanted):
     indices = evenly_spaced(frame_count, wanted)
     assert indices == np.floor(np.linspace(0, frame_count - 1, wanted)).astype(int).tolist()
-    assert indices == sorted(indices)
-    assert len(indices) == wanted
-    assert indices[0] == 0
-    if wanted > 1:
-        assert indices[-1] == frame_count - 1
+    assert all(type(index) is int for index in indices)
     if frame_count >= wanted > 1:
         gaps = np.diff(indices)
-        assert len(set(indices)) == wanted
+        assert gaps.min() >= 1
         assert gaps.max() - gaps.min() <= 1
-    assert all(type(index) is int for index in indices)
-
-
-def test_a_short_clip_repeats_frames():
-    assert evenly_spaced(1, 3) == [0, 0, 0]
-    assert evenly_spaced(3, 5) == [0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize(("frame_count", "wanted"), [(0, 4), (4, 0), (-1, 4)])
@@ -47,7 +36,3 @@ def test_resizing_keeps_the_mean_brightness(size):
     stripes = np.zeros((120, 160, 3), np.uint8)
     stripes[:, ::8], stripes[:, 1::8] = 255, 255
     assert resize(stripes, size).mean() == pytest.approx(stripes.mean(), abs=8)
-
-
-def test_numbered_pictures_tell_their_number():
-    assert [number_of(resize(numbered_picture(number), 64)) for number in (0, 1, 511, 1023)] == [0, 1, 511, 1023]

@@ -21,12 +21,6 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def frames(folder):
-    """The frames of each clip by its id."""
-    return {clip_id: decode(folder / clip_id) for clip_id in sample.clip_ids()}
-
-
 @pytest.fixture
 def small(monkeypatch):
     """Two groups with a clip each, so that generating takes a fraction of a second."""
@@ -54,20 +48,22 @@ def test_layout_and_names_are_ucfs(folder):
     assert sum(path.stat().st_size for path in folder.rglob("*.avi")) < 12e6
 
 
-def test_each_clip_decodes_to_the_frames_in_its_header(folder, frames):
-    for clip_id, decoded in frames.items():
+def test_each_clip_decodes_to_the_frames_in_its_header(folder):
+    counts = set()
+    for clip_id in sample.clip_ids()[::4]:
         reader = cv2.VideoCapture(str(folder / clip_id), cv2.CAP_FFMPEG)
-        assert (len(decoded), 25) == (reader.get(cv2.CAP_PROP_FRAME_COUNT), reader.get(cv2.CAP_PROP_FPS)), clip_id
+        frames = decode(folder / clip_id)
+        assert (len(frames), 25) == (reader.get(cv2.CAP_PROP_FRAME_COUNT), reader.get(cv2.CAP_PROP_FPS)), clip_id
         reader.release()
-        assert decoded.shape[1:] == (240, 320, 3)
-    counts = {len(decoded) for decoded in frames.values()}
+        assert frames.shape[1:] == (240, 320, 3)
+        counts.add(len(frames))
     assert sample.SHORTEST <= min(counts) <= max(counts) <= sample.LONGEST
     assert len(counts) > 5  # lengths vary
 
 
 @pytest.mark.parametrize("names", sample.PAIRS.values(), ids="/".join)
-def test_twins_show_the_same_frames_in_opposite_order(frames, names):
-    forwards, backwards = (frames[sample.clip_id(name, 3, 1)].astype(int) for name in names)
+def test_twins_show_the_same_frames_in_opposite_order(folder, names):
+    forwards, backwards = (decode(folder / sample.clip_id(name, 3, 1)).astype(int) for name in names)
     assert forwards.shape == backwards.shape
     assert np.abs(forwards - backwards[::-1]).mean() < 3  # of 255; compression alone
     first_against_last = np.abs(forwards[0] - forwards[-1]).mean()
@@ -87,15 +83,15 @@ def test_twins_are_one_source_and_other_clips_are_not(folder):
 
 def test_each_source_has_a_background_of_its_own():
     scenes = [sample.make_scene(names[0], group, seed=0) for names in sample.PAIRS.values() for group in range(1, 11)]
-    backgrounds = [scene.background.astype(int) for scene in scenes]
+    backgrounds = [scene.background[::8, ::8].astype(int) for scene in scenes]
     assert all(np.abs(one - other).mean() > 1 for one, other in combinations(backgrounds, 2))
 
 
-def test_twins_share_their_source_s_background(frames):
+def test_twins_share_their_source_s_background(folder):
     for names in sample.PAIRS.values():
         background = sample.make_scene(names[0], 4, seed=0).background.astype(int)
         for name in names:
-            middle = np.median(frames[sample.clip_id(name, 4, 1)][:, :, :4], axis=0)  # the left border, mostly bare
+            middle = np.median(decode(folder / sample.clip_id(name, 4, 1))[:, :, :4], axis=0)  # the left border, mostly bare
             assert np.abs(middle - background[:, :4]).mean() < 4, name
 
 
@@ -152,12 +148,12 @@ def test_a_video_that_cannot_be_written_is_an_error(tmp_path):
         sample.write_video(tmp_path / "clip.avi", [frame, wrong_size])
 
 
-def test_the_clips_in_git_are_those_that_the_code_draws(frames):
+def test_the_clips_in_git_are_those_that_the_code_draws(folder):
     """Their pictures are identical; another build of the encoder may write other files."""
     kept = Path(__file__).parents[3] / "data/raw/sample"
     assert {path.relative_to(kept).as_posix() for path in kept.rglob("*.avi")} == set(sample.clip_ids())
     for clip in sample.clip_ids()[::7]:
-        np.testing.assert_array_equal(decode(kept / clip), frames[clip])
+        np.testing.assert_array_equal(decode(kept / clip), decode(folder / clip))
 
 
 def test_a_sample_is_drawn_again_only_if_a_clip_is_missing(small, tmp_path):
