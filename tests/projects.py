@@ -9,7 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from film import numbered_picture, write_video
 from ruamel.yaml import YAML
+
+from actionrec.core import paths
+from stages import split
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,6 +38,22 @@ PARAMS = {
     "frames": {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95, "shards": 8, "max_failed": 0.02},
     "features": {"backbone": "resnet18", "weights": "random", "precision": "fp32"},
 }
+
+TWELVE_CLIPS = {**PARAMS, "frames": {**PARAMS["frames"], "shards": 4, "format": "raw"}}
+
+
+def split_twelve_clips(monkeypatch):
+    """Write 12 clips of three classes and params.yaml in the current folder, and run `split`; return the clips' folder."""
+    for name, value in {"ACTIONREC_WORKERS": "1", "ACTIONREC_DEVICE": "cpu", "ACTIONREC_RUNTIME": "torch"}.items():
+        monkeypatch.setenv(name, value)
+    folder = paths.RAW / "mine"
+    for first, label in enumerate(("Jump", "Run", "Sit")):
+        for group in range(1, 5):
+            pictures = [numbered_picture(100 * first + number) for number in range(group + 2)]
+            write_video(folder / label / f"v_{label}_g{group:02d}_c01.avi", pictures)
+    YAML().dump(TWELVE_CLIPS, paths.PARAMS)
+    split.main()
+    return folder
 
 
 def run(*command: str, cwd: Path, fails: bool = False, **settings: str) -> str:

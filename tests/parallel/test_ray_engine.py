@@ -14,16 +14,14 @@ from pathlib import Path
 
 import pytest
 import ray_jobs
-from film import numbered_picture, write_video
-from projects import PARAMS, bytes_of
-from ruamel.yaml import YAML
+from projects import bytes_of, split_twelve_clips
 
 from actionrec.core import paths
 from actionrec.core.errors import ActionrecError
 from actionrec.parallel import shard_store
 from actionrec.parallel.engines import ray as engine
 from actionrec.video import clip_reader
-from stages import extract_frames, resnet_features, split
+from stages import extract_frames, resnet_features
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
@@ -55,11 +53,7 @@ def wait_until(true, seconds=40.0):
 # The parts.
 
 
-class Job:
-    """A job of the program itself, as a stage's is."""
-
-
-def test_what_belongs_to_the_program_itself_travels_by_its_module_s_name(tmp_path):
+def test_functions_and_classes_of_the_main_program_are_pickled_by_their_module_s_name(tmp_path):
     (tmp_path / "program.py").write_text(
         "import sys\n"
         "from actionrec.parallel.engines.ray import _pack\n"
@@ -73,22 +67,15 @@ def test_what_belongs_to_the_program_itself_travels_by_its_module_s_name(tmp_pat
     read = "import pickle, sys; c, j = pickle.load(sys.stdin.buffer); print(c.__module__, type(j).__module__, type(j).__name__)"
     done = subprocess.run([sys.executable, "-c", read], env=environment, input=parcel, capture_output=True, check=True)
     assert done.stdout == b"program program Job\n"
+    assert pickle.loads(engine._pack((run, [1, 2.5, "é"]))) == (run, [1, 2.5, "é"])  # others as usual
 
 
-def test_what_belongs_to_another_module_travels_as_ever():
-    function, job, numbers = pickle.loads(engine._pack((run, Job(), [1, 2.5, "é"])))
-    assert function is run
-    assert type(job) is Job
-    assert numbers == [1, 2.5, "é"]
-
-
-@pytest.mark.parametrize("contents", [b"", b"\0", b"abc" * 1000])
-def test_contents_outlive_their_file_and_come_out_as_they_went_in(tmp_path, contents):
+@pytest.mark.parametrize("contents", [b"", b"abc" * 1000])
+def test_contents_outlive_their_file(tmp_path, contents):
     (tmp_path / "a").write_bytes(contents)
     read = engine._contents(tmp_path / "a")
     (tmp_path / "a").unlink()
-    copy = pickle.loads(pickle.dumps(read, protocol=5))
-    engine._write({"b": copy}, tmp_path, lambda _: None)
+    engine._write({"b": pickle.loads(pickle.dumps(read, protocol=5))}, tmp_path, lambda _: None)
     assert (tmp_path / "b").read_bytes() == contents
 
 
@@ -113,32 +100,26 @@ def refuse(root, *names, **libraries):
     engine._refuse_other_machines(str(root), inputs, {**engine._libraries(), **libraries})
 
 
-def test_a_machine_that_does_not_see_the_same_is_refused_with_what_is_wrong(project):
+def test_a_machine_with_other_files_or_libraries_is_rejected(project):
     (project / "a.avi").write_bytes(b"1234")
     refuse(project, "a.avi")
-    share = r"Share the project's folder, and the data set's, with all machines at the same path\.$"
-    with pytest.raises(
-        ActionrecError, match=rf"^the Ray worker on .+ cannot see the project: No such file .*: /not/here\. {share}"
-    ):
-        refuse("/not/here")
-    with pytest.raises(ActionrecError, match=rf"cannot see an input: No such file or directory: {project}/b\.avi\. {share}"):
-        refuse(project, "a.avi", "b.avi")
-    (project / "a.avi").write_bytes(b"1235")
-    with pytest.raises(ActionrecError) as error:
-        refuse(project, "a.avi")
-    assert f"sees other contents of {project}/a.avi than the stage: SHA-256 310ced37200b..., expected 03ac674216f3..." in str(
-        error.value
-    )
-
-
-@pytest.mark.parametrize("other", ["0.1", None])
-def test_a_machine_with_other_libraries_is_refused(project, other):
+    share = r"Share the project's folder, and the data set's, with all machines at the same path\."
     here = engine._libraries()["numpy"]
-    with pytest.raises(ActionrecError, match=rf"has numpy {here}, the driver {other}\. Install the same requirements-ray\.txt"):
-        refuse(project, numpy=other)
+    for message, arguments, libraries in (
+        (rf"^the Ray worker on .+ cannot see the project: No such file .*: /not/here\. {share}$", ["/not/here"], {}),
+        (rf"cannot see an input: No such file or directory: {project}/b\.avi\. {share}$", [project, "a.avi", "b.avi"], {}),
+        (rf"has numpy {here}, the driver 0\.1\. Install the same requirements-ray\.txt", [project], {"numpy": "0.1"}),
+        (rf"has numpy {here}, the driver None\. Install the same requirements-ray\.txt", [project], {"numpy": None}),
+    ):
+        with pytest.raises(ActionrecError, match=message):
+            refuse(*arguments, **libraries)
+    (project / "a.avi").write_bytes(b"1235")
+    sums = r"SHA-256 310ced37200b\.\.\., expected 03ac674216f3\.\.\."
+    with pytest.raises(ActionrecError, match=rf"sees other contents of {project}/a\.avi than the stage: {sums}\. {share}"):
+        refuse(project, "a.avi")
 
 
-def test_ray_that_is_not_installed_is_told_with_what_to_install(monkeypatch):
+def test_a_missing_ray_is_reported_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ActionrecError) as error:
         engine._connect()
@@ -148,66 +129,49 @@ def test_ray_that_is_not_installed_is_told_with_what_to_install(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("address", ["ray://head:10001", "http://head:8265", "head", "head:", "head:port", ":6379"])
-def test_an_address_that_is_none_of_a_cluster_s_is_refused(monkeypatch, address):
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(ActionrecError) as error:
-        engine._connect()
-    assert str(error.value) == (f"RAY_ADDRESS must be auto or <host>:<port>, on a machine of the cluster itself; got {address!r}")
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999"])
-def test_an_address_where_nobody_listens_is_refused_at_once(monkeypatch, address):
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(
-        ActionrecError, match=rf"^no Ray cluster answers at RAY_ADDRESS {address} \(.+\)\. Check it with `ray status`"
-    ):
-        engine._connect()
-
-
-@pytest.mark.parametrize("module", ["stages.extract_frames", "stages.resnet_features"])
-def test_a_stage_imports_no_ray_before_it_is_used(module):
-    code = f"import sys, {module}; print('ray' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True).stdout == b"False\n"
+INVALID = "^RAY_ADDRESS must be auto or <host>:<port>, on a machine of the cluster itself; got '{}'$"
+NO_ANSWER = r"^no Ray cluster answers at RAY_ADDRESS {} \(.+\)\. Check it with `ray status`"
 
 
 @pytest.mark.parametrize(
-    ("resources", "wanted", "expected"),
-    [({}, "auto", "cpu"), ({"GPU": 2.0}, "auto", "cuda"), ({"GPU": 2.0}, "cpu", "cpu"), ({"GPU": 2.0}, "cuda:1", "cuda")],
-)
-def test_the_device_is_the_cluster_s_not_this_machine_s(monkeypatch, resources, wanted, expected):
-    ray = pytest.importorskip("ray")
-    monkeypatch.setattr(engine, "_connect", lambda: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
-    monkeypatch.setenv("ACTIONREC_DEVICE", wanted)
-    assert engine.device() == expected
-
-
-def test_a_gpu_that_no_machine_of_the_cluster_has_is_refused(monkeypatch):
-    ray = pytest.importorskip("ray")
-    monkeypatch.setattr(engine, "_connect", lambda: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0})
-    monkeypatch.setenv("ACTIONREC_DEVICE", "cuda")
-    with pytest.raises(
-        ActionrecError, match=r"^ACTIONREC_DEVICE is cuda, but the Ray cluster has no GPU\. Unset it, or use cpu\.$"
-    ):
-        engine.device()
-
-
-@pytest.mark.parametrize(
-    ("resources", "gpus", "expected"),
+    ("address", "message"),
     [
-        ({"CPU": 8.0}, 0, 8),
-        ({"CPU": 8.0, "GPU": 1.0}, 0.25, 4),
-        ({"CPU": 2.0, "GPU": 1.0}, 0.25, 2),
-        ({"CPU": 8.0}, 0.25, 0),
-        ({}, 0, 0),
+        *((address, INVALID) for address in ("ray://head:10001", "http://head:8265", "head", "head:port", ":6379")),
+        *((address, NO_ANSWER) for address in ("127.0.0.1:1", "127.0.0.1:99999")),
     ],
 )
-def test_tasks_at_a_time_are_as_many_as_cores_and_shares_of_gpus_allow(monkeypatch, resources, gpus, expected):
-    ray = pytest.importorskip("ray")
+def test_an_address_without_a_cluster_is_rejected_at_once(monkeypatch, address, message):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ActionrecError, match=message.format(address)):
+        engine._connect()
+
+
+@pytest.fixture
+def resources(monkeypatch):
+    """The resources of the cluster; tests change them."""
+    ray, resources = pytest.importorskip("ray"), {"CPU": 8.0}
+    monkeypatch.setattr(engine, "_connect", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
-    assert engine._slots(gpus) == expected
+    return resources
+
+
+def test_the_device_is_the_cluster_s_not_this_machine_s(monkeypatch, resources):
+    monkeypatch.setenv("ACTIONREC_DEVICE", "auto")
+    assert engine.device() == "cpu"
+    monkeypatch.setenv("ACTIONREC_DEVICE", "cuda")
+    message = r"^ACTIONREC_DEVICE is cuda, but the Ray cluster has no GPU\. Unset it, or use cpu\.$"
+    with pytest.raises(ActionrecError, match=message):
+        engine.device()
+    resources["GPU"] = 2.0
+    for requested, expected in (("auto", "cuda"), ("cpu", "cpu"), ("cuda:1", "cuda")):
+        monkeypatch.setenv("ACTIONREC_DEVICE", requested)
+        assert engine.device() == expected
+
+
+@pytest.mark.parametrize(("cores", "gpus", "share", "expected"), [(8, 0, 0, 8), (8, 1, 0.25, 4), (2, 1, 0.25, 2), (8, 0, 0.25, 0)])
+def test_the_number_of_tasks_is_limited_by_cores_and_shares_of_gpus(resources, cores, gpus, share, expected):
+    resources.update(CPU=float(cores), GPU=float(gpus))
+    assert engine._slots(share) == expected
 
 
 # On a cluster.
@@ -215,16 +179,9 @@ def test_tasks_at_a_time_are_as_many_as_cores_and_shares_of_gpus_allow(monkeypat
 
 @pytest.fixture
 def mine(project, monkeypatch):
-    """A project of 12 clips, split; their 3 shards are too large to travel inside Ray's own messages."""
-    for name, value in {"ACTIONREC_WORKERS": "1", "ACTIONREC_DEVICE": "cpu", "ACTIONREC_RUNTIME": "torch"}.items():
-        monkeypatch.setenv(name, value)
+    """A project of 12 clips, split; their 3 shards are too large for Ray's own messages."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    for first, label in enumerate(("Jump", "Run", "Sit")):
-        for group in range(1, 5):
-            pictures = [numbered_picture(100 * first + number) for number in range(group + 2)]
-            write_video(paths.RAW / "mine" / label / f"v_{label}_g{group:02d}_c01.avi", pictures)
-    YAML().dump({**PARAMS, "frames": {**PARAMS["frames"], "shards": 4, "format": "raw"}}, paths.PARAMS)
-    split.main()
+    split_twelve_clips(monkeypatch)
     return project
 
 
@@ -246,19 +203,19 @@ def cluster():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def notes():
+def attempts():
     """Node, process and shard of each attempt."""
     return [line.split() for line in ray_jobs.journal()]
 
 
 def made_locally(*stages):
-    """The bytes that the local engine makes of this project; nothing stays of its work."""
+    """The bytes that the local engine gives for this project. All its work is removed."""
     for stage in stages:
         stage.main()
-    made = bytes_of(*(folder for folder in (paths.FRAMES, paths.FEATURES, paths.METRICS) if folder.exists()))
+    contents = bytes_of(*(folder for folder in (paths.FRAMES, paths.FEATURES, paths.METRICS) if folder.exists()))
     for folder in (paths.WORK, paths.FRAMES, paths.FEATURES):
         shutil.rmtree(folder, ignore_errors=True)
-    return made
+    return contents
 
 
 @pytest.mark.slow
@@ -299,10 +256,10 @@ def test_a_node_that_dies_at_its_work_costs_nothing_but_time(mine, cluster, monk
     """The last of them: afterwards the cluster has one node."""
     expected = made_locally(extract_frames)
     process = start("-m", "ray_jobs", "extract_at_the_gate", "3", "3", RAY_ADDRESS=cluster.address)
-    wait_until(lambda: len({node for node, _, _ in notes()}) == 2)
+    wait_until(lambda: len({node for node, _, _ in attempts()}) == 2)
     second = cluster.second.node_id
     cluster.remove_node(cluster.second, allow_graceful=False)
-    at_work = [(int(worker), shard) for node, worker, shard in notes() if node == second]
+    at_work = [(int(worker), shard) for node, worker, shard in attempts() if node == second]
     for worker, _ in at_work:  # a machine takes its workers with it; a node of this test's cluster may be outlived by them
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
@@ -310,7 +267,7 @@ def test_a_node_that_dies_at_its_work_costs_nothing_but_time(mine, cluster, monk
     _, said = process.communicate(timeout=90)
     assert process.returncode == 0, said
     assert at_work
-    assert {shard for node, _, shard in notes() if node != second} == {"0", "1", "2"}
+    assert {shard for node, _, shard in attempts() if node != second} == {"0", "1", "2"}
     assert all(shard_store.is_whole(folder) for folder in (paths.WORK / "frames").iterdir())
     monkeypatch.setattr(clip_reader, "sample_clip", None)  # nothing is decoded again
     extract_frames.main()

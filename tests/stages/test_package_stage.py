@@ -1,6 +1,5 @@
 import json
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import finished
@@ -16,90 +15,71 @@ from stages import package
 CLASSES = ("Bright", "Dark", "Striped", "wave")
 
 
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What the stages before `package` write, fabricated once."""
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        finished.fabricated(CLASSES, weights="random")
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def in_project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    finished.fabricated(CLASSES, weights="random")
+def in_project(results, project):
+    shutil.copytree(results, ".", dirs_exist_ok=True)
 
 
-def made():
+def outputs():
     return {str(path): path.read_bytes() for folder in ("data/best", "metrics/cards") for path in sorted(Path(folder).iterdir())}
 
 
-def test_a_card_for_each_model_and_the_best_ones_bundle_with_its_own():
+def test_each_model_has_a_card_and_the_best_one_s_bundle_is_copied_with_its_card():
     package.main()
     best = json.loads(paths.COMPARISON.read_text())["best"]
-    first = made()
+    first = outputs()
     assert {Path(path).stem for path in first if path.startswith("metrics/")} == set(MODELS)
     for file in ("model.json", "model.safetensors"):
         assert first[f"data/best/{file}"] == (paths.model_folder(best) / file).read_bytes()
     assert first["data/best/README.md"] == first[f"metrics/cards/{best}.md"]
-    package.main()  # over what is there
-    assert made() == first
-
-
-def test_the_copy_answers_as_the_model_does():
-    package.main()
-    best = json.loads(paths.COMPARISON.read_text())["best"]
     [clip, *_] = clips(Path("clips"), count=1)
     copy, original = (predictor.load(folder).predict(clip) for folder in (paths.BEST, paths.model_folder(best)))
     assert copy.probabilities.tolist() == original.probabilities.tolist()
+    package.main()  # a second run replaces the outputs
+    assert outputs() == first
 
 
-def spoil(path, **changes):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def lose(path, key):
-    record = json.loads(path.read_text())
-    del record[key]
-    path.write_text(json.dumps(record))
+METRICS, BUNDLE = paths.model_metrics("gru"), paths.model_folder("gru") / "model.json"
 
 
 @pytest.mark.parametrize(
-    ("break_it", "message"),
+    ("path", "change", "message"),
     [
-        (paths.COMPARISON.unlink, "metrics/compare.json is missing. Run `dvc repro` to make it."),
-        (lambda: spoil(paths.model_metrics("gru"), test_top1_mean=0.5), "they are not from one run. Run `dvc repro -f compare`"),
-        (lambda: spoil(paths.model_metrics("gru"), test_top1=0.5), "they are not from one run. Run `dvc repro -f train@gru`."),
-        (lambda: lose(paths.model_metrics("gru"), "test_ece"), "lacks 'test_ece'. Run `dvc repro -f train@gru`"),
-        (lambda: lose(paths.model_folder("lstm") / "model.json", "sha256"), "lacks 'sha256'. Run `dvc repro -f train@lstm`"),
-        (lambda: spoil(paths.COMPARISON, models={}), "metrics/compare.json or metrics/bilstm/metrics.json: lacks 'bilstm'"),
-        (lambda: paths.AUDIT.write_text("{}"), "metrics/audit.json: lacks "),
-        (lambda: paths.AUDIT.write_text("[1]"), "metrics/audit.json: an entry has the wrong type (TypeError("),
-        (lambda: spoil(paths.COMPARISON, best="../../elsewhere"), "metrics/compare.json does not say which model is the best."),
-        (lambda: spoil(paths.COMPARISON, best=["gru"]), "metrics/compare.json does not say which model is the best."),
-        (
-            lambda: spoil(paths.COMPARISON, models=[1]),
-            "metrics/bilstm/metrics.json: damaged (TypeError(",
-        ),
-        (lambda: spoil(paths.model_metrics("gru"), test_top1="x"), "gru/metrics.json: test_top1 must be a number; got 'x'."),
-        (lambda: spoil(paths.model_metrics("gru"), flops=1.5), "gru/metrics.json: flops must be a whole number; got 1.5."),
-        (lambda: spoil(paths.model_metrics("gru"), health_notes="x"), "health_notes must be a list, each item text; got 'x'."),
-        (
-            lambda: spoil(paths.model_folder("gru") / "model.json", class_names=7),
-            "class_names must be a list, each item text; got 7",
-        ),
-        (lambda: spoil(paths.model_folder("gru") / "model.json", features=[]), "model.json: features must be "),
-        (lambda: paths.model_metrics("gru").write_text("[" * 10**5), "gru/metrics.json: not valid JSON (nested too deeply)."),
-        (lambda: paths.model_metrics("gru").write_text("7"), "gru/metrics.json: must hold keys and values; got 7."),
-        (lambda: spoil(paths.SPLIT_METRICS, folds=None), "metrics/split.json: folds must be a whole number; got None."),
-        (lambda: paths.FRAME_METRICS.write_text("[]"), "metrics/extract_frames.json: must hold keys and values; got []."),
+        (paths.COMPARISON, None, "metrics/compare.json is missing. Run `dvc repro` to make it."),
+        (METRICS, {"test_top1_mean": 0.5}, "they are not from one run. Run `dvc repro -f compare`"),
+        (METRICS, {"test_top1": 0.5}, "they are not from one run. Run `dvc repro -f train@gru`."),
+        (METRICS, {"test_ece": ...}, "lacks 'test_ece'. Run `dvc repro -f train@gru`"),
+        (BUNDLE, {"sha256": ...}, "lacks 'sha256'. Run `dvc repro -f train@gru`"),
+        (paths.COMPARISON, {"models": {}}, "metrics/compare.json or metrics/bilstm/metrics.json: lacks 'bilstm'"),
+        (paths.COMPARISON, {"models": [1]}, "metrics/bilstm/metrics.json: damaged (TypeError("),
+        (paths.COMPARISON, {"best": "../../elsewhere"}, "metrics/compare.json does not say which model is the best."),
+        (paths.COMPARISON, {"best": ["gru"]}, "metrics/compare.json does not say which model is the best."),
+        (paths.AUDIT, "{}", "metrics/audit.json: lacks "),
+        (paths.AUDIT, "[1]", "metrics/audit.json: an entry has the wrong type (TypeError("),
+        (METRICS, {"flops": 1.5}, "gru/metrics.json: flops must be a whole number; got 1.5."),
+        (METRICS, "7", "gru/metrics.json: must hold keys and values; got 7."),
+        (BUNDLE, {"class_names": 7}, "class_names must be a list, each item text; got 7"),
+        (paths.SPLIT_METRICS, {"folds": None}, "metrics/split.json: folds must be a whole number; got None."),
+        (paths.FRAME_METRICS, "[]", "metrics/extract_frames.json: must hold keys and values; got []."),
     ],
 )
-def test_what_does_not_belong_together_is_refused_before_anything_is_written(break_it, message):
-    break_it()
+def test_results_that_do_not_match_are_rejected_before_anything_is_written(path, change, message):
+    if isinstance(change, dict):
+        record = {**json.loads(path.read_text()), **change}
+        change = json.dumps({key: value for key, value in record.items() if value is not ...})
+    path.unlink() if change is None else path.write_text(change)
     with pytest.raises(DataError) as error:
         package.main()
     assert message in str(error.value)
     assert not paths.BEST.exists()
     assert not (paths.METRICS / "cards").exists()
-
-
-def test_the_stage_starts_from_the_command_line_and_fails_in_one_line():
-    paths.AUDIT.unlink()
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.package"], env={"PYTHONPATH": str(root), "PATH": ""}, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stderr) == (2, "error: metrics/audit.json is missing. Run `dvc repro` to make it.\n")

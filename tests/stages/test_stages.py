@@ -1,7 +1,6 @@
 """The stages that come before training, on small videos written on the spot and on real odd files."""
 
 import csv
-import dataclasses
 import json
 import logging
 import os
@@ -24,11 +23,11 @@ from actionrec.data.clips import SUFFIXES
 from actionrec.features.feature_store import read_features
 from actionrec.io import checksums, files
 from actionrec.video import clip_reader
-from actionrec.video.frame_store import read_shard
+from actionrec.video.frame_store import LEDGER_HEADER, read_shard
 from stages import extract_frames, resnet_features, split, weights
 
 ROOT = Path(__file__).parents[2]
-LEDGER_HEADER = ["clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "warning", "error"]
+ALL = (split, extract_frames, resnet_features)
 
 
 def set_params(**changes):
@@ -40,19 +39,46 @@ def set_params(**changes):
     YAML().dump(document, paths.PARAMS)
 
 
-@pytest.fixture
-def mine(project, monkeypatch):
-    """A project with 3 classes of 5 clips, each in a group of its own, of 3 to 7 frames."""
-    monkeypatch.setenv("ACTIONREC_WORKERS", "1")
-    monkeypatch.setenv("ACTIONREC_DEVICE", "cpu")
-    monkeypatch.setenv("ACTIONREC_RUNTIME", "torch")  # starts sooner than OpenVINO
-    folder = project / paths.RAW / "mine"
-    for first, label in enumerate(("Jump", "Run", "Sit")):
-        for group in range(1, 6):
-            pictures = [numbered_picture(100 * first + number) for number in range(group + 2)]
-            write_video(folder / label / f"v_{label}_g{group:02d}_c01.avi", pictures)
-    set_params()
+ENVIRONMENT = {
+    "ACTIONREC_WORKERS": "1",
+    "ACTIONREC_DEVICE": "cpu",
+    "ACTIONREC_RUNTIME": "torch",
+}  # torch starts sooner than OpenVINO
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A project with 3 classes of 5 clips, each in a group of its own, of 3 to 7 frames, after its three stages."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        for first, label in enumerate(("Jump", "Run", "Sit")):
+            for group in range(1, 6):
+                pictures = [numbered_picture(100 * first + number) for number in range(group + 2)]
+                write_video(paths.RAW / "mine" / label / f"v_{label}_g{group:02d}_c01.avi", pictures)
+        set_params()
+        for stage in ALL:
+            stage.main()
     return folder
+
+
+@pytest.fixture
+def mine(project, finished, monkeypatch):
+    """The clips of that project, before any stage."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    shutil.copytree(finished / paths.RAW, project / paths.RAW)
+    set_params()
+    return project / paths.RAW / "mine"
+
+
+@pytest.fixture
+def done(mine, finished):
+    """The clips after the three stages."""
+    shutil.copytree(finished, ".", dirs_exist_ok=True)
+    return mine
 
 
 def read_rows(path):
@@ -73,7 +99,7 @@ def stored_clips():
 
 
 def fresh_shards(stage):
-    """How many shards lie in .work."""
+    """Number of shards in .work."""
     return len(list((paths.WORK / stage).iterdir()))
 
 
@@ -87,25 +113,20 @@ def run(stage, **settings):
 
 def test_split_writes_the_contract_s_files(mine):
     split.main()
-    clips, divided = read_rows(paths.CLIPS), read_rows(paths.SPLIT)
+    clips, subsets = read_rows(paths.CLIPS), read_rows(paths.SPLIT)
     assert clips[0] == ["clip", "label", "group", "bytes", "sha256"]
-    assert divided[0] == ["clip", "subset"]
-    assert [row[0] for row in clips[1:]] == [row[0] for row in divided[1:]] == sorted(row[0] for row in clips[1:])
+    assert subsets[0] == ["clip", "subset"]
+    assert [row[0] for row in clips[1:]] == [row[0] for row in subsets[1:]] == sorted(row[0] for row in clips[1:])
     assert clips[1][:3] == ["Jump/v_Jump_g01_c01.avi", "Jump", "g01"]
-    assert {row[1] for row in divided[1:]} == {"train", "val", "test"}
+    assert {row[1] for row in subsets[1:]} == {"train", "val", "test"}
     summary = json.loads(paths.SPLIT_METRICS.read_text(encoding="utf-8"))
-    assert summary["dataset"] == "mine"
-    assert (summary["protocol"], summary["folds"], summary["fold"], summary["validation"], summary["seed"]) == (
-        "group",
-        3,
-        0,
-        0.2,
-        0,
-    )
+    assert [*summary.items()][:6] == [
+        ("dataset", "mine"), ("protocol", "group"), ("folds", 3), ("fold", 0), ("validation", 0.2), ("seed", 0),
+    ]  # fmt: skip
     assert summary["train_clips"] + summary["val_clips"] + summary["test_clips"] == summary["clips"] == 15
 
 
-def test_split_tells_of_duplicates_and_of_classes_that_are_not_tested(mine, caplog):
+def test_split_reports_duplicates_and_classes_that_are_not_tested(mine, caplog):
     shutil.copy(mine / "Jump" / "v_Jump_g01_c01.avi", mine / "Jump" / "copy.avi")
     shutil.copy(mine / "Run" / "v_Run_g02_c01.avi", mine / "Sit" / "other.avi")
     write_video(mine / "Wave" / "v_Wave_g01_c01.avi", 9)
@@ -115,58 +136,35 @@ def test_split_tells_of_duplicates_and_of_classes_that_are_not_tested(mine, capl
     assert "no test clips of: Wave" in caplog.text
 
 
-def test_another_split_changes_the_split_and_not_the_clips(mine):
-    split.main()
-    clips, divided = paths.CLIPS.read_bytes(), paths.SPLIT.read_bytes()
-    set_params(split__protocol="random", split__fold=1)
-    split.main()
-    assert paths.CLIPS.read_bytes() == clips
-    assert paths.SPLIT.read_bytes() != divided
-
-
-def test_frames_and_features_have_the_contract_s_form(mine):
-    split.main()
-    extract_frames.main()
-    assert read_rows(paths.FRAMES / "ledger.csv")[0] == LEDGER_HEADER
+def test_frames_and_features_have_the_contract_s_form(done):
+    assert tuple(read_rows(paths.FRAMES / "ledger.csv")[0]) == LEDGER_HEADER
     ledger = read_ledger()
     assert list(ledger) == sorted(ledger)
-    assert ledger["Jump/v_Jump_g01_c01.avi"] == dict(
-        zip(LEDGER_HEADER, ["Jump/v_Jump_g01_c01.avi", "3", "3", "3", "1", "pyav", "", ""], strict=True)
-    )
+    assert [*ledger["Jump/v_Jump_g01_c01.avi"].values()] == ["Jump/v_Jump_g01_c01.avi", "3", "3", "3", "1", "pyav", "", ""]
     assert ledger["Sit/v_Sit_g05_c01.avi"]["padded"] == "0"
-    assert frame_metrics() == {"clips": 15, "decoded": 15, "padded": 3, "damaged": 0, "failed": 0}
-    assert list(frame_metrics()) == ["clips", "decoded", "padded", "damaged", "failed"]
+    assert [*frame_metrics().items()] == [("clips", 15), ("decoded", 15), ("padded", 3), ("damaged", 0), ("failed", 0)]
     assert stored_clips() == sorted(ledger)
-
-    resnet_features.main()
-    found = []
+    clips = []
     for path in paths.FEATURES.glob("*.safetensors"):
         with safetensors.safe_open(path, framework="numpy") as stream:
-            for clip in stream.keys():  # noqa: SIM118
-                found.append(clip)
-                features = stream.get_tensor(clip)
-                assert features.shape == (4, 512)
-                assert features.dtype == "float16"
+            clips += stream.keys()
+            assert {(stream.get_tensor(clip).shape, str(stream.get_tensor(clip).dtype)) for clip in stream.keys()} == {  # noqa: SIM118
+                ((4, 512), "float16")
+            }
             metadata = stream.metadata()
         assert {"backbone", "weights", "weights_sha256", "precision", "preprocessing", "frames"} <= set(metadata)
         assert json.loads(metadata["frames"]) == {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95}
-    assert sorted(found) == sorted(ledger)
+    assert sorted(clips) == sorted(ledger)
 
 
-def test_frames_from_before_the_resolution_was_renamed_become_features(mine):
-    split.main()
-    extract_frames.main()
-    description = paths.FRAMES / "frames.json"
-    files.write_json(description, {"count": 4, "size": 64, "format": "jpeg", "quality": 95})
+def test_frames_from_before_the_resolution_was_renamed_become_features(done):
+    files.write_json(paths.FRAMES / "frames.json", {"count": 4, "size": 64, "format": "jpeg", "quality": 95})
     (paths.FRAMES / checksums.FILE).unlink()  # it did not exist then, either
     resnet_features.main()
     assert read_features(paths.FEATURES).source["frames"] == {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95}
 
 
-def test_stages_write_checksums_and_refuse_what_has_changed_since(mine):
-    split.main()
-    extract_frames.main()
-    resnet_features.main()
+def test_stages_write_checksums_and_reject_files_that_changed_later(done):
     for folder in (paths.FRAMES, paths.FEATURES):
         sums = checksums.read(folder)
         assert set(sums) == {path.name for path in folder.iterdir()} - {checksums.FILE}
@@ -177,138 +175,96 @@ def test_stages_write_checksums_and_refuse_what_has_changed_since(mine):
         with pytest.raises(DataError, match=rf"do not match SHA256SUMS: {name}\. Run `python -m actionrec repair`"):
             resnet_features.main()
         flip(paths.FRAMES / name, place, keep_time=True)
-    resnet_features.main()
+
+
+OUTPUTS = (paths.FRAMES, paths.FEATURES)
 
 
 def in_memory():
-    """All features, read before another run replaces them."""
+    """The features of each clip, read before another run replaces them."""
     stored = read_features(paths.FEATURES)
-    return dataclasses.replace(stored, features=np.asarray(stored.features))
+    return dict(zip(stored.clips, np.asarray(stored.features), strict=True))
 
 
-def of(read, clip):
-    return read.features[read.clips.index(clip)]
-
-
-def test_a_clip_s_features_do_not_depend_on_what_else_there_is(mine):
-    split.main()
-    extract_frames.main()
-    resnet_features.main()
-    before = in_memory()
-    write_video(mine / "Jump" / "another.avi", 9)
-    (mine / "Sit" / "v_Sit_g03_c01.avi").unlink()
-    set_params(frames__shards=3)
-    for stage in (split, extract_frames, resnet_features):
+def test_one_clip_more_costs_one_shard_and_other_clips_keep_their_features(done):
+    counts, before, first = {name: fresh_shards(name) for name in ("frames", "features")}, bytes_of(*OUTPUTS), in_memory()
+    write_video(done / "Jump" / "another.avi", 9)
+    for stage in ALL:
         stage.main()
-    after = in_memory()
-    both = sorted(set(before.clips) & set(after.clips))
-    assert len(both) == 14
-    assert all((of(before, clip) == of(after, clip)).all() for clip in both)
-
-
-def test_one_clip_more_costs_one_shard(mine):
-    for stage in (split, extract_frames, resnet_features):
-        stage.main()
-    frames, features = fresh_shards("frames"), fresh_shards("features")
-    before = bytes_of(paths.FRAMES, paths.FEATURES)
-    write_video(mine / "Jump" / "another.avi", 9)
-    for stage in (split, extract_frames, resnet_features):
-        stage.main()
-    assert (fresh_shards("frames"), fresh_shards("features")) == (frames + 1, features + 1)
-    after = bytes_of(paths.FRAMES, paths.FEATURES)
-    changed = {name for name in after if after[name] != before.get(name)}
+    assert {name: fresh_shards(name) - count for name, count in counts.items()} == {"frames": 1, "features": 1}
+    changed = {name for name, contents in bytes_of(*OUTPUTS).items() if contents != before.get(name)}
     suffixes = sorted(Path(name).suffix or Path(name).name for name in changed)
     assert suffixes == [".csv", ".safetensors", ".tar", "SHA256SUMS", "SHA256SUMS"]
 
-
-def test_another_count_and_back_finds_the_old_shards(mine, monkeypatch):
-    split.main()
-    extract_frames.main()
-    before = bytes_of(paths.FRAMES)
-    set_params(frames__count=5)
-    extract_frames.main()
-    assert bytes_of(paths.FRAMES) != before
-    set_params()
-    monkeypatch.setattr(clip_reader, "sample_clip", None)  # nothing is decoded
-    extract_frames.main()
-    assert bytes_of(paths.FRAMES) == before
+    (done / "Sit" / "v_Sit_g03_c01.avi").unlink()
+    set_params(frames__shards=3)
+    for stage in ALL:
+        stage.main()
+    second = in_memory()
+    both = sorted(set(first) & set(second))
+    assert len(both) == 14
+    assert all(np.array_equal(first[clip], second[clip]) for clip in both)
 
 
-def test_shards_that_dvc_has_deleted_are_linked_again_and_nothing_is_decoded(mine, monkeypatch):
-    split.main()
-    extract_frames.main()
-    before = bytes_of(paths.FRAMES)
+def test_outputs_that_dvc_deletes_are_linked_again_and_other_parameters_decode_nothing(done, monkeypatch):
+    before, clips, subsets = bytes_of(paths.FRAMES), paths.CLIPS.read_bytes(), paths.SPLIT.read_bytes()
     shutil.rmtree(paths.FRAMES)
+    set_params(split__protocol="random", split__fold=1, frames__max_failed=0.5)
+    split.main()
+    assert paths.CLIPS.read_bytes() == clips
+    assert paths.SPLIT.read_bytes() != subsets
     monkeypatch.setattr(clip_reader, "sample_clip", None)
     extract_frames.main()
     assert bytes_of(paths.FRAMES) == before
     assert all(path.stat().st_nlink == 2 for path in paths.FRAMES.glob("*.tar"))
 
 
-def test_a_new_split_decodes_nothing(mine, monkeypatch):
-    split.main()
+def test_raw_frames_give_nearly_the_features_of_jpegs(done):
+    jpeg = read_features(paths.FEATURES).features[range(15)].astype(float)
+    set_params(frames__format="raw")
     extract_frames.main()
-    set_params(split__protocol="random")
-    split.main()
-    monkeypatch.setattr(clip_reader, "sample_clip", None)
-    extract_frames.main()
-
-
-def test_another_max_failed_decodes_nothing(mine, monkeypatch):
-    split.main()
-    extract_frames.main()
-    set_params(frames__max_failed=0.5)
-    monkeypatch.setattr(clip_reader, "sample_clip", None)
-    extract_frames.main()
-
-
-def test_raw_frames_give_nearly_the_features_of_jpegs(mine):
-    made = {}
-    split.main()
-    for form in ("jpeg", "raw"):
-        set_params(frames__format=form)
-        extract_frames.main()
-        resnet_features.main()
-        made[form] = in_memory()
-    assert made["jpeg"].clips == made["raw"].clips
-    difference = abs(made["jpeg"].features.astype(float) - made["raw"].features.astype(float)).mean()
-    assert 0 < difference < 0.1 * abs(made["raw"].features.astype(float)).mean()
+    resnet_features.main()
+    raw = read_features(paths.FEATURES).features[range(15)].astype(float)
+    assert 0 < abs(jpeg - raw).mean() < 0.1 * abs(raw).mean()
 
 
 def test_clips_that_cannot_be_decoded_are_listed_and_left_out(mine, caplog):
     (mine / "Jump" / "broken.avi").write_bytes(b"no video")
     (mine / "Run" / "empty.avi").touch()
-    set_params(frames__max_failed=0.2)
-    for stage in (split, extract_frames, resnet_features):
+    set_params(frames__max_failed=0.2, frames__shards=1000)  # a clip a shard: some shards are empty
+    for stage in ALL:
         stage.main()
     ledger = read_ledger()
     assert frame_metrics() == {"clips": 17, "decoded": 15, "padded": 3, "damaged": 0, "failed": 2}
     assert ledger["Run/empty.avi"]["error"] == "the file is empty (0 bytes). Copy or download it again"
     assert [ledger["Run/empty.avi"][key] for key in ("decoded_frames", "unique_frames", "padded")] == ["0", "0", "0"]
-    assert ledger["Jump/broken.avi"]["error"].startswith("not a video file")
     assert "2 of 17 clips cannot be decoded and are skipped:\n  Jump/broken.avi: not a video file" in caplog.text
     decoded = sorted(clip for clip, row in ledger.items() if not row["error"])
-    assert stored_clips() == decoded
-    assert read_features(paths.FEATURES).clips == decoded
+    assert stored_clips() == read_features(paths.FEATURES).clips == decoded
 
 
-def test_a_shard_whose_clips_all_fail_does_no_harm(mine):
-    set_params(frames__shards=1000, frames__max_failed=0.2)  # a clip a shard
-    (mine / "Jump" / "broken.avi").write_bytes(b"no video")
-    for stage in (split, extract_frames, resnet_features):
-        stage.main()
-    assert len(read_features(paths.FEATURES).clips) == 15
-
-
-def test_as_many_failed_clips_as_allowed_are_allowed_and_one_more_is_not(mine):
+def test_more_failed_clips_than_allowed_stop_the_stage_with_a_list(mine):
     for number in range(5):
         (mine / "Run" / f"broken{number}.avi").write_bytes(b"no video %d" % number)
     split.main()
-    set_params(frames__max_failed=0.25)  # 5 of 20
-    extract_frames.main()
-    set_params(frames__max_failed=0.24)
-    with pytest.raises(VideoError, match=r"^5 of 20 clips cannot be decoded \(allowed: 24\.0% of them\):\n  Run/broken0\.avi: "):
+    set_params(frames__max_failed=0.24)  # 4.8 of 20
+    with pytest.raises(VideoError) as error:
         extract_frames.main()
+    first, second, *_, last = str(error.value).splitlines()
+    assert first == "5 of 20 clips cannot be decoded (allowed: 24.0% of them):"
+    assert second == (
+        "  Run/broken0.avi: not a video file that FFmpeg can open (Invalid data found when processing input). "
+        "Copy or download it again"
+    )
+    assert last == "Fix or remove them, or raise frames.max_failed in params.yaml to continue without them."
+    assert not paths.FRAMES.exists()
+    assert not paths.FRAME_METRICS.exists()
+    set_params(frames__max_failed=0.25)
+    extract_frames.main()
+    (mine / "Run" / "broken0.avi").write_bytes((mine / "Run" / "v_Run_g01_c01.avi").read_bytes())  # a repaired clip
+    split.main()
+    extract_frames.main()
+    assert frame_metrics()["failed"] == 4
 
 
 def test_clips_that_all_fail_are_refused_whatever_is_allowed(mine):
@@ -320,58 +276,16 @@ def test_clips_that_all_fail_are_refused_whatever_is_allowed(mine):
         extract_frames.main()
 
 
-def test_too_many_failed_clips_end_the_stage_with_a_list_and_status_2(mine):
-    (mine / "Jump" / "broken.avi").write_bytes(b"no video")
-    (mine / "Run" / "empty.avi").touch()
-    split.main()
-    done = run("extract_frames")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith(
-        "error: 2 of 17 clips cannot be decoded (allowed: 2.0% of them):\n"
-        "  Jump/broken.avi: not a video file that FFmpeg can open (Invalid data found when processing input). "
-        "Copy or download it again\n"
-        "  Run/empty.avi: the file is empty (0 bytes). Copy or download it again\n"
-        "Fix or remove them, or raise frames.max_failed in params.yaml to continue without them.\n"
-    )
-    assert "Traceback" not in done.stderr
-    assert not paths.FRAMES.exists()
-    assert not paths.FRAME_METRICS.exists()
-    set_params(frames__max_failed=0.2)
-    assert run("extract_frames").returncode == 0  # and the work done was kept
-
-
-def test_a_mended_clip_is_decoded_again(mine):
-    broken = mine / "Jump" / "v_Jump_g01_c01.avi"
-    contents = broken.read_bytes()
-    broken.write_bytes(contents[:100])
-    split.main()
-    with pytest.raises(VideoError):
-        extract_frames.main()
-    broken.write_bytes(contents)
-    split.main()
-    extract_frames.main()
-    assert frame_metrics()["failed"] == 0
-
-
-def test_odd_names_go_all_the_way(mine):
+def test_odd_names_pass_through_all_stages(mine):
     shutil.rmtree(mine)
-    for number, name in enumerate(ODD_NAMES):
-        for label in ('Cl,a"s s #1\n', "日本"):
-            write_video(mine / label / name, 4 + number % 5 + 10 * (label == "日本"))
-    for stage in (split, extract_frames, resnet_features):
+    labels = ('Cl,a"s s #1\n', "日本")
+    expected = sorted(f"{labels[number % 2]}/{name}" for number, name in enumerate(ODD_NAMES))
+    for number, clip in enumerate(expected):
+        write_video(mine / clip, 4 + number % 5)
+    for stage in ALL:
         stage.main()
-    expected = sorted(f"{label}/{name}" for label in ('Cl,a"s s #1\n', "日本") for name in ODD_NAMES)
     assert list(read_ledger()) == stored_clips() == read_features(paths.FEATURES).clips == expected
     assert frame_metrics()["failed"] == 0
-
-
-def test_a_data_set_may_be_a_link(mine):
-    elsewhere = mine.parents[2] / "elsewhere"
-    mine.rename(elsewhere)
-    mine.symlink_to(elsewhere)
-    split.main()
-    extract_frames.main()
-    assert frame_metrics()["decoded"] == 15
 
 
 def test_stages_without_their_inputs_say_what_to_run(mine):
@@ -379,15 +293,6 @@ def test_stages_without_their_inputs_say_what_to_run(mine):
         extract_frames.main()
     with pytest.raises(DataError, match=r"data/frames/frames\.json is missing\. Run `dvc repro` to make it\."):
         resnet_features.main()
-
-
-def test_a_clip_that_is_gone_since_the_split_is_told_with_its_name(mine):
-    split.main()
-    (mine / "Sit" / "v_Sit_g02_c01.avi").unlink()
-    done = run("extract_frames")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "data/raw/mine/Sit/v_Sit_g02_c01.avi is missing, but data/clips.csv lists it. Rerun `dvc repro`" in done.stderr
 
 
 @pytest.mark.slow
@@ -436,22 +341,22 @@ def test_real_odd_files_among_real_clips(mine, shared, caplog):
 
 @pytest.mark.parametrize("change", ["other contents", "missing", "while it is read"])
 def test_a_clip_that_changed_after_split_stops_the_stage_and_is_not_stored(mine, monkeypatch, change):
-    """Frames of other contents must never be kept under this clip's key."""
+    """Frames of other contents must never be stored under this clip's key."""
     split.main()
     path, other = mine / "Jump" / "v_Jump_g01_c01.avi", mine / "Jump" / "v_Jump_g02_c01.avi"
-    if change == "other contents":
-        path.write_bytes(other.read_bytes())
-    elif change == "missing":
-        path.unlink()
     sample = clip_reader.sample_clip
+
+    def write_and_sample(clip, *rest):
+        if clip.name == path.name:
+            path.write_bytes(path.read_bytes() + b"more")
+        return sample(clip, *rest)
+
     with monkeypatch.context() as patch:
-
-        def write_and_sample(clip, *rest):
-            if clip.name == path.name:
-                path.write_bytes(path.read_bytes() + b"more")
-            return sample(clip, *rest)
-
-        if change == "while it is read":
+        if change == "other contents":
+            path.write_bytes(other.read_bytes())
+        elif change == "missing":
+            path.unlink()
+        else:
             patch.setattr(clip_reader, "sample_clip", write_and_sample)
         with pytest.raises(DataError, match=r"v_Jump_g01_c01\.avi (has changed since|is missing).*Rerun `dvc repro`"):
             extract_frames.main()
@@ -483,15 +388,11 @@ def test_an_unexpected_failure_of_one_clip_is_a_ledger_row_and_is_tried_again(mi
     assert frame_metrics()["failed"] == 0
 
 
-@pytest.mark.parametrize("stage", ["extract_frames", "resnet_features", "compare"])
-def test_libraries_complain_of_a_broken_clip_nowhere_but_in_the_message(stage, tmp_path):
-    (tmp_path / "noise.mp4").write_bytes(bytes(range(256)) * 16)
-    read = "try:\n    decoder.read_header(Path(sys.argv[1]))\nexcept Exception as error:\n    print(error)"
-    code = f"import sys\nimport stages.{stage}\nfrom pathlib import Path\nfrom actionrec.video import decoder\n{read}"
-    command = [sys.executable, "-c", code, str(tmp_path / "noise.mp4")]
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True)
-    assert done.stdout.startswith("not a video file")
-    assert done.stderr == ""
+def test_stages_print_nothing_of_their_libraries_and_do_not_load_ray_or_openvino():
+    """Ray and OpenVINO take seconds to load, and not every run uses them."""
+    code = "import sys, stages.extract_frames, stages.resnet_features; print({'ray', 'openvino'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
 @pytest.mark.usefixtures("project")
