@@ -84,10 +84,10 @@ def unpack(archive: Path, folder: Path) -> None:
         ArchiveError: no installed program can unpack it.
         DownloadError: the disk is too small.
     """
-    kind = _kind(archive)
+    with archive.open("rb") as stream:
+        start = stream.read(16)
+    kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
     if kind is None:
-        with archive.open("rb") as stream:
-            start = stream.read(16)
         raise DamagedError(
             f"{archive} is neither a RAR nor a ZIP archive; it starts with {start!r}. If the host sent an error page, remove the "
             "file and rerun, or download the archive in another way and set ACTIONREC_MIRROR=<path>."
@@ -124,12 +124,6 @@ def require_tool(archive: Path) -> None:
     """Raise an ArchiveError if no program that unpacks RAR is installed."""
     if not installed():
         raise ArchiveError(f"{archive} is a RAR archive, and no program that unpacks it is installed. {INSTALL}")
-
-
-def _kind(path: Path) -> str | None:
-    with path.open("rb") as stream:
-        start = stream.read(8)
-    return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
 
 
 def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:

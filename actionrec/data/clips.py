@@ -27,22 +27,8 @@ from actionrec.io.files import read_csv, sha256_of, write_csv
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (
-    ".avi",
-    ".mp4",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".mpg",
-    ".mpeg",
-    ".m4v",
-    ".wmv",
-    ".flv",
-    ".3gp",
-    ".ts",
-    ".mts",
-    ".m2ts",
-    ".ogv",
-)
+    ".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".3gp", ".ts", ".mts", ".m2ts", ".ogv",
+)  # fmt: skip
 HEADER = ("clip", "label", "group", "bytes", "sha256")
 
 INDEX = "clips.csv"

@@ -104,11 +104,6 @@ def fetch_published(source: Published, folder: Path) -> None:
             path.unlink()
 
 
-def downloaded(archive: Archive, url: str) -> Path:
-    """The local path of an archive that is downloaded from `url`."""
-    return paths.DOWNLOADS / archive.as_packed(Path(urlsplit(url).path))
-
-
 def obtain(archive: Archive, source: Published) -> Path:
     """Return the archive as a local file; download it from ACTIONREC_MIRROR or its own host if needed.
 
@@ -151,7 +146,7 @@ def _next_step(mirror_path: Path, source: Published) -> str:
 
 
 def _download(archive: Archive, url: str, source: Published) -> Path:
-    target = downloaded(archive, url)
+    target = paths.DOWNLOADS / archive.as_packed(Path(urlsplit(url).path))
     if target.suffix == ".rar":
         archives.require_tool(target)  # before downloading gigabytes
     try:

@@ -5,7 +5,7 @@ import pickle
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from actionrec.core.errors import WeightsError
-from actionrec.core.text import shortened
+from actionrec.core.text import first_few, shortened
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_LISTED = 3
+_LISTED = (3, "; ")  # problems in a message, and the text between them
 _MOST_TENSORS = 10_000
 _DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _DTYPES |= {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}  # counters
@@ -46,7 +46,7 @@ def read_file(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(key, str) and isinstance(state[key], Tensor) for key in state):
         raise WeightsError(f"{path}: got a {type(state).__name__}, expected a state dict of named tensors. Save its state dict.")
     if unusable := [f"{shortened(name)} {why}" for name, tensor in state.items() if (why := _why_unusable(tensor))]:
-        raise WeightsError(f"{path}: {_few(unusable)}. Save plain tensors of floating-point numbers.")
+        raise WeightsError(f"{path}: {first_few(unusable, *_LISTED)}. Save plain tensors of floating-point numbers.")
     claimed, size = sum(tensor.numel() * tensor.element_size() for tensor in state.values()), path.stat().st_size
     if claimed > size:
         raise WeightsError(f"{path} has {size:,} bytes, but its tensors have {claimed:,}: some share memory. Save copies of them.")
@@ -111,11 +111,6 @@ def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _few(problems: Sequence[str]) -> str:
-    more = f" and {len(problems) - _LISTED:,} more" if len(problems) > _LISTED else ""
-    return f"{'; '.join(problems[:_LISTED])}{more}"
-
-
 def misfits(network: nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """List the tensors that are missing, unexpected or of another shape than a network's."""
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
@@ -138,7 +133,7 @@ def check_shapes(network: nn.Module, shapes: Mapping[str, tuple[int, ...]], whos
     """
     problems = misfits(network, shapes)
     if problems:
-        raise WeightsError(f"{whose} does not fit: {_few(problems)}.")
+        raise WeightsError(f"{whose} does not fit: {first_few(problems, *_LISTED)}.")
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], whose: str) -> None:
@@ -153,7 +148,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], whose: str) -> N
     check_shapes(network, {name: tuple(tensor.shape) for name, tensor in state.items()}, whose)
     current = network.state_dict()
     if problems := [f"{name} {why}" for name in state if (why := _why_unfit(state[name], current[name].dtype))]:
-        raise WeightsError(f"{whose} does not fit: {_few(problems)}.")
+        raise WeightsError(f"{whose} does not fit: {first_few(problems, *_LISTED)}.")
     loaded = OrderedDict(state)
     # A plain state dict has no version of the network's layout, which MNASNet requires.
     loaded._metadata = {"": network.state_dict()._metadata[""]}  # type: ignore[attr-defined]
