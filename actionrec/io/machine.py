@@ -1,6 +1,7 @@
 """Settings of the machine, from environment variables. They affect speed only, so they are not parameters."""
 
 import os
+import platform
 from functools import lru_cache
 from pathlib import Path
 
@@ -117,13 +118,8 @@ def device_name(device: str) -> str:
         import torch
 
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({_processor()}, {cores()} cores)"
-
-
-def _processor() -> str:
-    import platform
-
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    processor = _cpuinfo("model name") or platform.processor() or platform.machine()
+    return f"cpu ({processor}, {cores()} cores)"
 
 
 @lru_cache

@@ -93,11 +93,16 @@ def test_a_busy_host_is_tried_again(host, target, caplog):
     assert caplog.messages[0] == "big.rar: the host answered 503 Service Unavailable; next attempt in 0 s"
 
 
-def test_a_host_that_stays_busy_is_given_up(host, target):
-    host.answers = [503] * 100
+def test_a_host_that_stays_busy_or_never_gets_further_is_given_up(host, target):
+    host.answers = [503] * 6
     with pytest.raises(DownloadError, match=r"503 Service Unavailable. 6 attempts in a row brought no new bytes"):
         download(f"{host.url}/big.rar", target)
     assert left(target) == []
+    host.knows_ranges = False
+    host.files["big.rar"] = CONTENTS
+    host.break_after = [500_000, 600_000] * 20
+    with pytest.raises(DownloadError, match="6 attempts in a row brought no new bytes"):
+        download(f"{host.url}/big.rar", target)
 
 
 def test_a_file_that_is_not_there_is_asked_for_once(host, target):
@@ -147,8 +152,11 @@ def test_a_certificate_that_cannot_be_verified_is_explained_and_never_ignored(se
     assert left(target) == []
 
 
-def test_a_custom_certificate_bundle_is_used(secure_host, authority, target, tmp_path, monkeypatch):
+def test_a_custom_certificate_bundle_is_used_and_named_if_it_is_missing(secure_host, authority, target, tmp_path, monkeypatch):
     authority.cert_pem.write_to_path(str(tmp_path / "bundle.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    with pytest.raises(DownloadError, match=r"/nowhere.pem.* If REQUESTS_CA_BUNDLE is set, check that its file exists\."):
+        download(f"{secure_host.url}/big.rar", target)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "bundle.pem"))
     download(f"{secure_host.url}/big.rar", target)
     assert target.read_bytes() == CONTENTS
@@ -192,20 +200,6 @@ def test_a_web_page_instead_of_the_file_is_rejected_and_earlier_bytes_are_kept(h
     with pytest.raises(DownloadError, match="the host sent a web page, perhaps a login page"):
         download(f"{host.url}/big.rar", target)
     assert target.with_name("big.rar.part").stat().st_size == 400_000
-
-
-def test_a_host_that_never_gets_further_is_given_up(host, target):
-    host.knows_ranges = False
-    host.files["big.rar"] = CONTENTS
-    host.break_after = [500_000, 600_000] * 20
-    with pytest.raises(DownloadError, match="6 attempts in a row brought no new bytes"):
-        download(f"{host.url}/big.rar", target)
-
-
-def test_a_bundle_that_is_not_there_is_named(secure_host, target, monkeypatch):
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
-    with pytest.raises(DownloadError, match=r"/nowhere.pem.* If REQUESTS_CA_BUNDLE is set, check that its file exists\."):
-        download(f"{secure_host.url}/big.rar", target)
 
 
 def test_a_host_without_tls_is_not_blamed_for_its_certificate(host, target):

@@ -84,11 +84,9 @@ def test_ucf101_comes_with_its_lists(sources, caplog):
     fetch_published(sources["ucf101"], raw("ucf101"))
     clips = [clip.id for clip in find_clips(raw("ucf101"))]
     assert official_splits.list_numbers(raw("ucf101")) == [1, 2, 3]
-    lists = official_splits.read_lists(raw("ucf101"), 2, clips)
-    assert set(lists) == set(clips)
-    assert {clip for clip, subset in lists.items() if subset == "test"} == {
-        clip for clip in clips if "_g02_" in clip or "_g05_" in clip
-    }
+    tested = {clip: "_g02_" in clip or "_g05_" in clip for clip in clips}
+    subsets = {clip: "test" if is_tested else "train" for clip, is_tested in tested.items()}
+    assert official_splits.read_lists(raw("ucf101"), 2, clips) == subsets
     assert warnings(caplog) == []
 
 
@@ -186,40 +184,33 @@ def test_a_mirror_may_be_an_address(sources, host, monkeypatch, file, mirror, na
     assert f"  {archive}\n" in paths.ARCHIVES.read_text()
 
 
-@pytest.mark.parametrize("names_the_file", [True, False])
-def test_a_local_archive_is_used_and_left_where_it_is(fetch_ucf50, host, tmp_path, monkeypatch, names_the_file):
-    (tmp_path / "UCF50.rar").write_bytes(host.files["UCF50.rar"])
-    monkeypatch.setenv(published.MIRROR, str(tmp_path / "UCF50.rar" if names_the_file else tmp_path))
-    fetch_ucf50()
-    assert len(find_clips(raw("ucf50"))) == 21
-    assert host.asked == []
-    assert (tmp_path / "UCF50.rar").exists()
+@pytest.mark.parametrize(
+    ("name", "names_the_file", "requests"),
+    [("ucf50", True, []), ("ucf50", False, []), ("ucf101", True, [f"/{UCF101_LISTS}"])],  # lists from their own host
+)
+def test_a_local_archive_is_used_and_left_where_it_is(sources, host, tmp_path, monkeypatch, name, names_the_file, requests):
+    archive = tmp_path / sources[name].clips.file
+    archive.write_bytes(host.files[archive.name])
+    monkeypatch.setenv(published.MIRROR, str(archive if names_the_file else tmp_path))
+    fetch_published(sources[name], raw(name))
+    assert len(find_clips(raw(name))) == 21
+    assert asked(host) == requests
+    assert archive.exists()
 
 
-def test_lists_that_are_not_beside_the_local_archive_come_from_their_host(sources, host, tmp_path, monkeypatch):
-    (tmp_path / "UCF101.rar").write_bytes(host.files["UCF101.rar"])
-    monkeypatch.setenv(published.MIRROR, str(tmp_path / "UCF101.rar"))
-    fetch_published(sources["ucf101"], raw("ucf101"))
-    assert asked(host) == [f"/{UCF101_LISTS}"]
-
-
-def test_a_missing_mirror_is_reported(sources, tmp_path, monkeypatch):
-    monkeypatch.setenv(published.MIRROR, str(tmp_path / "nowhere"))
+def test_a_missing_or_unpacked_mirror_is_reported(fetch_ucf50, tmp_path, monkeypatch):
+    folder = tmp_path / "UCF50"
+    monkeypatch.setenv(published.MIRROR, str(folder))
     with pytest.raises(DataError) as caught:
-        fetch_published(sources["ucf50"], raw("ucf50"))
-    where = tmp_path / "nowhere"
+        fetch_ucf50()
     assert str(caught.value) == (
-        f"ACTIONREC_MIRROR is {where}, but {where}/UCF50.rar does not exist. Correct the path: it must be a RAR or ZIP archive, or "
-        "a folder with an archive of that name."
+        f"ACTIONREC_MIRROR is {folder}, but {folder}/UCF50.rar does not exist. Correct the path: it must be a RAR or ZIP archive, "
+        "or a folder with an archive of that name."
     )
-
-
-def test_a_mirror_that_is_unpacked_already_gets_the_command_to_link_it(sources, tmp_path, monkeypatch):
-    (tmp_path / "UCF50" / "Run").mkdir(parents=True)
-    (tmp_path / "UCF50" / "Run" / "a.avi").touch()
-    monkeypatch.setenv(published.MIRROR, str(tmp_path / "UCF50"))
+    (folder / "Run").mkdir(parents=True)
+    (folder / "Run" / "a.avi").touch()
     with pytest.raises(DataError, match=r"ln -s .*/UCF50 data/raw/UCF-50, and set data.dataset to UCF-50\.$"):
-        fetch_published(sources["ucf50"], raw("ucf50"))
+        fetch_ucf50()
 
 
 def test_a_failed_download_says_how_to_use_a_mirror(fetch_ucf50, host):
@@ -310,15 +301,6 @@ def test_the_stage_fetches_the_data_set_of_params_yaml(sources, monkeypatch):
     fetch.main()
     assert len(find_clips(raw("ucf50"))) == 21
     assert [path.name for path in paths.RAW.iterdir()] == ["ucf50"]
-
-
-def test_two_sets_from_archives_of_one_name_are_not_mixed_up(sources, host, monkeypatch):
-    host.files |= {"a/archive.rar": host.files["UCF50.rar"], "b/archive.rar": host.files["hmdb51_org.rar"]}
-    for folder, name in (("a", "ucf50"), ("b", "hmdb51")):
-        monkeypatch.setenv(published.MIRROR, f"{host.url}/{folder}/archive.rar")
-        fetch_published(sources[name], raw(name))
-    assert {path.name for path in raw("ucf50").iterdir()} == {"Billiards", "PullUps", "YoYo"}
-    assert set(lookalikes.HMDB51_CLASSES) <= {path.name for path in raw("hmdb51").iterdir()}
 
 
 @pytest.mark.parametrize(

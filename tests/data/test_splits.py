@@ -82,18 +82,15 @@ def test_every_clip_has_a_subset_and_each_subset_has_every_class(protocol):
 
 
 @pytest.mark.parametrize("fold", range(5))
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_group_number_is_in_one_subset_across_all_classes(fold, seed):
-    subsets = divide(SMALL, settings(fold=fold), seed)
+def test_a_group_number_is_in_one_subset_across_all_classes(fold):
+    subsets = divide(SMALL, settings(fold=fold), seed=1)
     assert all(len(names) == 1 for names in subsets_by(lambda clip: clip.group, SMALL, subsets).values())
 
 
 @BOTH
-def test_the_same_clips_in_any_order_are_divided_in_the_same_way(protocol):
-    subsets = divide(SMALL, settings(protocol), seed=3)
-    for seed in range(3):
-        shuffled = random.Random(seed).sample(SMALL, len(SMALL))
-        assert divide(shuffled, settings(protocol), seed=3) == subsets
+def test_the_order_of_the_clips_does_not_matter(protocol):
+    shuffled = random.Random(0).sample(SMALL, len(SMALL))
+    assert divide(shuffled, settings(protocol), seed=3) == divide(SMALL, settings(protocol), seed=3)
 
 
 @BOTH
@@ -119,8 +116,7 @@ def test_25_folds_of_ucf_50_leave_one_group_out(ucf50):
 def test_the_random_protocol_is_stratified_and_leaks_siblings(ucf50):
     subsets = divide(ucf50, settings("random"), seed=0)
     sizes, tested = Counter(clip.label for clip in ucf50), Counter(clip.label for clip in ucf50 if subsets[clip.id] == "test")
-    for label, size in sizes.items():
-        assert abs(tested[label] - size / 5) <= 1
+    assert all(abs(tested[label] - size / 5) <= 1 for label, size in sizes.items())
     assert summarise(ucf50, subsets)["test_clips_with_sibling_in_training"] > 0.9
 
 
@@ -249,14 +245,12 @@ def test_the_summary():
     [
         (("group", 1, 0, 0.2), "folds must be at least 2; got 1"),
         (("group", 5, 5, 0.2), "fold must be from 0 to 4 (folds is 5); got 5"),
-        (("group", 5, -1, 0.2), "fold must be from 0 to 4 (folds is 5); got -1"),
         (("group", 5, 0, 0.51), "validation must be from 0 to 0.5; got 0.51"),
-        (("group", 5, 0, -0.1), "validation must be from 0 to 0.5; got -0.1"),
         (("group", 5, 0, float("nan")), "validation must be from 0 to 0.5; got nan"),
         (("official", 5, 0, 0.2), "fold must be the number of a list, from 1, under protocol official; got 0"),
     ],
 )
-def test_settings_out_of_range_are_refused(values, message):
+def test_settings_out_of_range_are_rejected(values, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         SplitSettings(*values)
     assert str(error.value) == message
@@ -266,9 +260,7 @@ def test_official_lists_are_kept_and_validation_takes_whole_groups_from_training
     listed = {one.id: "test" if one.group in ("g01", "g02") else "train" for one in SMALL}
     subsets = divide(SMALL, settings("official", fold=1), seed=0, listed=listed)
     assert of(subsets, "test") == of(listed, "test")
-    group_of_clip = {one.id: one.group for one in SMALL}
-    groups = [{group_of_clip[clip_id] for clip_id in of(subsets, subset)} for subset in ("train", "val")]
-    assert groups[0] & groups[1] == set()
+    assert all(len(names) == 1 for names in subsets_by(lambda clip: clip.group, SMALL, subsets).values())
     assert 0.1 < len(of(subsets, "val")) / len(of(listed, "train")) < 0.3
 
 
@@ -320,14 +312,6 @@ def test_a_camera_larger_than_a_part_is_tested_by_one_fold_other_than_the_defaul
     assert max(folds.values()) < 16  # 7.5 are expected
 
 
-def test_no_fold_is_special_where_no_group_is_too_large():
-    clips = folder([40, 40, 40], groups=10)
-    [(largest, _)] = Counter(one.group for one in clips).most_common(1)
-    splits = [divide(clips, settings(validation=0), seed) for seed in range(100)]
-    tested = sum(subsets_by(lambda clip: clip.group, clips, subsets)[largest] == {"test"} for subsets in splits)
-    assert 8 <= tested <= 34  # in one of five; 3.2 standard errors
-
-
 @BOTH
 @pytest.mark.parametrize("share", [0.5, 0.4, 0.25, 0.15, 0.1])
 def test_validation_gets_the_requested_share(ucf50, protocol, share):
@@ -346,15 +330,12 @@ def test_validation_leaves_each_class_a_training_clip(share):
         assert of(subsets, "val")
 
 
-def test_where_each_class_is_one_group_the_message_says_so():
+def test_classes_of_one_group_each_cannot_be_tested():
     clips = [clip(label, group, number) for group, label in enumerate("ABC") for number in range(5)]
-    with pytest.raises(DataError) as error:
+    with pytest.raises(
+        DataError, match=r"^no clips are left for testing: each class must keep a group .* which leaves none\. Lower"
+    ):
         divide(clips, settings(), seed=0)
-    assert str(error.value) == (
-        "no clips are left for testing: each class must keep a group (under split.protocol=random, a clip) for training, "
-        "which leaves none. Lower split.folds in params.yaml, set split.validation to 0, add clips from other sources, "
-        "or check the groups in data/clips.csv (data.group)."
-    )
 
 
 def test_a_test_set_far_from_its_share_is_reported():

@@ -12,7 +12,6 @@ from actionrec.io.files import (
     digest,
     read_csv,
     read_json,
-    sha256_of,
     whole_file,
     whole_folder,
     write_csv,
@@ -107,8 +106,8 @@ def test_numbers_that_json_does_not_have_are_not_written(tmp_path):
     assert everything_in(tmp_path) == []
 
 
-@pytest.mark.parametrize("contents", [b"", b'{"a": ', b"\xff\xfe", b'{"a": "\x80"}'])
-def test_damaged_json_is_told_with_its_path(tmp_path, contents):
+@pytest.mark.parametrize("contents", [b"", b'{"a": ', b"\xff\xfe"])
+def test_damaged_json_is_reported(tmp_path, contents):
     (tmp_path / "a.json").write_bytes(contents)
     with pytest.raises(DataError, match=r"a\.json.*Run `python -m actionrec repair`\.$"):
         read_json(tmp_path / "a.json")
@@ -210,21 +209,6 @@ def test_damaged_csv_is_rejected(tmp_path, row, problem):
     (tmp_path / "a.csv").write_bytes(b"clip,note\nx,y\n" + row + b"\n")
     with pytest.raises(DataError, match=rf"a\.csv is damaged: {problem}"):
         read_csv(tmp_path / "a.csv", HEADER)
-
-
-def test_a_csv_row_that_fails_leaves_no_file(tmp_path):
-    def rows():
-        yield ["a", "b"]
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        write_csv(tmp_path / "a.csv", HEADER, rows())
-    assert everything_in(tmp_path) == []
-
-
-def test_sha256_of_a_file_is_the_known_one(tmp_path):
-    write_text(tmp_path / "a", "abc")
-    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_a_digest_depends_on_values_and_not_on_the_order_of_keys():

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from damaged import flip
 from film import write_video
 from projects import PARAMS, TWELVE_CLIPS, bytes_of, split_twelve_clips
 from ruamel.yaml import YAML
@@ -121,48 +120,20 @@ def test_an_output_folder_that_is_read_only_is_an_error_and_nothing_is_decoded_a
     assert output_of("extract_frames") == expected
 
 
-def test_a_damaged_shard_is_recomputed_and_the_result_is_the_same(clips, caplog):
-    expected = {stage: output_of(stage) for stage in STAGES}
-    frames, features = (next(paths.WORK.glob(pattern)) for pattern in ("frames/*/frames.tar", "features/*/features.safetensors"))
-    flip(frames, frames.stat().st_size // 2)
-    os.truncate(features, features.stat().st_size // 2)
-    for folder in OUTPUTS.values():
-        shutil.rmtree(folder)  # as DVC does; it has hard links to the damaged files
-    caplog.clear()
-    assert {stage: output_of(stage) for stage in STAGES} == expected
-    assert [message for message in caplog.messages if "damaged" in message] == [
-        f"{file.parent} is damaged and is recomputed" for file in (frames, features)
-    ]
-
-
-def decoded_by(monkeypatch, stage):
-    """The names of the clips that a stage decodes."""
+def test_a_changed_clip_costs_its_shard_alone_and_parameters_changed_back_find_the_old_shards(clips, monkeypatch):
     names, sample = [], clip_reader.sample_clip
-    with monkeypatch.context() as patch:
-        patch.setattr(clip_reader, "sample_clip", lambda path, *rest: names.append(path.name) or sample(path, *rest))
-        stage.main()
-    return names
-
-
-def test_a_clip_that_changes_or_is_removed_costs_its_shard_alone(clips, monkeypatch):
-    changed = clips / "Run" / "v_Run_g02_c01.avi"
-    assert len(decoded_by(monkeypatch, extract_frames)) == 12
-    for is_kept in (True, False):
-        write_video(changed, 9) if is_kept else changed.unlink()
-        split.main()
-        decoded = decoded_by(monkeypatch, extract_frames)
-        assert (changed.name in decoded) == is_kept
-        assert 0 < len(decoded) < 12
-        shards = {extract_frames.shard_of(f"{name.split('_')[1]}/{name}", 4) for name in decoded}
-        assert shards == {extract_frames.shard_of("Run/v_Run_g02_c01.avi", 4)}
-
-
-def test_another_size_and_back_finds_the_old_shards(clips, monkeypatch):
-    extract_frames.main()
-    before = bytes_of(paths.FRAMES)
+    monkeypatch.setattr(clip_reader, "sample_clip", lambda path, *rest: names.append(path.name) or sample(path, *rest))
+    first = output_of("extract_frames")
+    assert len(names) == 12
     set_size(32)
-    assert len(decoded_by(monkeypatch, extract_frames)) == 12
-    assert bytes_of(paths.FRAMES) != before
+    assert output_of("extract_frames") != first
+    assert len(names) == 24
     set_size(64)
-    assert decoded_by(monkeypatch, extract_frames) == []
-    assert bytes_of(paths.FRAMES) == before
+    assert output_of("extract_frames") == first
+    assert len(names) == 24
+    changed = write_video(clips / "Run" / "v_Run_g02_c01.avi", 9)
+    split.main()
+    extract_frames.main()
+    assert changed.name in names[24:]
+    shards = {extract_frames.shard_of(f"{name.split('_')[1]}/{name}", 4) for name in names[24:]}
+    assert shards == {extract_frames.shard_of("Run/v_Run_g02_c01.avi", 4)}

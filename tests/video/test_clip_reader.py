@@ -207,13 +207,6 @@ def test_frames_that_are_not_needed_are_not_decoded(tmp_path):
     assert 20 < len(decoded) < 40  # a quarter are references
 
 
-@pytest.mark.parametrize("kind", ["Fight", "Fall", "NoFight", "DailyLiving"])
-def test_real_clips_give_the_pictures_of_a_full_decode(shared, kind):
-    path = min((shared / "data" / "real_clips" / kind).iterdir(), key=lambda path: path.stat().st_size)
-    sampled = assert_frame_exact(path, 32, 112)
-    assert sampled.warning == ""
-
-
 @pytest.mark.parametrize(
     ("kind", "codec"), [("mp4", {"x264-params": "interlaced=1"}), ("avi", {"codec": "mpeg4", "flags": "+ildct+ilme"})]
 )

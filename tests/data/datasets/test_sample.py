@@ -114,31 +114,6 @@ def test_only_the_seed_decides_the_bytes(tmp_path):
     assert not set(one.values()) & set(other.values())
 
 
-@pytest.mark.usefixtures("small")
-def test_a_new_set_replaces_the_old_one(tmp_path):
-    (tmp_path / "sample").mkdir()
-    (tmp_path / "sample" / "old.avi").touch()
-    sample.generate(tmp_path / "sample", seed=0)
-    assert sorted(path.name for path in (tmp_path / "sample").iterdir()) == [*CLASSES, "clips.csv"]
-
-
-@pytest.mark.usefixtures("small")
-def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch):
-    write, written = sample.write_video, []
-
-    def fail_at_third(path, frames):
-        if len(written) == 2:
-            raise OSError("no space left on device")
-        written.append(path)
-        write(path, frames)
-
-    monkeypatch.setattr(sample, "write_video", fail_at_third)
-    with pytest.raises(OSError, match="no space left"):
-        sample.generate(tmp_path / "sample", seed=0)
-    assert written
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_video_that_cannot_be_written_is_an_error(tmp_path):
     frame = np.zeros((sample.HEIGHT, sample.WIDTH, 3), np.uint8)
     with pytest.raises(DataError, match="OpenCV cannot write MPEG-4 video"):
