@@ -193,10 +193,10 @@ DOCUMENTS = {
 
 @pytest.mark.parametrize(("text", "message"), DOCUMENTS.values(), ids=DOCUMENTS)
 def test_a_hostile_document_is_rejected_in_a_short_message_and_time(read, text, message):
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ParamsError) as caught:
         read(text)
-    assert time.monotonic() - start < 20  # seconds, on a busy machine; references alone would take years
+    assert time.process_time() - start < 20  # seconds; references alone would take years
     first, *others = str(caught.value).split("\n")
     assert first.startswith(f"params.yaml {message}" if message.startswith(("is ", "has ")) else f"params.yaml: {message}")
     assert len(first) < 500
