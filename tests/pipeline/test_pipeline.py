@@ -115,14 +115,6 @@ def test_editing_one_models_file_retrains_that_model_alone(project):
 
 
 @pytest.mark.slow
-def test_an_experiment_with_another_width_retrains_the_models_that_have_one(project):
-    printed = run("dvc", "exp", "run", "-S", "model.hidden_dim=8", cwd=project)
-    assert ran(printed) == {"check", *RECURRENT, "compare", "package"}
-    assert "model.hidden_dim" in run("dvc", "params", "diff", cwd=project)
-    assert "metrics/summary.json" in run("dvc", "metrics", "diff", "--all", cwd=project)
-
-
-@pytest.mark.slow
 def test_a_sweep_runs_from_the_queue_and_its_result_is_a_row_a_value(project):
     run("dvc", "exp", "run", "--queue", "-S", "models.transformer.ff_dim=8,16", cwd=project)
     run("dvc", "queue", "start", cwd=project)
@@ -139,13 +131,11 @@ def test_a_sweep_runs_from_the_queue_and_its_result_is_a_row_a_value(project):
 
 
 @pytest.mark.slow
-def test_a_new_split_decodes_nothing_and_a_forced_rerun_gives_the_same_bytes(project):
-    edit_params(project, {"split.fold": 1})
-    assert ran(run("dvc", "repro", cwd=project)) == {"check", "split", *TRAINS, *SIDE_STAGES, "compare", "package"}
+def test_a_forced_rerun_gives_the_same_bytes(project):
     before, drawn = (project / "dvc.lock").read_text(), pictures(project)
     shutil.rmtree(project / ".work")  # or finished shards and trainings would be taken from there
-    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == 17
-    assert without_timings(project / "dvc.lock") == without_timings_of(before)
+    assert len(ran(run("dvc", "repro", "-f", cwd=project))) == len(STAGES)
+    assert without_timings((project / "dvc.lock").read_text()) == without_timings(before)
     assert pictures(project) == drawn
 
 
@@ -155,11 +145,7 @@ def pictures(project: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (project / "plots").glob("*.png") if path.name not in timed}
 
 
-def without_timings(lock: Path) -> dict[str, dict[str, str]]:
-    return without_timings_of(lock.read_text())
-
-
-def without_timings_of(text: str) -> dict[str, dict[str, str]]:
+def without_timings(text: str) -> dict[str, dict[str, str]]:
     """Stage -> output -> hash, without the timing files and what shows them."""
     shown = ("timing.json", "report.md", "results_table.csv", "results_table.tex", "plots")
     stages = YAML(typ="safe").load(text)["stages"]
@@ -194,12 +180,13 @@ def test_real_clips_among_damaged_ones_run_to_the_end(project, shared):
     assert "raise frames.max_failed" in refused.stdout + refused.stderr
 
     edit_params(project, {"frames.max_failed": 0.2})
-    assert "compare" in ran(run("dvc", "repro", cwd=project))
+    assert "train@gru" in ran(run("dvc", "repro", "train@gru", cwd=project))
     counts = json.loads((project / "metrics/extract_frames.json").read_text())
     assert counts["failed"] >= 6
     assert counts["clips"] == counts["decoded"] + counts["failed"] == len([*mixed.glob("*/*.*")])
-    assert json.loads((project / "metrics/compare.json").read_text())["backbone"] == "mobilenet_v2"
-    assert "/weights/" not in (project / "data/models/gru/model.json").read_text()  # no path of a machine in results
+    bundle = (project / "data/models/gru/model.json").read_text()
+    assert json.loads(bundle)["features"]["backbone"] == "mobilenet_v2"
+    assert "/weights/" not in bundle  # no path of a machine in results
 
 
 needs_unpacker = pytest.mark.skipif(
@@ -311,6 +298,10 @@ def test_the_readmes_commands_run(project):
     for command in commands:
         printed = run("sh", "-c", command, cwd=project, VENV=sys.prefix)
         assert printed.strip(), command
+        if command == "dvc exp run -S model.hidden_dim=256":
+            assert ran(printed) == {"check", *RECURRENT, "compare", "package"}
+        if command == "dvc metrics diff":
+            assert "metrics/summary.json" in run("dvc", "metrics", "diff", "--all", cwd=project)
 
 
 def test_the_readmes_table_is_the_last_runs():
