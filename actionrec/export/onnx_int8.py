@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,6 @@ from numpy.typing import NDArray
 from onnxruntime import quantization  # type: ignore[import-untyped]
 from onnxruntime.quantization import shape_inference  # type: ignore[import-untyped]
 
-from actionrec.core import paths
-from actionrec.core.errors import DataError
 from actionrec.evaluation import metrics
 from actionrec.export import onnx_export, onnx_graph
 from actionrec.export.onnx_graph import FRAMES, Pieces
@@ -69,14 +66,8 @@ def quantise(pieces: Pieces, clips: Iterable[NDArray[np.uint8]]) -> tuple[onnx.M
 
     Returns:
         The graph, and the number of clips.
-
-    Raises:
-        DataError: there are no clips.
     """
-    remaining = iter(clips)
-    if (first := next(remaining, None)) is None:
-        raise _no_clips("calibrate")
-    calibration_clips = _CalibrationClips(chain([first], remaining))
+    calibration_clips = _CalibrationClips(clips)
     with tempfile.TemporaryDirectory() as name:
         plain, prepared, quantised = (Path(name) / file for file in ("plain.onnx", "prepared.onnx", "int8.onnx"))
         onnx.save(pieces.frames_graph, plain)
@@ -104,9 +95,6 @@ def measure(int8: Path, whole: Path, clips: Iterable[tuple[NDArray[np.uint8], in
     Args:
         clips: frames (T, H, W, 3), and the index of the true class.
         calibrated: see QuantisationReport.
-
-    Raises:
-        DataError: there are no clips.
     """
     models = [onnx_export.session(path) for path in (whole, int8)]
     seconds: list[list[float]] = [[], []]
@@ -122,16 +110,7 @@ def measure(int8: Path, whole: Path, clips: Iterable[tuple[NDArray[np.uint8], in
             model_answers.append(onnx_export.run(model, frames)[0])
             model_seconds.append(time.perf_counter() - start)
         labels.append(label)
-    if not labels:
-        raise _no_clips("measure")
     check = onnx_export.compare(answers[1], answers[0])
     top1, top1_int8 = (metrics.top_k(np.stack(one), np.array(labels), 1) for one in answers)
     plain, fast = (statistics.median(one) for one in seconds)
     return QuantisationReport(calibrated, check.clips, top1, top1_int8, check.same, check.difference, plain, fast)
-
-
-def _no_clips(purpose: str) -> DataError:
-    return DataError(
-        f"{paths.FRAMES}: no clips to {purpose} on, because files with frames are missing. "
-        "Run `dvc repro extract_frames` to make them again."
-    )

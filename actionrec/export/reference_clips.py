@@ -81,7 +81,7 @@ def labelled_clips(predictor: Predictor, subset: str, limit: int | None) -> list
     """At most `limit` of the project's clips of one subset, spread over the classes.
 
     Raises:
-        DataError: there are no clips, or the stored frames or the classes are not the bundle's.
+        DataError: there are no clips or no frames of them, or the stored frames or the classes are not the bundle's.
     """
     if why := why_not_stored(predictor):
         raise DataError(
@@ -96,7 +96,13 @@ def labelled_clips(predictor: Predictor, subset: str, limit: int | None) -> list
             f"{paths.CLIPS} has classes that {predictor.name} does not know: {first_few(unknown)}. "
             "Run --int8 in the project that the model was trained in."
         )
-    return spread(clips, limit)
+    chosen = spread(clips, limit)
+    if next(stored_frames(chosen), None) is None:
+        raise DataError(
+            f"{paths.FRAMES}: no clips to {'calibrate' if subset == 'train' else 'measure'} on, because files with frames are "
+            "missing. Run `dvc repro extract_frames` to make them again."
+        )
+    return chosen
 
 
 def spread(clips: Sequence[Clip], limit: int | None) -> list[Clip]:

@@ -191,16 +191,9 @@ def fit(
         on_epoch(epoch)
     before = progress.seconds
     best = {name.removeprefix("best."): tensor for name, tensor in progress.tensors.items() if name.startswith("best.")}
-    held_out_labels = examples.labels[examples.held_out_rows].cpu().numpy()
-
     while not progress.finished:
         epoch = _train_epoch(model, examples, settings, optimiser, shuffle, len(progress.epochs) + 1)
-        logits = predict(model, examples.features, examples.held_out_rows)
-        epoch = replace(
-            epoch,
-            held_out_loss=metrics.cross_entropy(logits, held_out_labels),
-            held_out_top1=metrics.top_k(logits, held_out_labels, 1),
-        )
+        epoch = _evaluated(model, examples, epoch)
         if not np.isfinite([epoch.train_loss, epoch.held_out_loss]).all():
             if not progress.epochs:
                 raise TrainingError(_advice(epoch, settings))
@@ -264,6 +257,13 @@ def _train_epoch(
         correct += (logits.detach().argmax(dim=1) == batch_labels).sum()
     clips, nan = len(order), float("nan")
     return Epoch(number, rate, loss_sum.item() / clips, correct.item() / clips, nan, nan, norm_sum.item() / len(groups))
+
+
+def _evaluated(model: nn.Module, examples: Examples, epoch: Epoch) -> Epoch:
+    """Add the held-out measurements to an epoch."""
+    logits = predict(model, examples.features, examples.held_out_rows)
+    labels = examples.labels[examples.held_out_rows].cpu().numpy()
+    return replace(epoch, held_out_loss=metrics.cross_entropy(logits, labels), held_out_top1=metrics.top_k(logits, labels, 1))
 
 
 def _advice(epoch: Epoch, settings: TrainSettings) -> str:

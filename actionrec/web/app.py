@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -74,7 +75,48 @@ def create_app(
     app.add_middleware(RequestMiddleware, queue=queue, limits=limits, framed_by=framed_by)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     _answer_errors(app)
+    _add_prediction(app, _Prediction(registry, samples, limits, queue, uploads))
+    _add_models_and_samples(app, registry, samples, limits)
+    _add_comparison(app)
+    for address, page in (("/", "index.html"), ("/results", "results.html"), ("/docs", "docs.html")):
+        app.add_api_route(address, lambda page=page: FileResponse(STATIC / page), include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=STATIC))
+    return app
 
+
+@dataclass(frozen=True)
+class _Prediction:
+    """What `POST /predict` needs."""
+
+    registry: ModelRegistry
+    samples: Sequence[Sample]
+    limits: Limits
+    queue: FairQueue
+    uploads: Uploads
+
+    async def steps(
+        self, video: UploadFile | None, name: str, sample: int | None, model: str | None, options: PredictRequest
+    ) -> AsyncGenerator[answers.Step, None]:
+        """Yield the steps of one request; the last one has the result.
+
+        Args:
+            name: of the uploaded video.
+        """
+        with self.uploads.draft(PurePosixPath(name).suffix.lower()) if video else nullcontext() as draft:
+            if video and draft:
+                await _save(video, draft)
+                path = draft
+            else:
+                path = _sample(self.samples, sample or 0).path
+            work = answers.steps(lambda: self.registry.predictor(model), path, name or path.name, options, self.limits)
+            async with aclosing(self.queue.each(work)) as steps:
+                async for step in steps:
+                    yield step
+                    if "result" in step:
+                        return  # do not queue again only to see the end of the iterator
+
+
+def _add_prediction(app: FastAPI, prediction: _Prediction) -> None:
     @app.post(
         "/predict",
         summary="Predict a video",
@@ -108,32 +150,19 @@ def create_app(
             raise RequestError(
                 400, f"send either a file as video or a sample's number as sample; got {'both' if video else 'neither'}."
             )
-        name, suffix = _name_and_suffix(video.filename or "video") if video else ("", "")
-
-        async def prediction_steps() -> AsyncGenerator[answers.Step, None]:
-            with uploads.draft(suffix) if video else nullcontext() as draft:
-                if video and draft:
-                    await _save(video, draft)
-                    path, shown = draft, name
-                else:
-                    path = _sample(samples, sample or 0).path
-                    shown = path.name
-                work = answers.steps(lambda: registry.predictor(model), path, shown, options, limits)
-                async with aclosing(queue.each(work)) as steps:
-                    async for step in steps:
-                        yield step
-                        if "result" in step:
-                            return  # do not queue again only to see the end of the iterator
-
+        name = _file_name(video.filename or "video") if video else ""
+        work = prediction.steps(video, name, sample, model, options)
         if LINES in request.headers.get("accept", ""):
-            return StreamingResponse(_lines(prediction_steps()), media_type=LINES)
+            return StreamingResponse(_lines(work), media_type=LINES)
         last: answers.Step = {}
-        async with aclosing(prediction_steps()) as steps:
+        async with aclosing(work) as steps:
             async for last in steps:
                 if "result" not in last and await request.is_disconnected():
                     return Response(status_code=_DISCONNECTED)
         return JSONResponse(last["result"])
 
+
+def _add_models_and_samples(app: FastAPI, registry: ModelRegistry, samples: Sequence[Sample], limits: Limits) -> None:
     @app.get("/models", summary="The models to choose from")
     def models() -> dict[str, Any]:
         """The models, with the figures of the comparison, the default first; and the server's limits."""
@@ -160,6 +189,8 @@ def create_app(
     def sample_file(place: int) -> FileResponse:
         return FileResponse(_sample(samples, place).path)
 
+
+def _add_comparison(app: FastAPI) -> None:
     @app.get("/comparison", summary="The comparison of the models")
     def comparison() -> dict[str, Any]:
         """Setting, figures, pictures and files; no models if there was no comparison."""
@@ -173,11 +204,6 @@ def create_app(
     def text(name: str) -> FileResponse:
         found = figures.texts().get(name)
         return _file(found, "text/plain; charset=utf-8" if found and found.suffix == ".md" else None)
-
-    for address, page in (("/", "index.html"), ("/results", "results.html"), ("/docs", "docs.html")):
-        app.add_api_route(address, lambda page=page: FileResponse(STATIC / page), include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=STATIC))
-    return app
 
 
 def _answer_errors(app: FastAPI) -> None:
@@ -223,8 +249,8 @@ async def _lines(work: AsyncGenerator[answers.Step, None]) -> AsyncIterator[str]
         yield json.dumps({"error": DEFECT}) + "\n"
 
 
-def _name_and_suffix(sent: str) -> tuple[str, str]:
-    """An upload's file name, on one line and without folders, and the suffix for its copy.
+def _file_name(sent: str) -> str:
+    """An upload's file name, on one line and without folders.
 
     Raises:
         RequestError: it does not end like a video's name.
@@ -235,7 +261,7 @@ def _name_and_suffix(sent: str) -> tuple[str, str]:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix and suffix not in SUFFIXES:
         raise RequestError(415, f"{name}: not a video's file name; expected one that ends in {', '.join(SUFFIXES)}.")
-    return name or "video", suffix
+    return name or "video"
 
 
 async def _save(video: UploadFile, path: Path) -> None:
