@@ -1,38 +1,22 @@
 """The command line, as a person runs it."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import torch
+from commands import actionrec
 
 from actionrec.cli.import_study import RECURRENT
 from actionrec.export import study_checkpoint
 from actionrec.models import create_model
 
-ROOT = Path(__file__).parents[2]
 
-
-def actionrec(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "actionrec", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
-
-
-def test_help_lists_the_commands():
-    done = actionrec("--help")
-    assert done.returncode == 0
-    assert "import-study" in done.stdout
+def test_help_lists_the_commands_and_no_command_is_bad_input(project):
+    assert "import-study" in actionrec("--help", cwd=project).stdout
+    assert actionrec(cwd=project).returncode == 2
 
 
 def test_every_model_that_can_be_imported_is_offered():
     assert tuple(study_checkpoint.LAYER) == RECURRENT
-
-
-def test_no_command_is_bad_input():
-    done = actionrec()
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
 
 
 def test_a_study_checkpoint_becomes_a_bundle(tmp_path):
@@ -40,11 +24,11 @@ def test_a_study_checkpoint_becomes_a_bundle(tmp_path):
     torch.save({"model_state_dict": state}, tmp_path / "best.pth")
     (tmp_path / "classes.txt").write_text("Dive\nFence\n")
     command = ["import-study", tmp_path / "best.pth", "--model", "gru", "--classes", tmp_path / "classes.txt"]
-    done = actionrec(*command, "--output", tmp_path / "bundle")
+    done = actionrec(*command, "--output", tmp_path / "bundle", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "bundle" / "model.json").read_text())["class_names"] == ["Dive", "Fence"]
 
-    again = actionrec(*command, "--output", tmp_path / "bundle")
+    again = actionrec(*command, "--output", tmp_path / "bundle", cwd=tmp_path)
     assert again.returncode == 2
     assert again.stderr.startswith("error: ")
     assert "Traceback" not in again.stderr

@@ -31,14 +31,6 @@ def test_the_last_state_of_the_recurrence_is_classified(name, layer, kind):
     torch.testing.assert_close(model(frames[None])[0], model.fc(hidden[-1]))
 
 
-def test_simple_rnn_follows_elmans_formula():
-    model, frames = build("simple_rnn"), torch.randn(FRAMES, FEATURE_DIM)
-    rnn, state = model.rnn, torch.zeros(HIDDEN)
-    for frame in frames:
-        state = torch.tanh(rnn.weight_ih_l0 @ frame + rnn.bias_ih_l0 + rnn.weight_hh_l0 @ state + rnn.bias_hh_l0)
-    torch.testing.assert_close(model(frames[None])[0], model.fc(state))
-
-
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_stacked_lstm_feeds_each_layer_with_the_one_below(layers):
     model, hidden = build("stacked_lstm", num_layers=layers), torch.randn(FRAMES, FEATURE_DIM)

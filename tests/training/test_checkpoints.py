@@ -59,13 +59,12 @@ def run(toy, name="gru", checkpointer=None, killed_in=None, settings=SETTINGS):
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-@pytest.mark.parametrize("epoch", [2, 4])
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(toy, name, epoch, tmp_path):
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(toy, name, tmp_path):
     undisturbed = run(toy, name)
     checkpointer = Checkpoint(tmp_path / "c.safetensors")
     with pytest.raises(Killed):
-        run(toy, name, checkpointer, killed_in=epoch)
-    assert len(checkpointer.load().epochs) == epoch - 1
+        run(toy, name, checkpointer, killed_in=3)
+    assert len(checkpointer.load().epochs) == 2
     torch.rand(7)  # another random state than the run that was killed had
     assert run(toy, name, checkpointer) == undisturbed
 

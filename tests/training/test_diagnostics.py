@@ -3,10 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from fabricate import train_settings
 
 from actionrec.models import create_model
 from actionrec.training.diagnostics import Curves, Kept, verdict
-from actionrec.training.loop import Examples, TrainSettings, fit, predict
+from actionrec.training.loop import Examples, fit, predict
 
 CLASSES, CLIPS = 10, 200
 CHANCE = np.log(CLASSES)
@@ -211,10 +212,6 @@ def test_notes_tell_of_the_gap_of_leaps_and_of_large_gradients():
     )
 
 
-def test_the_best_epoch_is_the_one_that_training_keeps():
-    assert Curves([1] * 4, [1] * 4, [0.5, 0.4, 0.3, 0.3], [0.2, 0.9, 0.9, 0.9]).best_epoch == 3
-
-
 def test_arrays_are_as_good_as_lists():
     curves = Curves(*(np.asarray(getattr(GOOD, name)) for name in ("train_loss", "train_top1", "held_out_loss", "held_out_top1")))
     assert judged(curves, gradient_norm=np.ones(20)) == judged(gradient_norm=[1.0] * 20)
@@ -241,19 +238,7 @@ def one_thread():
 @pytest.mark.parametrize(("norm_first", "expected"), [(False, "at chance"), (True, "learned")])
 def test_a_post_norm_transformer_without_warm_up_is_at_chance_where_a_pre_norm_one_learns(one_thread, norm_first, expected):
     torch.manual_seed(0)
-    settings = TrainSettings(
-        epochs=6,
-        batch_size=16,
-        learning_rate=1e-3,
-        weight_decay=0,
-        step_size=5,
-        gamma=0.5,
-        warmup_epochs=0,
-        standardise=False,
-        clip_norm=0,
-        precision="fp32",
-        seeds=[0],
-    )
+    settings = train_settings(epochs=6, batch_size=16, learning_rate=1e-3, step_size=5, gamma=0.5)
     labels = np.arange(96) % 8
     features = np.random.default_rng(0).normal(0, 0.5, (96, 2, 32)) + 3 * np.eye(8, 32)[labels][:, None]
     arguments = {"d_model": 256, "num_heads": 4, "num_layers": 8, "ff_dim": 512, "dropout": 0.3, "norm_first": norm_first}

@@ -85,10 +85,6 @@ def test_warm_up_rises_linearly_over_a_fraction_of_an_epoch():
     assert rates == pytest.approx([0.8 * part / 6 for part in (1, 2, 3, 4, 5, 6, 6, 6)])
 
 
-def test_half_an_epoch_of_two_steps_warms_up_in_one():
-    assert [learning_rate(with_(learning_rate=1.0, warmup_epochs=0.5), 0, step, steps=2) for step in (0, 1)] == [1.0, 1.0]
-
-
 def test_warm_up_and_reductions_multiply():
     settings = with_(learning_rate=0.8, warmup_epochs=4, step_size=2, gamma=0.1)
     assert [learning_rate(settings, epoch, 0, steps=1) for epoch in range(5)] == pytest.approx([0.2, 0.4, 0.06, 0.08, 0.008])
@@ -100,13 +96,6 @@ def test_the_optimiser_gets_the_scheduled_rates_and_epochs_report_the_last(toy, 
     wanted = [0.01 / 3, 0.02 / 3, 0.01, 0.01, 0.01, 0.01] + 6 * [0.001]
     assert [rate for rate, _ in steps] == pytest.approx(wanted)
     assert [epoch.learning_rate for epoch in done.epochs] == pytest.approx([0.01, 0.001])
-
-
-def test_a_separable_set_is_learnt(toy):
-    done = run(Mean(), toy, with_(epochs=20, learning_rate=0.05))
-    assert done.epochs[-1].train_top1 == 1
-    assert done.epochs[-1].held_out_top1 == 1
-    assert done.epochs[-1].held_out_loss < 0.3 < done.epochs[0].held_out_loss
 
 
 @pytest.mark.parametrize(
@@ -216,11 +205,8 @@ def trained(toy, seed, name="gru"):
     return flat(model).numpy().tobytes(), done.epochs
 
 
-def test_the_same_seed_gives_the_same_bytes(toy):
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(toy):
     assert trained(toy, 1) == trained(toy, 1)
-
-
-def test_another_seed_gives_other_weights(toy):
     assert trained(toy, 1)[0] != trained(toy, 2)[0]
 
 
