@@ -79,16 +79,11 @@ def test_classes_come_from_the_most_probable_to_the_least_and_ties_in_their_orde
 
 
 def test_below_the_threshold_the_headline_says_that_the_top_class_is_a_guess():
+    assert not prediction(0.4, 0.3, 0.3).none_of_these  # without a threshold
     sure, unsure = prediction(0.6, 0.4, threshold=0.6), prediction(0.6, 0.4, threshold=0.61)
     assert (sure.headline, sure.none_of_these, sure.label) == ("a", False, "a")
     assert (unsure.headline, unsure.none_of_these, unsure.label) == ("probably a, 60 %", True, "a")
     assert prediction(0.9999, 0.0001, threshold=1.0).headline == "probably a, >99 %"
-
-
-def test_a_bundle_without_calibration_always_answers(tmp_path, clips):
-    found = load(bundles.tiny_bundle(tmp_path / "gru", calibration=None)).predict(clips[0])
-    assert found.threshold == 0
-    assert not found.none_of_these
 
 
 def test_a_name_that_is_not_utf8_is_reported_and_other_clips_go_on(predictor, clips, tmp_path):
@@ -99,23 +94,17 @@ def test_a_name_that_is_not_utf8_is_reported_and_other_clips_go_on(predictor, cl
     assert found[clips[1]].label == "Bright"
 
 
-def test_a_pipe_is_not_waited_for(predictor, tmp_path):
+def test_what_is_not_a_file_is_reported_and_a_pipe_is_not_waited_for(predictor, tmp_path):
     os.mkfifo(tmp_path / "pipe.avi")
-    with pytest.raises(DataError, match=r"pipe\.avi is not a regular file"):
-        predictor.predict(tmp_path / "pipe.avi")
+    for path, message in (("pipe.avi", "is not a regular file"), ("nothing.avi", "no such file"), ("", "is a folder")):
+        with pytest.raises(DataError, match=message):
+            predictor.predict(tmp_path / path)
 
 
 def test_predicting_leaves_torchs_threads_as_they_were(predictor, clips):
     torch.set_num_threads(1)
     predictor.predict(clips[0])
     assert torch.get_num_threads() == 1
-
-
-def test_missing_files_and_folders_are_reported(predictor, tmp_path):
-    with pytest.raises(DataError, match=r"nothing\.avi: no such file\."):
-        predictor.predict(tmp_path / "nothing.avi")
-    with pytest.raises(DataError, match="is a folder"):
-        predictor.predict(tmp_path)
 
 
 def describe(folder, change):
@@ -165,21 +154,14 @@ def file_bundle(tmp_path):
     return bundles.tiny_bundle(tmp_path / "models" / "gru", **about), file
 
 
-def test_a_file_of_weights_is_found_where_it_is_named(file_bundle, project):
+def test_a_file_of_weights_is_found_where_it_is_named_in_params_and_in_the_bundle(file_bundle, project):
     folder, file = file_bundle
     with pytest.raises(WeightsError, match=r"a file named mine\.safetensors, which is missing\. Name the file with --backbone"):
         load(folder)
     assert load(folder, backbone_file=file).name == "gru"
-
-
-def test_a_file_of_weights_is_found_in_params(file_bundle, project):
-    folder, file = file_bundle
     paths.PARAMS.write_text(f"features: {{weights: {file}}}\n")
     assert load(folder).name == "gru"
-
-
-def test_a_file_of_weights_is_found_in_the_bundle(file_bundle):
-    folder, file = file_bundle
+    paths.PARAMS.unlink()
     file.rename(folder / BACKBONE)
     assert load(folder).name == "gru"
 
