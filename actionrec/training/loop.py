@@ -110,28 +110,31 @@ def best_epoch(held_out_top1: Curve, held_out_loss: Curve) -> int:
     return 1 + max(range(len(held_out_top1)), key=lambda place: (held_out_top1[place], -held_out_loss[place]))
 
 
-def _best_of(epochs: Sequence[Epoch]) -> int:
-    return best_epoch([epoch.held_out_top1 for epoch in epochs], [epoch.held_out_loss for epoch in epochs])
-
-
 @dataclass
-class Progress:
-    """State of a training run at an epoch's end: enough to resume it with the same result."""
+class Fit:
+    """A training run; when it is finished, the model has the best epoch's weights."""
 
     epochs: list[Epoch]
+    """Fewer than `TrainSettings.epochs` if the loss stopped being finite."""
     diverged_in: int | None
     """The epoch in which the loss stopped being finite; None if it stayed finite."""
-    finished: bool
     seconds: float
-    """Training time so far, including the runs before a resumption."""
-    tensors: dict[str, Tensor]
-    """`best.<name>`: the best epoch's weights. Until the run is finished also `weights.<name>`, `adam.<number>.<name>` and
-    `random.<name>`, the states of the random generators."""
+    """Training time, including the runs before a resumption."""
 
     @property
     def best_epoch(self) -> int:
         """See `best_epoch`."""
-        return _best_of(self.epochs)
+        return best_epoch([epoch.held_out_top1 for epoch in self.epochs], [epoch.held_out_loss for epoch in self.epochs])
+
+
+@dataclass
+class Progress(Fit):
+    """State of a training run at an epoch's end: enough to resume it with the same result."""
+
+    finished: bool
+    tensors: dict[str, Tensor]
+    """`best.<name>`: the best epoch's weights. Until the run is finished also `weights.<name>`, `adam.<number>.<name>` and
+    `random.<name>`, the states of the random generators."""
 
 
 class Checkpointer(Protocol):
@@ -140,22 +143,6 @@ class Checkpointer(Protocol):
     def load(self) -> Progress | None: ...
 
     def save(self, progress: Progress) -> None: ...
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A finished training run; the model has the best epoch's weights."""
-
-    epochs: list[Epoch]
-    """Fewer than `TrainSettings.epochs` if the loss stopped being finite."""
-    diverged_in: int | None
-    """The epoch in which the loss stopped being finite; None if it stayed finite."""
-    seconds: float
-
-    @property
-    def best_epoch(self) -> int:
-        """See `best_epoch`."""
-        return _best_of(self.epochs)
 
 
 def fit(
@@ -184,7 +171,7 @@ def fit(
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     progress = checkpointer.load() if checkpointer else None
     if progress is None:
-        progress = Progress([], None, False, 0.0, {})
+        progress = Progress([], None, 0.0, False, {})
     elif not progress.finished:
         _restore(progress.tensors, model, optimiser, shuffle)
     for epoch in progress.epochs:
