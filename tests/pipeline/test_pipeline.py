@@ -129,6 +129,11 @@ def test_a_sweep_runs_from_the_queue_and_its_result_is_a_row_a_value(project):
     assert {row["models.transformer.ff_dim"] for row in rows} == {"8", "16"}
     assert all(0 <= float(row["transformer"]) <= 1 for row in rows)
 
+    [command] = re.findall(r"^\$ (dvc exp show .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    table = run("sh", "-c", command, cwd=project, COLUMNS="160")
+    assert all(name in table for name in (*MODELS, "models.transformer.ff_dim")), table
+    assert max(map(len, table.splitlines())) <= 160, table
+
 
 @pytest.mark.slow
 def test_a_forced_rerun_gives_the_same_bytes(project):
