@@ -1,5 +1,6 @@
 """Slow uploads, a full queue and the server's stop: with a real server in a thread of this process."""
 
+import asyncio
 import socket
 import threading
 import time
@@ -10,6 +11,8 @@ import pytest
 
 from actionrec.web import app as web_app
 from actionrec.web import server
+from actionrec.web.fair_queue import FairQueue
+from actionrec.web.predict_request import Limits, RequestError
 
 START = (
     b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n"
@@ -136,3 +139,10 @@ def test_waiting_requests_fail_with_a_message_when_the_server_stops(make_app, lo
     assert len(told) == 2
     assert "Traceback" not in caplog.text
     assert list(temporary.rglob("*")) == []
+
+
+def test_a_stopped_queue_refuses_new_work():
+    queue = FairQueue(Limits())
+    queue.end()
+    with pytest.raises(RequestError, match="the server is stopping"):
+        asyncio.run(queue.run(int))
