@@ -17,7 +17,7 @@ app: $(VENV)/.installed ## serve the web page with the trained models to this ma
 	python -m actionrec serve $(ARGS)
 
 test: lint ## check style and types, then run all tests
-	pytest --numprocesses logical --maxprocesses 4 --dist loadfile --durations 15  # tests of one file share slow fixtures
+	pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15  # tests of one file share fixtures
 
 lint: $(VENV)/.installed-dev
 	ruff check .
