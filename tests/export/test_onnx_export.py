@@ -41,9 +41,13 @@ def pieces(predictor):
             of_backbone.append(made)
         return made
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnx_graph, "_graph", traced_once)
-        yield cache(lambda name: onnx_graph.trace(predictor(name)))
+    @cache
+    def traced(name):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(onnx_graph, "_graph", traced_once)
+            return onnx_graph.trace(predictor(name))
+
+    return traced
 
 
 def noise(clips):
