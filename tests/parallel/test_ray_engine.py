@@ -36,7 +36,7 @@ def run(*command, **settings):
     """Run a program to its end; return its exit status and what it said on stderr. On stdout Ray tells of lost workers."""
     process = start(*command, **settings)
     try:
-        printed, said = process.communicate(timeout=300)
+        printed, said = process.communicate(timeout=120)
     finally:
         process.kill()
     assert "Traceback" not in printed

@@ -142,7 +142,7 @@ def shards(project: Path, stage: str) -> dict[str, int]:
     return {folder.name: folder.stat().st_ino for folder in (project / ".work" / stage).glob("[!.]*") if folder.is_dir()}
 
 
-@pytest.mark.parametrize(("stage", "work", "kills"), [("extract_frames", "frames", 4), ("resnet_features", "features", 3)])
+@pytest.mark.parametrize(("stage", "work", "kills"), [("extract_frames", "frames", 6), ("resnet_features", "features", 5)])
 def test_finished_shards_outlive_their_stage(undisturbed, project, stage, work, kills):
     run("dvc", "repro", "split" if work == "frames" else "extract_frames", cwd=project)
     chance = random.Random(stage)
@@ -161,7 +161,7 @@ def test_finished_shards_outlive_their_stage(undisturbed, project, stage, work, 
 def test_training_goes_on_from_its_last_epoch(undisturbed, project):
     run("dvc", "repro", "resnet_features", cwd=project)
     chance = random.Random(5)
-    for kill in range(4):
+    for kill in range(6):
         model = ("gru", "transformer")[kill % 2]
         start_and_kill(["stages.train", model], project, f"training/{model}", chance, kill_alone if kill % 3 else kill_group)
         assert len(list((project / ".work" / "training" / model).glob("*.safetensors"))) == 1
@@ -171,7 +171,7 @@ def test_training_goes_on_from_its_last_epoch(undisturbed, project):
 
 def test_a_killed_dvc_takes_its_stage_along_and_the_next_one_goes_on(undisturbed, project):
     chance = random.Random(6)
-    for kill, work in enumerate(("frames", "features", "training/gru", "training/transformer")):
+    for kill, work in enumerate(("frames", "frames", "features", "features", "training/gru", "training/transformer")):
         start_and_kill(["dvc", "repro", *TARGETS], project, work, chance, (kill_alone, kill_group)[kill % 2])
     run("dvc", "repro", *TARGETS, cwd=project)
     assert made(project) == made(undisturbed)
@@ -187,7 +187,7 @@ def test_a_killed_train_all_and_its_killed_dvc_leave_nobody_running_and_the_next
     yaml.dump(pipeline, file)
     chance = random.Random(7)
     command = ["actionrec", "train-all", "--jobs", "2"]
-    for turn, kill in enumerate((kill_alone, kill_its_dvc, kill_group)):
+    for turn, kill in enumerate((kill_alone, kill_its_dvc, kill_group, kill_its_dvc, kill_alone)):
         start_and_kill(command, project, ("training/gru", "training/transformer")[turn % 2], chance, kill)
         if kill is kill_alone:
             (project / dvc_process.LOCK_FILE).write_text("")  # as a kill in the middle of DVC's writing leaves it

@@ -15,7 +15,7 @@ from actionrec.video.clip_reader import sample_clip, timed_frames
 from actionrec.video.decoder import open_video
 from actionrec.video.sampling import resize
 
-COPIES = 14
+COPIES = 26
 SECONDS = 120  # for all copies of one container
 
 CONTAINERS = {
@@ -127,6 +127,7 @@ def check(clip, folder, suffix, results):
 
 @pytest.mark.parametrize("suffix", CONTAINERS)
 def test_damaged_copies_give_right_frames_or_a_clear_error(shared, tmp_path, suffix):
+    assert COPIES * len(CONTAINERS) >= 300
     clip = shared / "data" / "real_clips" / "Fight" / "v_Fight_g01_c02.mp4"
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
