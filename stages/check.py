@@ -13,6 +13,7 @@ from actionrec.core import entry, paths
 from actionrec.core.errors import ParamsError
 from actionrec.core.text import quoted
 from actionrec.data.splits import SplitSettings
+from actionrec.evaluation.settings import CompareSettings
 from actionrec.features.settings import FeatureSettings
 from actionrec.io import params
 from actionrec.io.files import write_text
@@ -34,6 +35,7 @@ class Params:
     split: SplitSettings
     frames: FrameSettings
     features: FeatureSettings
+    compare: CompareSettings
 
 
 def main() -> None:

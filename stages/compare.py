@@ -1,30 +1,33 @@
-"""Compare the trained models: metrics/summary.json, compare.json, a report, tables and charts. Reads no parameters."""
+"""Compare the trained models: metrics/summary.json, compare.json, a report, tables and charts."""
 
 import logging
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from actionrec.core import entry, paths
 from actionrec.core.errors import MALFORMED, DataError
 from actionrec.core.text import shortened
 from actionrec.evaluation import analyses, comparison, metrics
 from actionrec.evaluation.analyses import Analyses
-from actionrec.evaluation.baselines import BASELINES
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext, read_context
-from actionrec.evaluation.predictions import Predictions, read_predictions
-from actionrec.evaluation.trained_models import History, Timing, TrainedModel, read_history, read_model, read_timing, typed_values
+from actionrec.evaluation.settings import CompareSettings
+from actionrec.evaluation.trained_models import History, Timing, TrainedModel, read_history, read_model, read_timing
+from actionrec.io import params
 from actionrec.io.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
 from actionrec.models import MODELS
 from actionrec.plots import confusion, curves, intervals, missed, order, overview, pareto, reliability
-from actionrec.report import errors, markdown, tables, terminal
+from actionrec.report import comparison_report, errors, tables, terminal
 from actionrec.video.frame_store import read_frames
 
 logger = logging.getLogger(__name__)
 
-BASELINE = "baseline"  # the stage that writes the baselines' predictions
+
+@dataclass(frozen=True)
+class Params:
+    """The section of params.yaml that this stage reads."""
+
+    compare: CompareSettings
 
 
 @dataclass(frozen=True)
@@ -44,19 +47,19 @@ def main() -> None:
     gathered = gather()
     write_numbers(gathered)
     draw(gathered)
-    logger.info("%s", terminal.outcome(gathered.result, gathered.context))
+    logger.info("%s", terminal.outcome(gathered.result, gathered.found.baselines, gathered.context))
 
 
 def gather() -> Gathered:
     """Read and compute everything, before anything is written."""
     models = [read_model(name) for name in MODELS]
     context = read_context(models[0])
-    result = comparison.compare(models)
+    result = comparison.compare(models, params.read(Params).compare.margin)
     timings = {name: read_timing(name) for name in MODELS}
     ranked = sorted(models, key=lambda model: result.row(model.name).rank)
     answered = {model.name: model.predictions for model in ranked}
     found = Analyses(
-        baselines=analyses.against_baselines(answered, *read_baselines(models[0])),
+        baselines=analyses.against_baselines(answered, result.baselines),
         orders=analyses.order_of_frames(answered),
         calibrations=analyses.calibrations(ranked),
         ensembles=analyses.combined(answered, ranked[0].name),
@@ -72,11 +75,10 @@ def gather() -> Gathered:
 def write_numbers(gathered: Gathered) -> None:
     """Write compare.json, the report and the tables."""
     result, context, found, timings = gathered.result, gathered.context, gathered.found, gathered.timings
-    first = next(model for model in gathered.models if model.name == result.leaderboard[0].name)
-    counts = metrics.confusion(first.test.logits, first.test.labels)
     write_json(paths.SUMMARY, comparison.at_a_glance(result, MODELS))
     write_json(paths.COMPARISON, {**comparison.summary(result, context, list(MODELS)), **analyses.summary(found)})
-    write_text(paths.REPORT, markdown.report(result, context, timings, counts, found, gathered.models))
+    write_text(paths.REPORT, comparison_report.report(result, context, found, gathered.models))
+    write_text(paths.DETAILS, comparison_report.details(result, context, timings, found, gathered.models))
     write_spreadsheet(paths.RESULTS_CSV, tables.CSV_HEADER, tables.csv_rows(result, context, timings))
     write_text(paths.RESULTS_TEX, tables.latex(result, context, timings))
     write_spreadsheet(paths.CLASS_SCORES, tables.CLASS_HEADER, tables.class_rows(found.class_scores))
@@ -93,7 +95,7 @@ def draw(gathered: Gathered) -> None:
     pictures = {
         "model_comparison": overview.model_comparison(result, context, seconds),
         "all_models_grid": curves.all_models_grid(names, histories, context),
-        "accuracy_intervals": intervals.accuracy_intervals(result, found.baselines, found.ensembles, context),
+        "accuracy_intervals": intervals.accuracy_intervals(result, found.ensembles, context),
         "order_of_frames": order.order_of_frames(found.orders, result.majority_accuracy, context),
         "reliability": reliability.reliability_diagram(found.calibrations, context),
         "accuracy_against_cost": pareto.accuracy_against_cost(found.costs, ends, context),
@@ -106,18 +108,6 @@ def draw(gathered: Gathered) -> None:
     for picture, png in pictures.items():
         with whole_file(paths.PLOTS / f"{picture}.png") as draft:
             draft.write_bytes(png)
-
-
-def read_baselines(model: TrainedModel) -> tuple[dict[str, Predictions], dict[str, int]]:
-    """Predictions and parameter count of each baseline, for the same clips as the models'."""
-    step = f"Run `dvc repro -f {BASELINE}` to recompute it."
-    record = read_json(paths.BASELINE_METRICS)
-    counts = typed_values(record, {f"{name}_parameters": int for name in BASELINES}, paths.BASELINE_METRICS, step)
-    answered = {name: read_predictions(paths.predictions(name), len(model.class_names), step) for name in BASELINES}
-    for name, one in answered.items():
-        if not np.array_equal(one.answers.clips, model.predictions.answers.clips):
-            raise DataError(f"{paths.predictions(name)}: its clips differ from those of the models' predictions. {step}")
-    return answered, dict(zip(BASELINES, counts, strict=True))
 
 
 def read_audit(context: EvaluationContext) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from actionrec.evaluation.baselines import BASELINES
 
 from actionrec.core import paths
 from actionrec.evaluation import metrics, study_results
-from actionrec.evaluation.baselines import BASELINES
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.predictions import Answers, Predictions, write_predictions
 from actionrec.evaluation.trained_models import TrainedModel

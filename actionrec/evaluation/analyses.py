@@ -1,7 +1,7 @@
 """Analyses of trained models beyond their ranking: baselines, order of frames, calibration, ensembles, cost, errors.
 
 Computes the rows of tables and the points of plots from logits. n clips, K classes, S seeds. Accuracies are fractions from 0 to
-1; p-values are two-sided, from tests of whole clusters, and Holm-corrected within their table.
+1; tests are joint within their table (`paired_tests`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,39 +16,17 @@ from actionrec.evaluation import calibration, ensembles, metrics
 from actionrec.evaluation.calibration import Reliability
 from actionrec.evaluation.intervals import Interval, cluster_interval
 from actionrec.evaluation.predictions import Answers, Predictions
-from actionrec.evaluation.significance_tests import SIGNIFICANCE, cluster_difference, holm
+from actionrec.evaluation.significance_tests import PairedTest, paired_tests
 from actionrec.evaluation.trained_models import TrainedModel
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Top-1 of one set of answers minus that of another on the same clips."""
-
-    points: float
-    """As a fraction; above 0 if the first is better."""
-    interval: Interval
-    p: float
-    """Holm-corrected."""
-
-    @property
-    def is_real(self) -> bool:
-        return self.p < SIGNIFICANCE
-
-    @property
-    def verdict(self) -> str:
-        return "tie" if not self.is_real else "better" if self.points > 0 else "worse"
-
-
-@dataclass(frozen=True)
 class Baseline:
-    """A classifier without a sequence model."""
+    """A model that ignores the order of frames, and the gain of each sequence model over it."""
 
     name: str
-    top1: float
-    interval: Interval
-    parameters: int
-    gains: dict[str, Difference]
-    """Model -> its top-1 minus the baseline's."""
+    gains: dict[str, PairedTest]
+    """Sequence model -> the test of its top-1 minus the baseline's."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +38,7 @@ class Order:
     """Of the saved model, with the frames in order."""
     changed: dict[str, float]
     """Top-1 with frames shuffled, reversed, one frame repeated."""
-    shuffling: Difference
+    shuffling: PairedTest
     """Top-1 with the frames in order minus top-1 with shuffled frames."""
 
 
@@ -87,7 +65,7 @@ class Ensemble:
     members: tuple[str, ...]
     top1: float
     interval: Interval
-    gain: Difference
+    gain: PairedTest
     """Over the model ranked first."""
 
 
@@ -144,43 +122,32 @@ class Analyses:
     """metrics/audit.json."""
 
 
-CorrectShares = NDArray[np.float64]
-"""(n,): for each clip 1 if the answer is correct and 0 if not, or the share of seeds with a correct answer."""
-
-
-def differences(pairs: Mapping[str, tuple[CorrectShares, CorrectShares]], clusters: NDArray[np.int64]) -> dict[str, Difference]:
-    """Test pairs of correct shares (n,) on the same clips; Holm-corrected over all pairs."""
-    tests = {name: cluster_difference(first, second, clusters) for name, (first, second) in pairs.items()}
-    corrected = holm([test.p for test in tests.values()])
-    return {name: Difference(test.difference, test.interval, p) for (name, test), p in zip(tests.items(), corrected, strict=True)}
-
-
-def against_baselines(
-    models: Mapping[str, Predictions], baselines: Mapping[str, Predictions], parameters: Mapping[str, int]
-) -> list[Baseline]:
-    """Compare every model with each baseline; corrected over the models within each baseline.
+def against_baselines(models: Mapping[str, Predictions], baselines: Sequence[str]) -> list[Baseline]:
+    """Compare every sequence model with each baseline; the tests of one baseline are joint.
 
     Not corrected over the baselines: sequence modelling is reported to help only if a model is better than every baseline, and
     a claim that needs all its tests to pass needs no correction for their number.
     """
     clusters = next(iter(models.values())).test.clusters
     correct = {name: predictions.correct() for name, predictions in models.items()}
+    sequence_models = [name for name in models if name not in baselines]
     rows = []
-    for name, predictions in baselines.items():
-        baseline = predictions.correct()
-        gains = differences({model: (own, baseline) for model, own in correct.items()}, clusters)
-        rows.append(Baseline(name, float(baseline.mean()), cluster_interval(baseline, clusters), parameters[name], gains))
+    for baseline in baselines:
+        tests = paired_tests([(correct[name], correct[baseline]) for name in sequence_models], clusters)
+        rows.append(Baseline(baseline, dict(zip(sequence_models, tests, strict=True))))
     return rows
 
 
 def order_of_frames(models: Mapping[str, Predictions]) -> list[Order]:
-    """Top-1 with the frames' order changed, and whether shuffling hurts; corrected over the models."""
+    """Top-1 of the saved models with the frames' order changed, and whether shuffling hurts."""
     plain, changed = {}, {}
     for name, one in models.items():
         test = one.test
         plain[name] = _correct(test.logits, test)
         changed[name] = {change: _correct(logits, test) for change, logits in test.changed.items()}
-    tests = differences({name: (plain[name], changed[name]["shuffled"]) for name in models}, test.clusters)
+    tests = dict(
+        zip(models, paired_tests([(plain[name], changed[name]["shuffled"]) for name in models], test.clusters), strict=True)
+    )
     shares = {name: {change: float(correct.mean()) for change, correct in changed[name].items()} for name in models}
     return [Order(name, float(plain[name].mean()), shares[name], tests[name]) for name in models]
 
@@ -220,7 +187,7 @@ def combined(models: Mapping[str, Predictions], first: str) -> list[Ensemble]:
     averaged = {name: ensembles.average([models[member].test.logits for member in members]) for name, members in chosen.items()}
     correct = {name: _correct(logits, best.test) for name, logits in averaged.items()}
     own = _correct(best.test.logits, best.test)
-    tests = differences({name: (shares, own) for name, shares in correct.items()}, best.test.clusters)
+    tests = dict(zip(correct, paired_tests([(shares, own) for shares in correct.values()], best.test.clusters), strict=True))
     return [
         Ensemble(name, members, float(correct[name].mean()), cluster_interval(correct[name], best.test.clusters), tests[name])
         for name, members in chosen.items()
@@ -245,7 +212,7 @@ def costs(models: Sequence[TrainedModel], timings: Mapping[str, tuple[float, flo
     ]
 
 
-def _correct(logits: NDArray[np.float32], answers: Answers) -> CorrectShares:
+def _correct(logits: NDArray[np.float32], answers: Answers) -> NDArray[np.float64]:
     return metrics.correct_at_k(logits, answers.labels, 1).astype(np.float64)
 
 
@@ -278,10 +245,6 @@ def missed_by_all(models: Mapping[str, Predictions], class_names: Sequence[str])
 def summary(results: Analyses) -> dict[str, Any]:
     """The part of compare.json about the analyses; without timings, so it is the same on every run."""
     return {
-        "baselines": [
-            {"name": one.name, "top1": one.top1, "top1_low": one.interval.low, "top1_high": one.interval.high}
-            for one in results.baselines
-        ],
         "ensembles": [
             {"name": one.name, "members": list(one.members), "top1": one.top1, **_difference(one.gain)} for one in results.ensembles
         ],
@@ -297,6 +260,6 @@ def summary(results: Analyses) -> dict[str, Any]:
     }
 
 
-def _difference(test: Difference) -> dict[str, Any]:
+def _difference(test: PairedTest) -> dict[str, Any]:
     low, high = test.interval.low, test.interval.high
-    return {"difference": test.points, "difference_low": low, "difference_high": high, "p": test.p, "verdict": test.verdict}
+    return {"difference": test.difference, "difference_low": low, "difference_high": high, "p": test.p, "verdict": test.verdict}

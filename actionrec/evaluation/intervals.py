@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95  # of every interval
 RESAMPLES = 9_999  # of clusters; with the data themselves, 10,000
-TAIL = (1 - CONFIDENCE) / 2
+LEVEL = 1 - CONFIDENCE
 BATCH = 500  # resamples at a time: 200 MB for 50,000 clusters
 
 
@@ -50,8 +50,8 @@ def wilson(correct: int, total: int) -> Interval:
     return Interval(min(float(ends.low), correct / total), max(float(ends.high), correct / total))
 
 
-def cluster_interval(correct: NDArray[np.floating], clusters: NDArray[np.integer], seed: int = 0) -> Interval:
-    """95 % interval of accuracy over clips in clusters.
+def cluster_interval(correct: NDArray[np.floating], clusters: NDArray[np.integer], seed: int = 0, level: float = LEVEL) -> Interval:
+    """Interval of accuracy over clips in clusters; 95 % unless `level` says otherwise.
 
     At each end the wider of two intervals, because each alone is too narrow in some cases:
 
@@ -70,6 +70,7 @@ def cluster_interval(correct: NDArray[np.floating], clusters: NDArray[np.integer
     Args:
         correct: (n,) 1 if the model is correct and 0 if it is wrong, or the mean over several seeds.
         clusters: (n,) the cluster of each clip.
+        level: the chance that the interval misses the accuracy.
 
     Raises:
         ValueError: no clips, different lengths, or shares outside 0 to 1.
@@ -80,12 +81,12 @@ def cluster_interval(correct: NDArray[np.floating], clusters: NDArray[np.integer
     informative = int(min((sums > 0).sum(), (sums < sizes).sum()))
     independent = clips**2 / float(np.square(sizes).sum())
     if informative == 0 or count == 1:
-        return _score_interval(share, independent, float(scipy.stats.norm.isf(TAIL)))
+        return _score_interval(share, independent, float(scipy.stats.norm.isf(level / 2)))
 
     between = count / (count - 1) * float(np.square(sums - share * sizes).sum()) / clips**2
     variance = max(between / (share * (1 - share)), 1 / clips)  # of the share, relative to the variance of one clip
     weight = informative / (informative + 1)
-    quantile = float(scipy.stats.t.isf(TAIL, count - 1))
+    quantile = float(scipy.stats.t.isf(level / 2, count - 1))
     score = _score_interval(share, 1 / (weight * variance + (1 - weight) / independent), quantile)
     tail = float(scipy.stats.norm.sf(quantile * np.sqrt(count / (count - 1))))
     ends = scipy.stats.bootstrap(

@@ -35,6 +35,13 @@ def mean_class(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     return float(np.mean([correct[labels == label].mean() for label in np.unique(labels)]))
 
 
+def macro_f1(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """F1 of each class that has clips, averaged over those classes; a class that is never answered correctly counts as 0."""
+    counts = confusion(logits, labels)
+    tested = counts.sum(axis=1) > 0
+    return float(np.mean((2 * np.diag(counts) / (counts.sum(axis=1) + counts.sum(axis=0)).clip(min=1))[tested]))
+
+
 def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Count clips by true class (rows) and predicted class (columns): (K, K)."""
     classes = logits.shape[1]

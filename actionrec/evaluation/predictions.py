@@ -76,9 +76,9 @@ class Predictions:
         return self.answers.chosen(self.subsets == "test")
 
     def correct(self) -> NDArray[np.float64]:
-        """The share of seeds with a correct answer for each test clip: (n,)."""
+        """(S, n): for each seed and test clip 1 if the answer is correct, else 0."""
         test = self.test
-        return np.mean([metrics.correct_at_k(logits, test.labels, 1) for logits in test.seed_logits], axis=0)
+        return np.stack([metrics.correct_at_k(logits, test.labels, 1) for logits in test.seed_logits]).astype(np.float64)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

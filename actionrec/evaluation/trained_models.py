@@ -37,6 +37,7 @@ class TrainedModel:
     train_clips: int
     health: str  # verdict of the training diagnostics
     health_notes: Sequence[str]  # the reasons for the verdict, then other observations
+    order_blind: bool  # whether it is a baseline that ignores the order of frames
     temperature: float | None  # fitted by training on validation clips; None if none was fitted
 
     @property
@@ -85,7 +86,7 @@ def read_model(name: str) -> TrainedModel:
     )
     typed_values(features, {"backbone": str, "weights": str}, f"{bundle_file}: features", remake(name))
     kinds = {"test_top1": float, **dict.fromkeys(("best_epoch", "epochs", "parameters", "flops", "train_clips"), int)}
-    kinds |= {"health": str, "health_notes": Sequence[str]}
+    kinds |= {"health": str, "health_notes": Sequence[str], "order_blind": bool}
     record = read_json(metrics_file)
     values = [*typed_values(record, kinds, metrics_file, remake(name)), _temperature(record, name)]
     answers = read_predictions(paths.predictions(name), len(class_names), remake(name))

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from actionrec.evaluation import metrics
-from actionrec.evaluation.analyses import Difference, differences
 from actionrec.evaluation.intervals import Interval, cluster_interval
 from actionrec.evaluation.predictions import Answers, Predictions
+from actionrec.evaluation.significance_tests import PairedTest, paired_tests
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class FoldResult:
     fold_top5: Spread
     fold_mean_class: Spread
     parameters: int
-    behind: Difference | None
-    """The first model's top-1 minus this one's, tested on whole clusters, Holm-corrected over the models; None for the first."""
+    behind: PairedTest | None
+    """The first model's top-1 minus this one's, tested jointly over the models; None for the first."""
     folds: tuple[FoldScore, ...]
 
     @property
     def verdict(self) -> str:
-        return "" if self.behind is None else "worse than the first" if self.behind.is_real else "tie with the first"
+        return "" if self.behind is None else "worse than the first" if self.behind.is_real else "not shown to differ"
 
 
 def summarise(predictions: Mapping[str, Sequence[Predictions]], parameters: Mapping[str, int]) -> list[FoldResult]:
@@ -76,7 +76,7 @@ def summarise(predictions: Mapping[str, Sequence[Predictions]], parameters: Mapp
     """
     scores = {model: tuple(_score(fold, one) for fold, one in enumerate(folds)) for model, folds in predictions.items()}
     pooled = {model: _pooled([one.test for one in folds]) for model, folds in predictions.items()}
-    correct = {model: np.concatenate([one.correct() for one in folds]) for model, folds in predictions.items()}
+    correct = {model: np.concatenate([one.correct() for one in folds], axis=1) for model, folds in predictions.items()}
     first = next(iter(pooled.values()))
     if len(np.unique(first.clips)) < len(first.clips):
         raise ValueError("a clip is tested in two folds")
@@ -86,13 +86,14 @@ def summarise(predictions: Mapping[str, Sequence[Predictions]], parameters: Mapp
     mean_class = {model: metrics.mean_class(answers.logits, answers.labels) for model, answers in pooled.items()}
     order = sorted(predictions, key=lambda model: (-correct[model].mean(), -mean_class[model], parameters[model], model))
     clusters = first.clusters
-    behind = differences({model: (correct[order[0]], correct[model]) for model in order[1:]}, clusters)
+    tests = paired_tests([(correct[order[0]], correct[model]) for model in order[1:]], clusters)
+    behind = dict(zip(order[1:], tests, strict=True))
     return [
         FoldResult(
             model,
             rank,
             float(correct[model].mean()),
-            cluster_interval(correct[model], clusters),
+            cluster_interval(correct[model].mean(axis=0), clusters),
             _spread([score.top1 for score in scores[model]]),
             _spread([score.top5 for score in scores[model]]),
             _spread([score.mean_class for score in scores[model]]),

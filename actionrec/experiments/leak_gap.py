@@ -16,7 +16,7 @@ from actionrec.data.clips import Clip
 from actionrec.data.splits import SplitSettings, divide
 from actionrec.evaluation import metrics
 from actionrec.evaluation.intervals import Interval, cluster_interval
-from actionrec.evaluation.significance_tests import cluster_difference
+from actionrec.evaluation.significance_tests import paired_tests
 from actionrec.features.feature_store import FeatureSet
 from actionrec.training import seed_runs
 from actionrec.training.bundle import Architecture
@@ -105,7 +105,7 @@ def gap(model: str, random: AnsweredClips, group: AnsweredClips) -> Gap:
     if random.keys() == group.keys():
         clips = sorted(random)
         clusters = np.array([random[clip][1] for clip in clips])
-        test = cluster_difference(_correct_of(random, clips), _correct_of(group, clips), clusters)
+        [test] = paired_tests([(_correct_of(random, clips), _correct_of(group, clips))], clusters)
         return Gap(model, one, other, test.difference, test.interval)
     difference = one.top1 - other.top1
     below = math.hypot(one.top1 - one.interval.low, other.interval.high - other.top1)

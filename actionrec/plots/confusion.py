@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from actionrec.core.text import shorten
-from actionrec.evaluation.comparison import LeaderboardRow
 from actionrec.evaluation.context import EvaluationContext
+from actionrec.evaluation.leaderboard import LeaderboardRow
 from actionrec.plots.canvas import drawing, png
 
 MOST_CLASSES_WITH_COUNTS = 15

@@ -1,4 +1,4 @@
-"""Top-1 of every model, ensemble and baseline with its intervals, and which models tie with the first."""
+"""Top-1 of every model and ensemble with its intervals, and which models are shown to be behind the first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from actionrec.core.text import shorten
-from actionrec.evaluation.analyses import Baseline, Ensemble
-from actionrec.evaluation.comparison import Comparison, LeaderboardRow
+from actionrec.evaluation.analyses import Ensemble
+from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals import Interval
+from actionrec.evaluation.leaderboard import LeaderboardRow
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
 from actionrec.plots.rows import INK, SMALL, mark_far_below, percent_limits, set_percent_axis, write_beside
 
@@ -41,15 +42,10 @@ class _IntervalRow:
         return 100 * self.interval.low, 100 * self.interval.high
 
 
-def accuracy_intervals(
-    comparison: Comparison, baselines: Sequence[Baseline], ensembles: Sequence[Ensemble], context: EvaluationContext
-) -> bytes:
-    """Draw one row per model, the first in rank on top, and below them ensembles and baselines in grey."""
+def accuracy_intervals(comparison: Comparison, ensembles: Sequence[Ensemble], context: EvaluationContext) -> bytes:
+    """Draw one row per model, the first in rank on top, and below them ensembles in grey."""
     models = len(comparison.leaderboard)
-    groups = [
-        ("averages of models", [_ensemble(ensemble, models) for ensemble in ensembles]),
-        ("without a sequence model", [_IntervalRow(shorten(one.name, 40), one.top1, one.interval) for one in baselines]),
-    ]
+    groups = [("averages of models", [_ensemble(ensemble, models) for ensemble in ensembles])]
     placed = [(float(place), _model(row, comparison)) for place, row in enumerate(comparison.leaderboard)]
     headings: list[tuple[float, str]] = []
     bottom = models - 0.5
@@ -87,7 +83,7 @@ def _model(row: LeaderboardRow, comparison: Comparison) -> _IntervalRow:
         COLOURS[row.name],
         std=row.std,
         wilson=row.wilson,
-        verdict="" if test is None else "less accurate" if test.apart else "tie",
+        verdict="" if test is None else "less accurate" if test.apart else "not shown to differ",
         is_model=True,
     )
 

@@ -96,7 +96,7 @@ def _numbers(axes: Axes, orders: Sequence[Order]) -> None:
         weight = "bold" if loss.is_real else "normal"
         write_beside(axes, 0, row, -8, order.model, weight=weight)
         write_beside(axes, 1, row, plain, f"{100 * order.top1:.1f}", ha="right")
-        write_beside(axes, 1, row, loss_end, _signed(loss.points), ha="right", weight=weight)
+        write_beside(axes, 1, row, loss_end, _signed(loss.difference), ha="right", weight=weight)
         write_beside(axes, 1, row, loss_end + 6, f"({low} to {high}){'  ★' if loss.is_real else ''}", weight=weight)
 
 

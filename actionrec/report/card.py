@@ -17,13 +17,13 @@ from ruamel.yaml import YAML
 
 from actionrec.core.text import percent
 from actionrec.evaluation import calibration
-from actionrec.evaluation.analyses import ClassScore, Difference
+from actionrec.evaluation.analyses import ClassScore
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.trained_models import TrainedModel
-from actionrec.report import errors, table
+from actionrec.report import errors, p_value, table
 from actionrec.report.rendering import render
-from actionrec.report.wording import DIFFERENCE_HEADER, DIFFERENCE_NOTE, clean, difference_cells, powerless, protocol, span
+from actionrec.report.wording import clean, points, protocol, span
 from actionrec.training.recipes import Recipe
 
 RIGHTS = {
@@ -92,10 +92,7 @@ def card(evidence: Evidence) -> str:
         results_table=_results_table(evidence),
         **_pairs(evidence),
         baselines_table=_baselines_table(evidence),
-        difference_note=DIFFERENCE_NOTE,
-        too_few_sources=powerless(len(comparison["models"]), context),
         order=order,
-        order_test=_difference(order),
         kept=calibration.KEPT,
         fewest_answers=calibration.FEWEST_ANSWERS,
         class_scores=errors.class_scores(evidence.classes, name, context),
@@ -205,24 +202,25 @@ def _pairs(evidence: Evidence) -> dict[str, list[str]]:
     for pair in evidence.comparison["pairs"]:
         if name in (pair["a"], pair["b"]):
             other = pair["b"] if pair["a"] == name else pair["a"]
-            result = {"tie": "ties", f"{name} is better": "worse"}.get(pair["verdict"], "better")
+            result = {"no difference shown": "ties", f"{name} is better": "worse"}.get(pair["verdict"], "better")
             names[result].append(clean(other))
     return names
 
 
 def _baselines_table(evidence: Evidence) -> str:
-    top1 = {one["name"]: one["top1"] for one in evidence.comparison["baselines"]}
     rows = [
-        [clean(gain["baseline"]), percent(top1[gain["baseline"]]), *difference_cells(_difference(gain))]
+        [
+            clean(gain["baseline"]),
+            percent(evidence.comparison["models"][gain["baseline"]]["top1"]),
+            points(gain["difference"]),
+            f"{points(gain['difference_low'])} to {points(gain['difference_high'])}",
+            p_value(gain["p"]),
+            gain["verdict"],
+        ]
         for gain in evidence.comparison["gains"]
         if gain["model"] == evidence.name
     ]
-    difference, *others = DIFFERENCE_HEADER
-    return table(["baseline", "top-1 %", f"model's {difference}", *others], rows, "lrrrrl")
-
-
-def _difference(row: Mapping[str, Any]) -> Difference:
-    return Difference(row["difference"], Interval(row["difference_low"], row["difference_high"]), row["p"])
+    return table(["baseline", "top-1 %", "model's gain, points", "95 % interval", "p", "verdict"], rows, "lrrrrl") if rows else ""
 
 
 def _wrong_clips(evidence: Evidence) -> dict[str, Any]:

@@ -111,8 +111,8 @@ def text(results: Sequence[FoldResult], context: FoldContext) -> str:
     note = (
         f"In percent. All clips: top-1 over the clips of all folds{mean}; the interval is a bootstrap over source videos. Folds: "
         "mean and standard deviation over folds. The deviation is not the error of the mean, since folds share most of their "
-        "training clips. Difference: the first model minus this one on the same clips; the test treats each source video as one "
-        "unit, and p is corrected over the table. A tie means that no difference was found, not that there is none."
+        "training clips. Points: the first model minus this one on the same clips; the test treats each source video as one unit "
+        "and is joint over the table, like its intervals. Not shown to differ does not mean equal."
     )
     caption = f"Protocol: {escape_markdown(context.phrase)}."
     return f"{caption}\n\n{table([*header, *DIFFERENCE_HEADER], rows, 'rlrrrrrrrrrl')}\n\n{note}\n"
@@ -124,7 +124,7 @@ def model_rows(results: Sequence[FoldResult], context: FoldContext) -> Iterator[
         shares = [one.top1, one.interval.low, one.interval.high]
         for spread in (one.fold_top1, one.fold_top5, one.fold_mean_class):
             shares += [spread.mean, spread.std]
-        against = ["", ""] if one.behind is None else [f"{100 * one.behind.points:.2f}", f"{one.behind.p:.4g}"]
+        against = ["", ""] if one.behind is None else [f"{100 * one.behind.difference:.2f}", f"{one.behind.p:.4g}"]
         cells = [f"{100 * share:.2f}" for share in shares]
         cells += [str(one.parameters), *against, one.verdict, context.phrase]
         yield [one.rank, one.model, context.folds, context.tested, *cells]

@@ -8,7 +8,7 @@ from actionrec.core.text import first_few, percent
 from actionrec.evaluation.analyses import ClassScore, Missed
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.report import table
-from actionrec.report.wording import bullets, clean, protocol, saved_run, section
+from actionrec.report.wording import bullets, clean, section
 
 ALL_CLASSES = 20  # a table with more classes ...
 WORST_CLASSES = 10  # ... shows only the worst
@@ -35,12 +35,10 @@ def class_scores(rows: Sequence[ClassScore], model: str, context: EvaluationCont
     step = "it depends on a single clip" if fewest == 1 else f"one clip of {fewest} changes recall by {percent(1 / fewest)} points"
     return section(
         f"Scores per class of {clean(model)}",
-        protocol(context),
         table(["class", "test clips", "precision %", "recall %", "F1 %"], cells, "lrrrr"),
         f"{rest}Lowest F1 first. Precision: share of the clips with this prediction that belong to the class. Recall: share of "
         "the class's clips that are found. F1: their harmonic mean. A score is 0 where its denominator is 0. Scores of classes "
         f"with few clips are rough: in the smallest class here, {step}.",
-        saved_run(context),
     )
 
 
@@ -57,12 +55,10 @@ def missed(rows: Sequence[Missed], context: EvaluationContext) -> str:
     unanimous = f" All models agree on {agreed:,} of them: check the labels of these first." if agreed else ""
     return section(
         title,
-        protocol(context),
         table(["clip", "true class", "most frequent prediction", "models"], cells, "lllr"),
         _rest(len(rows)),
         f"{len(rows):,} of {context.test_clips:,} test clips, {percent(len(rows) / context.test_clips)} %.{unanimous} Their "
         "frames: [missed_by_all.png](../plots/missed_by_all.png).",
-        saved_run(context),
     )
 
 
@@ -84,9 +80,8 @@ def audit(record: Mapping[str, Any], context: EvaluationContext) -> str:
     flagged = [pair for pair in near["top"] if pair["similarity"] > near["threshold"]] if near else []
     return section(
         "Leaks from training to test",
-        protocol(context),
         _audit_counts(record),
-        bullets(_audit_verdicts(record)),
+        bullets(leaks(record)),
         _copied(record),
         _near(flagged, near),
         _audit_limits(near, context),
@@ -107,7 +102,8 @@ def _audit_counts(record: Mapping[str, Any]) -> str:
     return table(["what", "test clips", "%"], rows, "lrr")
 
 
-def _audit_verdicts(record: Mapping[str, Any]) -> list[str]:
+def leaks(record: Mapping[str, Any]) -> list[str]:
+    """What the audit found, one sentence each."""
     near, tested, lines = record["near"], f"{record['test_clips']:,} test clips", []
     if record["siblings"]:
         lines.append(

@@ -8,7 +8,7 @@ import jinja2
 
 from actionrec.core.text import first_few, percent
 from actionrec.report import p_value
-from actionrec.report.wording import clean, listed
+from actionrec.report.wording import bullets, clean, listed
 
 
 class _MissingEntry(jinja2.StrictUndefined):
@@ -44,6 +44,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "bullets": bullets,
         "clean": clean,
         "listed": _listed,
         "p_value": p_value,

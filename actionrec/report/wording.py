@@ -3,17 +3,12 @@
 from collections.abc import Sequence
 
 from actionrec.core.text import percent, shorten
-from actionrec.evaluation.analyses import Difference
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.intervals import RESAMPLES, Interval
-from actionrec.evaluation.significance_tests import SIGNIFICANCE
+from actionrec.evaluation.intervals import Interval
+from actionrec.evaluation.significance_tests import PairedTest
 from actionrec.report import escape_markdown, p_value
 
-DIFFERENCE_HEADER = ("difference, points", "95 % interval", "p (Holm)", "verdict")
-DIFFERENCE_NOTE = (
-    "The tests treat each source video as one unit ([details](../docs/protocols.md)). p is corrected over the table and intervals "
-    "are not, so the interval of a tie can exclude 0. A tie means that no difference was found, not that there is none."
-)
+DIFFERENCE_HEADER = ("points", "95 % interval", "p", "verdict")
 
 
 def section(title: str, *parts: str) -> str:
@@ -58,28 +53,7 @@ def points(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
-def difference_cells(difference: Difference, verdict: str | None = None) -> list[str]:
-    """Cells under DIFFERENCE_HEADER; `verdict` replaces the difference's own."""
-    ends = f"{points(difference.interval.low)} to {points(difference.interval.high)}"
-    return [points(difference.points), ends, p_value(difference.p), verdict or difference.verdict]
-
-
-def saved_run(context: EvaluationContext) -> str:
-    """A remark for tables about one of several training runs; empty if there is only one."""
-    return f"These numbers are from each model's saved run, one of {context.seeds}." if context.seeds > 1 else ""
-
-
-def powerless(tests: int, context: EvaluationContext) -> str:
-    """A warning if the tests cannot find even the largest difference, because there are too few source videos; else empty.
-
-    There are 2 ** G ways to swap two models on G sources (10,000 random ones are used if there are more). Two of them are as
-    extreme as a model that is better on every source, and Holm multiplies the smallest p by the number of tests.
-    """
-    least = 2 * tests / min(2**context.test_sources, RESAMPLES + 1)
-    if least < SIGNIFICANCE:
-        return ""
-    return (
-        f"**Too few source videos to find a difference**: the test clips come from {context.test_sources}. With {tests} "
-        f"{'test' if tests == 1 else 'tests'}, the smallest possible p is {min(1.0, least):.2g}, even if one model is always right "
-        "and the other always wrong. So every verdict here is a tie."
-    )
+def difference_cells(test: PairedTest, verdict: str | None = None) -> list[str]:
+    """Cells under DIFFERENCE_HEADER; `verdict` replaces the test's own."""
+    ends = f"{points(test.interval.low)} to {points(test.interval.high)}"
+    return [points(test.difference), ends, p_value(test.p), verdict or test.verdict]

@@ -70,6 +70,7 @@ def metrics_of(
         "seeds": len(runs),
         "best_seed": chosen.seed,
         "parameters": parameter_count(chosen.network),
+        "order_blind": bool(getattr(chosen.network.model, "order_blind", False)),
         "flops": cost.flops(chosen.network, frames, feature_dim),
         **{f"{subset}_clips": len(data.rows[subset]) for subset in SUBSETS},
         "health": diagnosis.verdict,
