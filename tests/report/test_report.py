@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,63 +9,130 @@ from actionrec.core.text import shorten
 from actionrec.evaluation import analyses, study_results
 from actionrec.evaluation.comparison import compare
 from actionrec.evaluation.trained_models import Timing
-from actionrec.report import escape_markdown, markdown, table, tables
+from actionrec.report import comparison_report, escape_markdown, table, tables
 
-TIMINGS = {name: Timing(12.34, 1500.0, "Tesla T4", 2.5, 16.0) for name in ("gru", "lstm", "transformer")}
+TIMINGS = {name: Timing(12.34, 1500.0, "Tesla T4", 2.5, 16.0) for name in ("gru", "lstm", "transformer", "mean_pool")}
 
 
 def changed(**changes):
     return replace(CONTEXT, **changes)
 
 
-def three(val=True):
+def four(val=True):
     held = first_right(8, 10) if val else None
+
+    def model(name, correct, **changes):
+        return trained(name, first_right(correct), classes=6, val_right=held, **changes)
+
     return [
-        trained("gru", first_right(90), parameters=4_000_000, classes=6, val_right=held),
-        trained("lstm", first_right(88), parameters=5_000_000, classes=6, val_right=held),
-        trained("transformer", first_right(17), parameters=9_000_000, classes=6, val_right=held),
+        model("gru", 90, parameters=4_000_000),
+        model("lstm", 88, parameters=5_000_000),
+        model("transformer", 17, parameters=9_000_000),
+        model("mean_pool", 60, parameters=12_000, order_blind=True),
     ]
 
 
-def report(models, context=CONTEXT, timings=TIMINGS, confusion=None):
-    """The whole report, with everything that is asked of the models."""
-    answered = {model.name: model.predictions for model in models}
-    baseline = trained("mean_pool", first_right(50), classes=6).predictions
+def written(models=None, context=CONTEXT, timings=TIMINGS, audit=AUDIT):
+    """Both texts of the comparison, from the analyses themselves: report.md and details.md."""
+    models = four() if models is None else models
+    compared = compare(models, 0.02)
+    answered = {row.name: next(model.predictions for model in models if model.name == row.name) for row in compared.leaderboard}
     found = analyses.Analyses(
-        baselines=analyses.against_baselines(answered, {"mean_pool": baseline}, {"mean_pool": 100}),
+        baselines=analyses.against_baselines(answered, compared.baselines),
         orders=analyses.order_of_frames(answered),
         calibrations=analyses.calibrations(models),
-        ensembles=analyses.combined(answered, models[0].name),
+        ensembles=analyses.combined(answered, compared.leaderboard[0].name),
         costs=analyses.costs(models, {model.name: (1.5, 2.5) for model in models}),
         class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in models},
         missed=analyses.missed_by_all(answered, models[0].class_names),
-        audit=AUDIT,
+        audit=audit,
     )
-    confusion = np.eye(6, dtype=np.int64) if confusion is None else confusion
-    return markdown.report(compare(models), context, timings, confusion, found, models)
+    report = comparison_report.report(compared, context, found, models)
+    return report, comparison_report.details(compared, context, timings, found, models)
 
 
-def written(context=CONTEXT):
-    confusion = np.diag([17, 17, 17, 17, 16, 16])
-    confusion[0, 1] = 4
-    return report(three(), context, confusion=confusion)
+@pytest.fixture(scope="module")
+def texts():
+    return written()
 
 
-def test_the_protocol_stands_beside_every_table():
-    for section in written(changed(dataset="ucf50")).split("\n## "):
-        if "| ---" in section:
-            assert "Protocol: ucf50, group split, fold 0 of 5, 100 test clips." in section, section
+def cells(text):
+    """Cells of each row of each table."""
+    return [
+        [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in block.splitlines()]
+        for block in text.split("\n\n")
+        if block.startswith("| ")
+    ]
 
 
-def test_results_carry_intervals_and_verdicts():
-    text = written()
-    assert "|   1 | gru         |    90.0 |" in text
-    assert "82.6–94.5" in text  # Wilson's, beside the interval of whole sources
-    assert "**Tie for the first place**: the tests find no difference from gru for lstm." in text
-    assert "**gru** is significantly more accurate than transformer." in text
-    assert "tied with lstm; the cheapest of them is **gru**" in text
-    assert "**Avoid: transformer**" in text
-    assert "| a          | b         |    4 of 21 |" in text
+def test_the_report_starts_with_the_model_its_lead_and_its_cost(texts):
+    report, _ = texts
+    assert "- **Deploy gru**: 90.0 % top-1 on 100 test clips from 50 source videos (95 % interval " in report
+    assert "Its lead of 2.0 points over lstm can be chance." in report
+    assert "256.0 MFLOPs per clip and 4.00 M parameters." in report
+    assert "- **Sequence modelling helps.** gru against mean_pool, which ignores the order of frames: +30.0 points" in report
+    assert "`actionrec cross-validate` tests every clip" in report
+    assert report.index("Deploy gru") < report.index("## Models")
+
+
+def test_sections_open_with_their_findings(texts):
+    report, _ = texts
+    assert "- **gru is better than mean_pool and transformer** (p at most" in report
+    assert "- Not shown to differ from gru: lstm. That does not mean that they are equal." in report
+    assert "**Avoid transformer**: not shown to be better" in report
+    for title, finding in (
+        ("Does the order of frames matter", "**gru, "),
+        ("Costs", "**On the Pareto front, from the fewest operations: mean_pool and gru.**"),
+        ("Errors of gru", "**10 of 100 test clips are wrong.**"),
+        ("Ensembles", "**No ensemble is shown to be better than gru alone.**"),
+        ("Training", "- All 4 models learned"),
+        ("Leaks from training to test", "- **Near-duplicates that are not siblings by name: 1 of 40 test clips.**"),
+    ):
+        assert f"\n## {title}\n\n{finding}" in report
+
+
+def test_a_report_of_few_classes_is_short_and_has_no_constant_column(texts):
+    report, details = texts
+    assert len(report.splitlines()) < 120
+    header = cells(report)[0][0]
+    assert "top-5 %" not in header  # fewer than 11 classes
+    assert "± seeds" not in header
+    assert "best epoch" not in header  # the same for all
+    assert "top-5 %" in cells(details)[0][0]
+
+
+def test_a_table_has_as_many_cells_in_every_row_and_only_finite_numbers(texts):
+    for text in texts:
+        assert not re.search(r"\bnan\b|\binf\b|-0\.0\b", text)
+        for rows in cells(text):
+            assert {len(row) for row in rows} == {len(rows[0])}
+            assert all(re.fullmatch("-+:?", cell) for cell in rows[1])
+
+
+def test_details_have_every_pair_with_its_interval(texts):
+    _, details = texts
+    pairs = next(rows for rows in cells(details) if rows[0][:2] == ["a", "b"])
+    assert len(pairs) == 2 + 6
+    assert pairs[2][:3] == ["gru", "lstm", "+2.0"]
+    assert {row[5] for row in pairs[2:]} == {"better", "not shown"}
+
+
+def test_a_cheaper_model_within_the_margin_is_named_with_its_loss():
+    many = [np.arange(4000) < count for count in (3600, 3590)]
+    models = [trained(name, right, flops=flops) for name, right, flops in zip(("gru", "lstm"), many, (900, 90), strict=True)]
+    report, _ = written(models, changed(test_clips=4000, test_sources=2000))
+    assert "**Deploy lstm**" in report
+    assert "the cheapest model that is shown to be within 2.0 points of the best, gru: it is 0.2 points behind, at most" in report
+
+
+def test_a_baseline_that_wins_is_deployed_and_the_report_says_so():
+    models = [
+        trained("gru", first_right(60), classes=6),
+        trained("mean_pool", first_right(90), classes=6, flops=10, order_blind=True),
+    ]
+    report, _ = written(models)
+    assert "**Deploy mean_pool**" in report
+    assert "**Sequence modelling does not help here.** gru against mean_pool" in report
 
 
 @pytest.mark.parametrize(
@@ -73,54 +141,87 @@ def test_results_carry_intervals_and_verdicts():
         ({"weights": "random"}, "**The backbone is untrained** (`features.weights: random`)"),
         ({"sibling_share": 0.953}, "**The split leaks**: 95.3 % of the test clips share a source video"),
         ({"val_clips": 0}, "**The epoch was chosen on the test clips**"),
-        ({"class_names": ("a", "b", "c", "d", "e")}, "With 5 classes, top-5 is 100 %"),
         (
             {"split_warnings": ["60 of 60 test clips come from one source (cam_0)."]},
             "**Check the split**: 60 of 60 test clips come",
         ),
         ({"classes_without_test_clips": ("e*",)}, "No test clips, so no results, for: e\\*."),
         ({"duplicated_clips": 7}, "7 clips are byte-for-byte copies"),
+        ({"clips_without_group": 7}, "**The names of 7 of 410 clips do not tell their source video**"),
     ],
 )
-def test_warnings_come_before_the_results(change, sentence):
-    confusion = np.eye(len(change.get("class_names", CONTEXT.class_names)), dtype=np.int64)
-    text = report(three(val=change.get("val_clips") != 0), changed(**change), confusion=confusion)
-    assert sentence in text
-    assert text.index(sentence) < text.index("## Results")
-    assert sentence not in written()
-
-
-def test_without_warnings_there_is_no_heading():
-    assert "Before you read" not in written()
+def test_warnings_come_before_the_results(texts, change, sentence):
+    report, _ = written(four(val=change.get("val_clips") != 0), changed(**change))
+    assert sentence in report
+    assert report.index(sentence) < report.index("## Models")
+    assert sentence not in texts[0]
+    assert "Before you read" not in texts[0]
 
 
 def test_models_that_learned_nothing_are_not_recommended():
-    text = report([trained("gru", first_right(18), classes=6), trained("lstm", first_right(17), classes=6)])
-    assert "**No model is shown to have learned anything**" in text
-    assert "None is recommended. By the numbers alone:" in text
-    assert "**Avoid: gru and lstm**: not shown to be better" in text
-    assert "Most frequent errors of gru\n\nProtocol: sample" in text
-    assert "None: all test clips are classified correctly." in text
+    report, _ = written([trained("gru", first_right(18), classes=6), trained("lstm", first_right(17), classes=6)])
+    assert "- **No model is recommended.** The best, gru, has 18.0 % top-1" in report
+    assert "**Avoid gru and lstm**: not shown to be better" in report
 
 
-def test_the_study_stands_beside_ucf50_only():
-    text = written(changed(dataset="ucf50"))
-    assert "| 97.23 (96.2–98.0) |" in text
-    assert f"The study's protocol: {study_results.PROTOCOL}" in text
-    assert "-7.2" in text
-    assert "99.7 % of the study's test clips share a source video" in text
-    assert "Comparison with the study" not in written()
+def test_the_study_stands_beside_ucf50_only(texts):
+    report, _ = written(context=changed(dataset="ucf50"))
+    assert "| 97.23 (96.2–98.0) |" in report
+    assert f"The study's protocol: {study_results.PROTOCOL}" in report
+    assert "-7.2" in report
+    assert "99.7 % of its test clips share a source video" in report
+    assert "Comparison with the study" not in texts[0]
 
 
-def test_different_devices_are_not_compared():
-    timings = {**TIMINGS, "gru": Timing(1.0, 9.0, "cpu", 2.5, 16.0)}
-    assert "do not compare their times" in report(three(), timings=timings)
-    assert "do not compare their times" not in written()
+def test_different_devices_are_not_compared(texts):
+    _, details = written(timings={**TIMINGS, "gru": Timing(1.0, 9.0, "cpu", 2.5, 16.0)})
+    assert "do not compare their times" in details
+    assert "do not compare their times" not in texts[1]
+
+
+@pytest.mark.parametrize("verdict", ["diverged", "at chance", "overfitted", "still improving", "a new one"])
+def test_every_training_diagnosis_is_named_with_its_remedy(verdict):
+    models = [
+        trained(
+            "gru",
+            first_right(90),
+            classes=6,
+            val_right=first_right(8, 10),
+            health=verdict,
+            health_notes=("the loss is high", "more"),
+        ),
+        *four()[1:],
+    ]
+    report, details = written(models)
+    assert f"- **gru: {verdict}.** The loss is high." in report
+    assert f"- **gru: {verdict}.** The loss is high; more." in details
+    assert ("Try: " in report) == (verdict in comparison_report.REMEDIES)
+
+
+def test_calibration_that_failed_is_reported():
+    models = [
+        trained("gru", first_right(90), classes=6, val_right=first_right(8, 10), temperature=20.0),
+        trained("lstm", first_right(88), classes=6, val_right=first_right(10, 10), temperature=None),
+        four()[2],
+    ]
+    report, details = written(models)
+    assert "**Not calibrated: lstm.** All validation clips are classified correctly." in report
+    assert "**The temperature of gru is at a bound of the search**" in report
+    assert "not fitted" in details
+    assert "**Not calibrated**: there are no validation clips" in written(four(val=False), changed(val_clips=0))[0]
+
+
+def test_odd_names_are_safe_in_markdown_and_in_a_terminal():
+    odd = ("a|b", "*x*_y_", "<img>", "`c`", "two\n lines", "\x1b[31mred")
+    wrong = [
+        trained(name, first_right(20), classes=6, class_names=odd, health=odd[0], health_notes=odd) for name in ("gru", "lstm")
+    ]
+    for text in written(wrong, changed(class_names=odd, classes_without_test_clips=odd, dataset="a|b <img>")):
+        assert text.replace("\n", "").isprintable()
+        assert not re.search(r"(?<!\\)(<img|`c|\*x\*)", text)
 
 
 def test_every_line_of_a_table_has_the_same_width():
-    lines = [line for line in written().splitlines() if line.startswith(("| gru ", "| model "))]
-    assert len({len(line) for line in lines[:2]}) == 1
     padded = table(["x", "long title"], [["a", "1"], ["bbbbbb", "22"]], "lr")
     assert padded.splitlines() == [
         "| x      | long title |",
@@ -166,11 +267,11 @@ def test_latex_is_escaped_and_complete():
         r"a\_b \& 5\% \$x\textasciicircum{}2\$ \#1 \{y\} \textasciitilde{} \textbackslash{}z"
     )
     assert tables.escape_latex("[a] <b> |c|") == r"{[}a{]} \textless{}b\textgreater{} \textbar{}c\textbar{}"
-    text = tables.latex(compare(three()), changed(dataset="my_data & more"), TIMINGS)
+    text = tables.latex(compare(four(), 0.02), changed(dataset="my_data & more"), TIMINGS)
     assert "my\\_data \\& more, group split" in text
     assert "\\label{tab:actionrec-results}" in text
     rows = [line for line in text.splitlines() if line.endswith("\\\\")]
-    assert len(rows) == 4
+    assert len(rows) == 5
     assert {line.count(" & ") for line in rows} == {7}
     assert "gru & \\textbf{90.0} & " in text
     assert "lstm & \\textbf{88.0}" in text
@@ -178,22 +279,17 @@ def test_latex_is_escaped_and_complete():
 
 
 def test_csv_rows_fit_their_header():
-    rows = [dict(zip(tables.CSV_HEADER, row, strict=True)) for row in tables.csv_rows(compare(three()), CONTEXT, TIMINGS)]
-    assert [row["model"] for row in rows] == ["gru", "lstm", "transformer"]
+    rows = [dict(zip(tables.CSV_HEADER, row, strict=True)) for row in tables.csv_rows(compare(four(), 0.02), CONTEXT, TIMINGS)]
+    assert [row["model"] for row in rows] == ["gru", "lstm", "mean_pool", "transformer"]
     assert rows[0]["top1_percent"] == "90.00"
     assert rows[0]["val_top1_percent"] == "80.00"
     assert rows[0]["p_against_best"] == ""
-    assert [row["tied_with_best"] for row in rows] == ["yes", "yes", "no"]
+    assert [row["tied_with_best"] for row in rows] == ["yes", "yes", "no", "no"]
     assert {row["protocol"] for row in rows} == {"group"}
-    assert tables.csv_rows(compare(three(val=False)), CONTEXT, TIMINGS)[0][tables.CSV_HEADER.index("val_top1_percent")] == ""
+    assert tables.csv_rows(compare(four(val=False), 0.02), CONTEXT, TIMINGS)[0][tables.CSV_HEADER.index("val_top1_percent")] == ""
 
 
 def test_long_names_lose_their_middle():
     assert shorten("PlayingTheVeryLongGuitar", 12) == "Playin…uitar"
     assert shorten("two\n words", 12) == "two words"
     assert len(shorten("x" * 200, 26)) == 26
-
-
-def test_clips_without_a_known_source_are_reported():
-    assert "**The names of 7 of 410 clips do not tell their source video**" in written(changed(clips_without_group=7))
-    assert "do not tell their source video" not in written()

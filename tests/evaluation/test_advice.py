@@ -1,0 +1,68 @@
+import numpy as np
+from fabricate import first_right, trained
+
+from actionrec.evaluation.comparison import compare
+
+
+def advice(models, margin=0.02):
+    return compare(models, margin).advice
+
+
+def clips(right, total=4000):
+    """Answers for many clips of as many sources, the wrong ones last."""
+    return np.arange(total) < right
+
+
+def test_a_cheaper_model_is_deployed_if_its_loss_is_shown_to_be_below_the_margin():
+    models = [trained("big", clips(3600), flops=900), trained("small", clips(3590), flops=100)]
+    found = advice(models)
+    assert (found.deploy, found.best) == ("small", "big")
+    assert found.loss < found.most < 0.02
+    assert advice(models, margin=0.001).deploy == "big"
+    assert advice(models, margin=0.0).deploy == "big"
+
+
+def test_a_cheaper_model_that_is_only_not_shown_to_be_worse_is_not_deployed():
+    found = advice([trained("big", first_right(90), flops=900), trained("small", first_right(89), flops=100)])
+    assert found.deploy == "big"
+    assert found.loss == found.most == 0
+    assert found.alternative.name == "small"
+    assert found.alternative.loss < 0.02 <= found.alternative.most
+    assert found.alternative.sources > 100
+
+
+def test_the_estimated_number_of_sources_is_enough():
+    """Ten times as many sources with the same rates: the interval is then below the margin."""
+    few = [trained("big", clips(90, 100), flops=900), trained("small", np.roll(clips(88, 100), -2), flops=100)]
+    needed = advice(few, margin=0.05).alternative.sources
+    times = -(-needed // 100)
+    many = [
+        trained("big", np.tile(clips(90, 100), times), flops=900),
+        trained("small", np.tile(np.roll(clips(88, 100), -2), times), flops=100),
+    ]
+    assert advice(many, margin=0.05 * 1.2).deploy == "small"
+
+
+def test_a_dearer_model_is_never_an_alternative():
+    found = advice([trained("small", first_right(90), flops=100), trained("big", first_right(89), flops=900)])
+    assert (found.deploy, found.alternative) == ("small", None)
+
+
+def test_a_baseline_is_deployed_if_it_is_best():
+    found = advice([trained("gru", first_right(70), flops=900), trained("mean_pool", first_right(90), flops=1, order_blind=True)])
+    assert found.deploy == "mean_pool"
+    assert found.avoid == {"gru": "mean_pool is significantly more accurate and not slower"}
+
+
+def test_models_no_better_than_the_majority_class_are_avoided_and_none_is_recommended():
+    found = advice([trained("a", first_right(26)), trained("b", first_right(24), parameters=10)])
+    assert set(found.avoid) == {"a", "b"}
+    assert found.none_recommended
+    assert found.smallest == "b"
+
+
+def test_the_smallest_model_is_not_one_to_avoid():
+    found = advice([trained("a", first_right(95), parameters=10_000_000), trained("b", first_right(25), parameters=10)])
+    assert found.smallest == "a"
+    assert "most frequent class" in found.avoid["b"]
+    assert not found.none_recommended
