@@ -18,6 +18,7 @@ from actionrec.io.files import read_json, whole_file, write_csv, write_json, wri
 from actionrec.models import MODELS
 from actionrec.plots import confusion, curves, intervals, missed, order, overview, pareto, reliability
 from actionrec.report import comparison_report, errors, tables, terminal
+from actionrec.report.headline import headline
 from actionrec.video.frame_store import read_frames
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,9 @@ def write_numbers(gathered: Gathered) -> None:
     """Write compare.json, the report and the tables."""
     result, context, found, timings = gathered.result, gathered.context, gathered.found, gathered.timings
     write_json(paths.SUMMARY, comparison.at_a_glance(result, MODELS))
-    write_json(paths.COMPARISON, {**comparison.summary(result, context, list(MODELS)), **analyses.summary(found)})
+    sentences = [text.replace("**", "") for text in headline(result, found.baselines, context)]
+    summary = {**comparison.summary(result, context, list(MODELS)), "headline": sentences, **analyses.summary(found)}
+    write_json(paths.COMPARISON, summary)
     write_text(paths.REPORT, comparison_report.report(result, context, found, gathered.models))
     write_text(paths.DETAILS, comparison_report.details(result, context, timings, found, gathered.models))
     write_spreadsheet(paths.RESULTS_CSV, tables.CSV_HEADER, tables.csv_rows(result, context, timings))

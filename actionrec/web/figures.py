@@ -31,8 +31,9 @@ def of_model(name: str) -> dict[str, Any]:
 
 
 def ranks() -> dict[str, int]:
-    """The models' ranks in the comparison, from 1, the recommended model."""
-    return {name: one["rank"] for name, one in _models(_read(paths.COMPARISON)).items()}
+    """The models' ranks in the comparison, from 1; 0 for the model to deploy."""
+    recorded = _read(paths.COMPARISON)
+    return {name: 0 if name == recorded.get("best") else one["rank"] for name, one in _models(recorded).items()}
 
 
 def comparison() -> dict[str, Any]:
@@ -43,7 +44,7 @@ def comparison() -> dict[str, Any]:
     models = sorted(compared, key=lambda name: compared[name]["rank"])
     return {
         "setting": setting,
-        "advice": {key: value for key, value in _mapping(recorded.get("advice")).items() if isinstance(value, str)},
+        "headline": [text for text in recorded.get("headline", []) if isinstance(text, str)],
         "models": [{"model": name, **of_model(name)} for name in models],
         "pictures": [
             {"title": title(name), "url": f"/plots/{name}.png", "model": next(iter([m for m in models if name in _of(m)]), None)}
@@ -61,7 +62,7 @@ def pictures() -> dict[str, Path]:
 
 def texts() -> dict[str, Path]:
     """The comparison's files for download, by name."""
-    return {path.name: path for path in (paths.REPORT, paths.RESULTS_CSV, paths.COMPARISON) if path.is_file()}
+    return {path.name: path for path in (paths.REPORT, paths.DETAILS, paths.RESULTS_CSV, paths.COMPARISON) if path.is_file()}
 
 
 def title(picture: str) -> str:

@@ -2,7 +2,6 @@
 
 import { ask, byId, element, millions } from "./page.js";
 
-const ADVICE = { most_accurate: "Most accurate", cheapest_tied: "Cheapest that is tied with it", smallest: "Smallest", balanced: "Balanced" };
 const number = (value, digits, unit = "") => (value === undefined ? "–" : `${value.toFixed(digits)}${unit}`);
 
 const COLUMNS = [
@@ -23,10 +22,9 @@ function table(models) {
   return element("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Table of the models" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...models.map(row))));
 }
 
-function advice(told, models) {
-  const lines = Object.entries(ADVICE).filter(([key]) => told[key]).map(([key, words]) => element("li", {}, `${words}: `, element("strong", { textContent: told[key] })));
-  const tied = models.length > 1 && models.every((one) => one.tied_with_best);
-  return element("div", { className: "card" }, element("h2", { textContent: "Which one to deploy" }), tied ? element("p", { textContent: "The test finds no difference between these models. Their order may be chance." }) : null, element("ul", {}, ...lines));
+function advice(headline) {
+  const lines = headline.map((text) => element("li", { textContent: text }));
+  return element("div", { className: "card" }, element("h2", { textContent: "Which one to deploy" }), element("ul", {}, ...lines));
 }
 
 const figure = ({ url, title }) => element("figure", { className: "card" }, element("a", { href: url.slice(1) }, element("img", { className: "plot", src: url.slice(1), alt: title, loading: "lazy" })), element("figcaption", { textContent: title }));
@@ -45,7 +43,7 @@ function show(told) {
   byId("results").replaceChildren(
     table(models),
     element("p", { className: "small", textContent: "95 % interval: from a bootstrap of whole source videos. Latency and memory: of the model without the backbone, for one clip, on one core." }),
-    advice(told.advice, models),
+    advice(told.headline),
     element("div", { className: "gallery" }, ...common.map(figure)),
     ...own.map(([model, pictures]) => element("details", {}, element("summary", { textContent: model }), element("div", { className: "gallery" }, ...pictures.map(figure)))),
     element("p", { className: "foot" }, element("span", { textContent: "More in" }), ...files),
