@@ -8,6 +8,8 @@ from actionrec.training.classifier import Classifier
 
 FRAMES, D, K, H = 16, 24, 5, 12
 ARGUMENTS = {
+    "mean_pool": {},
+    "middle_frame": {},
     **{name: {"hidden_dim": H} for name in ("simple_rnn", "lstm", "gru", "bilstm", "stacked_lstm")},
     "transformer": {"d_model": 16, "num_heads": 4, "num_layers": 3, "ff_dim": 40},
     "swin_transformer": {"dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window": 4},
@@ -29,6 +31,8 @@ def attention(tokens, window, width, mlp):
 
 
 BY_HAND = {
+    "mean_pool": 2 * D * K,
+    "middle_frame": 2 * D * K,
     "simple_rnn": recurrent(1, D) + 2 * H * K,
     "lstm": recurrent(4, D) + 2 * H * K,
     "gru": recurrent(3, D) + 2 * H * K,

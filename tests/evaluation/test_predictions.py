@@ -34,12 +34,11 @@ def test_it_has_the_arrays_that_others_read(tmp_path):
         assert (stored["logits"].dtype, stored["label"].dtype) == (np.float32, np.int64)
 
 
-def test_rightness_is_the_share_of_seeds():
+def test_correct_answers_are_those_of_each_seed():
     predictions = made()
     test = predictions.test
-    expected = (test.seed_logits.argmax(axis=2) == test.labels).mean(axis=0)
-    assert np.array_equal(predictions.correct(), expected)
-    assert len(predictions.correct()) == 4
+    assert np.array_equal(predictions.correct(), test.seed_logits.argmax(axis=2) == test.labels)
+    assert predictions.correct().shape == (2, 4)
 
 
 def test_another_number_of_classes_is_refused(tmp_path):

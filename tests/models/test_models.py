@@ -9,6 +9,8 @@ from actionrec.models import MODELS, create_model, model_class, model_keys, para
 
 FEATURE_DIM, CLASS_COUNT = 8, 3
 SMALL = {name: {"hidden_dim": 6, "dropout": 0.0} for name in MODELS} | {
+    "mean_pool": {"dropout": 0.0},
+    "middle_frame": {"dropout": 0.0},
     "stacked_lstm": {"hidden_dim": 6, "num_layers": 2, "dropout": 0.0},
     "transformer": {"d_model": 16, "num_heads": 2, "num_layers": 2, "ff_dim": 32},
     "swin_transformer": {"dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window": 4},
@@ -23,8 +25,12 @@ COUNTS = {
     "stacked_lstm": 7_373_874,
     "transformer": 13_684_274,
     "swin_transformer": 4_226_986,
+    "mean_pool": 102_450,
+    "middle_frame": 102_450,
 }
 
+SEQUENCE_MODELS = [name for name in MODELS if not getattr(model_class(name), "order_blind", False)]
+every_sequence_model = pytest.mark.parametrize("name", SEQUENCE_MODELS)
 every_model = pytest.mark.parametrize("name", MODELS)
 
 
@@ -68,19 +74,25 @@ def test_every_parameter_learns(name):
     assert still == []
 
 
-@every_model
+@every_sequence_model
 def test_the_order_of_frames_matters(name):
     model, features = small(name), clips(4, 12)
     changes = (model(features) - model(features.flip(1))).abs().amax(dim=1)
     assert (changes > 1e-4).all(), changes
 
 
-@every_model
+@pytest.mark.parametrize("name", [*SEQUENCE_MODELS, "mean_pool"])
 def test_every_frame_counts(name):
     model = small(name)
     features = clips(1, 11).requires_grad_()
     model(features).square().sum().backward()
     assert (features.grad[0].abs().amax(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - set(SEQUENCE_MODELS)))
+def test_the_order_of_the_other_frames_does_not_matter_to_a_baseline(name):
+    model, features = small(name), clips(4, 11)
+    torch.testing.assert_close(model(features), model(features.flip(1)))
 
 
 @every_model
@@ -119,7 +131,7 @@ def test_the_data_decides_features_and_classes_not_the_parameters(name):
 @pytest.mark.parametrize("value", [0, -1])
 def test_a_size_below_one_is_a_value_error_that_a_stage_can_report(name, value):
     sizes = [key for key, size in SMALL[name].items() if key != "dropout"]
-    assert sizes
+    assert sizes or name not in SEQUENCE_MODELS
     for key in sizes:
         wrong = (value, value) if isinstance(SMALL[name][key], tuple) else value
         with pytest.raises(ValueError, match=r"must be from 1 to \d+; got|at least 1|greater than zero"):
