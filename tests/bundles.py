@@ -14,6 +14,8 @@ from actionrec.video.sampling import evenly_spaced, resize
 
 CLASSES = ["Bright", "Dark", "Striped"]
 SETTINGS = {name: {"hidden_dim": 16} for name in MODELS} | {
+    "mean_pool": {},
+    "middle_frame": {},
     "stacked_lstm": {"hidden_dim": 16, "num_layers": 2},
     "transformer": {"d_model": 16, "num_heads": 2, "num_layers": 2, "ff_dim": 32},
     "swin_transformer": {"dim": 16, "depths": [2, 2], "num_heads": [2, 2], "window": 2},

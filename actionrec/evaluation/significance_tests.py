@@ -24,7 +24,7 @@ SIGNIFICANCE = 0.05  # a corrected p-value below this is reported as a differenc
 
 # With fewer clusters on which two models differ, the two-sided p cannot reach 0.05: 2 / 2 ** 5 is above it.
 _FEWEST_DIFFERING = 6
-_SMALLEST = float(np.finfo(np.float64).tiny)
+_SMALLEST = 1e-9  # an end of an interval that excludes 0
 _POWER_QUANTILE = 0.84  # of the normal distribution, for 80 % power
 
 Correct = NDArray[np.floating]

@@ -24,6 +24,8 @@ FEATURES = {
     "frames": {"count": 5, "resolution": 64, "format": "raw", "quality": 95},
 }
 ARGUMENTS = {
+    "mean_pool": {},
+    "middle_frame": {},
     "transformer": {"d_model": 8, "num_heads": 2, "num_layers": 1, "ff_dim": 8, "norm_first": False},
     "swin_transformer": {"dim": 8, "depths": (2, 1), "num_heads": (2, 2), "window": 4},
 }
