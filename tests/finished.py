@@ -22,7 +22,6 @@ PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 def fabricated(class_names, *, seeds=(0,), weights="IMAGENET1K_V1", epochs=6, **changes):
     """Write what the stages up to `compare` leave, below the current folder: fabricated answers, and what follows from them."""
-    shutil.copy(PARAMS, paths.PARAMS)
     fabricate.results(class_names, seeds=seeds, weights=weights, epochs=epochs, **changes)
     for name in MODELS:
         record = json.loads(paths.model_metrics(name).read_text())

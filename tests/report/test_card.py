@@ -72,7 +72,7 @@ def test_numbers_match_the_run_s_records(evidence, name):
     assert cells["mean class"][0] == percent(numbers["test_mean_class"])
     assert cells["top-1 on validation clips"][0] == percent(numbers["val_top1"])
     assert cells["always the most frequent class"][0] == percent(compared["most_frequent_class"])
-    assert f"number {standing['rank']} of the 7 models" in text
+    assert f"number {standing['rank']} of the 9 models" in text
     for one in compared["baselines"]:
         [gain] = [gain for gain in compared["gains"] if (gain["model"], gain["baseline"]) == (name, one["name"])]
         assert cells[one["name"]][:2] == [percent(one["top1"]), f"{round(100 * gain['difference'], 1) + 0.0:+.1f}"]
@@ -121,7 +121,7 @@ def test_ties_wins_and_losses_match_the_comparison(evidence):
     _, compared, _ = recorded("transformer")
     text = card(evidence["transformer"])  # at chance, by fabrication
     better = [pair["a"] for pair in compared["pairs"] if pair["b"] == "transformer" and pair["verdict"] != "tie"]
-    assert len(better) == 6
+    assert len(better) == 8
     assert "**Significantly less accurate than " in text
     assert all(name in text for name in better)
     assert "**Not shown to be better than always predicting" in text

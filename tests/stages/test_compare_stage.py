@@ -72,6 +72,7 @@ def test_it_writes_the_contract_s_files_and_new_timings_change_the_report_alone(
     second = outputs()
     assert {path for path in first if first[path] != second[path]} == {
         "metrics/report.md",
+        "metrics/details.md",
         "metrics/results_table.csv",
         "metrics/results_table.tex",
     }
@@ -79,7 +80,7 @@ def test_it_writes_the_contract_s_files_and_new_timings_change_the_report_alone(
 
 @pytest.mark.usefixtures("in_project")
 def test_models_from_before_the_resolution_was_renamed_are_compared_with_new_ones():
-    for name, key in zip(MODELS, ("size", *["resolution"] * 6), strict=True):
+    for name, key in zip(MODELS, ("size", *["resolution"] * 8), strict=True):
         bundle = paths.model_folder(name) / "model.json"
         fabricate.write(bundle, {**json.loads(bundle.read_text()), "frames": {"count": 32, key: 224}})
     assert compare.gather()
