@@ -231,7 +231,7 @@ def train(
     try:
         with torch.random.fork_rng():
             run = seed_runs.run(data, architecture, recipe, 0, device, lambda _: None)
-            fitted = record.calibrate(seed_runs.predictions([run], run, data, device))
+            fitted = record.calibrate(seed_runs.predictions([run], run, data, 0, device))
     finally:
         torch.set_num_threads(threads)
     return SequenceModel(Bundle(architecture, run.network.cpu().eval(), {}, fitted), run.fit.epochs, run.fit.best_epoch)

@@ -12,6 +12,7 @@ from functools import partial
 from actionrec.core import entry, paths
 from actionrec.core.errors import ParamsError
 from actionrec.core.text import quoted
+from actionrec.data.folds import EvaluationSettings
 from actionrec.data.splits import SplitSettings
 from actionrec.evaluation.settings import CompareSettings
 from actionrec.features.settings import FeatureSettings
@@ -35,6 +36,7 @@ class Params:
     split: SplitSettings
     frames: FrameSettings
     features: FeatureSettings
+    evaluation: EvaluationSettings
     compare: CompareSettings
 
 

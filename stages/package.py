@@ -66,7 +66,8 @@ def check_compared(name: str, numbers: dict[str, Any], comparison: dict[str, Any
         DataError: the accuracy differs, or is missing.
     """
     try:
-        compared, own = comparison["models"][name]["top1"], numbers["test_top1_mean"]
+        compared = comparison["models"][name]["top1"]
+        own = numbers["folds_top1_mean"] if "folds_top1_mean" in numbers else numbers["test_top1_mean"]
         same = abs(compared - own) <= SAME_ACCURACY
     except KeyError as error:
         raise DataError(f"{paths.COMPARISON} or {paths.model_metrics(name)}: lacks {error}. Run `dvc repro`.") from None

@@ -1,16 +1,21 @@
-"""Train one sequence model on the cached features; predict the validation and test clips once with its best epoch."""
+"""Train one sequence model on the cached features; predict the validation and test clips once with its best epoch.
+
+With `evaluation.folds=all` it is trained in every fold, and the saved model is that of `split.fold`.
+"""
 
 import argparse
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from dvclive.live import Live
 
 from actionrec.core import entry, paths
 from actionrec.core.errors import ParamsError
 from actionrec.core.progress import progress
+from actionrec.data.splits import SplitSettings
 from actionrec.evaluation import metrics, predictions
-from actionrec.io import files, machine
+from actionrec.evaluation.predictions import Predictions
+from actionrec.io import files, machine, params
 from actionrec.models import MODELS
 from actionrec.training import checkpoints, record, seed_runs
 from actionrec.training.bundle import Architecture, Bundle, save_bundle
@@ -18,75 +23,122 @@ from actionrec.training.checkpoints import Checkpoint
 from actionrec.training.loop import Epoch
 from actionrec.training.recipes import Recipe, read_recipe
 from actionrec.training.seed_runs import SeedRun
-from actionrec.training.training_data import TrainingData, read_training_data
+from actionrec.training.training_data import TrainingData, read_other_folds, read_training_data
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Params:
+    """The section of params.yaml that this stage reads beside the model's recipe."""
+
+    split: SplitSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model, trained by one recipe in each fold on the same features."""
+
+    name: str
+    recipe: Recipe
+    architecture: Architecture
+    data: TrainingData
+    """Of the saved fold, `split.fold`: its model is the one that is saved."""
+    saved_fold: int
+    others: dict[int, TrainingData]
+    """Fold -> data, for `evaluation.folds=all`."""
+    device: str
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.train", description=__doc__)
     parser.add_argument("model", choices=MODELS)
-    name = parser.parse_args().model
+    job = read_job(parser.parse_args().model)
+    name, data, device = job.name, job.data, job.device
 
-    recipe = read_recipe(name)
-    data = read_training_data()
-    device = machine.device()
-    architecture = Architecture(name, recipe.arguments, data.features.features.shape[2], data.class_names)
-    try:
-        architecture.create()
-    except ValueError as error:
-        raise ParamsError(f"params.yaml: models.{name} (or model): {error}") from None
-    runs = train(name, data, architecture, recipe, device)
+    runs, others = train(job)
     chosen = seed_runs.best(runs, data)
     if chosen is not runs[-1]:  # the epoch log must be the saved model's
         with log(name) as live:
             for epoch in chosen.fit.epochs:
                 log_epoch(live, epoch)
 
-    result = seed_runs.predictions(runs, chosen, data, device)
+    result = predictions.pooled(seed_runs.predictions(runs, chosen, data, job.saved_fold, device), others)
     predictions.write_predictions(paths.predictions(name), result)
     chosen.network.cpu()
     calibration = record.calibrate(result)
     diagnosis = record.judge(chosen.fit, data, result)
     files.write_json(paths.model_metrics(name), record.metrics_of(data, runs, chosen, result, calibration, diagnosis))
     record_sha256 = record.digest(paths.model_metrics(name), paths.model_epochs(name))
-    bundle = Bundle(architecture, chosen.network, data.features.source, calibration, record_sha256)
+    bundle = Bundle(job.architecture, chosen.network, data.features.source, calibration, record_sha256)
     save_bundle(paths.model_folder(name), bundle)
     files.write_json(paths.model_timing(name), record.timing_of(data, runs, chosen, device))
-    top1 = metrics.top_k(result.test.logits, result.test.labels, 1)
+    top1 = metrics.top_k(result.saved_test.logits, result.saved_test.labels, 1)
     logger.info(
         "%s: test top-1 %.1f %%, epoch %d; %s: %s", name, 100 * top1, chosen.fit.best_epoch, diagnosis.verdict, diagnosis.why
     )
+    if others:
+        logger.info("%s: test top-1 of all %d folds %.1f %%", name, 1 + len(others), 100 * result.correct().mean())
 
 
-def train(name: str, data: TrainingData, architecture: Architecture, recipe: Recipe, device: str) -> list[SeedRun]:
-    """Train once per seed and log each epoch."""
-    runs = []
-    checkpointers = {seed: checkpointer(name, data, architecture, recipe, seed, device) for seed in recipe.train.seeds}
-    checkpoints.keep_only(name, checkpointers.values())
-    with progress(f"Training {name}", recipe.train.epochs * len(recipe.train.seeds), "epoch") as advance:
-        for seed in recipe.train.seeds:
-            with log(name) as live:
+def read_job(name: str) -> Job:
+    """Read the recipe and the data of all folds.
+
+    Raises:
+        ParamsError: the recipe is invalid, or the model's arguments do not fit together.
+        DataError: see `read_training_data`.
+    """
+    recipe = read_recipe(name)
+    data = read_training_data()
+    architecture = Architecture(name, recipe.arguments, data.features.features.shape[2], data.class_names)
+    try:
+        architecture.create()
+    except ValueError as error:
+        raise ParamsError(f"params.yaml: models.{name} (or model): {error}") from None
+    others = read_other_folds(data.features)
+    return Job(name, recipe, architecture, data, params.read(Params).split.fold, others, machine.device())
+
+
+def train(job: Job) -> tuple[list[SeedRun], list[Predictions]]:
+    """Train once per seed in each fold.
+
+    Returns:
+        The runs of the saved fold, whose epochs are logged; and the predictions of each other fold.
+    """
+    seeds, epochs = job.recipe.train.seeds, job.recipe.train.epochs
+    saved = {seed: checkpointer(job, job.data, seed) for seed in seeds}
+    other = {(fold, seed): checkpointer(job, data, seed) for fold, data in job.others.items() for seed in seeds}
+    checkpoints.keep_only(job.name, [*saved.values(), *other.values()])
+    runs, others = [], []
+    with progress(f"Training {job.name}", epochs * (len(saved) + len(other)), "epoch") as advance:
+        for seed in seeds:
+            with log(job.name) as live:
 
                 def on_epoch(epoch: Epoch, live: Live = live) -> None:
                     log_epoch(live, epoch)
                     advance(1)
 
-                runs.append(seed_runs.run(data, architecture, recipe, seed, device, on_epoch, checkpointers[seed]))
-    return runs
+                runs.append(seed_runs.run(job.data, job.architecture, job.recipe, seed, job.device, on_epoch, saved[seed]))
+        for fold, data in job.others.items():
+            trained = [
+                seed_runs.run(data, job.architecture, job.recipe, seed, job.device, lambda _: advance(1), other[fold, seed])
+                for seed in seeds
+            ]
+            others.append(seed_runs.predictions(trained, seed_runs.best(trained, data), data, fold, job.device))
+    return runs, others
 
 
-def checkpointer(name: str, data: TrainingData, architecture: Architecture, recipe: Recipe, seed: int, device: str) -> Checkpoint:
-    """The checkpoint of one seed's training run."""
-    settings = {key: value for key, value in asdict(recipe.train).items() if key != "seeds"}
+def checkpointer(job: Job, data: TrainingData, seed: int) -> Checkpoint:
+    """The checkpoint of one seed's training run on one fold's data."""
+    settings = {key: value for key, value in asdict(job.recipe.train).items() if key != "seeds"}
     made_from = {
         "data": data.signature(),
-        "architecture": asdict(architecture),
+        "architecture": asdict(job.architecture),
         "settings": settings,
-        "seed": recipe.seed + seed,
-        "device": machine.device_name(device),
+        "seed": job.recipe.seed + seed,
+        "device": machine.device_name(job.device),
     }
-    return checkpoints.checkpoint(name, made_from)
+    return checkpoints.checkpoint(job.name, made_from)
 
 
 def log(name: str) -> Live:

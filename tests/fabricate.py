@@ -57,10 +57,13 @@ def write(path: Path, value) -> None:
     path.write_text(json.dumps(value), encoding="utf-8")
 
 
-def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMAGENET1K_V1", split=None, device="cpu", seeds=(0,)):
+def results(
+    class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMAGENET1K_V1", split=None, device="cpu", seeds=(0,), folds=1
+):
     """Write every input of the compare stage: `test` and `val` clips, classes in turn.
 
-    A model answers wrongly with the next class, and its right answers are drawn clip by clip.
+    A model answers wrongly with the next class, and its right answers are drawn clip by clip. With several `folds`, the
+    test clips are divided over them source by source.
     """
     count = len(class_names)
     for order, name in enumerate(SKILL):
@@ -72,7 +75,7 @@ def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMA
         logits = rng.normal(0, 0.1, (test + val, count)).astype(np.float32)
         logits[np.arange(test + val), answers] += 3
         clips = np.array([f"{class_names[label]}/v_{place:05}.avi" for place, label in enumerate(labels)])
-        result = predictions(clips, labels, subsets, logits, seeds=seeds, random=rng)
+        result = predictions(clips, labels, subsets, logits, seeds=seeds, random=rng, folds=folds)
         write_predictions(paths.predictions(name), result)
         write(
             paths.model_folder(name) / "model.json",
@@ -83,7 +86,7 @@ def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMA
                 "frames": {"count": 32},
             },
         )
-        chosen = subsets == "test"
+        chosen = (subsets == "test") & (result.folds == 0)
         write(
             paths.model_metrics(name),
             {
@@ -140,7 +143,7 @@ def results(class_names, *, test=40, val=16, skill=SKILL, epochs=6, weights="IMA
     write(paths.FRAME_METRICS, {"clips": 4 * (test + val), "decoded": 4 * (test + val), "padded": 2, "failed": 0})
 
 
-def predictions(clips, labels, subsets, logits, *, seeds=(0,), changes=PERTURBATIONS, random=None):
+def predictions(clips, labels, subsets, logits, *, seeds=(0,), changes=PERTURBATIONS, random=None, folds=1):
     """Two clips a source; each seed's logits are the saved model's and a little noise; a changed order costs half the answers."""
     random = random or np.random.default_rng(0)
     noise = [random.normal(0, 2.0 * (place > 0), logits.shape).astype(np.float32) for place in range(len(seeds))]
@@ -148,7 +151,8 @@ def predictions(clips, labels, subsets, logits, *, seeds=(0,), changes=PERTURBAT
     labels = np.asarray(labels, dtype=np.int64)
     clusters = labels * len(labels) + np.arange(len(labels)) // (2 * logits.shape[1])
     answers = Answers(np.asarray(clips), labels, clusters, logits, logits[None] + np.stack(noise), spoiled)
-    return Predictions(answers, np.asarray(subsets), tuple(seeds))
+    fold_of = np.where(np.asarray(subsets) == "test", np.unique(clusters, return_inverse=True)[1] % folds, 0)
+    return Predictions(answers, np.asarray(subsets), tuple(seeds), fold_of, 0)
 
 
 def log(name, metric, values):
@@ -164,6 +168,7 @@ CONTEXT = EvaluationContext(
     protocol="group",
     folds=5,
     fold=0,
+    evaluated_folds=1,
     seed=0,
     class_names=("a", "b", "c", "d", "e", "f"),
     train_clips=300,

@@ -1,8 +1,6 @@
 """What a whole run leaves behind: files of fabricated numbers with small real bundles, or a real project after `dvc repro`."""
 
 import json
-import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import fabricate
@@ -16,8 +14,6 @@ from actionrec.models import MODELS
 from actionrec.training.bundle import load_bundle
 from actionrec.training.record import calibrate, metrics_of
 from stages import compare
-
-PARAMS = Path(__file__).parents[1] / "params.yaml"
 
 
 def fabricated(class_names, *, seeds=(0,), weights="IMAGENET1K_V1", epochs=6, **changes):

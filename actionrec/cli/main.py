@@ -3,14 +3,13 @@
 import argparse
 from collections.abc import Callable
 
-from actionrec.cli import cross_validate, evaluate, export, import_study, inspect, leak_gap, predict, repair, serve, train_all
+from actionrec.cli import evaluate, export, import_study, inspect, leak_gap, predict, repair, serve, train_all
 from actionrec.core import entry
 from actionrec.core.errors import DataError
 
 COMMANDS = (
     inspect,
     train_all,
-    cross_validate,
     leak_gap,
     predict,
     serve,

@@ -219,12 +219,22 @@ def duplicates(clips: Sequence[Clip]) -> list[list[Clip]]:
     return [copies for copies in by_contents.values() if len(copies) > 1]
 
 
-def summarise(clips: Sequence[Clip], subsets: Mapping[str, str]) -> dict[str, Any]:
-    """Summarise a split: clips per subset, groups, siblings of test clips in training, duplicates, untested classes."""
+def summarise(
+    clips: Sequence[Clip], subsets: Mapping[str, str], others: Mapping[int, Mapping[str, str]] | None = None
+) -> dict[str, Any]:
+    """Summarise a split: clips per subset, groups, siblings of test clips in training, duplicates, untested classes.
+
+    Args:
+        others: the other evaluated folds. Siblings and untested classes are counted over all folds, clips per subset are not.
+    """
     counts = Counter(subsets.values())
     used = [clip for clip in clips if clip.id in subsets]
-    trained = {clip.cluster for clip in used if subsets[clip.id] == "train"}
-    tested = [clip for clip in used if subsets[clip.id] == "test"]
+    tested, siblings = [], 0
+    for fold in (subsets, *(others or {}).values()):
+        trained = {clip.cluster for clip in clips if fold.get(clip.id) == "train"}
+        test = [clip for clip in clips if fold.get(clip.id) == "test"]
+        siblings += sum(clip.cluster in trained for clip in test)
+        tested += test
     return {
         "classes": len(class_names(clips)),
         "clips": len(clips),
@@ -232,7 +242,7 @@ def summarise(clips: Sequence[Clip], subsets: Mapping[str, str]) -> dict[str, An
         "clips_without_group": sum(clip.group == clip.id for clip in clips),
         **{f"{subset}_clips": counts[subset] for subset in SUBSETS},
         "unused_clips": len(clips) - len(used),
-        "test_clips_with_sibling_in_training": sum(clip.cluster in trained for clip in tested) / len(tested),
+        "test_clips_with_sibling_in_training": siblings / len(tested),
         "duplicated_clips": sum(len(copies) for copies in duplicates(clips)),
         "classes_without_test_clips": sorted(set(class_names(clips)) - {clip.label for clip in tested}),
     }

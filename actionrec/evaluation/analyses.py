@@ -153,10 +153,13 @@ def order_of_frames(models: Mapping[str, Predictions]) -> list[Order]:
 
 
 def calibrations(models: Sequence[TrainedModel]) -> list[Calibration]:
-    """Expected calibration error on test clips, before and after division by the temperature that training fitted."""
+    """Expected calibration error before and after division by the temperature that training fitted.
+
+    On the test clips of the saved model's fold: the temperature is that model's.
+    """
     rows = []
     for model in models:
-        test, temperature = model.test, model.temperature
+        test, temperature = model.predictions.saved_test, model.temperature
         before, after = calibration.softmax(test.logits), calibration.softmax(test.logits, temperature or 1.0)
         labels = test.labels
         rows.append(

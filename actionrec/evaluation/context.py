@@ -21,6 +21,7 @@ class EvaluationContext:
     protocol: str
     folds: int
     fold: int
+    evaluated_folds: int  # folds whose test clips are pooled: one, or all
     seed: int
     class_names: tuple[str, ...]
     train_clips: int
@@ -57,6 +58,7 @@ class EvaluationContext:
             protocol=split["protocol"],
             folds=split["folds"],
             fold=split["fold"],
+            evaluated_folds=len(np.unique(model.predictions.test_folds)),
             seed=split["seed"],
             class_names=model.class_names,
             # Not from the split, which also counts clips that could not be decoded.
@@ -88,11 +90,21 @@ class EvaluationContext:
         return len(self.class_names) <= 5
 
     @property
+    def folds_phrase(self) -> str:
+        """The folds whose test clips are evaluated."""
+        if self.protocol == "official":
+            return f"all {self.evaluated_folds} official splits" if self.evaluated_folds > 1 else f"official split {self.fold}"
+        return f"all {self.folds} folds" if self.evaluated_folds > 1 else f"fold {self.fold} of {self.folds}"
+
+    @property
+    def split_phrase(self) -> str:
+        """The protocol and the folds."""
+        return self.folds_phrase if self.protocol == "official" else f"{self.protocol} split, {self.folds_phrase}"
+
+    @property
     def phrase(self) -> str:
         """The protocol in one line, for captions and titles."""
-        official = self.protocol == "official"
-        which = f"official split {self.fold}" if official else f"{self.protocol} split, fold {self.fold} of {self.folds}"
-        parts = [self.dataset, which, f"{self.test_clips:,} test clips"]
+        parts = [self.dataset, self.split_phrase, f"{self.test_clips:,} test clips"]
         if not self.val_clips:
             parts.append("epoch chosen on the test clips")
         if self.weights == "random":

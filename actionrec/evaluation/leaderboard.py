@@ -29,6 +29,8 @@ class LeaderboardRow:
     """Mean over the seeds."""
     std: float | None
     """Over the seeds; None with one seed."""
+    fold_top1: tuple[float, ...]
+    """Of each evaluated fold, by number; mean over the seeds."""
     interval: Interval
     """Of top-1, from whole clusters."""
     wilson: Interval
@@ -102,7 +104,7 @@ def leaderboard(models: Sequence[TrainedModel]) -> tuple[LeaderboardRow, ...]:
 
 def _measured(model: TrainedModel, majority_accuracy: float, p_majority: float) -> dict[str, Any]:
     """The fields of a model's LeaderboardRow, without its rank."""
-    test, val = model.test, model.val
+    test, val, folds = model.test, model.val, model.predictions.test_folds
     correct = model.predictions.correct()
     by_seed = correct.mean(axis=1)
     top1 = float(by_seed.mean())
@@ -111,6 +113,7 @@ def _measured(model: TrainedModel, majority_accuracy: float, p_majority: float) 
         "order_blind": model.order_blind,
         "top1": top1,
         "std": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else None,
+        "fold_top1": tuple(float(correct[:, folds == fold].mean()) for fold in np.unique(folds)),
         "interval": cluster_interval(correct.mean(axis=0), test.clusters),
         "wilson": wilson(round(top1 * len(test.labels)), len(test.labels)),
         "top5": metrics.top_k(test.logits, test.labels, 5),

@@ -1,13 +1,15 @@
 """Predictions for the validation and test clips, in data/predictions/<model>.npz.
 
-n clips, K classes, S seeds. The file has `clip`, `label`, `subset`, `logits` (n, K) of the saved model, `unit` (n,), the number
-of each clip's cluster, `seeds` (S,), `seed_logits` (S, n, K), and `logits_<change>` (n, K) for each change to the order of frames.
+n clips, K classes, S seeds. The file has `clip`, `label`, `subset`, `logits` (n, K) of the best seed's model, `unit` (n,), the
+number of each clip's cluster, `seeds` (S,), `seed_logits` (S, n, K), and `logits_<change>` (n, K) for each change to the order of
+frames. `fold` (n,) is the fold whose models made the prediction, and `saved_fold` (1,) the fold of the saved model. With
+`evaluation.folds=all` the file has the test clips of every fold, and the validation clips of the saved fold.
 """
 
 import math
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +24,7 @@ from actionrec.io.files import whole_file
 
 _CHANGED = "logits_"
 _KINDS = {"clip": "U", "label": "iu", "subset": "U", "unit": "iu", "logits": "f", "seeds": "iu", "seed_logits": "f"}
+_KINDS |= {"fold": "iu", "saved_fold": "iu"}
 """Arrays that every file has, and the allowed kinds of their dtypes."""
 
 
@@ -66,19 +69,56 @@ class Predictions:
     subsets: NDArray[np.str_]
     """(n,), val or test."""
     seeds: tuple[int, ...]
+    folds: NDArray[np.int64]
+    """(n,), the fold whose models made the prediction."""
+    saved_fold: int
+    """The fold of the saved model."""
 
     @property
     def val(self) -> Answers:
+        """Of the saved fold."""
         return self.answers.chosen(self.subsets == "val")
 
     @property
     def test(self) -> Answers:
+        """Of all evaluated folds."""
         return self.answers.chosen(self.subsets == "test")
+
+    @property
+    def saved_test(self) -> Answers:
+        """Of the saved fold: the saved model's own answers."""
+        return self.answers.chosen((self.subsets == "test") & (self.folds == self.saved_fold))
+
+    @property
+    def test_folds(self) -> NDArray[np.int64]:
+        """(m,), the fold of each of `test`."""
+        return self.folds[self.subsets == "test"]
 
     def correct(self) -> NDArray[np.float64]:
         """(S, n): for each seed and test clip 1 if the answer is correct, else 0."""
         test = self.test
         return np.stack([metrics.correct_at_k(logits, test.labels, 1) for logits in test.seed_logits]).astype(np.float64)
+
+
+def pooled(saved: Predictions, others: Sequence[Predictions]) -> Predictions:
+    """Join the saved fold's predictions with other folds' predictions for their test clips; sorted by clip, then fold."""
+    if not others:
+        return saved
+    parts = [(saved, np.ones(len(saved.subsets), dtype=np.bool_)), *((one, one.subsets == "test") for one in others)]
+    answers = [one.answers.chosen(rows) for one, rows in parts]
+    folds = np.concatenate([one.folds[rows] for one, rows in parts])
+    clips = np.concatenate([one.clips for one in answers])
+    order = np.lexsort((folds, clips))
+    joined = Answers(
+        clips[order],
+        np.concatenate([one.labels for one in answers])[order],
+        np.concatenate([one.clusters for one in answers])[order],
+        np.concatenate([one.logits for one in answers])[order],
+        np.concatenate([one.seed_logits for one in answers], axis=1)[:, order],
+        {change: np.concatenate([one.changed[change] for one in answers])[order] for change in saved.answers.changed},
+    )
+    subsets = np.concatenate([one.subsets[rows] for one, rows in parts])[order]
+    return Predictions(joined, subsets, saved.seeds, folds[order], saved.saved_fold)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
@@ -92,6 +132,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "logits": answers.logits,
         "seeds": np.array(predictions.seeds, dtype=np.int64),
         "seed_logits": answers.seed_logits,
+        "fold": predictions.folds,
+        "saved_fold": np.array([predictions.saved_fold], dtype=np.int64),
         **{f"{_CHANGED}{name}": logits for name, logits in answers.changed.items()},
     }
     with whole_file(path) as draft, draft.open("wb") as stream:
@@ -121,7 +163,7 @@ def read_predictions(path: Path, class_count: int, remake: str) -> Predictions:
     if len(clips) and not (labels.min() >= 0 and labels.max() < class_count):
         raise DataError(f"{path}: labels from {labels.min()} to {labels.max()}; expected 0 to {class_count - 1}. {remake}")
     answers = Answers(clips, labels, clusters, record["logits"], record["seed_logits"], changed)
-    return Predictions(answers, record["subset"], tuple(record["seeds"].tolist()))
+    return Predictions(answers, record["subset"], tuple(record["seeds"].tolist()), record["fold"], int(record["saved_fold"][0]))
 
 
 def _read_arrays(path: Path, remake: str) -> dict[str, NDArray[Any]]:
@@ -151,7 +193,8 @@ def _check_shapes(
     count, seeds = len(record["clip"]), record["seeds"]
     shape = (count, class_count)
     valid = (
-        all(record[key].shape == (count,) for key in ("clip", "label", "subset", "unit"))
+        all(record[key].shape == (count,) for key in ("clip", "label", "subset", "unit", "fold"))
+        and record["saved_fold"].shape == (1,)
         and all(table.shape == shape for table in (record["logits"], *changed.values()))
         and record["seed_logits"].shape == (len(seeds), *shape)
         and len(seeds) > 0

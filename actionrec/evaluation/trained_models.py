@@ -182,7 +182,7 @@ def check_comparable(models: Sequence[TrainedModel]) -> None:
     for model in models:
         _check_sources(model, first)
         _check_predictions(model, first)
-        test = model.test
+        test = model.predictions.saved_test
         if not len(test.labels):
             raise DataError(f"{model.name} has no predictions for test clips: nothing to compare. See metrics/split.json.")
         top1 = metrics.top_k(test.logits, test.labels, 1)
@@ -208,10 +208,13 @@ def _check_sources(model: TrainedModel, first: TrainedModel) -> None:
 
 def _check_predictions(model: TrainedModel, first: TrainedModel) -> None:
     own, other = model.predictions, first.predictions
-    if not np.array_equal(own.answers.clips, other.answers.clips) or not np.array_equal(own.subsets, other.subsets):
+    rows, other_rows = (
+        (one.answers.clips.tolist(), one.subsets.tolist(), one.folds.tolist(), one.saved_fold) for one in (own, other)
+    )
+    if rows != other_rows:
         own_count, other_count = len(own.answers.clips), len(other.answers.clips)
         in_one = _clips_and_subsets(model) ^ _clips_and_subsets(first)
-        which = ", ".join(sorted(in_one)[:3]) or "the same clips in another order"
+        which = ", ".join(sorted(in_one)[:3]) or "the same clips in another order or in other folds"
         raise DataError(
             f"{model.name} and {first.name} have predictions for different clips ({own_count} and {other_count}; "
             f"not in both: {which}). {REMAKE}"

@@ -1,1 +1,1 @@
-"""Experiments over several splits: cross-validation and the leak gap."""
+"""Experiments beside the pipeline: the leak gap."""

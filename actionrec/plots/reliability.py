@@ -143,6 +143,6 @@ def _remark(calibrations: Sequence[Calibration], context: EvaluationContext) -> 
         parts.append("No temperature scaling: there are no validation clips to fit it on.")
     elif any(one.temperature is None for one in calibrations):
         parts.append("T not fitted: all validation clips are classified correctly.")
-    if context.test_clips < FEW_CLIPS:
+    if calibrations[0].after.count.sum() < FEW_CLIPS:
         parts.append("With so few clips, chance alone causes a calibration error (ECE) of several points.")
     return " ".join(parts)

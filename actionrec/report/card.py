@@ -116,7 +116,9 @@ def front_matter(evidence: Evidence) -> str:
         {"type": "accuracy", "name": "mean class", "value": numbers["test_mean_class"]},
         {"type": "expected_calibration_error", "name": "ECE, calibrated", "value": numbers["test_ece_calibrated"]},
     ]
-    about = {"protocol": context.protocol, "fold": context.fold, "clips": context.test_clips, "sources": context.test_sources}
+    test = evidence.model.predictions.saved_test
+    clips, sources = len(test.labels), len(np.unique(test.clusters))
+    about = {"protocol": context.protocol, "fold": context.fold, "clips": clips, "sources": sources}
     result = {
         "task": {"type": "video-classification", "name": "Video classification"},
         "dataset": {"type": context.dataset, "name": context.dataset, "split": "test", "args": about},
@@ -153,12 +155,10 @@ def is_file(weights: str) -> bool:
 
 def _data_table(evidence: Evidence) -> str:
     context, features, frames = evidence.context, evidence.bundle["features"], evidence.model.frames
-    official = context.protocol == "official"
-    split = f"official, list {context.fold}" if official else f"{context.protocol}, fold {context.fold} of {context.folds}"
     untrained = "**UNTRAINED**, " if context.weights == "random" else ""
     rows = [
         ["data set", f"{clean(context.dataset)}, {context.clips:,} clips; {context.failed:,} could not be decoded"],
-        ["split", f"{split}, seed {context.seed}"],
+        ["split", f"{context.split_phrase}, seed {context.seed}"],
         ["training clips", f"{context.train_clips:,}"],
         ["validation clips", f"{context.val_clips:,}"],
         ["test clips", f"{context.test_clips:,}, from {context.test_sources:,} source videos or persons"],
@@ -175,20 +175,22 @@ def _data_table(evidence: Evidence) -> str:
 
 
 def _results_table(evidence: Evidence) -> str:
-    entry, numbers, seeds = evidence.entry, evidence.metrics, evidence.context.seeds
+    entry, numbers, context = evidence.entry, evidence.metrics, evidence.context
     interval, wilson, top5 = (
         span(Interval(entry[f"{score}_low"], entry[f"{score}_high"])) for score in ("top1", "top1_wilson", "top5")
     )
-    if seeds > 1:
-        mean = f"{percent(entry['top1'])} ± {percent(entry['top1_std'])}"
+    runs = [f"{context.evaluated_folds} folds"] * (context.evaluated_folds > 1) + [f"{context.seeds} seeds"] * (context.seeds > 1)
+    if runs:
+        spread = f" ± {percent(entry['top1_std'])}" if context.seeds > 1 else ""
+        own = f"top-1, this bundle on fold {context.fold}" if context.evaluated_folds > 1 else "top-1, this bundle"
         rows = [
-            ["top-1, this bundle", percent(numbers["test_top1"]), "", ""],
-            [f"top-1, {seeds} runs", mean, interval, wilson],
+            [own, percent(numbers["test_top1"]), "", ""],
+            [f"top-1, {' and '.join(runs)}", f"{percent(entry['top1'])}{spread}", interval, wilson],
         ]
     else:
         rows = [["top-1", percent(numbers["test_top1"]), interval, wilson]]
-    rows.append(["top-5", percent(numbers["test_top5"]), top5, ""])
-    rows.append(["mean class", percent(numbers["test_mean_class"]), "", ""])
+    rows.append(["top-5", percent(entry["top5"]), top5, ""])
+    rows.append(["mean class", percent(entry["mean_class"]), "", ""])
     if "val_top1" in numbers:
         rows.append(["top-1 on validation clips", percent(numbers["val_top1"]), "", ""])
     rows.append(["always the most frequent class", percent(evidence.comparison["most_frequent_class"]), "", ""])
@@ -224,8 +226,8 @@ def _baselines_table(evidence: Evidence) -> str:
 
 
 def _wrong_clips(evidence: Evidence) -> dict[str, Any]:
-    """Number and table of the misclassified test clips, highest confidence first."""
-    test, names = evidence.model.test, evidence.context.class_names
+    """Number and table of this bundle's misclassified test clips, highest confidence first."""
+    test, names = evidence.model.predictions.saved_test, evidence.context.class_names
     probabilities = calibration.softmax(test.logits, evidence.metrics.get("temperature", 1.0))
     answers: NDArray[np.int64] = test.logits.argmax(axis=1)
     wrong = np.flatnonzero(answers != test.labels)
@@ -242,7 +244,7 @@ def _wrong_clips(evidence: Evidence) -> dict[str, Any]:
         for row in ordered[: errors.LISTED]
     ]
     header = ["clip", "true class", "predicted", "confidence %", "wrong in all models"]
-    return {"wrong_count": len(wrong), "wrong_table": table(header, rows, "lllrl")}
+    return {"wrong_count": len(wrong), "own_test_clips": len(test.labels), "wrong_table": table(header, rows, "lllrl")}
 
 
 def _training_table(evidence: Evidence) -> str:

@@ -95,12 +95,14 @@ def details(
         "details.md.j2",
         context=context,
         results_table=_all_results(comparison),
+        folds_table=_folds(comparison, context) if context.evaluated_folds > 1 else "",
         pairs_table=_pairs(comparison),
         baselines_table=_baselines(found),
         order_table=_orders_in_full(found),
         ensembles_table=_ensembles(found, comparison),
         ensembles_chosen="The pair and the triple have the highest validation top-1." if context.val_clips else "",
         calibration_table=_calibration(found),
+        calibrated_clips=int(found.calibrations[0].after.count.sum()),
         training_table=_times(names, timings),
         training_seconds=f"{sum(timings[name].train_seconds for name in names):.1f}",
         several_devices=len({timings[name].device for name in names}) > 1,
@@ -162,16 +164,33 @@ def _varying(header: Sequence[str], rows: Sequence[Sequence[str]], align: str, o
 
 
 def _results(comparison: Comparison, context: EvaluationContext) -> str:
-    header = ["#", "model", "top-1 %", "± seeds", "95 % interval", "behind the first", "mean class %", "macro F1 %", "top-5 %"]
+    header = [
+        "#",
+        "model",
+        "top-1 %",
+        "± seeds",
+        "folds from–to %",
+        "95 % interval",
+        "behind the first",
+        "mean class %",
+        "macro F1 %",
+        "top-5 %",
+    ]
     header += ["parameters", "best epoch"]
     rows = []
     for row in comparison.leaderboard:
         pair = comparison.against_first(row.name)
-        cells = [str(row.rank), row.name, percent(row.top1), "" if row.std is None else percent(row.std), span(row.interval)]
+        cells = [str(row.rank), row.name, percent(row.top1), "" if row.std is None else percent(row.std)]
+        cells += [
+            f"{percent(min(row.fold_top1))}–{percent(max(row.fold_top1))}" if len(row.fold_top1) > 1 else "",
+            span(row.interval),
+        ]
         cells += ["" if pair is None else _points(pair.test), percent(row.mean_class), percent(row.macro_f1)]
         cells += ["" if len(context.class_names) <= 10 else percent(row.top5)]
         rows.append([*cells, f"{row.parameters:,}", f"{row.best_epoch} of {row.epochs}"])
-    return _varying(header, rows, "rl" + "r" * 9, ("± seeds", "behind the first", "top-5 %", "mean class %", "best epoch"))
+    return _varying(
+        header, rows, "rl" + "r" * 10, ("± seeds", "folds from–to %", "behind the first", "top-5 %", "mean class %", "best epoch")
+    )
 
 
 def _points(test: PairedTest) -> str:
@@ -380,6 +399,19 @@ def _all_results(comparison: Comparison) -> str:
         row += ["" if one.val_top1 is None else percent(one.val_top1), "" if one.val_loss is None else f"{one.val_loss:.3f}"]
         rows.append([*row, f"{one.parameters:,}", f"{one.efficiency:.1f}", f"{one.best_epoch} of {one.epochs}"])
     return table(header, rows, "rl" + "r" * 12)
+
+
+def _folds(comparison: Comparison, context: EvaluationContext) -> str:
+    """Each model's top-1 in each fold, and mean and standard deviation over the folds."""
+    shares = {row.name: row.fold_top1 for row in comparison.leaderboard}
+    rows = [
+        [name, *map(percent, folds), percent(float(np.mean(folds))), percent(float(np.std(folds, ddof=1)))]
+        for name, folds in shares.items()
+    ]
+    first = 1 if context.protocol == "official" else 0
+    numbers = range(first, first + context.evaluated_folds)
+    header = ["model", *(f"fold {number} %" for number in numbers), "mean %", "± folds"]
+    return table(header, rows, "l" + "r" * (len(header) - 1))
 
 
 def _pairs(comparison: Comparison) -> str:

@@ -92,9 +92,9 @@ def _surer(comparison: Comparison, context: EvaluationContext) -> str:
             f"About {other.sources:,} test source videos would show whether {clean(other.name)}, which is cheaper, is within "
             f"{points(advice.margin)[1:]} points of {clean(advice.best)}."
         )
-    if context.protocol != "official" and context.folds > 1:
+    if context.evaluated_folds == 1:
         sentences.append(
-            f"This is fold {context.fold} of {context.folds}: `actionrec cross-validate` tests every clip, on the same features."
+            f"Only {context.folds_phrase} was tested: `dvc exp run -S evaluation.folds=all` tests every fold, on the same features."
         )
     if context.seeds == 1:
         sentences.append("Each model was trained once: `dvc exp run -S 'train.seeds=[0,1,2]'` shows how much chance decides.")

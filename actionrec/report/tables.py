@@ -70,7 +70,7 @@ def csv_rows(comparison: Comparison, context: EvaluationContext, timings: Mappin
                 timing.device,
                 context.dataset,
                 context.protocol,
-                context.fold,
+                "all" if context.evaluated_folds > 1 else context.fold,
                 context.folds,
                 context.epoch_chosen_on,
                 context.test_clips,

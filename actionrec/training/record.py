@@ -37,7 +37,7 @@ def judge(fit: Fit, data: TrainingData, result: Predictions) -> TrainingDiagnost
     columns = ("train_loss", "train_top1", "held_out_loss", "held_out_top1", "gradient_norm")
     last = [float("nan")] * (fit.diverged_in is not None)
     curves = Curves(*([getattr(epoch, column) for epoch in fit.epochs] + last for column in columns))
-    held_out = result.val if data.held_out == "val" else result.test
+    held_out = result.val if data.held_out == "val" else result.saved_test
     majority_accuracy = float(np.bincount(held_out.labels).max() / len(held_out.labels))
     kept = Kept(held_out.logits.argmax(axis=1), metrics.correct_at_k(held_out.logits, held_out.labels, 1), held_out.clusters)
     return diagnostics.verdict(curves, len(data.class_names), majority_accuracy, len(held_out.labels), kept)
@@ -51,8 +51,8 @@ def metrics_of(
     fitted: dict[str, float] | None,
     diagnosis: TrainingDiagnostics,
 ) -> dict[str, Any]:
-    """Flat metrics of the saved model, and statistics over the seeds."""
-    test = result.test
+    """Flat metrics of the saved model on its own fold, and statistics over seeds and folds."""
+    test = result.saved_test
     over_seeds = [metrics.top_k(logits, test.labels, 1) for logits in test.seed_logits]
     temperature = fitted["temperature"] if fitted else 1.0
     frames, feature_dim = data.features.features.shape[1:]
@@ -61,6 +61,7 @@ def metrics_of(
         **(accuracies("val", result.val) if len(result.val.labels) else {}),
         "test_top1_mean": float(np.mean(over_seeds)),
         **({"test_top1_std": float(np.std(over_seeds, ddof=1))} if len(runs) > 1 else {}),
+        **({"folds_top1_mean": float(result.correct().mean())} if len(np.unique(result.folds)) > 1 else {}),
         **{f"test_top1_{change}": metrics.top_k(logits, test.labels, 1) for change, logits in test.changed.items()},
         "test_ece": calibration.expected_calibration_error(calibration.softmax(test.logits), test.labels),
         "test_ece_calibrated": calibration.expected_calibration_error(calibration.softmax(test.logits, temperature), test.labels),

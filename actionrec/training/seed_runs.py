@@ -87,8 +87,12 @@ def best(runs: Sequence[SeedRun], data: TrainingData) -> SeedRun:
     return max(runs, key=merit)  # the first of equals
 
 
-def predictions(runs: Sequence[SeedRun], chosen: SeedRun, data: TrainingData, device: str) -> Predictions:
-    """Logits of all runs for the reported clips, and of the chosen run for the same clips with their frames in other orders."""
+def predictions(runs: Sequence[SeedRun], chosen: SeedRun, data: TrainingData, fold: int, device: str) -> Predictions:
+    """Logits of all runs for the reported clips, and of the chosen run for the same clips with their frames in other orders.
+
+    Args:
+        fold: the number of the fold that `data` is divided by.
+    """
     reported, ids = data.reported, data.features.clips
     features = on_device(data.features.features, device)
 
@@ -103,4 +107,5 @@ def predictions(runs: Sequence[SeedRun], chosen: SeedRun, data: TrainingData, de
         np.stack([run.logits for run in runs]),
         {name: logits(change) for name, change in frame_order.PERTURBATIONS.items()},
     )
-    return Predictions(answers, data.reported_subsets, tuple(run.seed for run in runs))
+    folds = np.full(len(reported), fold, dtype=np.int64)
+    return Predictions(answers, data.reported_subsets, tuple(run.seed for run in runs), folds, fold)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
+from actionrec.data import folds
 from actionrec.data.clips import Clip, class_names, cluster_ids, read_clips
 from actionrec.data.splits import SUBSETS, read_split
 from actionrec.features.feature_store import FeatureSet, StoredFeatures, read_features
@@ -56,6 +57,21 @@ def read_training_data() -> TrainingData:
         DataError: see `make_training_data`; or a file is missing or damaged.
     """
     return make_training_data(read_clips(paths.CLIPS), read_split(paths.SPLIT), read_features(paths.FEATURES))
+
+
+def read_other_folds(features: FeatureSet) -> dict[int, TrainingData]:
+    """The data of each other fold that `evaluation.folds` asks for, on the same features.
+
+    Raises:
+        DataError: see `make_training_data`; names the fold. Or a file is missing or damaged.
+    """
+    clips, others = read_clips(paths.CLIPS), {}
+    for fold, split in folds.read_other_folds(paths.OTHER_FOLDS).items():
+        try:
+            others[fold] = make_training_data(clips, split, features)
+        except DataError as error:
+            raise DataError(f"fold {fold}, which evaluation.folds=all needs: {error}") from None
+    return others
 
 
 def make_training_data(clips: Sequence[Clip], split: Mapping[str, str], features: FeatureSet) -> TrainingData:

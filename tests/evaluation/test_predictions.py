@@ -1,11 +1,12 @@
 import zipfile
+from dataclasses import replace
 
 import fabricate
 import numpy as np
 import pytest
 
 from actionrec.core.errors import DataError
-from actionrec.evaluation.predictions import read_predictions, write_predictions
+from actionrec.evaluation.predictions import pooled, read_predictions, write_predictions
 
 LOGITS = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
 CLIPS = [f"a/{number}.avi" for number in range(6)]
@@ -39,6 +40,38 @@ def test_correct_answers_are_those_of_each_seed():
     test = predictions.test
     assert np.array_equal(predictions.correct(), test.seed_logits.argmax(axis=2) == test.labels)
     assert predictions.correct().shape == (2, 4)
+
+
+def test_folds_are_pooled_by_clip_and_the_saved_fold_keeps_its_own():
+    saved, other = made(), made()
+    rolled = replace(other.answers, logits=np.roll(LOGITS, 1, axis=1))
+    subsets = np.array(["test", "train", "test", "val", "val", "val"])
+    other = replace(other, answers=rolled, subsets=subsets, folds=np.full(6, 2), saved_fold=2)
+    both = pooled(saved, [other])
+    assert pooled(saved, []) is saved
+    assert list(zip(both.answers.clips, both.subsets, both.folds.tolist(), strict=True)) == [
+        (CLIPS[0], "val", 0),
+        (CLIPS[0], "test", 2),
+        (CLIPS[1], "val", 0),
+        (CLIPS[2], "test", 0),
+        (CLIPS[2], "test", 2),
+        *((clip, "test", 0) for clip in CLIPS[3:]),
+    ]
+    assert np.array_equal(both.test.logits[both.test_folds == 2], np.roll(LOGITS, 1, axis=1)[[0, 2]])
+    assert np.array_equal(both.val.logits, LOGITS[:2])
+    for mine, own in ((both.saved_test, saved.test), (both.val, saved.val)):
+        assert np.array_equal(mine.seed_logits, own.seed_logits)
+        assert all(np.array_equal(mine.changed[change], own.changed[change]) for change in own.changed)
+
+
+def test_a_file_gives_back_the_folds(tmp_path):
+    several = fabricate.predictions(CLIPS, np.arange(6) % 3, ["val"] * 2 + ["test"] * 4, LOGITS, folds=2)
+    assert set(several.test_folds) == {0, 1}
+    write_predictions(tmp_path / "a.npz", several)
+    read = read_predictions(tmp_path / "a.npz", 3, "")
+    assert np.array_equal(read.folds, several.folds)
+    assert read.saved_fold == 0
+    assert list(read.saved_test.clips) == list(several.test.clips[several.test_folds == 0])
 
 
 def test_another_number_of_classes_is_refused(tmp_path):

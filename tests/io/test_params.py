@@ -12,6 +12,7 @@ from actionrec.io import params
 from actionrec.io.params import DataSettings
 
 ROOT = Path(__file__).parents[2]
+SECTIONS = "seed, data, split, frames, features, train, model, models, evaluation, compare"
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ def test_all_problems_are_told_at_once(read):
         ("seed: 1\n", "params.yaml: frames is missing"),
         ("seed: 1\nframes:\n", "params.yaml: frames must hold keys and values; got None"),
         ("seed: 1\nframes: [1]\n", "params.yaml: frames must hold keys and values; got [1]"),
-        ("", "params.yaml: expected sections (seed, data, split, frames, features, train, model, models, compare), got NoneType"),
-        ("- seed", "params.yaml: expected sections (seed, data, split, frames, features, train, model, models, compare), got list"),
+        ("", f"params.yaml: expected sections ({SECTIONS}), got NoneType"),
+        ("- seed", f"params.yaml: expected sections ({SECTIONS}), got list"),
     ],
 )
 def test_missing_sections_are_reported(read, text, message):

@@ -38,6 +38,7 @@ def standing(name, rank, top1, *, half=0.02, std=None):
         order_blind=False,
         top1=top1,
         std=std,
+        fold_top1=(top1,),
         interval=around(top1, half),
         wilson=around(top1, half / 2),
         top5=1.0,

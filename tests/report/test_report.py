@@ -71,7 +71,7 @@ def test_the_report_starts_with_the_model_its_lead_and_its_cost(texts):
     assert "Its lead of 2.0 points over lstm can be chance." in report
     assert "256.0 MFLOPs per clip and 4.00 M parameters." in report
     assert "- **Sequence modelling helps.** gru against mean_pool, which ignores the order of frames: +30.0 points" in report
-    assert "`actionrec cross-validate` tests every clip" in report
+    assert "Only fold 0 of 5 was tested: `dvc exp run -S evaluation.folds=all` tests every fold" in report
     assert report.index("Deploy gru") < report.index("## Models")
 
 

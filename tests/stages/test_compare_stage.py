@@ -137,7 +137,7 @@ TOP1_LOG = paths.model_epochs("gru") / "plots/metrics/held_out/top1.tsv"
         (lambda: fabricate.write(paths.SPLIT_METRICS, {"dataset": "sample"}), "lacks 'protocol'. Run `dvc repro`"),
         (
             lambda: fabricate.write(paths.model_metrics("gru"), {"test_top1": 1}),
-            "metrics/gru/metrics.json: lacks best_epoch, epochs, parameters, flops, train_clips, health, health_notes, order_blind. Run `dvc",
+            "lacks best_epoch, epochs, parameters, flops, train_clips, health, health_notes, order_blind. Run `dvc",
         ),
         (
             lambda: change(paths.model_metrics("gru"), epochs=9),
@@ -172,3 +172,24 @@ def test_a_stage_without_its_inputs_fails_in_one_line(capsys, stage):
         entry.run(stage.main, ends_with_dvc=False)
     assert end.value.code == 2
     assert capsys.readouterr().err == "error: data/models/bilstm/model.json is missing. Run `dvc repro` to make it.\n"
+
+
+@pytest.mark.usefixtures("project")
+def test_over_all_folds_the_report_says_so_and_the_details_have_each_fold():
+    fabricate.results(CLASSES, folds=5, seeds=(0, 1))
+    gathered = compare.gather()
+    compare.write_numbers(gathered)
+    report, details = paths.REPORT.read_text(), paths.DETAILS.read_text()
+    assert "sample, group split, all 5 folds, 40 test clips" in report
+    assert "evaluation.folds=all" not in report
+    assert "The saved models are those of fold 0." in report
+    row = gathered.result.leaderboard[0]
+    [predictions] = [model.predictions for model in gathered.models if model.name == row.name]
+    correct, folds = predictions.correct(), predictions.test_folds
+    assert correct.shape == (2, 40)
+    assert row.fold_top1 == tuple(correct[:, folds == fold].mean() for fold in range(5))
+    assert json.loads(paths.COMPARISON.read_text())["models"][row.name]["fold_top1"] == list(row.fold_top1)
+    shares = [f"{100 * share:.1f}" for share in (*row.fold_top1, np.mean(row.fold_top1), np.std(row.fold_top1, ddof=1))]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in details.splitlines()]
+    assert [row.name, *shares] in cells
+    assert f"On the {(folds == 0).sum()} test clips of fold 0, whose models are saved." in details

@@ -81,7 +81,9 @@ def test_without_validation_the_first_seed_is_chosen():
 def test_predictions_hold_every_seed_and_the_chosen_one_with_frames_in_other_orders():
     data = training_data()
     runs = train(data)
-    result = seed_runs.predictions(runs, runs[1], data, "cpu")
+    result = seed_runs.predictions(runs, runs[1], data, 3, "cpu")
+    assert result.folds.tolist() == [3] * len(result.subsets)
+    assert result.saved_fold == 3
     assert result.seeds == (0, 1, 2)
     assert np.array_equal(result.answers.logits, runs[1].logits)
     assert np.array_equal(result.answers.seed_logits[2], runs[2].logits)

@@ -1,0 +1,110 @@
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from projects import ROOT, edit_params
+
+from actionrec.core import paths
+from actionrec.core.errors import DataError
+from actionrec.data.clips import Clip, write_clips
+from actionrec.data.folds import divide_others, write_other_folds
+from actionrec.data.splits import SplitSettings, divide, write_split
+from actionrec.evaluation import metrics
+from actionrec.evaluation.predictions import read_predictions
+from actionrec.features.feature_store import write_shard
+from stages import train
+
+CLASSES = ("Jump", "Run", "Sit")
+FOLDS = 3
+CLIPS = [
+    Clip(f"{label}/v_g{group:02d}_c{take}.avi", label, f"g{group:02d}", 1, f"{label}{group}{take}")
+    for label in CLASSES
+    for group in range(6)
+    for take in (1, 2)
+]
+SOURCE = {"backbone": "resnet18", "weights": "random", "weights_sha256": "ab" * 32, "precision": "fp32", "feature_dim": 8}
+MODEL = "simple_rnn"
+
+
+def divided(fold, every=False):
+    """Write split.csv and other_folds.csv as the split stage does, and set split.fold."""
+    settings = SplitSettings("group", FOLDS, fold, 0.2)
+    write_split(paths.SPLIT, divide(CLIPS, settings, 0))
+    others = divide_others(CLIPS, settings, 0, range(FOLDS), lambda _: None) if every else {}
+    write_other_folds(paths.OTHER_FOLDS, others)
+    edit_params(paths.PARAMS.absolute().parent, {"split.fold": fold})
+
+
+@pytest.fixture
+def features(project, monkeypatch):
+    """36 clips of three classes with features that tell the classes apart, mostly."""
+    monkeypatch.setenv("ACTIONREC_DEVICE", "cpu")
+    monkeypatch.setattr(sys, "argv", ["stages.train", MODEL])
+    for file in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / file, file)
+    changes = {"split.folds": FOLDS, "train.epochs": 3, "train.seeds": [0, 1], "model.hidden_dim": 8, "train.precision": "fp32"}
+    edit_params(project, changes)
+    random = np.random.default_rng(0)
+    centres = dict(zip(CLASSES, random.normal(size=(3, 8)), strict=True))
+    arrays = {clip.id: (centres[clip.label] + random.normal(size=(4, 8))).astype(np.float16) for clip in CLIPS}
+    write_clips(paths.CLIPS, sorted(CLIPS, key=lambda clip: clip.id))
+    paths.FEATURES.mkdir(parents=True)
+    write_shard(paths.FEATURES / "shard-0000.safetensors", arrays, SOURCE)
+
+
+def trained():
+    train.main()
+    return read_predictions(paths.predictions(MODEL), len(CLASSES), "")
+
+
+@pytest.mark.usefixtures("features")
+def test_each_fold_is_trained_as_if_it_were_the_only_one():
+    alone = {}
+    for fold in range(FOLDS):
+        divided(fold)
+        alone[fold] = trained()
+        assert set(alone[fold].folds) == {fold}
+    weights = (paths.model_folder(MODEL) / "model.safetensors").read_bytes()  # of the last fold
+
+    divided(FOLDS - 1, every=True)
+    every = trained()
+    assert sorted(every.test.clips) == sorted(clip.id for clip in CLIPS)
+    for fold, one in alone.items():
+        rows = every.test_folds == fold
+        assert np.array_equal(every.test.clips[rows], one.test.clips)
+        assert np.array_equal(every.test.logits[rows], one.test.logits)
+        assert np.array_equal(every.test.seed_logits[:, rows], one.test.seed_logits)
+        assert all(np.array_equal(every.test.changed[change][rows], one.test.changed[change]) for change in one.test.changed)
+    assert np.array_equal(every.val.logits, alone[FOLDS - 1].val.logits)
+    assert (paths.model_folder(MODEL) / "model.safetensors").read_bytes() == weights
+
+    record = json.loads(paths.model_metrics(MODEL).read_text())
+    own = alone[FOLDS - 1].test
+    assert record["test_top1"] == metrics.top_k(own.logits, own.labels, 1)
+    assert record["test_top1_mean"] == pytest.approx(alone[FOLDS - 1].correct().mean())
+    assert record["folds_top1_mean"] == pytest.approx(np.mean([one.correct().mean() for one in alone.values()]))
+
+
+@pytest.mark.usefixtures("features")
+def test_a_run_over_all_folds_resumes_and_gives_the_same_bytes(monkeypatch):
+    divided(0, every=True)
+    train.main()
+    whole = paths.predictions(MODEL).read_bytes()
+    files = sorted((paths.WORK / "training" / MODEL).glob("*.safetensors"))
+    assert len(files) == 2 * FOLDS
+    kept = {file: file.stat().st_mtime_ns for file in files[1:]}
+    files[0].unlink()
+    paths.predictions(MODEL).unlink()
+    train.main()
+    assert paths.predictions(MODEL).read_bytes() == whole
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept  # finished runs were not trained again
+
+
+@pytest.mark.usefixtures("features")
+def test_a_fold_without_training_clips_of_a_class_is_named():
+    divided(0, every=True)
+    write_other_folds(paths.OTHER_FOLDS, {2: {clip.id: "train" if clip.label != "Sit" else "test" for clip in CLIPS}})
+    with pytest.raises(DataError, match=r"^fold 2, which evaluation.folds=all needs: no training clip of Sit"):
+        train.main()
