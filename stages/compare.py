@@ -7,7 +7,7 @@ from typing import Any
 from actionrec.core import entry, paths
 from actionrec.core.errors import MALFORMED, DataError
 from actionrec.core.text import shortened
-from actionrec.evaluation import analyses, comparison, metrics
+from actionrec.evaluation import analyses, comparison, metrics, suspect_labels
 from actionrec.evaluation.analyses import Analyses
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext, read_context
@@ -16,7 +16,7 @@ from actionrec.evaluation.trained_models import History, Timing, TrainedModel, r
 from actionrec.io import params
 from actionrec.io.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
 from actionrec.models import MODELS
-from actionrec.plots import confusion, curves, intervals, missed, order, overview, pareto, reliability
+from actionrec.plots import confusion, contact_sheet, curves, intervals, order, overview, pareto, reliability
 from actionrec.report import comparison_report, errors, tables, terminal
 from actionrec.report.headline import headline
 from actionrec.video.frame_store import read_frames
@@ -67,6 +67,7 @@ def gather() -> Gathered:
         costs=analyses.costs(ranked, {name: (timing.latency_ms, timing.memory_mb) for name, timing in timings.items()}),
         class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in ranked},
         missed=analyses.missed_by_all(answered, models[0].class_names),
+        label_checks=suspect_labels.check_labels(ranked, result.advice.avoid),
         audit=read_audit(context),
     )
     histories = {model.name: read_history(model) for model in models}
@@ -84,6 +85,7 @@ def write_numbers(gathered: Gathered) -> None:
     write_text(paths.DETAILS, comparison_report.details(result, context, timings, found, gathered.models))
     write_spreadsheet(paths.RESULTS_CSV, tables.CSV_HEADER, tables.csv_rows(result, context, timings))
     write_text(paths.RESULTS_TEX, tables.latex(result, context, timings))
+    write_spreadsheet(paths.SUSPECT_LABELS, suspect_labels.HEADER, suspect_labels.csv_rows(found.label_checks))
     write_spreadsheet(paths.CLASS_SCORES, tables.CLASS_HEADER, tables.class_rows(found.class_scores))
     write_csv(paths.CURVES, curves.CSV_HEADER, curves.csv_rows(gathered.histories))
 
@@ -94,7 +96,9 @@ def draw(gathered: Gathered) -> None:
     names = [row.name for row in result.leaderboard]
     seconds = {name: timing.train_seconds for name, timing in gathered.timings.items()}
     ends = {row.name: row.interval for row in result.leaderboard}
-    shown = read_frames(paths.FRAMES, [one.clip for one in found.missed[: missed.SHOWN]])
+    suspects = [one for one in found.label_checks if one.suspect]
+    clips = {one.clip for some in (found.missed, suspects) for one in some[: contact_sheet.SHOWN]}
+    frames = read_frames(paths.FRAMES, sorted(clips))
     pictures = {
         "model_comparison": overview.model_comparison(result, context, seconds),
         "all_models_grid": curves.all_models_grid(names, histories, context),
@@ -102,7 +106,8 @@ def draw(gathered: Gathered) -> None:
         "order_of_frames": order.order_of_frames(found.orders, result.majority_accuracy, context),
         "reliability": reliability.reliability_diagram(found.calibrations, context),
         "accuracy_against_cost": pareto.accuracy_against_cost(found.costs, ends, context),
-        "missed_by_all": missed.missed_clips(found.missed, shown, context),
+        "missed_by_all": contact_sheet.missed_clips(found.missed, frames, context),
+        "suspect_labels": contact_sheet.suspect_labels(found.label_checks, frames, context),
     }
     for model in gathered.models:
         counts = metrics.confusion(model.test.logits, model.test.labels)

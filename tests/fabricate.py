@@ -151,7 +151,9 @@ def predictions(clips, labels, subsets, logits, *, seeds=(0,), changes=PERTURBAT
     labels = np.asarray(labels, dtype=np.int64)
     clusters = labels * len(labels) + np.arange(len(labels)) // (2 * logits.shape[1])
     answers = Answers(np.asarray(clips), labels, clusters, logits, logits[None] + np.stack(noise), spoiled)
-    fold_of = np.where(np.asarray(subsets) == "test", np.unique(clusters, return_inverse=True)[1] % folds, 0)
+    test = np.asarray(subsets) == "test"
+    fold_of = np.zeros(len(labels), dtype=np.int64)
+    fold_of[test] = np.unique(clusters[test], return_inverse=True)[1] % folds
     return Predictions(answers, np.asarray(subsets), tuple(seeds), fold_of, 0)
 
 

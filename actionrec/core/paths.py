@@ -29,6 +29,7 @@ DETAILS = METRICS / "details.md"
 RESULTS_CSV = METRICS / "results_table.csv"
 RESULTS_TEX = METRICS / "results_table.tex"
 CLASS_SCORES = METRICS / "per_class.csv"
+SUSPECT_LABELS = METRICS / "suspect_labels.csv"
 CURVES = METRICS / "curves.csv"
 
 PLOTS = Path("plots")

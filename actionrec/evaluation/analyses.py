@@ -17,6 +17,7 @@ from actionrec.evaluation.calibration import Reliability
 from actionrec.evaluation.intervals import Interval, cluster_interval
 from actionrec.evaluation.predictions import Answers, Predictions
 from actionrec.evaluation.significance_tests import PairedTest, paired_tests
+from actionrec.evaluation.suspect_labels import LabelCheck
 from actionrec.evaluation.trained_models import TrainedModel
 
 
@@ -118,6 +119,8 @@ class Analyses:
     class_scores: dict[str, list[ClassScore]]
     """Model -> its classes."""
     missed: list[Missed]
+    label_checks: list[LabelCheck]
+    """Of all test clips, the least probable label first."""
     audit: dict[str, Any]
     """metrics/audit.json."""
 
@@ -259,6 +262,7 @@ def summary(results: Analyses) -> dict[str, Any]:
         "order_of_frames": [
             {"model": one.model, "top1": one.top1, **one.changed, **_difference(one.shuffling)} for one in results.orders
         ],
+        "suspect_labels": [one.clip for one in results.label_checks if one.suspect],
         "missed_by_all": [one.clip for one in results.missed],
     }
 

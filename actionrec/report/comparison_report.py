@@ -38,6 +38,7 @@ PICTURES = {
     "model_comparison": "All models: top-1, top-5, training time, parameters",
     "reliability": "Confidence against accuracy",
     "missed_by_all": "Clips that all models miss",
+    "suspect_labels": "Clips whose label is probably wrong",
     "all_models_grid": "Training curves of all models",
 }
 
@@ -70,6 +71,7 @@ def report(comparison: Comparison, context: EvaluationContext, found: Analyses, 
         confused_table=_confused(by_name[deploy], context),
         class_table=_worst_classes(found, deploy),
         missed_finding=_missed_finding(found, context),
+        label_finding=_label_finding(found, context),
         confidence_findings=_confidence(found, context),
         ensemble_finding=_ensemble_finding(found, comparison),
         training_findings=_training(models),
@@ -308,6 +310,18 @@ def _missed_finding(found: Analyses, context: EvaluationContext) -> str:
     return (
         f"{count:,} of {context.test_clips:,} test clips are wrong in every model; check their labels: {clips} "
         "([pictures](../plots/missed_by_all.png))."
+    )
+
+
+def _label_finding(found: Analyses, context: EvaluationContext) -> str:
+    suspects = [one for one in found.label_checks if one.suspect]
+    covered = "" if context.evaluated_folds > 1 else " `evaluation.folds=all` checks the labels of all clips."
+    if not suspects:
+        return f"No label of a test clip is suspect.{covered}"
+    clips = first_few([f"{clean(one.clip)} ({clean(one.suggestion)}?)" for one in suspects], 3)
+    return (
+        f"**{len(suspects):,} of {context.test_clips:,} labels are suspect**, by confident learning: {clips} "
+        f"([list](suspect_labels.csv), [pictures](../plots/suspect_labels.png)).{covered}"
     )
 
 

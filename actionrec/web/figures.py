@@ -14,6 +14,7 @@ TITLES = {
     "order_of_frames": "Does the order of frames matter?",
     "reliability": "Can confidence be believed?",
     "missed_by_all": "Clips that all models miss",
+    "suspect_labels": "Which labels are probably wrong?",
     "all_models_grid": "Training of all models",
 }
 """Pictures of the comparison, in the order in which they are shown; others come after them by name."""

@@ -17,7 +17,8 @@ from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.leaderboard import LeaderboardRow, Pair
 from actionrec.evaluation.significance_tests import PairedTest
-from actionrec.plots import canvas, intervals, missed, order, pareto, rows
+from actionrec.evaluation.suspect_labels import LabelCheck
+from actionrec.plots import canvas, contact_sheet, intervals, order, pareto, rows
 from actionrec.plots import reliability as diagram
 
 NAMES = ["bilstm", "gru", "lstm", "simple_rnn", "stacked_lstm", "swin_transformer", "transformer"]
@@ -129,7 +130,7 @@ DRAW = {
     "order": lambda: order.order_of_frames(orders(CLOSE[4:]), 0.1, CONTEXT),
     "reliability": lambda: diagram.reliability_diagram(calibrated(24, models=2), CONTEXT),
     "pareto": lambda: pareto.accuracy_against_cost(costs(CLOSE[:3]), spread(CLOSE), CONTEXT),
-    "missed": lambda: missed.missed_clips([clip(1)], {clip(1).clip: strip()}, CONTEXT),
+    "missed": lambda: contact_sheet.missed_clips([clip(1)], {clip(1).clip: strip()}, CONTEXT),
 }
 
 
@@ -175,7 +176,7 @@ def check(monkeypatch):
         drawn.append(Drawn(figure, pixels))
         return contents
 
-    for module in (intervals, order, diagram, pareto, missed):
+    for module in (intervals, order, diagram, pareto, contact_sheet):
         monkeypatch.setattr(module, "png", png)
 
     def picture(draw, *arguments):
@@ -308,7 +309,7 @@ def test_costs_that_span_many_powers_of_ten(check):
 
 
 def test_missed_clips_show_their_first_frame_their_last_and_three_between(check):
-    seen = check(missed.missed_clips, [clip(1)], {clip(1).clip: strip(frames=32)}, CONTEXT)
+    seen = check(contact_sheet.missed_clips, [clip(1)], {clip(1).clip: strip(frames=32)}, CONTEXT)
     assert [image.get_array().mean() for image in seen.figure.axes[0].images] == [0, 8, 16, 23, 31]
     assert seen.says("Rowing ← Kayaking (5 of 7)", "Rowing/v_Rowing_g01_c01.avi")
     assert seen.says("1 of 100")
@@ -317,9 +318,9 @@ def test_missed_clips_show_their_first_frame_their_last_and_three_between(check)
 def test_missed_clips_beyond_the_twelfth_are_counted(check):
     clips = [clip(number) for number in range(14)]
     frames = {one.clip: strip() for one in clips[:11]}
-    seen = check(missed.missed_clips, clips, frames, CONTEXT)
+    seen = check(contact_sheet.missed_clips, clips, frames, CONTEXT)
     assert seen.says("and 2 more", "14 of 100")
-    assert sum("Kayaking" in text for text in seen.texts) == missed.SHOWN
+    assert sum("Kayaking" in text for text in seen.texts) == contact_sheet.SHOWN
     assert seen.says("no frames")  # of the twelfth
     assert seen.pixels.shape[0] < 13 * canvas.DPI
 
@@ -329,11 +330,20 @@ def test_missed_clips_with_awkward_names_and_shapes(check):
     clips = [clip(number, label=name, said=name[::-1]) for number, name in enumerate(names)]
     shapes = [(1, 90, 160), (3, 160, 90), (5, 1, 1), (32, 224, 224), (2, 240, 320), (7, 30, 900)]
     frames = {one.clip: strip(*shape) for one, shape in zip(clips, shapes, strict=True)}
-    seen = check(missed.missed_clips, clips, frames, AWKWARD)
+    seen = check(contact_sheet.missed_clips, clips, frames, AWKWARD)
     assert seen.says("line break ← kaerb enil")
 
 
+def test_suspect_labels_are_drawn_with_the_suggested_class(check):
+    suspect = LabelCheck("Rowing/v_1.avi", "Rowing", "Kayaking", 0.02, 0.913, suspect=True)
+    right = LabelCheck("Rowing/v_2.avi", "Rowing", "Rowing", 0.9, 0.9, suspect=False)
+    seen = check(contact_sheet.suspect_labels, [suspect, right], {suspect.clip: strip()}, CONTEXT)
+    assert seen.says("Rowing ← Kayaking (91.3 %)", "Rowing/v_1.avi", "Test clips whose label is probably wrong: 1 of 100")
+    assert not any("v_2" in text for text in seen.texts)
+    assert check(contact_sheet.suspect_labels, [right], {}, CONTEXT).says("No test clip has a suspect label.")
+
+
 def test_without_missed_clips_a_small_picture_says_so(check):
-    seen = check(missed.missed_clips, [], {}, replace(AWKWARD, dataset="da$ta$_{"))
+    seen = check(contact_sheet.missed_clips, [], {}, replace(AWKWARD, dataset="da$ta$_{"))
     assert seen.says("At least one model classifies each test clip correctly.")
     assert seen.pixels.shape[0] < 3 * canvas.DPI

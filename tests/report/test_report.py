@@ -8,6 +8,7 @@ from fabricate import AUDIT, CONTEXT, first_right, trained
 from actionrec.core.text import shorten
 from actionrec.evaluation import analyses, study_results
 from actionrec.evaluation.comparison import compare
+from actionrec.evaluation.suspect_labels import check_labels
 from actionrec.evaluation.trained_models import Timing
 from actionrec.report import comparison_report, escape_markdown, table, tables
 
@@ -45,6 +46,7 @@ def written(models=None, context=CONTEXT, timings=TIMINGS, audit=AUDIT):
         costs=analyses.costs(models, {model.name: (1.5, 2.5) for model in models}),
         class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in models},
         missed=analyses.missed_by_all(answered, models[0].class_names),
+        label_checks=check_labels(models, compared.advice.avoid),
         audit=audit,
     )
     report = comparison_report.report(compared, context, found, models)

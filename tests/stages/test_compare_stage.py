@@ -42,7 +42,7 @@ def test_it_writes_the_contract_s_files_and_new_timings_change_the_report_alone(
     compare.main()
     first = outputs()
     overviews = ("model_comparison", "all_models_grid", "accuracy_intervals", "accuracy_against_cost", "order_of_frames")
-    pictures = {f"plots/{name}.png" for name in (*overviews, "reliability", "missed_by_all")}
+    pictures = {f"plots/{name}.png" for name in (*overviews, "reliability", "missed_by_all", "suspect_labels")}
     pictures |= {f"plots/{model}_{what}.png" for model in MODELS for what in ("curves", "confusion")}
     assert pictures == {path for path in first if path.startswith("plots/")}
     assert {"metrics/compare.json", "metrics/report.md", "metrics/results_table.csv", "metrics/results_table.tex"} <= set(first)
@@ -61,7 +61,7 @@ def test_it_writes_the_contract_s_files_and_new_timings_change_the_report_alone(
 
     report = first["metrics/report.md"].decode()
     links = re.findall(r"\(\.\./(plots/[^)]+)\)", report)
-    assert pictures - set(links) <= {"plots/missed_by_all.png"}  # it is not linked if no clip is missed by all
+    assert pictures - set(links) <= {"plots/missed_by_all.png"}  # not linked if no clip is missed by all
     assert set(links) <= pictures
     rows = list(csv.DictReader(first["metrics/results_table.csv"].decode().splitlines()))
     assert [row["model"] for row in rows] == sorted(MODELS, key=lambda name: summary["models"][name]["rank"])

@@ -1,8 +1,9 @@
-"""Frames of the test clips that no model classifies correctly, to check whether the clip is hard or its label wrong."""
+"""Contact sheets: frames of clips to look at, because no model classifies them correctly or because their label is suspect."""
 
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -13,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from actionrec.core.text import shorten
+from actionrec.core.text import percent, shorten
 from actionrec.evaluation.analyses import Missed
 from actionrec.evaluation.context import EvaluationContext
+from actionrec.evaluation.suspect_labels import LabelCheck
 from actionrec.plots.canvas import DPI, GREY, drawing, png
 
 SHOWN = 12  # clips at most
@@ -36,31 +38,64 @@ _LONGEST_CLIP = 120
 _INK = "#222222"
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One clip of a contact sheet."""
+
+    clip: str
+    label: str
+    prediction: str
+    note: str
+    """Shown after the classes."""
+
+
 def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8]], context: EvaluationContext) -> bytes:
-    """Draw a strip of frames for each of the first SHOWN clips, two strips per row; without clips, a sentence says so.
+    """Draw the test clips that no model classifies correctly. See `contact_sheet`."""
+    entries = []
+    for one in missed:
+        (prediction, models), *_ = Counter(one.answers.values()).most_common(1)
+        entries.append(Entry(one.clip, one.label, prediction, f"{models} of {len(one.answers)}"))
+    if not entries:
+        return nothing_to_show("At least one model classifies each test clip correctly.", context)
+    title = f"Test clips that no model classifies correctly: {len(missed):,} of {context.test_clips:,}"
+    return contact_sheet(entries, frames, title, "true class ← most frequent prediction (models)", context)
+
+
+def suspect_labels(checks: Sequence[LabelCheck], frames: Mapping[str, NDArray[np.uint8]], context: EvaluationContext) -> bytes:
+    """Draw the test clips whose label is probably wrong. See `contact_sheet`."""
+    entries = [
+        Entry(one.clip, one.label, one.suggestion, f"{percent(one.probability_of_suggestion)} %") for one in checks if one.suspect
+    ]
+    if not entries:
+        return nothing_to_show("No test clip has a suspect label.", context)
+    title = f"Test clips whose label is probably wrong: {len(entries):,} of {context.test_clips:,}"
+    return contact_sheet(entries, frames, title, "label ← most probable class (its probability)", context)
+
+
+def contact_sheet(
+    entries: Sequence[Entry], frames: Mapping[str, NDArray[np.uint8]], title: str, legend: str, context: EvaluationContext
+) -> bytes:
+    """Draw a strip of frames for each of the first SHOWN clips, two strips per row.
 
     Args:
-        missed: the clips, in the order in which they are shown.
+        entries: at least one, in the order in which they are shown.
         frames: clip -> its frames (T, H, W, 3), RGB, T at least 1; a clip without frames has an empty strip.
-        setting: named in the title.
+        context: named below the title.
     """
-    shown = missed[:SHOWN]
-    if not shown:
-        return _no_clips(context)
+    shown = entries[:SHOWN]
     columns = min(2, len(shown))
     strip = (_WIDTH - 2 * _EDGE - (columns - 1) * 2 * _EDGE) / columns
     frame = (strip - (FRAMES - 1) * _GAP) / FRAMES
     tall = min(_TALLEST * frame, max((frame * height / width for height, width in _sizes(shown, frames)), default=0.75 * frame))
     row = _LABEL + tall + _BELOW
-    left_out = len(missed) - len(shown)
+    left_out = len(entries) - len(shown)
     high = _HEAD + ceil(len(shown) / columns) * row + (_FOOT if left_out else 0)
     with drawing():
         figure = Figure(figsize=(_WIDTH, high))
         axes = figure.add_axes((0, 0, 1, 1))  # in inches from the upper left corner
         axes.set_axis_off()
-        title = f"Test clips that no model classifies correctly: {len(missed):,} of {context.test_clips:,}"
         axes.text(_WIDTH / 2, 0.12, f"{title}\n{shorten(context.phrase, 130)}", ha="center", va="top", fontsize=12)
-        axes.text(_WIDTH / 2, 0.6, "true class ← most frequent prediction (models)", ha="center", va="top", fontsize=9, color=GREY)
+        axes.text(_WIDTH / 2, 0.6, legend, ha="center", va="top", fontsize=9, color=GREY)
         for place, one in enumerate(shown):
             down, across = divmod(place, columns)
             left, top = _EDGE + across * (strip + 2 * _EDGE), _HEAD + down * row
@@ -74,26 +109,24 @@ def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8
         return png(figure)
 
 
-def _no_clips(context: EvaluationContext) -> bytes:
+def nothing_to_show(sentence: str, context: EvaluationContext) -> bytes:
+    """Draw a small picture with a sentence."""
     with drawing():
         figure = Figure(figsize=(8, 1.7))
-        sentence = "At least one model classifies each test clip correctly."
         figure.text(0.5, 0.68, sentence, ha="center", va="center", fontsize=12)
         phrase = "\n".join(textwrap.wrap(shorten(context.phrase, 130), 90))
         figure.text(0.5, 0.32, phrase, ha="center", va="center", color=GREY)
         return png(figure)
 
 
-def _sizes(shown: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8]]) -> list[tuple[int, int]]:
+def _sizes(shown: Sequence[Entry], frames: Mapping[str, NDArray[np.uint8]]) -> list[tuple[int, int]]:
     """Height and width of the frames, for each clip that has frames."""
     return [frames[one.clip].shape[1:3] for one in shown if one.clip in frames]
 
 
-def _label(axes: Axes, one: Missed, left: float, top: float, width: float) -> None:
-    (prediction, models), *_ = Counter(one.answers.values()).most_common(1)
-
+def _label(axes: Axes, one: Entry, left: float, top: float, width: float) -> None:
     def classes(letters: int) -> str:
-        return f"{shorten(one.label, letters)} ← {shorten(prediction, letters)} ({models} of {len(one.answers)})"
+        return f"{shorten(one.label, letters)} ← {shorten(one.prediction, letters)} ({one.note})"
 
     _write(axes, (left, top + 0.2), width, _LONGEST, classes, color=_INK)
     _write(axes, (left, top + 0.37), width, _LONGEST_CLIP, lambda letters: shorten(one.clip, letters), color=GREY, fontsize=8)

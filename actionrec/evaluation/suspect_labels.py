@@ -1,0 +1,80 @@
+"""Suspect labels: test clips whose label is probably wrong, by confident learning (Northcutt et al. 2021, cleanlab).
+
+The models that predict a clip were not trained on it. n clips, K classes.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from cleanlab.filter import find_label_issues
+from cleanlab.rank import get_label_quality_scores
+from numpy.typing import NDArray
+
+from actionrec.evaluation import ensembles
+from actionrec.evaluation.calibration import softmax
+from actionrec.evaluation.trained_models import TrainedModel
+
+HEADER = ("rank", "clip", "label", "suggestion", "probability_of_label", "probability_of_suggestion", "suspect")
+
+
+@dataclass(frozen=True)
+class LabelCheck:
+    """One clip's label and what the models predict."""
+
+    clip: str
+    label: str
+    suggestion: str
+    """The most probable class."""
+    probability_of_label: float
+    probability_of_suggestion: float
+    suspect: bool
+    """Whether confident learning finds that the label is wrong."""
+
+
+def check_labels(models: Sequence[TrainedModel], avoid: Collection[str]) -> list[LabelCheck]:
+    """Check the labels of all test clips, the least probable label first.
+
+    Probabilities are the mean of the models' calibrated probabilities.
+
+    Args:
+        models: compared on the same test clips.
+        avoid: names of models that the advice is against; they are left out, unless it is against all.
+    """
+    reliable = [model for model in models if model.name not in avoid] or models
+    test, names = models[0].test, models[0].class_names
+    probabilities = softmax(ensembles.average([model.test.logits / (model.temperature or 1.0) for model in reliable]))
+    suspects = _suspects(test.labels, probabilities)
+    own = probabilities[np.arange(len(test.labels)), test.labels]
+    scores = get_label_quality_scores(test.labels, probabilities, method="self_confidence")
+    suggestions = probabilities.argmax(axis=1)
+    return [
+        LabelCheck(
+            str(test.clips[row]),
+            names[test.labels[row]],
+            names[suggestions[row]],
+            float(own[row]),
+            float(probabilities[row, suggestions[row]]),
+            bool(suspects[row]),
+        )
+        for row in np.lexsort((test.clips, scores))
+    ]
+
+
+def _suspects(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(n,) the labels that confident learning finds wrong. Classes without clips are left out: it needs clips of each."""
+    present = np.unique(labels)
+    if len(present) < 2:
+        return np.zeros(len(labels), dtype=np.bool_)
+    among = probabilities[:, present].astype(np.float64)
+    found: NDArray[np.bool_] = find_label_issues(
+        np.searchsorted(present, labels), among / among.sum(axis=1, keepdims=True), n_jobs=1
+    )
+    return found
+
+
+def csv_rows(checks: Sequence[LabelCheck]) -> Iterator[list[str | int]]:
+    """Rows under HEADER."""
+    for rank, one in enumerate(checks, start=1):
+        shares = (f"{one.probability_of_label:.4f}", f"{one.probability_of_suggestion:.4f}")
+        yield [rank, one.clip, one.label, one.suggestion, *shares, "yes" if one.suspect else "no"]
