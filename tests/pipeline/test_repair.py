@@ -64,7 +64,7 @@ def repair(project, expected=0):
 
 
 def outputs(folder):
-    names = ("clips", "folder", "file", "data/frames", "data/features", "data/predictions", "metrics/baseline.json")
+    names = ("clips", "folder", "file", "data/frames", "data/features", "data/predictions", "metrics/audit.json")
     files = [path for name in names for path in (folder / name, *(folder / name).rglob("*")) if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != ".gitignore"}
 
@@ -138,12 +138,12 @@ def test_outside_of_a_dvc_project_it_is_bad_input(project):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("folder", "reader"), [("data/frames", "resnet_features"), ("data/features", "baseline")])
+@pytest.mark.parametrize(("folder", "reader"), [("data/frames", "resnet_features"), ("data/features", "audit")])
 def test_a_byte_that_flips_under_dvc_stops_the_next_stage_and_one_command_repairs_it(finished, tmp_path, folder, reader):
     project = tmp_path / "project"
     subprocess.run(["cp", "-a", finished[0], project], check=True)  # hard links stay hard links
     before = outputs(project)
-    assert set(before) > {"data/frames/SHA256SUMS", "data/features/SHA256SUMS", "metrics/baseline.json"}
+    assert set(before) > {"data/frames/SHA256SUMS", "data/features/SHA256SUMS", "metrics/audit.json"}
     shard = next(path for path in sorted((project / folder).iterdir()) if path.name.startswith("shard"))
     assert shard.stat().st_nlink >= 3  # .work, DVC's cache and the output are one file
     flip(shard, shard.stat().st_size // 2, keep_time=True)
@@ -158,5 +158,5 @@ def test_a_byte_that_flips_under_dvc_stops_the_next_stage_and_one_command_repair
     assert f"{folder}/{shard.name}: damaged" in printed
     assert shard.read_bytes() == before[f"{folder}/{shard.name}"]
     assert checksums.verify(project / folder, [shard.name])
-    run("dvc", "repro", "baseline", "audit", cwd=project)
+    run("dvc", "repro", "audit", cwd=project)
     assert outputs(project) == before
