@@ -1,14 +1,20 @@
 import csv
 import io
+import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from fabricate import predictions, trained
+from projects import ROOT, edit_params
 
+from actionrec.core import paths
 from actionrec.evaluation.calibration import softmax
 from actionrec.evaluation.suspect_labels import HEADER, check_labels, csv_rows
+from actionrec.evaluation.trained_models import read_model
 from actionrec.io.files import write_rows_for_spreadsheets
+from stages import extract_frames, resnet_features, split, train
 
 CLASSES = 6
 
@@ -95,3 +101,46 @@ def test_the_table_has_every_clip_and_cannot_run_formulas():
     assert [int(row["rank"]) for row in rows] == list(range(1, 61))
     assert {row["suspect"] for row in rows} == {"yes", "no"}
     assert float(rows[5]["probability_of_label"]) == pytest.approx(checks[5].probability_of_label, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_swapped_labels_of_the_sample_are_in_the_list_s_top_tenth(project, monkeypatch):
+    """5 of the sample's 96 clips have the label of another class; a small GRU predicts each clip from the other folds."""
+    for name, value in {"ACTIONREC_DEVICE": "cpu", "ACTIONREC_RUNTIME": "torch"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["stages.train", "gru"])
+    shutil.copytree(ROOT / "data/raw/sample", paths.RAW / "sample")
+    for file in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / file, file)
+    edit_params(
+        project,
+        {
+            "evaluation.folds": "all",
+            "frames.count": 8,
+            "frames.resolution": 112,
+            "features.backbone": "resnet18",
+            "model.hidden_dim": 64,
+        },
+    )
+    wrong = mislabel(paths.RAW / "sample" / "clips.csv", count=5)
+    for stage in (split, extract_frames, resnet_features, train):
+        stage.main()
+    checks = check_labels([read_model("gru")], ())
+    assert len(checks) == 96
+    assert len(wrong & {one.clip for one in checks[:10]}) >= 4
+
+
+def mislabel(index, count):
+    """Give some clips of a clips.csv the label of another class; return the clips."""
+    with index.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    labels = sorted({row["label"] for row in rows})
+    random = np.random.default_rng(0)
+    chosen = random.choice(len(rows), count, replace=False)
+    for place in chosen:
+        rows[place]["label"] = random.choice([label for label in labels if label != rows[place]["label"]])
+    with index.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return {rows[place]["clip"] for place in chosen}
