@@ -42,6 +42,7 @@ _TRAIN: dict[str, Any] = {
     "standardise": True,
     "clip_norm": 0,
     "precision": "bf16",
+    "class_weights": "none",
 }
 _MODEL: dict[str, Any] = {"hidden_dim": 512, "dropout": 0.3}
 _ATTENTION: dict[str, Any] = {"learning_rate": 0.0003, "warmup_epochs": 1, "clip_norm": 1}

@@ -247,6 +247,7 @@ def train_settings(**changes):
         "clip_norm": 0.0,
         "precision": "fp32",
         "standardise": True,
+        "class_weights": "none",
         "seeds": [0],
     }
     return TrainSettings(**{**values, **changes})

@@ -51,10 +51,15 @@ class TrainSettings:
     """Gradients are scaled down to this norm; 0 disables clipping."""
     precision: Literal["fp32", "bf16"]
     """Precision of matrix products. bf16 is faster on processors that support it; the others use fp32."""
+    class_weights: Literal["none", "balanced"]
+    """Weight of a training clip's loss. none: 1. balanced: n / (K * n_c) for a clip of a class with n_c of the n training clips, so
+    that every class counts alike; the mean over the training clips is 1."""
     seeds: Sequence[int]
     """One training run per seed, with its own initial weights, order of clips and dropout; added to the project's seed."""
 
     def __post_init__(self) -> None:
+        if self.class_weights not in ("none", "balanced"):
+            raise ValueError(f"class_weights must be none or balanced; got {self.class_weights!r}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds must be different whole numbers from 0, at least one; got {list(self.seeds)}")
         for name in ("epochs", "batch_size", "step_size"):
@@ -79,6 +84,12 @@ class Examples:
     train_rows: NDArray[np.int64]
     held_out_rows: NDArray[np.int64]
 
+    def balanced_weights(self) -> Tensor:
+        """(K,) float32: n / (K * n_c), see `TrainSettings.class_weights`; K counts the classes with training clips."""
+        counts = np.bincount(self.labels.cpu().numpy()[self.train_rows])
+        weights = len(self.train_rows) / ((counts > 0).sum() * counts.clip(min=1))
+        return torch.from_numpy(weights.astype(np.float32)).to(self.labels.device)
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -89,7 +100,8 @@ class Epoch:
     learning_rate: float
     """At the epoch's end."""
     train_loss: float
-    """Mean over the epoch's clips, in nats, measured while the weights change and dropout is on."""
+    """Mean over the epoch's clips, with the weights of their classes, in nats; measured while the network changes and dropout is
+    on."""
     train_top1: float
     held_out_loss: float
     held_out_top1: float
@@ -221,6 +233,7 @@ def _train_epoch(
     loss_sum = torch.zeros((), device=device)
     norm_sum = torch.zeros((), device=device)
     correct = torch.zeros((), device=device, dtype=torch.long)
+    class_weights = examples.balanced_weights() if settings.class_weights == "balanced" else None
     order = train_rows[torch.randperm(len(train_rows), generator=shuffle).numpy()]
     label_batches = labels[torch.from_numpy(order).to(device)].split(settings.batch_size)
     groups = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
@@ -232,7 +245,7 @@ def _train_epoch(
             group["lr"] = rate
         with _arithmetic(settings.precision, device):
             logits = model(batch).float()
-        loss = functional.cross_entropy(logits, batch_labels)
+        loss = _loss(logits, batch_labels, class_weights)
         optimiser.zero_grad()
         loss.backward()
         if settings.clip_norm:
@@ -244,6 +257,13 @@ def _train_epoch(
         correct += (logits.detach().argmax(dim=1) == batch_labels).sum()
     clips, nan = len(order), float("nan")
     return Epoch(number, rate, loss_sum.item() / clips, correct.item() / clips, nan, nan, norm_sum.item() / len(groups))
+
+
+def _loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Mean cross-entropy of a batch. Unlike torch's `weight`, it divides by clips: else weights would cancel in a batch of 1."""
+    if class_weights is None:
+        return functional.cross_entropy(logits, labels)
+    return (functional.cross_entropy(logits, labels, reduction="none") * class_weights[labels]).mean()
 
 
 def _evaluated(model: nn.Module, examples: Examples, epoch: Epoch) -> Epoch:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from fabricate import toy_set, train_settings
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -286,6 +287,69 @@ def test_the_gradients_norm_is_told_as_it_was_before_clipping(toy, clip_norm):
     assert first.gradient_norm == pytest.approx(wanted, rel=1e-4)
 
 
+def unbalanced(toy):
+    """16 training clips: 12, 3 and 1 of each class."""
+    features, labels, _, held_out = toy
+    labels = torch.cat([torch.tensor([0] * 12 + [1] * 3 + [2]), labels[16:]])
+    return features, labels, np.arange(16), held_out
+
+
+def test_balanced_weights_are_scikit_learn_s(toy):
+    examples = Examples(*unbalanced(toy))
+    labels = examples.labels.numpy()[examples.train_rows]
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    torch.testing.assert_close(examples.balanced_weights(), torch.from_numpy(expected).float())
+    assert expected[labels].mean() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 1000])
+def test_balanced_weights_scale_each_clip_s_loss_and_gradient(toy, batch_size, steps):
+    features, labels, train, held_out = unbalanced(toy)
+    rate = 1e-12  # the network stays as it is
+    epoch = run(
+        Mean(),
+        (features, labels, train, held_out),
+        with_(epochs=1, learning_rate=rate, batch_size=batch_size, class_weights="balanced"),
+    )
+    torch.manual_seed(0)
+    model = Mean()
+    losses = nn.functional.cross_entropy(model(features[train].float()), labels[train], reduction="none")
+    weights = 16 / (3 * torch.tensor([12, 3, 1]))[labels[train]]
+    loss = (losses * weights).mean()
+    assert epoch.epochs[0].train_loss == pytest.approx(loss.item(), rel=1e-5)
+    if batch_size == 1000:
+        loss.backward()
+        expected = math.sqrt(sum(weight.grad.square().sum().item() for weight in model.parameters()))
+        assert epoch.epochs[0].gradient_norm == pytest.approx(expected, rel=1e-4)
+
+
+def test_balanced_weights_help_a_rare_class():
+    random = np.random.default_rng(0)
+    labels = np.array([0] * 95 + [1] * 5 + [0, 1] * 100)
+    features = random.normal(size=(300, FRAMES, FEATURE_DIM)).astype(np.float32)
+    features[:, :, 0] += 0.8 * labels[:, None]
+    recalls = []
+    for class_weights in ("none", "balanced"):
+        torch.manual_seed(0)
+        model = Mean()
+        data = torch.from_numpy(features), torch.from_numpy(labels), np.arange(100), np.arange(100, 300)
+        run(model, data, with_(epochs=20, class_weights=class_weights))
+        answers = predict(model, data[0], np.arange(100, 300)).argmax(axis=1)
+        recalls.append((answers[labels[100:] == 1] == 1).mean())
+    assert recalls[0] < 0.3
+    assert recalls[1] > 0.7
+
+
+def test_with_equal_classes_balanced_weights_change_only_rounding(toy):
+    features, labels, _, held_out = toy
+    models = []
+    for class_weights in ("none", "balanced"):
+        torch.manual_seed(0)
+        models.append(Mean())
+        run(models[-1], (features, labels, np.arange(21), held_out), with_(class_weights=class_weights))
+    torch.testing.assert_close(flat(models[0]), flat(models[1]))
+
+
 @pytest.mark.parametrize("seeds", [[], [0, 0], [-1]])
 def test_seeds_are_different_whole_numbers(seeds):
     with pytest.raises(ValueError, match="seeds must be different whole numbers from 0, at least one"):
@@ -314,6 +378,7 @@ def test_prediction_keeps_the_order_of_rows_and_drops_nothing():
         ({"warmup_epochs": math.nan}, "warmup_epochs must be at least 0; got nan"),
         ({"clip_norm": -1.0}, "clip_norm must be at least 0; got -1.0"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0; got 0.0"),
+        ({"class_weights": "equal"}, "class_weights must be none or balanced; got 'equal'"),
         ({"gamma": math.nan}, "gamma must be above 0; got nan"),
     ],
 )

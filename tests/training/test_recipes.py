@@ -21,6 +21,7 @@ TRAIN = {
     "standardise": True,
     "clip_norm": 0,
     "precision": "fp32",
+    "class_weights": "none",
     "seeds": [0],
 }
 
@@ -58,6 +59,11 @@ def test_a_models_own_keys_win_over_the_shared_ones(read):
     assert recipe.arguments == {"hidden_dim": 8, "dropout": 0.1}
 
 
+def test_a_model_can_have_class_weights_of_its_own(read):
+    assert read("gru", models={"gru": {"class_weights": "balanced"}}).train.class_weights == "balanced"
+    assert read("gru").train.class_weights == "none"
+
+
 def test_a_good_own_value_hides_a_bad_shared_one(read):
     assert read("gru", train={**TRAIN, "epochs": "many"}, models={"gru": {"epochs": 2}}).train.epochs == 2
 
@@ -93,6 +99,11 @@ def test_an_unknown_model_is_refused(read):
         ({"models": {"gru": {"dropout": True}}}, "models.gru.dropout must be a number; got True"),
         ({"models": {"gru": {"epochs": 2.5}}}, "models.gru.epochs must be a whole number; got 2.5"),
         ({"train": {**TRAIN, "gamma": None}}, "train.gamma must be a number; got None"),
+        (
+            {"train": {**TRAIN, "class_weights": "balance"}},
+            "train.class_weights must be one of none, balanced; got 'balance'",
+        ),
+        ({"models": {"gru": {"class_weights": 1.5}}}, "models.gru.class_weights must be one of none, balanced; got 1.5"),
         ({"train": {**TRAIN, "lr": 0.1}}, "train.lr is unknown (known: " + ", ".join(TRAIN) + ")"),
         ({"models": {"gru": {"learning_rat": 0.1}}}, "models.gru.learning_rat is unknown (did you mean learning_rate?)"),
         ({"models": {"gru": {"hiden_dim": 8}}}, "models.gru.hiden_dim is unknown (did you mean hidden_dim?)"),
