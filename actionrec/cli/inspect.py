@@ -17,7 +17,9 @@ def register(commands: Commands) -> None:
     command = add(commands, "inspect", "summarise a data set and report its problems, before training")
     command.add_argument("folder", type=Path, help="the data set, such as data/raw/sample: one folder a class")
     command.add_argument("--decode", action="store_true", help="decode each clip to its end, not only its header")
-    command.add_argument("--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group, as data.group")
+    command.add_argument(
+        "--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group; replaces data.group"
+    )
     command.add_argument("--json", action="store_true", help="print the summary as JSON, not as tables")
     command.add_argument("--output", type=Path, help="folder for report, page of plots and table (default: .work/inspect/<name>)")
     command.set_defaults(run=run)
@@ -26,6 +28,7 @@ def register(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from actionrec.core import paths
     from actionrec.data import clips
+    from actionrec.inspection import split_preview
     from actionrec.io import files
 
     folder = Path(os.path.abspath(arguments.folder))  # noqa: PTH100 - links are not resolved: a link's name is the data set's
@@ -33,7 +36,8 @@ def run(arguments: argparse.Namespace) -> None:
         str(folder).encode()
     except UnicodeEncodeError:  # OpenCV crashes on it
         raise DataError(f"{str(folder)!a}: the path is not valid UTF-8. Rename the folder, or link to it.") from None
-    data_set = clips.find_clips(arguments.folder, arguments.group)
+    plan = split_preview.read_plan(arguments.group)
+    data_set = clips.find_clips(arguments.folder, plan.group_pattern)
     name = folder.name or "root"
     output = arguments.output or paths.WORK / "inspect" / name
     make_writable(output)
@@ -45,11 +49,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     probes = probe.probe(folder, data_set, decode=arguments.decode)
     known = summary.summarise(name, probes, read_through=arguments.decode)
-    report = texts.report(known)
+    planned = split_preview.preview(folder, data_set, plan)
+    report = texts.report(known, planned)
     files.write_text(output / texts.REPORT, report)
     files.write_spreadsheet(output / texts.FILES, texts.FILES_HEADER, texts.file_rows(probes, known.suspicious))
     shown = probe.pictures(folder, probes, plots.chosen_classes(clips.class_names(data_set)))
     with files.whole_file(output / texts.PAGE) as draft:
         draft.write_bytes(plots.page(known, [one.seconds for one in probes if one.seconds], shown))
-    say(json.dumps(asdict(known), indent=2, ensure_ascii=False, allow_nan=False) + "\n" if arguments.json else report)
+    document = {**asdict(known), "split": asdict(planned)}
+    say(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n" if arguments.json else report)
     logger.info("%s, %s and %s are in %s", texts.REPORT, texts.PAGE, texts.FILES, output)

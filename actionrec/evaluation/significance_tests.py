@@ -23,7 +23,7 @@ from actionrec.evaluation.intervals import BATCH, RESAMPLES, Interval, cluster_i
 SIGNIFICANCE = 0.05  # a corrected p-value below this is reported as a difference
 
 # With fewer clusters on which two models differ, the two-sided p cannot reach 0.05: 2 / 2 ** 5 is above it.
-_FEWEST_DIFFERING = 6
+FEWEST_DIFFERING = 6
 _SMALLEST = 1e-9  # an end of an interval that excludes 0
 _POWER_QUANTILE = 0.84  # of the normal distribution, for 80 % power
 
@@ -113,7 +113,7 @@ def paired_tests(pairs: Sequence[tuple[Correct, Correct]], clusters: NDArray[np.
         half_totals, half_sizes = (sums[:, column] + totals[:, column].sum()) / 2, (sums[:, -1] + clips) / 2
         interval = _from_halves(half_totals, half_sizes, levels[column] / 2, sampled)
         differing = (totals[:, column] != 0).sum()
-        if differing < _FEWEST_DIFFERING or interval.high - interval.low < 1e-9:
+        if differing < FEWEST_DIFFERING or interval.high - interval.low < 1e-9:
             interval = _from_few(first, second, clusters, SIGNIFICANCE / len(pairs), seed)
         spread = 0.0 if np.isinf(scale[column]) else float(scale[column]) / clips
         tests.append(

@@ -5,9 +5,10 @@ from typing import Any
 
 from actionrec.core.text import first_few, percent
 from actionrec.inspection.probe import Probe
+from actionrec.inspection.split_preview import SplitPreview
 from actionrec.inspection.summary import Summary
 from actionrec.inspection.suspicion import Suspicion
-from actionrec.report import table
+from actionrec.report import split_preview, table
 from actionrec.report.wording import clean
 
 REPORT = "report.md"
@@ -27,18 +28,19 @@ FILES_HEADER = (
     "problem",
 )
 
-IMBALANCED = 3  # times the smallest class
+# Times the smallest class. UCF-50's classes differ by a factor of 2.0 and UCF-101's by 1.7; both are trained without weights.
+IMBALANCED = 3
 LISTED = 20  # files in a table
 EXAMPLES = 3  # files per rule
 VALUES = 8  # rows of a distribution
 
 
-def report(summary: Summary) -> str:
+def report(summary: Summary, preview: SplitPreview) -> str:
     """Write report.md."""
     sections = [
-        _opening(summary),
+        _opening(summary, preview),
         _totals(summary),
-        _splits(summary),
+        _splits(summary, preview),
         _classes(summary),
         _durations(summary),
         _values("Frame rates", "frames per second", summary.frame_rates),
@@ -70,15 +72,15 @@ def _names(names: Sequence[str]) -> str:
     return first_few([clean(name) for name in names], 10)
 
 
-def _opening(summary: Summary) -> str:
+def _opening(summary: Summary, preview: SplitPreview) -> str:
     source = "Based on file headers, which can be wrong. `--decode` decodes every clip completely."
     if summary.read_through:
         source = "Every clip was decoded completely."
-    notes = "\n".join(f"- {note}" for note in _notes(summary)) or "None found."
+    notes = "\n".join(f"- {note}" for note in _notes(summary, preview)) or "None found."
     return f"# Data set {clean(summary.dataset)}\n\n{source}\n\n## Problems to check\n\n{notes}"
 
 
-def _notes(summary: Summary) -> list[str]:
+def _notes(summary: Summary, preview: SplitPreview) -> list[str]:
     """Problems to know before training, the worst first."""
     notes = []
     if summary.copies_across_classes:
@@ -101,7 +103,8 @@ def _notes(summary: Summary) -> list[str]:
     if summary.clips_without_group:
         notes.append(
             f"**The source of {summary.clips_without_group:,} of {summary.clips:,} clips is unknown**: each counts as its own "
-            "source. If several come from one video, no split can keep them together, and the shares of siblings here are too low."
+            "source. If several come from one video, no split can keep them together, and the shares of siblings here are too low. "
+            f"{split_preview.SET_GROUP}"
         )
     if summary.inseparable_classes:
         notes.append(
@@ -114,8 +117,10 @@ def _notes(summary: Summary) -> list[str]:
         largest, smallest = summary.classes[0], summary.classes[-1]
         notes.append(
             f"**The classes are imbalanced**: {clean(largest.name)} has {summary.imbalance:.1f} times as many clips as "
-            f"{clean(smallest.name)} ({largest.clips:,} and {smallest.clips:,}). Judge models by mean class accuracy."
+            f"{clean(smallest.name)} ({largest.clips:,} and {smallest.clips:,}). `train.class_weights=balanced` gives every class "
+            "the same influence on training. Judge models by mean class accuracy and macro F1."
         )
+    notes += split_preview.notes(preview)
     if summary.copies_within_class:
         spare = sum(len(same) - 1 for same in summary.copies_within_class)
         notes.append(f"**{spare:,} {'clip is a copy' if spare == 1 else 'clips are copies'}** of another clip of the same class.")
@@ -142,7 +147,7 @@ def _clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d} h"
 
 
-def _splits(summary: Summary) -> str:
+def _splits(summary: Summary, preview: SplitPreview) -> str:
     unknown = summary.clips_without_group == summary.clips
     leak = "unknown" if unknown else f"{percent(summary.random_split_leak)} %"
     rows = [
@@ -157,7 +162,8 @@ def _splits(summary: Summary) -> str:
         note += (
             f" Group: with up to {of_all:,} folds, each fold tests {which}." if of_all > 1 else f" Group: no fold tests {which}."
         )
-    return f"## Splits\n\n{body}\n\n{note}"
+    parts = [split_preview.groups(summary, preview), f"{body}\n\n{note}", split_preview.subsets(preview)]
+    return "\n\n".join(["## Splits", *filter(None, parts)])
 
 
 def _classes(summary: Summary) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from commands import actionrec
 from film import write_video
+from projects import edit_params
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,8 +79,20 @@ def test_json_is_all_that_stdout_has(folder, tmp_path):
     known = json.loads(printed.stdout)
     assert (known["dataset"], known["clips"], known["read_through"]) == ("mine", 8, True)
     assert known["copies_across_classes"] == [["Jump/v_Jump_g01_c01.avi", "Run/v_Run_g04_c01.avi"]]
+    assert known["split"]["problem"].startswith("the clips cannot be divided into 5 parts; at most 3 are possible")
     assert (tmp_path / "out" / "report.md").is_file()
     assert not (tmp_path / ".work").exists()
+
+
+def test_the_split_and_the_groups_are_those_of_params_yaml(folder, tmp_path):
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    edit_params(tmp_path, {"data.group": "(v_[A-Z])", "split.folds": 2, "split.validation": 0})
+    printed = inspect(folder, cwd=tmp_path)
+    assert "Groups are read from names by `data.group`: `(v_[A-Z])`." in printed.stdout
+    assert "Found: 2 groups in 8 of 8 clips." in printed.stdout
+    assert "**The clips cannot be divided**: no clips are left for testing" in printed.stdout
+    edit_params(tmp_path, {"data.group": None})
+    assert "The split under params.yaml: group, fold 0 of 2, seed 0." in inspect(folder, cwd=tmp_path).stdout
 
 
 def test_a_link_goes_by_its_own_name(folder, tmp_path):

@@ -80,6 +80,7 @@ def test_the_others_as_scikit_learn_computes_them(many):
     shares = np.exp(logits.astype(np.float64))
     shares /= shares.sum(axis=1, keepdims=True)
     assert metrics.mean_class(logits, labels) == pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, answers))
+    assert metrics.macro_f1(logits, labels) == pytest.approx(sklearn_metrics.f1_score(labels, answers, average="macro"))
     assert (metrics.confusion(logits, labels) == sklearn_metrics.confusion_matrix(labels, answers, labels=np.arange(7))).all()
     assert metrics.cross_entropy(logits, labels) == pytest.approx(sklearn_metrics.log_loss(labels, shares, labels=np.arange(7)))
 

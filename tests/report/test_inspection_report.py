@@ -1,17 +1,20 @@
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from film import ODD_NAMES
 from probes import clip, groups, plain, probe
 
 from actionrec.inspection.probe import Probe
+from actionrec.inspection.split_preview import DEFAULTS, preview
 from actionrec.inspection.summary import summarise
 from actionrec.report.inspection import FILES_HEADER, LISTED, file_rows, report
 
 
-def text_of(*probes, read_through=False):
-    return report(summarise("mine", probes, read_through=read_through))
+def text_of(*probes, read_through=False, plan=DEFAULTS):
+    clips = [one.clip for one in probes]
+    return report(summarise("mine", probes, read_through=read_through), preview(Path("mine"), clips, plan))
 
 
 def of_clips(*clips):
@@ -23,7 +26,7 @@ def notes(text):
 
 
 def test_a_data_set_with_nothing_wrong_says_so():
-    text = text_of(*of_clips(*groups("A", 1, 1, 1), *groups("B", 1, 1, 1)))
+    text = text_of(*of_clips(*groups("A", *[1] * 50), *groups("B", *[1] * 50)))
     assert notes(text).strip() == "None found."
 
 
@@ -38,6 +41,7 @@ def test_the_worst_comes_first():
 def test_imbalance_is_reported_above_three_times_the_smallest_class(largest, warned):
     text = text_of(*of_clips(*groups("A", *[1] * largest), *groups("B", 1, 1)))
     assert ("The classes are imbalanced" in notes(text)) == warned
+    assert ("`train.class_weights=balanced` gives every class the same influence" in notes(text)) == warned
     assert re.search(rf"largest class / smallest class +\| +{largest / 2:.1f} ", text)
 
 
