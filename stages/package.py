@@ -1,4 +1,4 @@
-"""Write a card for each model, and the best model's bundle with its card as data/best."""
+"""Write a card for each model and one for the data set, and the best model's bundle with its card as data/best."""
 
 import logging
 import shutil
@@ -7,13 +7,17 @@ from typing import Any
 from actionrec.core import entry, paths
 from actionrec.core.errors import MALFORMED, DataError
 from actionrec.core.text import shortened
+from actionrec.data.clips import read_clips
+from actionrec.data.splits import read_split
 from actionrec.evaluation.analyses import class_scores
 from actionrec.evaluation.context import read_context
 from actionrec.evaluation.trained_models import SAME_ACCURACY, check_comparable, read_model, remake
-from actionrec.io.files import read_json, whole_folder, write_text
+from actionrec.io.files import read_csv, read_json, whole_folder, write_text
 from actionrec.models import MODELS
 from actionrec.report.card import Evidence, card
+from actionrec.report.dataset_card import DatasetRecords, dataset_card
 from actionrec.training.recipes import read_recipe
+from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -24,14 +28,16 @@ AGAIN = "Run `dvc repro -f compare` to recompute it."
 def main() -> None:
     gathered = gather()
     texts = {name: written(evidence) for name, evidence in gathered.items()}
+    described = dataset_text(next(iter(gathered.values())))
     for name, text in texts.items():
         write_text(paths.model_card(name), text)
+    write_text(paths.DATASET_CARD, described)
     best = next(iter(gathered.values())).comparison["best"]
     with whole_folder(paths.BEST) as draft:
         for file in sorted(paths.model_folder(best).iterdir()):
             shutil.copyfile(file, draft / file.name)
         write_text(draft / CARD, texts[best])
-    logger.info("%s: the bundle of %s. %s: a card for each model.", paths.BEST, best, paths.model_card(best).parent)
+    logger.info("%s: the bundle of %s. %s: cards of the models and the data set.", paths.BEST, best, paths.model_card(best).parent)
     logger.info("Next: `actionrec predict VIDEO` classifies a clip, `actionrec serve` starts the web page.")
 
 
@@ -96,6 +102,24 @@ def written(evidence: Evidence) -> str:
         where = f"{paths.model_metrics(evidence.name)}, {paths.COMPARISON} or {paths.AUDIT}"
         reason = shortened(repr(error), 200)
         raise DataError(f"{where}: an entry has the wrong type ({reason}). Run `dvc repro -f compare`.") from None
+
+
+def dataset_text(evidence: Evidence) -> str:
+    """The text of the data set's card.
+
+    Raises:
+        DataError: a file is missing or damaged, or an entry is missing or has the wrong type.
+    """
+    ledger = read_csv(paths.FRAMES / LEDGER, LEDGER_HEADER)
+    clips, subset_of = read_clips(paths.CLIPS), read_split(paths.SPLIT)
+    split, frames = read_json(paths.SPLIT_METRICS), read_json(paths.FRAMES / DESCRIPTION)
+    try:
+        records = DatasetRecords(evidence.context, split["validation"], clips, subset_of, ledger, frames, evidence.audit)
+        return dataset_card(records)
+    except MALFORMED as error:
+        where = f"{paths.SPLIT_METRICS}, {paths.FRAMES / DESCRIPTION}, {paths.FRAMES / LEDGER} or {paths.AUDIT}"
+        reason = shortened(repr(error), 200)
+        raise DataError(f"{where}: an entry is missing or has the wrong type ({reason}). Run `dvc repro`.") from None
 
 
 if __name__ == "__main__":

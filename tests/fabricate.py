@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from actionrec.core import paths
+from actionrec.data.clips import Clip, write_clips
+from actionrec.data.splits import write_split
 from actionrec.evaluation import metrics, study_results
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.predictions import Answers, Predictions, write_predictions
 from actionrec.evaluation.trained_models import TrainedModel
+from actionrec.io.files import write_csv
 from actionrec.models import MODELS
 from actionrec.training.frame_order import PERTURBATIONS
 from actionrec.training.loop import TrainSettings
 from actionrec.training.record import calibrate
+from actionrec.video.frame_store import LEDGER_HEADER
 
 # Share of test clips that a fabricated model gets right: a close field with one failure, as in the study.
 SKILL = {
@@ -139,8 +143,23 @@ def results(
         },
     )
     shutil.copy(Path(__file__).parents[1] / paths.PARAMS, paths.PARAMS)
+    data_set(class_names, test, val)
     write(paths.AUDIT, AUDIT)
     write(paths.FRAME_METRICS, {"clips": 4 * (test + val), "decoded": 4 * (test + val), "padded": 2, "failed": 0})
+
+
+def data_set(class_names, test, val):
+    """Write clips and split with the ids that `results` gives its clips, training clips after them; two clips a group."""
+    subsets = ["test"] * test + ["val"] * val + ["train"] * 3 * (test + val)
+    labels = [class_names[place % len(class_names)] for place in range(len(subsets))]
+    ids = [f"{label}/v_{place:05}.avi" for place, label in enumerate(labels)]
+    groups = [f"{label}-{place // (2 * len(class_names))}" for place, label in enumerate(labels)]
+    clips = [Clip(clip, label, group, 1000, clip) for clip, label, group in zip(ids, labels, groups, strict=True)]
+    write_clips(paths.CLIPS, sorted(clips, key=lambda clip: clip.id))
+    write_split(paths.SPLIT, dict(zip(ids, subsets, strict=True)))
+    rows = [[clip, 50 + place % 9, 50 + place % 9, 32, 0, "pyav", "", ""] for place, clip in enumerate(sorted(ids))]
+    write_csv(paths.FRAMES / "ledger.csv", LEDGER_HEADER, rows)
+    write(paths.FRAMES / "frames.json", {"count": 32, "resolution": 224, "format": "jpeg", "quality": 95})
 
 
 def predictions(clips, labels, subsets, logits, *, seeds=(0,), changes=PERTURBATIONS, random=None, folds=1):

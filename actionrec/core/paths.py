@@ -67,3 +67,6 @@ BEST = Path("data/best")
 def model_card(model: str) -> Path:
     """A trained model's card."""
     return METRICS / "cards" / f"{model}.md"
+
+
+DATASET_CARD = METRICS / "cards" / "DATASET.md"

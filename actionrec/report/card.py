@@ -4,7 +4,6 @@ The format is Hugging Face's: YAML between two `---` lines for programs, then Ma
 There are no dates or timings, so the same run writes the same bytes. Links work from metrics/cards and from data/best.
 """
 
-import io
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ruamel.yaml import YAML
 
 from actionrec.core.text import percent
 from actionrec.evaluation import calibration
@@ -21,7 +19,7 @@ from actionrec.evaluation.analyses import ClassScore
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.trained_models import TrainedModel
-from actionrec.report import errors, p_value, table
+from actionrec.report import errors, p_value, rendering, table
 from actionrec.report.rendering import render
 from actionrec.report.wording import clean, points, protocol, span
 from actionrec.training.recipes import Recipe
@@ -133,10 +131,7 @@ def front_matter(evidence: Evidence) -> str:
         "metrics": ["accuracy"],
         "model-index": [{"name": evidence.name, "results": [result]}],
     }
-    yaml, text = YAML(), io.StringIO()
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.dump(document, text)
-    return text.getvalue()
+    return rendering.front_matter(document)
 
 
 def relocated(text: str) -> str:

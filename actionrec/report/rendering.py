@@ -1,10 +1,12 @@
-"""Render a report template with Jinja."""
+"""Render a report template with Jinja, and the YAML part of a card."""
 
+import io
 import re
 from functools import cache
 from typing import Any
 
 import jinja2
+from ruamel.yaml import YAML
 
 from actionrec.core.text import first_few, percent
 from actionrec.report import p_value
@@ -32,6 +34,14 @@ def render(template: str, **values: Any) -> str:
         KeyError: a record lacks an entry.
     """
     return re.sub(r"\n{3,}", "\n\n", _environment().get_template(template).render(values)).strip() + "\n"
+
+
+def front_matter(document: dict[str, Any]) -> str:
+    """The YAML part of a card, without the lines around it."""
+    yaml, text = YAML(), io.StringIO()
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.dump(document, text)
+    return text.getvalue()
 
 
 @cache

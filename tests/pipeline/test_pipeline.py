@@ -61,7 +61,7 @@ def test_repro_makes_all_that_the_contract_names(finished):
         "plots/all_models_grid.png",
         *(f"data/models/{name}/{file}" for name in MODELS for file in ("model.safetensors", "model.json")),
         *(f"data/best/{file}" for file in ("model.safetensors", "model.json", "README.md")),
-        *(f"metrics/cards/{name}.md" for name in MODELS),
+        *(f"metrics/cards/{name}.md" for name in (*MODELS, "DATASET")),
         *(f"data/predictions/{name}.npz" for name in MODELS),
         *(f"metrics/{name}/{file}.json" for name in MODELS for file in ("metrics", "timing")),
         *(f"plots/{name}_{picture}.png" for name in MODELS for picture in ("curves", "confusion")),

@@ -38,7 +38,7 @@ def test_each_model_has_a_card_and_the_best_one_s_bundle_is_copied_with_its_card
     package.main()
     best = json.loads(paths.COMPARISON.read_text())["best"]
     first = outputs()
-    assert {Path(path).stem for path in first if path.startswith("metrics/")} == set(MODELS)
+    assert {Path(path).stem for path in first if path.startswith("metrics/")} == {*MODELS, "DATASET"}
     for file in ("model.json", "model.safetensors"):
         assert first[f"data/best/{file}"] == (paths.model_folder(best) / file).read_bytes()
     assert first["data/best/README.md"] == first[f"metrics/cards/{best}.md"]
@@ -70,6 +70,10 @@ METRICS, BUNDLE = paths.model_metrics("gru"), paths.model_folder("gru") / "model
         (METRICS, "7", "gru/metrics.json: must hold keys and values; got 7."),
         (BUNDLE, {"class_names": 7}, "class_names must be a list, each item text; got 7"),
         (paths.SPLIT_METRICS, {"folds": None}, "metrics/split.json: folds must be a whole number; got None."),
+        (paths.CLIPS, None, "data/clips.csv is missing. Run `dvc repro` to make it."),
+        (paths.FRAMES / "ledger.csv", "clip\n", "data/frames/ledger.csv: the header is 'clip'"),
+        (paths.FRAMES / "frames.json", "{}", "data/frames/frames.json, data/frames/ledger.csv or metrics/audit.json: an entry is "),
+        (paths.SPLIT_METRICS, {"validation": ...}, "metrics/split.json, data/frames/frames.json, "),
         (paths.FRAME_METRICS, "[]", "metrics/extract_frames.json: must hold keys and values; got []."),
     ],
 )
