@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from actionrec.cli import evaluate, export, import_study, inspect, leak_gap, predict, repair, serve, train_all
+from actionrec.cli import evaluate, export, import_study, inspect, leak_gap, learning_curve, predict, repair, serve, train_all
 from actionrec.core import entry
 from actionrec.core.errors import DataError
 
@@ -11,6 +11,7 @@ COMMANDS = (
     inspect,
     train_all,
     leak_gap,
+    learning_curve,
     predict,
     serve,
     evaluate,

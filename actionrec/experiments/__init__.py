@@ -1,1 +1,1 @@
-"""Experiments beside the pipeline: the leak gap."""
+"""Experiments beside the pipeline: the leak gap and the learning curve."""
