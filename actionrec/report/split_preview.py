@@ -67,19 +67,28 @@ def subsets(preview: SplitPreview) -> str:
     rows = [[names[key], f"{preview.clips[key]:,}", f"{preview.sources[key]:,}"] for key in names]
     body = table(["subset", "clips", "sources"], rows, "lrr")
     settings = "the defaults, as there is no params.yaml here" if plan.is_default else "params.yaml"
-    opening = f"The split under {settings}: {which}, seed {plan.seed}."
+    opening = (
+        f"The split under {settings}: {which}, seed {plan.seed}. A source is a group or, with names as in UCF-101, a group of one "
+        "class."
+    )
     return "\n\n".join(filter(None, [opening, body, _can_show(preview)]))
 
 
 def _can_show(preview: SplitPreview) -> str:
     if preview.detectable is None:
         return ""
+    sources = preview.sources["test"]
+    missed = (
+        f"With {_count(sources, 'test source')}, a difference between two models below about {100 * preview.detectable:.0f} points "
+        "will usually be missed."
+    )
+    if preview.detectable <= FEWEST_DIFFERING / sources:
+        return f"{missed} The test needs at least {FEWEST_DIFFERING} sources on which the two models differ."
     disagreement = 2 * ACCURACY * (1 - ACCURACY)
     return (
-        f"With {_count(preview.sources['test'], 'test source')}, a difference between two models below about "
-        f"{100 * preview.detectable:.0f} points will usually be missed. This assumes that the clips of one source are answered all "
-        f"correctly or all wrongly, and that the two models disagree on {100 * disagreement:.0f} % of the sources, as independent "
-        f"models with {100 * ACCURACY:.0f} % top-1 do. Models that disagree less can be told apart at smaller differences."
+        f"{missed} This assumes that the clips of one source are answered all correctly or all wrongly, and that the models "
+        f"disagree on {100 * disagreement:.0f} % of the sources, as independent models with {100 * ACCURACY:.0f} % top-1 do. "
+        "Models that disagree less can be told apart at smaller differences."
     )
 
 

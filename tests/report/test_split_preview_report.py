@@ -54,10 +54,16 @@ def test_a_split_that_is_impossible_is_the_only_note():
 
 def test_the_subsets_and_the_difference_that_can_be_shown_are_stated_with_the_assumption():
     text = texts.subsets(PREVIEW)
-    assert text.startswith("The split under the defaults, as there is no params.yaml here: group, fold 0 of 5, seed 0.\n\n| subset")
+    assert text.startswith("The split under the defaults, as there is no params.yaml here: group, fold 0 of 5, seed 0. A source is")
     for name, clips, sources in (("training", 60, 25), ("validation", 16, 7), ("test", 24, 8)):
         assert re.search(rf"\| {name} +\| +{clips} \| +{sources} \|", text)
-    assert "With 8 test sources, a difference between two models below about 75 points will usually be missed." in text
+    assert (
+        "With 8 test sources, a difference between two models below about 75 points will usually be missed. The test needs" in text
+    )
+    text = texts.subsets(replace(PREVIEW, sources={**PREVIEW.sources, "test": 50}, detectable=0.224))
+    assert (
+        "With 50 test sources, a difference between two models below about 22 points will usually be missed. This assumes" in text
+    )
     assert "disagree on 32 % of the sources, as independent models with 80 % top-1 do" in text
     official = replace(DEFAULTS, split=SplitSettings("official", 5, 2, 0.2), is_default=False)
     assert "The split under params.yaml: official list 2, seed 0." in texts.subsets(replace(PREVIEW, plan=official))
