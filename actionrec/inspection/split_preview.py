@@ -12,6 +12,7 @@ from actionrec.core import paths
 from actionrec.core.errors import DataError
 from actionrec.data import official_splits
 from actionrec.data.clips import INDEX, Clip, class_names, cluster_ids
+from actionrec.data.folds import EvaluationSettings, divide_others
 from actionrec.data.splits import SUBSETS, SplitSettings, divide
 from actionrec.evaluation.significance_tests import FEWEST_DIFFERING, paired_tests
 from actionrec.io import params
@@ -31,6 +32,8 @@ class Plan:
     """`data.group`, or None for the names of published data sets."""
     group_from: str = "data.group"
     """Where the pattern is set: data.group, or --group, which replaces it."""
+    all_folds: bool = False
+    """Whether every fold is tested (`evaluation.folds=all`), not only `split.fold`."""
     is_default: bool = False
     """Whether there is no params.yaml."""
 
@@ -44,11 +47,15 @@ class _Params:
     seed: int
     data: DataSettings
     split: SplitSettings
+    evaluation: EvaluationSettings
 
 
 @dataclass(frozen=True)
 class SplitPreview:
-    """Sizes of the subsets. If the clips cannot be divided, `problem` says why, and all others are empty."""
+    """Sizes of the subsets of `split.fold`; if all folds are tested, the test set has the clips of all.
+
+    If the clips cannot be divided, `problem` says why, and all others are empty.
+    """
 
     plan: Plan
     listed_groups: bool
@@ -73,7 +80,7 @@ def read_plan(group_pattern: str | None = None) -> Plan:
     plan = DEFAULTS
     if paths.PARAMS.is_file():
         settings = params.read(_Params)
-        plan = Plan(settings.seed, settings.split, settings.data.group)
+        plan = Plan(settings.seed, settings.split, settings.data.group, all_folds=settings.evaluation.folds == "all")
     return plan if group_pattern is None else replace(plan, group_pattern=group_pattern, group_from="--group")
 
 
@@ -81,16 +88,27 @@ def preview(folder: Path, clips: Sequence[Clip], plan: Plan) -> SplitPreview:
     """Divide the clips of a folder as the stage `split` would."""
     listed_groups = (folder / INDEX).is_file()
     try:
-        is_official = plan.split.protocol == "official"
-        listed = official_splits.read_lists(folder, plan.split.fold, [clip.id for clip in clips]) if is_official else None
-        subset_of = divide(clips, plan.split, plan.seed, listed)
+        return _summarised(clips, plan, _divided(folder, clips, plan), listed_groups)
     except DataError as error:
         return SplitPreview(plan, listed_groups, {}, {}, {}, None, str(error))
-    return _summarised(clips, subset_of, plan, listed_groups)
 
 
-def _summarised(clips: Sequence[Clip], subset_of: Mapping[str, str], plan: Plan, listed_groups: bool) -> SplitPreview:
-    members = {subset: [clip for clip in clips if subset_of.get(clip.id) == subset] for subset in SUBSETS}
+def _divided(folder: Path, clips: Sequence[Clip], plan: Plan) -> list[Mapping[str, str]]:
+    """Clip id -> subset, in `split.fold` and then in the other folds that are tested."""
+    is_official = plan.split.protocol == "official"
+
+    def listed(fold: int) -> Mapping[str, str] | None:
+        return official_splits.read_lists(folder, fold, [clip.id for clip in clips]) if is_official else None
+
+    own = divide(clips, plan.split, plan.seed, listed(plan.split.fold))
+    every = official_splits.list_numbers(folder) if is_official else range(plan.split.folds)
+    others = divide_others(clips, plan.split, plan.seed, every, listed) if plan.all_folds else {}
+    return [own, *others.values()]
+
+
+def _summarised(clips: Sequence[Clip], plan: Plan, folds: Sequence[Mapping[str, str]], listed_groups: bool) -> SplitPreview:
+    members = {subset: [clip for clip in clips if folds[0].get(clip.id) == subset] for subset in SUBSETS}
+    members["test"] = [clip for clip in clips if any(subset_of.get(clip.id) == "test" for subset_of in folds)]
     tested = Counter(clip.label for clip in members["test"])
     return SplitPreview(
         plan,

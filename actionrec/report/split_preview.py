@@ -20,11 +20,12 @@ def notes(preview: SplitPreview) -> list[str]:
     """Problems with the split to know before training."""
     if preview.problem:
         return [f"**The clips cannot be divided**: {clean(preview.problem, 600)}"]
+    remedy = "" if preview.plan.all_folds else ", or test every clip with `evaluation.folds=all`"
     found = []
     if preview.detectable is None:
         found.append(
             f"**No difference between models can be shown**: the test clips come from {_count(preview.sources['test'], 'source')}; "
-            f"the tests need at least {FEWEST_DIFFERING}. Add sources, or test every clip with `actionrec cross-validate`."
+            f"the tests need at least {FEWEST_DIFFERING}. Add sources{remedy}."
         )
     few = sorted((count, name) for name, count in preview.test_clips.items() if 0 < count < FEW_TEST_CLIPS)
     if few:
@@ -32,8 +33,7 @@ def notes(preview: SplitPreview) -> list[str]:
         shown = listed(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED:,} more"
         found.append(
             f"**Fewer than {FEW_TEST_CLIPS} test clips** in {len(few):,} of {len(preview.test_clips):,} classes: {shown}. One clip "
-            "changes the accuracy of such a class by more than 10 points. Add clips, lower `split.folds`, or test every clip with "
-            "`actionrec cross-validate`."
+            f"changes the accuracy of such a class by more than 10 points. Add clips{remedy}."
         )
     return found
 
@@ -60,10 +60,14 @@ def subsets(preview: SplitPreview) -> str:
     if preview.problem:
         return ""
     plan, split = preview.plan, preview.plan.split
-    which = (
-        f"official list {split.fold}" if split.protocol == "official" else f"{split.protocol}, fold {split.fold} of {split.folds}"
-    )
+    if split.protocol == "official":
+        which = "all official lists" if plan.all_folds else f"official list {split.fold}"
+    else:
+        folds = f"all {split.folds} folds" if plan.all_folds else f"fold {split.fold} of {split.folds}"
+        which = f"{split.protocol}, {folds}"
     names = {"train": "training", "val": "validation", "test": "test"}
+    if plan.all_folds:
+        names = {"train": f"training, fold {split.fold}", "val": f"validation, fold {split.fold}", "test": "test, all folds"}
     rows = [[names[key], f"{preview.clips[key]:,}", f"{preview.sources[key]:,}"] for key in names]
     body = table(["subset", "clips", "sources"], rows, "lrr")
     settings = "the defaults, as there is no params.yaml here" if plan.is_default else "params.yaml"

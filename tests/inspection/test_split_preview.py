@@ -37,6 +37,13 @@ def test_the_plan_is_that_of_params_yaml(params):
     assert read_plan("(x)") == Plan(3, SplitSettings("random", 4, 0, 0.2), "(x)", "--group")
 
 
+def test_all_folds_are_tested_if_params_yaml_says_so(params):
+    assert not read_plan().all_folds
+    edit_params(params, {"evaluation.folds": "all"})
+    assert read_plan().all_folds
+    assert read_plan("(x)").all_folds
+
+
 def test_an_invalid_params_yaml_is_an_error(params):
     edit_params(params, {"split.folds": 1})
     with pytest.raises(ParamsError, match="folds must be at least 2; got 1"):
@@ -54,6 +61,14 @@ def test_the_preview_is_the_split_of_the_stage(tmp_path, protocol):
     assert known.test_clips == {
         label: sum(one.label == label and subset_of[one.id] == "test" for one in CLIPS) for label in ("A", "B")
     }
+
+
+def test_with_all_folds_every_clip_is_tested(tmp_path):
+    one, every = preview(tmp_path, CLIPS, DEFAULTS), preview(tmp_path, CLIPS, replace(DEFAULTS, all_folds=True))
+    assert every.clips == {**one.clips, "test": len(CLIPS)}
+    assert every.sources == {**one.sources, "test": 40}
+    assert every.test_clips == {"A": 40, "B": 60}
+    assert every.detectable < one.detectable
 
 
 def test_an_official_split_takes_the_lists_of_the_data_set(tmp_path):

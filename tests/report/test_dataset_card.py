@@ -122,6 +122,13 @@ def test_the_split_and_its_seed_are_named(protocol, sentence):
     assert "There are no validation clips: the epoch was chosen on the test clips." in without
 
 
+def test_with_all_folds_the_saved_one_is_described():
+    known = records()
+    assert "The results are those of" not in dataset_card(known)
+    text = dataset_card(replace(known, context=replace(known.context, evaluated_folds=5)))
+    assert "The results are those of all 5 folds. These numbers are of the one whose models are saved." in text
+
+
 def test_clips_in_no_subset_are_counted():
     known = records()
     fewer = {clip: subset for clip, subset in known.subset_of.items() if subset != "val"}

@@ -31,6 +31,23 @@ def test_classes_with_fewer_than_ten_test_clips_are_named_the_smallest_first():
     assert texts.notes(replace(PREVIEW, test_clips={"A": 10, "B": 11})) == []
 
 
+def test_testing_every_clip_is_advised_unless_that_is_done():
+    few = replace(PREVIEW, sources={**PREVIEW.sources, "test": 5}, detectable=None)
+    for note in texts.notes(few):
+        assert note.endswith(", or test every clip with `evaluation.folds=all`.")
+    for note in texts.notes(replace(few, plan=replace(DEFAULTS, all_folds=True))):
+        assert re.search(r"Add (sources|clips)\.$", note)
+
+
+def test_the_folds_of_each_number_are_named():
+    text = texts.subsets(replace(PREVIEW, plan=replace(DEFAULTS, all_folds=True)))
+    assert "group, all 5 folds, seed 0." in text
+    assert [line.split(" | ")[0].strip("| ") for line in text.splitlines() if line.startswith("| t")] == [
+        "training, fold 0",
+        "test, all folds",
+    ]
+
+
 def test_many_small_classes_are_counted():
     [note] = texts.notes(replace(PREVIEW, test_clips={f"c{number:02d}": 3 for number in range(14)}))
     assert "in 14 of 14 classes: c00 (3), c01 (3)," in note
