@@ -1,6 +1,6 @@
-"""Cost of a model for one clip, without the backbone: operations, memory and latency. T frames, D features a frame.
+"""Cost of a network for one clip: operations, memory and latency. T frames, D features a frame.
 
-`flops` and `memory` are counted and the same on every machine. `latency` is measured, so it belongs in a timing file.
+Operations and memory are counted and the same on every machine. `latency` is measured, so it belongs in a timing file.
 """
 
 import copy
@@ -28,29 +28,36 @@ class Memory:
 
 
 def flops(model: nn.Module, frames: int, feature_dim: int) -> int:
-    """Floating-point operations of a forward pass of one clip; a multiplication and an addition count as two.
+    """Floating-point operations of a sequence model for one clip; a multiplication and an addition count as two.
 
     Matrix products only, as usual: sums, norms and activations are below 1 % in these models. torch counts them on the meta
     device, which splits each model into elementary operations. On a CPU or GPU, an LSTM or an attention layer is one fused
     operation that torch does not count.
     """
-    network, clip = _on_meta(model, frames, feature_dim)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network(clip)
-    return counter.get_total_flops()
+    return _flops(model, _features(frames, feature_dim))
+
+
+def backbone_flops(backbone: nn.Module, frames: int, resolution: int) -> int:
+    """Floating-point operations of a backbone for the T frames of one clip, counted like those of `flops`.
+
+    Args:
+        resolution: width and height of the frames, pixels.
+    """
+    return _flops(backbone, _pictures(frames, resolution))
 
 
 def memory(model: nn.Module, frames: int, feature_dim: int) -> Memory:
     """Bytes of a model's parameters, and the peak of the tensors alive during a forward pass of one clip.
 
     Counted on the meta device: every tensor that an elementary operation returns, until nothing refers to it. Excludes the
-    workspace of fused operations, and the program and its libraries, which take hundreds of times as much.
+    workspace of fused operations, and the program and its libraries, which take hundreds of times as much as a sequence model.
     """
-    network, clip = _on_meta(model, frames, feature_dim)
-    stored = [*network.parameters(), *network.buffers()]
-    with torch.inference_mode(), _LiveBytes(clip, {StorageWeakRef(one.untyped_storage()).cdata for one in stored}) as live:
-        network(clip)
-    return Memory(sum(one.nbytes for one in stored), live.peak)
+    return _memory(model, _features(frames, feature_dim))
+
+
+def backbone_memory(backbone: nn.Module, frames: int, resolution: int) -> Memory:
+    """Bytes of a backbone for `frames` frames at a time, counted like those of `memory`."""
+    return _memory(backbone, _pictures(frames, resolution))
 
 
 def latency(model: nn.Module, frames: int, feature_dim: int, repeats: int = 20, threads: int = 1) -> float:
@@ -79,9 +86,33 @@ def latency(model: nn.Module, frames: int, feature_dim: int, repeats: int = 20, 
     return statistics.median(milliseconds[_WARM_UP:])
 
 
-def _on_meta(model: nn.Module, frames: int, feature_dim: int) -> tuple[nn.Module, Tensor]:
-    """A copy of the model and a clip (1, T, D) on the meta device, where operations compute only shapes."""
-    return copy.deepcopy(model).to("meta").eval(), torch.empty(1, frames, feature_dim, device="meta")
+def _features(frames: int, feature_dim: int) -> Tensor:
+    """A clip's features (1, T, D) on the meta device, where operations compute only shapes."""
+    return torch.empty(1, frames, feature_dim, device="meta")
+
+
+def _pictures(frames: int, resolution: int) -> Tensor:
+    """A clip's frames (T, H, W, 3) on the meta device."""
+    return torch.empty(frames, resolution, resolution, 3, dtype=torch.uint8, device="meta")
+
+
+def _flops(network: nn.Module, clip: Tensor) -> int:
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        _on_meta(network)(clip)
+    return counter.get_total_flops()
+
+
+def _memory(network: nn.Module, clip: Tensor) -> Memory:
+    network = _on_meta(network)
+    stored = [*network.parameters(), *network.buffers()]
+    with torch.inference_mode(), _LiveBytes(clip, {StorageWeakRef(one.untyped_storage()).cdata for one in stored}) as live:
+        network(clip)
+    return Memory(sum(one.nbytes for one in stored), live.peak)
+
+
+def _on_meta(network: nn.Module) -> nn.Module:
+    """A copy of the network on the meta device."""
+    return copy.deepcopy(network).to("meta").eval()
 
 
 class _LiveBytes(TorchDispatchMode):

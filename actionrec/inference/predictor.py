@@ -26,11 +26,11 @@ from actionrec.evaluation import calibration
 from actionrec.features import backbones, extractors, state_dicts
 from actionrec.features.backbones import Backbone, FeatureSettings
 from actionrec.features.extractors import Extractor
+from actionrec.inference import clip_frames
 from actionrec.io import machine
 from actionrec.io.files import read_json
 from actionrec.training import loop
 from actionrec.training.bundle import Bundle, Sampling, load_bundle
-from actionrec.video import clip_reader, frame_store
 from actionrec.video.sampling import SampledClip
 
 logger = logging.getLogger(__name__)
@@ -148,17 +148,13 @@ class Predictor:
         """
         check_file(path)
         try:
-            clip = clip_reader.sample_clip_safely(path, self.sampling.count, self.sampling.resolution)
+            return clip_frames.read(path, self.sampling)
         except VideoError as error:
             raise VideoError(f"{path}: {error}.") from None
-        clip.frames[:] = self.stored(clip.frames)
-        return clip
 
     def stored(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Frames (T, size, size, 3), RGB, after the compression of the frame store."""
-        if self.sampling.format != "jpeg":
-            return pictures
-        return np.stack([frame_store.decode_jpeg(frame_store.encode_jpeg(picture, self.sampling.quality)) for picture in pictures])
+        return clip_frames.stored(pictures, self.sampling)
 
     def logits(self, features: NDArray[np.float16]) -> NDArray[np.float32]:
         """Map one clip's features (T, D) to logits (K,)."""

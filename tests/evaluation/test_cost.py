@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from actionrec.evaluation.cost import flops, latency, memory
+from actionrec.evaluation.cost import backbone_flops, backbone_memory, flops, latency, memory
+from actionrec.features import backbones
 from actionrec.models import MODELS, create_model
 from actionrec.training.classifier import Classifier
 
@@ -67,6 +68,35 @@ def test_a_model_is_left_as_it_was(name):
     latency(network, FRAMES, D, repeats=1)
     assert network.training
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def resnet18():
+    return backbones.create_backbone(backbones.FeatureSettings("resnet18", "random", "fp32"))
+
+
+def test_operations_of_a_backbone_are_those_of_its_formula(resnet18):
+    """Convolutions of ResNet-18 at 224 pixels: multiply-accumulates per frame, from the paper's table (1.8 billion) in full."""
+    first = 112**2 * 64 * 3 * 49
+    blocks = 56**2 * 64 * 64 * 9 * 4
+    for side, width in ((28, 128), (14, 256), (7, 512)):
+        blocks += side**2 * width * (width // 2 * 9 + width * 9 * 3 + width // 2)  # four convolutions and the shortcut
+    assert backbone_flops(resnet18, 1, 224) == 2 * (first + blocks)
+    assert backbone_flops(resnet18, 5, 224) == 5 * 2 * (first + blocks)
+    assert backbone_flops(resnet18, 1, 112) < backbone_flops(resnet18, 1, 224) / 3.5
+
+
+def test_another_backbone_costs_something_else(resnet18):
+    other = backbones.create_backbone(backbones.FeatureSettings("mobilenet_v2", "random", "fp32"))
+    assert backbone_flops(other, 4, 224) < backbone_flops(resnet18, 4, 224) / 5
+    assert backbone_memory(other, 4, 224).parameter_bytes < backbone_memory(resnet18, 4, 224).parameter_bytes / 4
+
+
+def test_memory_of_a_backbone_grows_with_the_frames_at_a_time(resnet18):
+    one, four = backbone_memory(resnet18, 1, 64), backbone_memory(resnet18, 4, 64)
+    assert one.parameter_bytes == four.parameter_bytes > 4 * 11_176_512
+    assert four.activation_bytes == 4 * one.activation_bytes
+    assert next(resnet18.parameters()).device.type == "cpu"  # left as it was
 
 
 def test_memory_by_hand():

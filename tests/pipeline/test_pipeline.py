@@ -41,7 +41,7 @@ def project(finished_copy):
 def test_repro_makes_all_that_the_contract_names(finished):
     project, printed, _ = finished
     before = {"check", "fetch", "weights", "split", "extract_frames", "resnet_features"}
-    assert ran(printed) == {*before, *TRAINS, "audit", "compare", "package"}
+    assert ran(printed) == {*before, *TRAINS, "audit", "clip_cost", "compare", "package"}
     files = {
         "data/clips.csv",
         "data/split.csv",
@@ -49,6 +49,8 @@ def test_repro_makes_all_that_the_contract_names(finished):
         "data/frames/ledger.csv",
         "metrics/extract_frames.json",
         "metrics/audit.json",
+        "metrics/clip_cost.json",
+        "metrics/clip_timing.json",
         "metrics/compare.json",
         "metrics/curves.csv",
         "metrics/details.md",
@@ -59,6 +61,7 @@ def test_repro_makes_all_that_the_contract_names(finished):
         "metrics/suspect_labels.csv",
         "plots/model_comparison.png",
         "plots/all_models_grid.png",
+        "plots/risk_coverage.png",
         *(f"data/models/{name}/{file}" for name in MODELS for file in ("model.safetensors", "model.json")),
         *(f"data/best/{file}" for file in ("model.safetensors", "model.json", "README.md")),
         *(f"metrics/cards/{name}.md" for name in (*MODELS, "DATASET")),
@@ -94,9 +97,9 @@ def test_repro_again_does_nothing(finished):
         ({"split.fold": 1}, {"split", *TRAINS}),
         ({"evaluation.folds": "all"}, {"split"}),
         ({"compare.margin": 0.05}, {"compare"}),
-        ({"frames.count": 4}, {"extract_frames"}),
-        ({"features.precision": "bf16"}, {"resnet_features"}),
-        ({"features.backbone": "resnet34"}, {"weights", "resnet_features"}),
+        ({"frames.count": 4}, {"extract_frames", "clip_cost"}),
+        ({"features.precision": "bf16"}, {"resnet_features", "clip_cost"}),
+        ({"features.backbone": "resnet34"}, {"weights", "resnet_features", "clip_cost"}),
         ({"train.epochs": 3}, {*TRAINS, "package"}),
         ({"model.dropout": 0.1}, {*TRAINS, "package"}),
         ({"model.hidden_dim": 8}, {*RECURRENT, "package"}),
