@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from actionrec.core import paths
 from actionrec.data.clips import Clip, write_clips
 from actionrec.data.splits import write_split
 from actionrec.evaluation import metrics, study_results
+from actionrec.evaluation.clip_cost import BackboneCost, ClipTiming
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.predictions import Answers, Predictions, write_predictions
 from actionrec.evaluation.trained_models import TrainedModel
@@ -53,6 +54,9 @@ AUDIT = {
     },
 }
 BASELINES = ("mean_pool", "middle_frame")
+BACKBONE = BackboneCost(parameters=23_508_032, flops=261_576_720_384, memory_mb=452.3)  # resnet50, 32 frames
+NO_BACKBONE = BackboneCost(0, 0, 0.0)
+CLIP_TIMING = ClipTiming(decode_ms=40.0, backbone_ms=960.0, device="cpu (fast)")
 PARAMETERS = dict.fromkeys(MODELS, 100_000) | {name: result.parameters for name, result in study_results.RESULTS.items()}
 
 
@@ -145,6 +149,8 @@ def results(
     shutil.copy(Path(__file__).parents[1] / paths.PARAMS, paths.PARAMS)
     data_set(class_names, test, val)
     write(paths.AUDIT, AUDIT)
+    write(paths.CLIP_COST, {"backbone": "resnet50", "frames": 32, "resolution": 224, **asdict(BACKBONE)})
+    write(paths.CLIP_TIMING, asdict(CLIP_TIMING))
     write(paths.FRAME_METRICS, {"clips": 4 * (test + val), "decoded": 4 * (test + val), "padded": 2, "failed": 0})
 
 
@@ -240,6 +246,7 @@ def trained(name, right, *, parameters=1_000_000, classes=4, val_right=None, clu
         "health": "learned",
         "health_notes": ("best held-out top-1 90 %",),
         "temperature": fitted["temperature"] if fitted and fitted["temperature_fitted"] else None,
+        "threshold": fitted["threshold"] if fitted else 0.0,
     }
     return TrainedModel(**{**values, **changes})
 

@@ -39,6 +39,7 @@ class TrainedModel:
     health_notes: Sequence[str]  # the reasons for the verdict, then other observations
     order_blind: bool  # whether it is a baseline that ignores the order of frames
     temperature: float | None  # fitted by training on validation clips; None if none was fitted
+    threshold: float  # confidence below which an answer is unsure; 0 if none was fitted
 
     @property
     def test(self) -> Answers:
@@ -88,7 +89,7 @@ def read_model(name: str) -> TrainedModel:
     kinds = {"test_top1": float, **dict.fromkeys(("best_epoch", "epochs", "parameters", "flops", "train_clips"), int)}
     kinds |= {"health": str, "health_notes": Sequence[str], "order_blind": bool}
     record = read_json(metrics_file)
-    values = [*typed_values(record, kinds, metrics_file, remake(name)), _temperature(record, name)]
+    values = [*typed_values(record, kinds, metrics_file, remake(name)), _temperature(record, name), _threshold(record, name)]
     answers = read_predictions(paths.predictions(name), len(class_names), remake(name))
     return TrainedModel(name, answers, tuple(class_names), features, current_frames(sampling), *values)
 
@@ -102,6 +103,15 @@ def _temperature(record: Mapping[str, Any], name: str) -> float | None:
     if not temperature > 0:
         raise DataError(f"{path}: temperature must be above 0; got {temperature}. {remake(name)}")
     return temperature
+
+
+def _threshold(record: Mapping[str, Any], name: str) -> float:
+    """The threshold of confidence that training fitted; 0 if it fitted none."""
+    path = paths.model_metrics(name)
+    threshold: float = typed_values({"threshold": 0.0, **record}, {"threshold": float}, path, remake(name))[0]
+    if not 0 <= threshold <= 1:
+        raise DataError(f"{path}: threshold must be from 0 to 1; got {threshold}. {remake(name)}")
+    return threshold
 
 
 def read_timing(name: str) -> Timing:
