@@ -9,14 +9,18 @@ from actionrec.core.errors import MALFORMED, DataError
 from actionrec.core.text import shortened
 from actionrec.evaluation import analyses, comparison, metrics, suspect_labels
 from actionrec.evaluation.analyses import Analyses
+from actionrec.evaluation.clip_cost import read_backbone_cost, read_clip_timing
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext, read_context
+from actionrec.evaluation.group_scores import group_scores
+from actionrec.evaluation.risk_coverage import risk_coverage
 from actionrec.evaluation.settings import CompareSettings
 from actionrec.evaluation.trained_models import History, Timing, TrainedModel, read_history, read_model, read_timing
 from actionrec.io import params
 from actionrec.io.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
 from actionrec.models import MODELS
 from actionrec.plots import confusion, contact_sheet, curves, intervals, order, overview, pareto, reliability
+from actionrec.plots import risk_coverage as risk_plot
 from actionrec.report import comparison_report, errors, tables, terminal
 from actionrec.report.headline import headline
 from actionrec.video.frame_store import read_frames
@@ -55,7 +59,8 @@ def gather() -> Gathered:
     """Read and compute everything, before anything is written."""
     models = [read_model(name) for name in MODELS]
     context = read_context(models[0])
-    result = comparison.compare(models, params.read(Params).compare.margin)
+    backbone = read_backbone_cost(context.backbone)
+    result = comparison.compare(models, params.read(Params).compare.margin, backbone)
     timings = {name: read_timing(name) for name in MODELS}
     ranked = sorted(models, key=lambda model: result.row(model.name).rank)
     answered = {model.name: model.predictions for model in ranked}
@@ -64,8 +69,15 @@ def gather() -> Gathered:
         orders=analyses.order_of_frames(answered),
         calibrations=analyses.calibrations(ranked),
         ensembles=analyses.combined(answered, ranked[0].name),
-        costs=analyses.costs(ranked, {name: (timing.latency_ms, timing.memory_mb) for name, timing in timings.items()}),
+        costs=analyses.costs(
+            ranked,
+            {name: (timing.latency_ms, timing.memory_mb) for name, timing in timings.items()},
+            backbone,
+            read_clip_timing(),
+        ),
         class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in ranked},
+        groups={model.name: group_scores(model.test) for model in ranked},
+        risks={model.name: risk_coverage(model) for model in ranked},
         missed=analyses.missed_by_all(answered, models[0].class_names),
         label_checks=suspect_labels.check_labels(ranked, result.advice.avoid),
         audit=read_audit(context),
@@ -106,6 +118,7 @@ def draw(gathered: Gathered) -> None:
         "order_of_frames": order.order_of_frames(found.orders, result.majority_accuracy, context),
         "reliability": reliability.reliability_diagram(found.calibrations, context),
         "accuracy_against_cost": pareto.accuracy_against_cost(found.costs, ends, context),
+        "risk_coverage": risk_plot.risk_coverage_curves([*found.risks.values()], result.advice.deploy, context),
         "missed_by_all": contact_sheet.missed_clips(found.missed, frames, context),
         "suspect_labels": contact_sheet.suspect_labels(found.label_checks, frames, context),
     }

@@ -34,6 +34,7 @@ def fabricated(class_names, *, seeds=(0,), weights="IMAGENET1K_V1", epochs=6, **
         diagnosis = SimpleNamespace(verdict=record["health"], why=why, notes=notes)
         record = metrics_of(data, [chosen] * len(seeds), chosen, result, fitted, diagnosis)
         fabricate.write(paths.model_metrics(name), record)
+    fabricate.write(paths.CLIP_COST, {**json.loads(paths.CLIP_COST.read_text()), "backbone": "resnet18"})  # of the tiny bundles
     compare.write_numbers(compare.gather())
 
 

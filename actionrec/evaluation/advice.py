@@ -1,10 +1,11 @@
 """Advice: which model to deploy, which to avoid, and what would settle the choice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from actionrec.evaluation.clip_cost import cheaper
 from actionrec.evaluation.leaderboard import LeaderboardRow, Pair
 
 
@@ -49,11 +50,13 @@ class Advice:
 def advise(rows: Sequence[LeaderboardRow], pairs: Sequence[Pair], margin: float, sources: int) -> Advice:
     """Decide which model to deploy. The one place where this is decided.
 
+    Costs are operations with the backbone. They differ only if `cheaper` says so.
+
     - Avoid: not significantly better than the majority class (`LeaderboardRow.beats_majority`); or another model is significantly
-      more accurate and needs no more operations.
-    - Deploy the cheapest model (fewest operations) whose loss against the best one is shown to be below the margin: the upper end
-      of its interval is. The interval is simultaneous over all pairs, so this also holds for the best of many models. If there is
-      no such model, deploy the best one: a difference that is not shown is not a difference that is shown to be small.
+      more accurate and costs no more.
+    - Deploy the cheapest model whose loss against the best one is shown to be below the margin: the upper end of its interval is.
+      The interval is simultaneous over all pairs, so this also holds for the best of many models. If there is no such model,
+      deploy the best one: a difference that is not shown is not a difference that is shown to be small.
 
     Args:
         rows: in order of rank.
@@ -61,28 +64,30 @@ def advise(rows: Sequence[LeaderboardRow], pairs: Sequence[Pair], margin: float,
         margin: `compare.margin`.
         sources: source videos of the test clips.
     """
-    by_name = {row.name: row for row in rows}
+    best, flops = rows[0], {row.name: row.total_flops for row in rows}
     avoid = _to_avoid(rows, pairs)
-    best = rows[0]
-    cheaper = [
-        pair
-        for pair in sorted(pairs, key=lambda pair: (by_name[pair.b].flops, by_name[pair.b].rank))
-        if pair.a == best.name and by_name[pair.b].flops < best.flops and pair.b not in avoid
-    ]
-    close = next((pair for pair in cheaper if pair.test.interval.high < margin), None)
+    candidates = [pair for pair in pairs if pair.a == best.name and pair.b not in avoid and cheaper(flops[pair.b], flops[pair.a])]
+    close = _cheapest([pair for pair in candidates if pair.test.interval.high < margin], flops)
     deploy = close.b if close else best.name
     usable = [row for row in rows if row.name not in avoid] or list(rows)
-    still = [pair for pair in cheaper if by_name[pair.b].flops < by_name[deploy].flops and pair.test.difference < margin]
+    still = [pair for pair in candidates if cheaper(flops[pair.b], flops[deploy]) and pair.test.difference < margin]
+    open_question = _cheapest(still, flops)
     return Advice(
         deploy=deploy,
         best=best.name,
         margin=margin,
         loss=close.test.difference if close else 0.0,
         most=close.test.interval.high if close else 0.0,
-        alternative=_alternative(still[0], margin, sources) if still else None,
+        alternative=_alternative(open_question, margin, sources) if open_question else None,
         smallest=min(usable, key=lambda row: (row.parameters, row.rank)).name,
         avoid=avoid,
     )
+
+
+def _cheapest(against_best: Sequence[Pair], flops: Mapping[str, int]) -> Pair | None:
+    """The pair whose `b` is the first in order of rank among the cheapest."""
+    least = min((flops[pair.b] for pair in against_best), default=0)
+    return next((pair for pair in against_best if not cheaper(least, flops[pair.b])), None)
 
 
 def _to_avoid(rows: Sequence[LeaderboardRow], pairs: Sequence[Pair]) -> dict[str, str]:
@@ -90,11 +95,11 @@ def _to_avoid(rows: Sequence[LeaderboardRow], pairs: Sequence[Pair]) -> dict[str
     avoid = {}
     for row in rows:
         better = [pair.a for pair in pairs if pair.b == row.name and pair.apart]
-        no_dearer = [name for name in better if by_name[name].flops <= row.flops]
+        no_dearer = [name for name in better if not cheaper(row.total_flops, by_name[name].total_flops)]
         if not row.beats_majority:
             avoid[row.name] = "not shown to be better than always answering the most frequent class"
         elif no_dearer:
-            avoid[row.name] = f"{no_dearer[0]} is significantly more accurate and not slower"
+            avoid[row.name] = f"{no_dearer[0]} is significantly more accurate and costs no more"
     return avoid
 
 

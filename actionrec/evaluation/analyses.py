@@ -5,7 +5,7 @@ Computes the rows of tables and the points of plots from logits. n clips, K clas
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,11 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from actionrec.evaluation import calibration, ensembles, metrics
 from actionrec.evaluation.calibration import Reliability
+from actionrec.evaluation.clip_cost import BackboneCost, ClipTiming, cheaper
+from actionrec.evaluation.group_scores import GroupScore
 from actionrec.evaluation.intervals import Interval, cluster_interval
 from actionrec.evaluation.predictions import Answers, Predictions
+from actionrec.evaluation.risk_coverage import RiskCoverage
 from actionrec.evaluation.significance_tests import PairedTest, paired_tests
 from actionrec.evaluation.suspect_labels import LabelCheck
 from actionrec.evaluation.trained_models import TrainedModel
@@ -72,18 +75,38 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class ModelCost:
-    """What a prediction costs, without the backbone."""
+    """What a prediction for one clip costs: of the sequence model alone, and in total."""
 
     model: str
     top1: float
     parameters: int
     flops: int
-    """Multiplications and additions for one clip."""
+    """Multiplications and additions."""
     latency_ms: float
     """Median, one clip at a time, on a CPU."""
     memory_mb: float
-    on_front: bool
-    """On the Pareto front: no other model is as accurate with fewer operations, or more accurate with as few."""
+    backbone: BackboneCost
+    timing: ClipTiming
+    on_front: bool = False
+    """On the Pareto front: no other model is as accurate at a lower total cost, or more accurate at the same."""
+
+    @property
+    def total_params(self) -> int:
+        return self.backbone.parameters + self.parameters
+
+    @property
+    def total_flops(self) -> int:
+        return self.backbone.flops + self.flops
+
+    @property
+    def total_ms(self) -> float:
+        """From the clip's file to the answer."""
+        return self.timing.decode_ms + self.timing.backbone_ms + self.latency_ms
+
+    @property
+    def total_memory_mb(self) -> float:
+        """Of both networks; an upper bound, because they do not reach their peaks at the same time."""
+        return self.backbone.memory_mb + self.memory_mb
 
 
 @dataclass(frozen=True)
@@ -118,6 +141,10 @@ class Analyses:
     costs: list[ModelCost]
     class_scores: dict[str, list[ClassScore]]
     """Model -> its classes."""
+    groups: dict[str, list[GroupScore]]
+    """Model -> its groups."""
+    risks: dict[str, RiskCoverage]
+    """In order of rank."""
     missed: list[Missed]
     label_checks: list[LabelCheck]
     """Of all test clips, the least probable label first."""
@@ -200,22 +227,26 @@ def combined(models: Mapping[str, Predictions], first: str) -> list[Ensemble]:
     ]
 
 
-def costs(models: Sequence[TrainedModel], timings: Mapping[str, tuple[float, float]]) -> list[ModelCost]:
+def costs(
+    models: Sequence[TrainedModel], timings: Mapping[str, tuple[float, float]], backbone: BackboneCost, timing: ClipTiming
+) -> list[ModelCost]:
     """Accuracy and cost of the saved models, and which of them are on the Pareto front.
 
     Args:
-        timings: model -> milliseconds a clip, megabytes.
+        timings: model -> milliseconds a clip, megabytes; without the backbone.
+        timing: of a clip from its file to its features.
     """
-    points = {model.name: (model.test_top1, model.flops) for model in models}
-
-    def dominated(name: str) -> bool:
-        top1, flops = points[name]
-        return any((other >= top1 and less < flops) or (other > top1 and less <= flops) for other, less in points.values())
-
-    return [
-        ModelCost(model.name, model.test_top1, model.parameters, model.flops, *timings[model.name], not dominated(model.name))
+    rows = [
+        ModelCost(model.name, model.test_top1, model.parameters, model.flops, *timings[model.name], backbone, timing)
         for model in models
     ]
+
+    def dominates(one: ModelCost, other: ModelCost) -> bool:
+        if cheaper(one.total_flops, other.total_flops):
+            return one.top1 >= other.top1
+        return one.top1 > other.top1 and not cheaper(other.total_flops, one.total_flops)
+
+    return [replace(row, on_front=not any(dominates(one, row) for one in rows)) for row in rows]
 
 
 def _correct(logits: NDArray[np.float32], answers: Answers) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from actionrec.evaluation import leaderboard
 from actionrec.evaluation.advice import Advice, advise
+from actionrec.evaluation.clip_cost import BackboneCost
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.leaderboard import LeaderboardRow, Pair
 from actionrec.evaluation.trained_models import TrainedModel, check_comparable
@@ -23,6 +24,7 @@ class Comparison:
     majority_accuracy: float
     """Share of the most frequent class among the test clips."""
     advice: Advice
+    backbone: BackboneCost
 
     def row(self, name: str) -> LeaderboardRow:
         return next(row for row in self.leaderboard if row.name == name)
@@ -41,20 +43,21 @@ class Comparison:
         return [row.name for row in self.leaderboard if row.order_blind]
 
 
-def compare(models: Sequence[TrainedModel], margin: float) -> Comparison:
+def compare(models: Sequence[TrainedModel], margin: float, backbone: BackboneCost) -> Comparison:
     """Rank models and test every pair of them on the test clips.
 
     Args:
         margin: `compare.margin`, see `advise`.
+        backbone: what the backbone of all models costs.
 
     Raises:
         DataError: see `check_comparable`.
     """
     check_comparable(models)
-    rows = leaderboard.leaderboard(models)
+    rows = leaderboard.leaderboard(models, backbone)
     pairs = leaderboard.pairs(models, rows)
     sources = len(np.unique(models[0].test.clusters))
-    return Comparison(rows, pairs, rows[0].majority_accuracy, advise(rows, pairs, margin, sources))
+    return Comparison(rows, pairs, rows[0].majority_accuracy, advise(rows, pairs, margin, sources), backbone)
 
 
 def chosen_by_validation(comparison: Comparison) -> tuple[str, ...]:
@@ -82,6 +85,8 @@ def summary(comparison: Comparison, context: EvaluationContext, order: Sequence[
         "seed": context.seed,
         "epoch_chosen_on": context.epoch_chosen_on,
         "backbone": context.backbone,
+        "backbone_parameters": comparison.backbone.parameters,
+        "backbone_flops": comparison.backbone.flops,
         "weights": context.weights,
         "classes": len(context.class_names),
         "test_clips": context.test_clips,
@@ -114,6 +119,9 @@ def _model_summary(comparison: Comparison, name: str) -> dict[str, Any]:
         **({} if row.val_top1 is None else {"val_top1": row.val_top1, "val_loss": row.val_loss}),
         "best_epoch": row.best_epoch,
         "parameters": row.parameters,
+        "flops": row.flops,
+        "total_params": row.total_params,
+        "total_flops": row.total_flops,
         "efficiency": row.efficiency,
         "p_guessing": row.p_majority,
         "beats_guessing": row.beats_majority,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from actionrec.evaluation import metrics
+from actionrec.evaluation.clip_cost import BackboneCost
 from actionrec.evaluation.intervals import Interval, cluster_interval, wilson
 from actionrec.evaluation.significance_tests import SIGNIFICANCE, PairedTest, better_than, holm, mcnemar, paired_tests
 from actionrec.evaluation.trained_models import TrainedModel
@@ -43,8 +44,12 @@ class LeaderboardRow:
     val_top1: float | None
     val_loss: float | None
     parameters: int
+    """Without the backbone, like `flops`."""
     flops: int
-    """For one clip, without the backbone."""
+    """For one clip."""
+    total_params: int
+    """With the backbone, like `total_flops`."""
+    total_flops: int
     best_epoch: int
     epochs: int
     majority_accuracy: float
@@ -54,7 +59,7 @@ class LeaderboardRow:
 
     @property
     def efficiency(self) -> float:
-        """Top-1 in percent per million parameters: the study's efficiency score."""
+        """Top-1 in percent per million parameters without the backbone: the study's efficiency score."""
         return 100 * self.top1 / (self.parameters / 1e6)
 
     @property
@@ -90,19 +95,19 @@ class Pair:
         return f"{self.a} is better" if self.apart else "no difference shown"
 
 
-def leaderboard(models: Sequence[TrainedModel]) -> tuple[LeaderboardRow, ...]:
+def leaderboard(models: Sequence[TrainedModel], backbone: BackboneCost) -> tuple[LeaderboardRow, ...]:
     """Measure the models and rank them."""
     labels = models[0].test.labels
     majority_accuracy = float(np.bincount(labels).max() / len(labels))
     correct_top1 = [int(metrics.correct_at_k(model.test.logits, labels, 1).sum()) for model in models]
     # If all test clips are of one class, the majority class is always correct, and no model can be better.
     p_majority = holm([better_than(count, len(labels), majority_accuracy) for count in correct_top1])
-    measured = [_measured(model, majority_accuracy, p) for model, p in zip(models, p_majority, strict=True)]
+    measured = [_measured(model, backbone, majority_accuracy, p) for model, p in zip(models, p_majority, strict=True)]
     order = sorted(measured, key=lambda one: (-one["top1"], one["val_loss"] or 0.0, one["flops"], one["name"]))
     return tuple(LeaderboardRow(rank=place, **one) for place, one in enumerate(order, start=1))
 
 
-def _measured(model: TrainedModel, majority_accuracy: float, p_majority: float) -> dict[str, Any]:
+def _measured(model: TrainedModel, backbone: BackboneCost, majority_accuracy: float, p_majority: float) -> dict[str, Any]:
     """The fields of a model's LeaderboardRow, without its rank."""
     test, val, folds = model.test, model.val, model.predictions.test_folds
     correct = model.predictions.correct()
@@ -124,6 +129,8 @@ def _measured(model: TrainedModel, majority_accuracy: float, p_majority: float) 
         "val_loss": metrics.cross_entropy(val.logits, val.labels) if len(val.labels) else None,
         "parameters": model.parameters,
         "flops": model.flops,
+        "total_params": backbone.parameters + model.parameters,
+        "total_flops": backbone.flops + model.flops,
         "best_epoch": model.best_epoch,
         "epochs": model.epochs,
         "majority_accuracy": majority_accuracy,

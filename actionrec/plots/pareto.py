@@ -1,4 +1,4 @@
-"""Accuracy against cost: top-1 over operations, with the Pareto front, and over latency."""
+"""Accuracy against cost: top-1 over operations and time with the backbone, and over operations of the sequence model alone."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from actionrec.core.text import shorten
 from actionrec.evaluation.analyses import ModelCost
+from actionrec.evaluation.clip_cost import SAME_COST
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals import Interval
 from actionrec.plots.canvas import COLOURS, GREY, drawing, png
@@ -20,52 +21,58 @@ from actionrec.plots.rows import percent_limits, percent_ticks
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # one per model, in order of rank
 _LOWER_EDGE = 7  # matplotlib's triangle that points down and stands on its place
+_PERCENT = f"{100 * SAME_COST:.0f}"
 _LEAST_SPAN = 2.6  # highest over lowest value on an axis, so that it has at least one of the ticks 1, 2, 5, 10, ...
 
 
 def accuracy_against_cost(costs: Sequence[ModelCost], intervals: Mapping[str, Interval], context: EvaluationContext) -> bytes:
-    """Draw two panels with logarithmic cost axes; both costs are for one clip.
+    """Draw three panels with logarithmic cost axes; costs are for one clip.
 
     A model far below the others would compress them, so a triangle on the lower edge stands for it.
 
     Args:
         costs: at least one, in order of rank; operations and latency above 0.
         intervals: model -> interval of its top-1.
-        setting: named in the title.
+        context: named in the title.
     """
     # With several seeds the interval is of their mean, so the saved model's accuracy can lie outside it.
     spans = [(100 * min(intervals[cost.model].low, cost.top1), 100 * max(intervals[cost.model].high, cost.top1)) for cost in costs]
     low, high = percent_limits(spans)
     margin = 0.06 * (high - low)
+    axis_of = {
+        "operations with the backbone, GFLOPs": [cost.total_flops / 1e9 for cost in costs],
+        "time from file to answer, ms": [cost.total_ms for cost in costs],
+        "operations of the sequence model alone, MFLOPs": [cost.flops / 1e6 for cost in costs],
+    }
     with drawing():
-        figure = Figure(figsize=(12, 5.2), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
-        figure.suptitle(f"Accuracy against cost\n{shorten(context.phrase, 130)}")
-        operations, latency = figure.subplots(1, 2, sharey=True)
-        operations.set(xlabel="operations per clip, millions", ylabel="top-1 accuracy, %", ylim=(low - margin, high + margin))
-        operations.set_yticks(percent_ticks(low - margin, high + margin))
-        latency.set_xlabel("time per clip on a CPU, milliseconds")
+        figure = Figure(figsize=(15, 5.2), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
+        figure.suptitle(f"Accuracy against cost of a clip\n{shorten(context.phrase, 130)}")
+        panels = figure.subplots(1, len(axis_of), sharey=True)
+        panels[0].set(ylabel="top-1 accuracy, %", ylim=(low - margin, high + margin))
+        panels[0].set_yticks(percent_ticks(low - margin, high + margin))
         handles = []
-        for cost, span, marker in zip(costs, spans, cycle(_MARKERS), strict=False):
+        for place, (cost, span, marker) in enumerate(zip(costs, spans, cycle(_MARKERS), strict=False)):
             below = span[1] < low
             label = f"{cost.model}\n({100 * cost.top1:.1f} %, below the axis)" if below else cost.model
             look: dict[str, Any] = {"color": COLOURS[cost.model], "marker": _LOWER_EDGE if below else marker, "markersize": 9}
-            for axes, value in ((operations, cost.flops / 1e6), (latency, cost.latency_ms)):
-                if not below:
+            for axes, values in zip(panels, axis_of.values(), strict=True):
+                if not below and not _nearly_equal(values):  # else the intervals of all models would hide each other
                     ends = [100 * intervals[cost.model].low, 100 * intervals[cost.model].high]
-                    axes.plot((value, value), ends, color=COLOURS[cost.model], linewidth=4, alpha=0.3, solid_capstyle="butt")
-                axes.plot(value, low - margin if below else 100 * cost.top1, linestyle="none", **look)
+                    axes.plot((values[place],) * 2, ends, color=COLOURS[cost.model], linewidth=4, alpha=0.3, solid_capstyle="butt")
+                axes.plot(values[place], low - margin if below else 100 * cost.top1, linestyle="none", **look)
             handles.append(Line2D([], [], linestyle="none", label=label, **look))
-        _draw_front(operations, [cost for cost in costs if cost.on_front])
-        _set_cost_axis(operations, [cost.flops / 1e6 for cost in costs])
-        _set_cost_axis(latency, [cost.latency_ms for cost in costs])
+        _draw_front(panels[0], [cost for cost in costs if cost.on_front])
+        for axes, (title, values) in zip(panels, axis_of.items(), strict=True):
+            axes.set_xlabel(title)
+            _set_cost_axis(axes, values)
         figure.legend(handles=[*handles, *_explanations(context)], loc="outside right center", frameon=False)
         return png(figure)
 
 
 def _draw_front(axes: Axes, front: Sequence[ModelCost]) -> None:
     """Draw the best accuracy that a number of operations gives, as steps."""
-    ordered = sorted(front, key=lambda cost: cost.flops)
-    operations, percents = [cost.flops / 1e6 for cost in ordered], [100 * cost.top1 for cost in ordered]
+    ordered = sorted(front, key=lambda cost: (cost.total_flops, cost.top1))
+    operations, percents = [cost.total_flops / 1e9 for cost in ordered], [100 * cost.top1 for cost in ordered]
     axes.step(operations, percents, where="post", color=GREY, linewidth=1.2, linestyle="--", zorder=1)
 
 
@@ -82,15 +89,19 @@ def _set_cost_axis(axes: Axes, values: Sequence[float]) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
-    axes.set_title("↖ better", loc="left", color=GREY)
+    axes.set_title(f"costs differ by less than {_PERCENT} %" if _nearly_equal(values) else "↖ better", loc="left", color=GREY)
+
+
+def _nearly_equal(values: Sequence[float]) -> bool:
+    """Whether the values of several models differ by less than counts as a difference."""
+    return len(values) > 1 and min(values) > (1 - SAME_COST) * max(values)
 
 
 def _explanations(context: EvaluationContext) -> list[Line2D | Patch]:
     several = f"\nof the mean of {context.seeds} seeds" if context.seeds > 1 else ""
+    front = f"Pareto front: no model\nis as accurate and at\nleast {_PERCENT} % cheaper"
     return [
         Patch(facecolor="none", label=" "),
         Line2D([], [], color=GREY, linewidth=4, alpha=0.4, label=f"95 % interval{several}"),
-        Line2D(
-            [], [], color=GREY, linewidth=1.2, linestyle="--", label="Pareto front: no model\nis as accurate with\nfewer operations"
-        ),
+        Line2D([], [], color=GREY, linewidth=1.2, linestyle="--", label=front),
     ]

@@ -8,6 +8,7 @@ from actionrec.core.text import first_few, percent
 from actionrec.evaluation import metrics, study_results
 from actionrec.evaluation.analyses import Analyses
 from actionrec.evaluation.calibration import TEMPERATURES, error_by_chance
+from actionrec.evaluation.clip_cost import SAME_COST, cheaper
 from actionrec.evaluation.comparison import Comparison, chosen_by_validation
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.significance_tests import PairedTest
@@ -15,6 +16,7 @@ from actionrec.evaluation.trained_models import Timing, TrainedModel
 from actionrec.report import errors, p_value, table
 from actionrec.report.headline import headline
 from actionrec.report.rendering import render
+from actionrec.report.risk_coverage import risk_section, unsure_answers
 from actionrec.report.wording import DIFFERENCE_HEADER, clean, difference_cells, listed, points, span
 
 CONFUSED_PAIRS = 5  # in the report
@@ -32,14 +34,15 @@ REMEDIES = {
     "still improving": "raise `train.epochs`",
 }
 PICTURES = {
-    "accuracy_intervals": "Top-1 of models and ensembles with intervals",
-    "order_of_frames": "Frames shuffled, reversed, repeated",
-    "accuracy_against_cost": "Accuracy against operations and latency",
-    "model_comparison": "All models: top-1, top-5, training time, parameters",
-    "reliability": "Confidence against accuracy",
-    "missed_by_all": "Clips that all models miss",
-    "suspect_labels": "Clips whose label is probably wrong",
-    "all_models_grid": "Training curves of all models",
+    "accuracy_intervals": "top-1 with intervals",
+    "order_of_frames": "order of frames",
+    "accuracy_against_cost": "accuracy against cost",
+    "model_comparison": "all models side by side",
+    "reliability": "confidence against accuracy",
+    "risk_coverage": "risk against coverage",
+    "missed_by_all": "clips that all models miss",
+    "suspect_labels": "clips whose label is probably wrong",
+    "all_models_grid": "training curves of all models",
 }
 
 
@@ -65,14 +68,17 @@ def report(comparison: Comparison, context: EvaluationContext, found: Analyses, 
         differences=_differences(comparison),
         order_finding=_order_finding(found),
         order_table=_order(comparison, found),
-        cost_finding=_cost_finding(comparison, found),
+        cost_finding=_cost_finding(comparison, found, context),
         cost_table=_costs(found),
+        clip_time=_clip_time(found),
+        same_cost=SAME_COST,
         error_finding=_error_finding(by_name[deploy]),
         confused_table=_confused(by_name[deploy], context),
         class_table=_worst_classes(found, deploy),
+        group_finding=errors.group_finding(found.groups[deploy]),
         missed_finding=_missed_finding(found, context),
         label_finding=_label_finding(found, context),
-        confidence_findings=_confidence(found, context),
+        confidence_findings=[*_confidence(found, context), unsure_answers(found.risks[deploy])],
         ensemble_finding=_ensemble_finding(found, comparison),
         training_findings=_training(models),
         leak_findings=errors.leaks(found.audit),
@@ -110,6 +116,8 @@ def details(
         several_devices=len({timings[name].device for name in names}) > 1,
         training_notes=[_diagnosis(model, model.health_notes) for model in models],
         class_scores=errors.class_scores(found.class_scores[deploy], deploy, context),
+        group_scores=errors.group_scores(found.groups[deploy], deploy),
+        risk=risk_section(found.risks[deploy], context),
         missed=errors.missed(found.missed, context),
         audit=errors.audit(found.audit, context),
     )
@@ -117,11 +125,12 @@ def details(
 
 def _pictures(comparison: Comparison) -> list[str]:
     names = [row.name for row in comparison.leaderboard]
+    of_all = [f"[{title}](../plots/{name}.png)" for name, title in PICTURES.items()]
     of_models = [
         f"{title}: {', '.join(f'[{name}](../plots/{name}_{picture}.png)' for name in names)}"
         for title, picture in (("Training curves", "curves"), ("Confusion matrices", "confusion"))
     ]
-    return [f"[{title}](../plots/{name}.png)" for name, title in PICTURES.items()] + of_models
+    return [f"Plots: {', '.join(of_all)}", *of_models]
 
 
 def _warnings(comparison: Comparison, context: EvaluationContext) -> list[str]:
@@ -248,13 +257,17 @@ def _order(comparison: Comparison, found: Analyses) -> str:
     return table(header, rows, "l" + "r" * (len(header) - 1))
 
 
-def _cost_finding(comparison: Comparison, found: Analyses) -> str:
+def _cost_finding(comparison: Comparison, found: Analyses, context: EvaluationContext) -> str:
+    most = max(found.costs, key=lambda one: one.flops)
+    share = percent(most.flops / most.total_flops)
     front = [clean(one.model) for one in sorted(found.costs, key=lambda one: (one.flops, one.model)) if one.on_front]
-    smallest = comparison.advice.smallest
-    return (
-        f"**On the Pareto front, from the fewest operations: {listed(front)}.** For every other model, some model is at least as "
-        f"accurate with fewer operations. The smallest model not to avoid is {clean(smallest)}."
-    )
+    if any(cheaper(one.total_flops, most.total_flops) for one in found.costs):
+        verdict, adds = "The models differ in cost", f"up to {share} %"
+    else:
+        verdict, adds = "No model is noticeably cheaper than another", f"at most {share} %, so accuracy decides"
+    backbone = f"{clean(context.backbone)} needs {comparison.backbone.flops / 1e9:,.1f} GFLOPs per clip"
+    smallest = f"The smallest model not to avoid is {clean(comparison.advice.smallest)}."
+    return f"**{verdict}**: {backbone}, and a sequence model adds {adds}. On the Pareto front: {listed(front)}. {smallest}"
 
 
 def _costs(found: Analyses) -> str:
@@ -262,16 +275,25 @@ def _costs(found: Analyses) -> str:
         [
             clean(one.model),
             percent(one.top1),
-            f"{one.flops / 1e6:,.1f}",
-            f"{one.latency_ms:,.2f}",
+            f"{one.total_flops / 1e9:,.2f}",
+            f"{one.flops / 1e9:,.2f}",
+            f"{one.total_ms:,.0f}",
+            f"{one.latency_ms:,.1f}",
+            f"{one.total_memory_mb:,.0f}",
             f"{one.memory_mb:,.1f}",
-            f"{one.parameters:,}",
+            f"{one.total_params / 1e6:,.1f}",
+            f"{one.parameters / 1e6:,.2f}",
             "yes" if one.on_front else "",
         ]
         for one in found.costs
     ]
-    header = ["model", "top-1 %", "MFLOPs per clip", "latency ms", "memory MB", "parameters", "Pareto front"]
-    return table(header, rows, "lrrrrrl")
+    costs = [name for cost in ("GFLOPs", "ms per clip", "memory MB", "M parameters") for name in (cost, "own")]
+    return table(["model", "top-1 %", *costs, "Pareto front"], rows, "lrrrrrrrrrl")
+
+
+def _clip_time(found: Analyses) -> str:
+    timing = found.costs[0].timing
+    return f"{timing.decode_ms:,.0f} ms to decode it, {timing.backbone_ms:,.0f} ms for the backbone on {clean(timing.device)}"
 
 
 def _error_finding(model: TrainedModel) -> str:

@@ -1,4 +1,4 @@
-"""Report sections on single classes and clips: scores per class, misclassified clips, leaks from training to test."""
+"""Report sections on single classes, groups and clips: scores, misclassified clips, leaks from training to test."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,12 @@ from typing import Any
 from actionrec.core.text import first_few, percent
 from actionrec.evaluation.analyses import ClassScore, Missed
 from actionrec.evaluation.context import EvaluationContext
+from actionrec.evaluation.group_scores import GroupScore, far_below
 from actionrec.report import table
 from actionrec.report.wording import bullets, clean, section
 
 ALL_CLASSES = 20  # a table with more classes ...
-WORST_CLASSES = 10  # ... shows only the worst
+WORST_CLASSES = 10  # ... shows only the worst; so does a table of groups
 LISTED = 20  # clips in a table
 
 
@@ -39,6 +40,34 @@ def class_scores(rows: Sequence[ClassScore], model: str, context: EvaluationCont
         f"{rest}Lowest F1 first. Precision: share of the clips with this prediction that belong to the class. Recall: share of "
         "the class's clips that are found. F1: their harmonic mean. A score is 0 where its denominator is 0. Scores of classes "
         f"with few clips are rough: in the smallest class here, {step}.",
+    )
+
+
+def group_scores(rows: Sequence[GroupScore], model: str) -> str:
+    """Top-1 of each source video or person, lowest first; empty with fewer than two."""
+    if len(rows) < 2:
+        return ""
+    shown = rows[:WORST_CLASSES]
+    cells = [[clean(one.first_clip), f"{one.correct:,} of {one.clips:,}", percent(one.top1)] for one in shown]
+    return section(
+        f"Accuracy by group of {clean(model)}",
+        table(["first clip of the group", "correct", "top-1 %"], cells, "lrr"),
+        f"{'All' if len(shown) == len(rows) else f'The {len(shown)} lowest of'} {len(rows):,} groups of test clips. A group is a "
+        "source video or a person.",
+    )
+
+
+def group_finding(rows: Sequence[GroupScore]) -> str:
+    """The groups that are far below the others; empty if there are none."""
+    low = far_below(rows)
+    if not low:
+        return ""
+    groups = first_few([f"{clean(one.first_clip)} ({one.correct} of {one.clips} correct)" for one in low], 3)
+    clips, correct = sum(one.clips for one in rows), sum(one.correct for one in rows)
+    rest = (correct - sum(one.correct for one in low)) / max(1, clips - sum(one.clips for one in low))
+    return (
+        f"**Far below the others**: the {'sources' if len(low) > 1 else 'source'} of {groups}; all others, {percent(rest)} %. "
+        "See [details.md](details.md)."
     )
 
 

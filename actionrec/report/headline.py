@@ -8,6 +8,7 @@ from actionrec.evaluation.advice import Advice
 from actionrec.evaluation.analyses import Baseline
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext
+from actionrec.evaluation.leaderboard import LeaderboardRow
 from actionrec.evaluation.significance_tests import PairedTest
 from actionrec.report import p_value
 from actionrec.report.wording import clean, points, span
@@ -31,8 +32,14 @@ def _deploy(comparison: Comparison, context: EvaluationContext) -> str:
         )
     lead = _margin(advice) if advice.deploy != advice.best else _lead(comparison)
     return (
-        f"**Deploy {name}**: {percent(row.top1)} % top-1 on {sources} (95 % interval {span(row.interval)} %). {lead} Beside the "
-        f"backbone it costs {row.flops / 1e6:,.1f} MFLOPs per clip and {row.parameters / 1e6:,.2f} M parameters."
+        f"**Deploy {name}**: {percent(row.top1)} % top-1 on {sources} (95 % interval {span(row.interval)} %). {lead} {_cost(row)}"
+    )
+
+
+def _cost(row: LeaderboardRow) -> str:
+    return (
+        f"With the backbone it needs {row.total_flops / 1e9:,.2f} GFLOPs per clip and {row.total_params / 1e6:,.1f} M parameters; "
+        f"{clean(row.name)} alone, {row.flops / 1e9:,.2f} and {row.parameters / 1e6:,.1f}."
     )
 
 

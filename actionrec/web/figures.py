@@ -13,6 +13,7 @@ TITLES = {
     "model_comparison": "The models side by side",
     "order_of_frames": "Does the order of frames matter?",
     "reliability": "Can confidence be believed?",
+    "risk_coverage": "Risk against coverage",
     "missed_by_all": "Clips that all models miss",
     "suspect_labels": "Which labels are probably wrong?",
     "all_models_grid": "Training of all models",
@@ -20,7 +21,7 @@ TITLES = {
 """Pictures of the comparison, in the order in which they are shown; others come after them by name."""
 
 _SETTING = ("dataset", "protocol", "fold", "folds", "evaluated_folds", "backbone", "weights", "classes", "test_clips")
-_COMPARED = ("rank", "top1", "top1_low", "top1_high", "mean_class", "parameters", "tied_with_best")
+_COMPARED = ("rank", "top1", "top1_low", "top1_high", "mean_class", "parameters", "total_params", "total_flops", "tied_with_best")
 _TIMED = ("latency_ms", "memory_mb", "train_seconds", "device")
 
 
@@ -28,7 +29,12 @@ def of_model(name: str) -> dict[str, Any]:
     """One model's figures; those that were not measured are missing."""
     compared = _models(_read(paths.COMPARISON)).get(name, {})
     timed = _read(paths.model_timing(name)) if compared else {}
-    return {key: compared[key] for key in _COMPARED if key in compared} | {key: timed[key] for key in _TIMED if key in timed}
+    figures = {key: compared[key] for key in _COMPARED if key in compared} | {key: timed[key] for key in _TIMED if key in timed}
+    before = _read(paths.CLIP_TIMING)
+    steps = [before.get("decode_ms"), before.get("backbone_ms"), figures.get("latency_ms")]
+    if figures and all(isinstance(step, int | float) for step in steps):
+        figures["total_ms"] = sum(steps)  # from the clip's file to the answer
+    return figures
 
 
 def ranks() -> dict[str, int]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import fabricate
 import numpy as np
 import pytest
@@ -77,8 +79,22 @@ def test_the_pareto_front_holds_what_nothing_cheaper_matches():
         fabricate.trained("cheap", correct, flops=10),
         fabricate.trained("as_cheap_and_worse", np.arange(100) < 60, flops=10),
     ]
-    rows = analyses.costs(models, {one.name: (1.0, 2.0) for one in models})
-    assert [row.model for row in rows if row.on_front] == ["best", "cheap"]
+
+    def front(backbone):
+        rows = analyses.costs(models, {one.name: (1.0, 2.0) for one in models}, backbone, fabricate.CLIP_TIMING)
+        return [row.model for row in rows if row.on_front]
+
+    assert front(fabricate.NO_BACKBONE) == ["best", "cheap"]
+    assert front(replace(fabricate.NO_BACKBONE, flops=8_900)) == ["best", "cheap"]  # more than 1 % apart
+    assert front(replace(fabricate.NO_BACKBONE, flops=90_000)) == ["best", "same_but_dearer"]  # less than 1 %: accuracy decides
+
+
+def test_totals_are_sums_of_the_backbone_and_the_model():
+    [row] = analyses.costs(
+        [fabricate.trained("a", [1, 1], parameters=5, flops=7)], {"a": (1.5, 2.5)}, fabricate.BACKBONE, fabricate.CLIP_TIMING
+    )
+    assert (row.total_params, row.total_flops) == (23_508_037, 261_576_720_391)
+    assert (row.total_ms, row.total_memory_mb) == (1001.5, 454.8)
 
 
 def test_class_scores_by_hand():

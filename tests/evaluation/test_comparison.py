@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from fabricate import CONTEXT, first_right, predictions, trained
+from fabricate import BACKBONE, CONTEXT, first_right, predictions, trained
 
 from actionrec.core.errors import DataError
 from actionrec.evaluation import comparison, intervals
@@ -11,7 +11,7 @@ from actionrec.evaluation.context import EvaluationContext
 
 
 def compare(models, margin=0.02):
-    return comparison.compare(models, margin)
+    return comparison.compare(models, margin, BACKBONE)
 
 
 def test_ranking_is_by_top1_then_validation_loss_then_operations():
@@ -148,6 +148,13 @@ def test_summary_is_json_without_nothing_and_without_timings():
     assert summary["best"] == "a"
     assert list(summary["models"]) == ["b", "a"]
     assert summary["models"]["a"]["rank"] == 1
+    assert (summary["backbone_parameters"], summary["backbone_flops"]) == (23_508_032, 261_576_720_384)
+    assert {key: summary["models"]["a"][key] for key in ("parameters", "flops", "total_params", "total_flops")} == {
+        "parameters": 1_000_000,
+        "flops": 64_000_000,
+        "total_params": 24_508_032,
+        "total_flops": 261_640_720_384,
+    }
     assert summary["models"]["b"]["tied_with_best"] is False
     assert summary["epoch_chosen_on"] == "test"
     assert summary["pairs"][0]["verdict"] == "a is better"

@@ -6,7 +6,7 @@ from itertools import combinations
 import matplotlib.image
 import numpy as np
 import pytest
-from fabricate import CONTEXT
+from fabricate import BACKBONE, CLIP_TIMING, CONTEXT, NO_BACKBONE, trained
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
@@ -16,10 +16,12 @@ from actionrec.evaluation.calibration import reliability, softmax
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.leaderboard import LeaderboardRow, Pair
+from actionrec.evaluation.risk_coverage import risk_coverage
 from actionrec.evaluation.significance_tests import PairedTest
 from actionrec.evaluation.suspect_labels import LabelCheck
 from actionrec.plots import canvas, contact_sheet, intervals, order, pareto, rows
 from actionrec.plots import reliability as diagram
+from actionrec.plots import risk_coverage as risk_plot
 
 NAMES = ["bilstm", "gru", "lstm", "simple_rnn", "stacked_lstm", "swin_transformer", "transformer"]
 CLOSE = (0.962, 0.956, 0.951, 0.946, 0.941, 0.924, 0.025)  # one at chance
@@ -50,6 +52,8 @@ def standing(name, rank, top1, *, half=0.02, std=None):
         val_loss=None,
         parameters=10**6,
         flops=10**6 * rank,
+        total_params=10**6,
+        total_flops=10**6 * rank,
         best_epoch=1,
         epochs=1,
         majority_accuracy=0.1,
@@ -66,7 +70,7 @@ def comparison(tops, apart=(), *, majority_accuracy=0.1, **how):
     for (a, one), (b, other) in combinations(enumerate(leaderboard), 2):
         p = 0.001 if (a, b) in apart else 1.0
         pairs.append(Pair(one.name, other.name, difference(one.top1 - other.top1, p), 0, 0, p))
-    return Comparison(leaderboard, tuple(pairs), majority_accuracy, advise(leaderboard, pairs, 0.02, 30))
+    return Comparison(leaderboard, tuple(pairs), majority_accuracy, advise(leaderboard, pairs, 0.02, 30), NO_BACKBONE)
 
 
 def difference(points=0.0, p=1.0):
@@ -103,13 +107,15 @@ def calibrated(clips, models=7, temperature=0.5):
     return rows
 
 
-def costs(tops, flops=(252, 671, 336, 152, 470, 84, 881), latency=(8.2, 19.6, 9.9, 9.1, 14.5, 4.1, 12.3)):
+def costs(tops, flops=(252, 671, 336, 152, 470, 84, 881), latency=(8.2, 19.6, 9.9, 9.1, 14.5, 4.1, 12.3), backbone=NO_BACKBONE):
     points = list(zip(NAMES, tops, flops, latency, strict=False))
     front = {
         name: not any((t >= top1 and f < flop) or (t > top1 and f <= flop) for _, t, f, _ in points)
         for name, top1, flop, _ in points
     }
-    return [ModelCost(name, top1, 10**6, flop * 10**6, ms, 10.0, front[name]) for name, top1, flop, ms in points]
+    return [
+        ModelCost(name, top1, 10**6, flop * 10**6, ms, 10.0, backbone, CLIP_TIMING, front[name]) for name, top1, flop, ms in points
+    ]
 
 
 def spread(tops, half=0.02):
@@ -176,7 +182,7 @@ def check(monkeypatch):
         drawn.append(Drawn(figure, pixels))
         return contents
 
-    for module in (intervals, order, diagram, pareto, contact_sheet):
+    for module in (intervals, order, diagram, pareto, risk_plot, contact_sheet):
         monkeypatch.setattr(module, "png", png)
 
     def picture(draw, *arguments):
@@ -276,19 +282,32 @@ def test_cost_names_each_model_once_and_a_model_far_below_is_marked_on_the_edge(
     assert [seen.texts.count(name) for name in NAMES[:-1]] == [1] * 6
     assert seen.texts.count(f"{NAMES[-1]}\n(2.5 %, below the axis)") == 1
     assert seen.says("of the mean of 3 seeds")
-    operations, latency = seen.figure.axes
-    assert operations.get_ylim()[0] > 80
-    for axes in (operations, latency):
+    assert seen.figure.axes[0].get_ylim()[0] > 80
+    for axes in seen.figure.axes:
         [edge] = [line for line in axes.lines if line.get_marker() == 7]
         assert edge.get_ydata()[0] == axes.get_ylim()[0]
 
 
 def test_the_pareto_front_is_drawn_as_rising_steps(check):
     seen = check(pareto.accuracy_against_cost, costs(CLOSE), spread(CLOSE), CONTEXT)
-    operations, latency = seen.figure.axes
+    operations, latency, alone = seen.figure.axes
     [steps] = [line for line in operations.lines if line.get_linestyle() == "--"]
-    np.testing.assert_allclose(steps.get_xydata(), [(84, 92.4), (152, 94.6), (252, 96.2)])
-    assert not [line for line in latency.lines if line.get_linestyle() == "--"]
+    np.testing.assert_allclose(steps.get_xydata(), [(0.084, 92.4), (0.152, 94.6), (0.252, 96.2)])
+    assert not [line for axes in (latency, alone) for line in axes.lines if line.get_linestyle() == "--"]
+
+
+def test_costs_with_a_large_backbone_are_nearly_equal_and_their_panel_says_so(check):
+    seen = check(pareto.accuracy_against_cost, costs(CLOSE, backbone=BACKBONE), spread(CLOSE), CONTEXT)
+    operations, latency, alone = seen.figure.axes
+    assert [axes.get_title(loc="left") for axes in (operations, latency, alone)] == [
+        "costs differ by less than 1 %",
+        "↖ better",
+        "↖ better",
+    ]
+    assert operations.lines[0].get_xdata()[0] == pytest.approx(261.828720384)  # gigaflops of resnet50 and of the first model
+    assert min(line.get_xdata()[0] for line in latency.lines) == pytest.approx(1004.1)  # decoding, backbone, the fastest model
+    assert len(operations.lines) == 7 + 1  # a dot a model and the front; no intervals over one another
+    assert len(alone.lines) == 7 + 6  # the model at chance is below the axis
 
 
 def test_each_model_has_its_own_marker(check):
@@ -305,7 +324,33 @@ def test_identical_costs_still_have_a_tick(check):
 def test_costs_that_span_many_powers_of_ten(check):
     wide = costs(CLOSE[:6], flops=[10**place for place in range(6)], latency=[0.01 * 10**place for place in range(6)])
     seen = check(pareto.accuracy_against_cost, wide, spread(CLOSE), CONTEXT)
-    assert [label.get_text() for label in seen.figure.axes[0].get_xticklabels()] == ["1", "10", "100", "1,000", "10,000", "100,000"]
+    assert [label.get_text() for label in seen.figure.axes[2].get_xticklabels()] == ["1", "10", "100", "1,000", "10,000", "100,000"]
+
+
+def answers(name, right, confident, threshold=0.0):
+    """A model's curve: `right` and `confident` are of each clip."""
+    model = trained(name, right, threshold=threshold)
+    logits = model.predictions.answers.logits
+    logits *= np.asarray(confident, dtype=np.float32)[:, None]
+    return risk_coverage(model)
+
+
+def test_risk_over_coverage_marks_the_threshold_of_the_model_to_deploy(check):
+    right, confident = np.arange(100) < 90, np.linspace(9, 1, 100)
+    curves = [answers("gru", right, confident, threshold=0.5), answers("lstm", right[::-1], confident, threshold=0.9)]
+    seen = check(risk_plot.risk_coverage_curves, curves, "gru", CONTEXT)
+    thick, thin, mark = seen.figure.axes[0].lines
+    assert thick.get_linewidth() > thin.get_linewidth()
+    assert (thick.get_xdata()[-1], thick.get_ydata()[-1]) == (100, 10)
+    point = curves[0].at_threshold
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (100 * point.coverage, 100 * point.risk)
+    assert seen.says("gru, to deploy", "threshold 50 %:")
+
+
+def test_risk_over_coverage_without_errors_or_a_threshold(check):
+    seen = check(risk_plot.risk_coverage_curves, [answers("gru", [True] * 4, [1] * 4)], "gru", AWKWARD)
+    assert seen.says("no threshold")
+    assert seen.figure.axes[0].get_ylim()[1] > 5
 
 
 def test_missed_clips_show_their_first_frame_their_last_and_three_between(check):

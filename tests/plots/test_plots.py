@@ -5,7 +5,7 @@ from dataclasses import replace
 import matplotlib.image
 import numpy as np
 import pytest
-from fabricate import CONTEXT, first_right, trained
+from fabricate import BACKBONE, CONTEXT, first_right, trained
 
 from actionrec.evaluation.comparison import compare
 from actionrec.models import MODELS
@@ -22,7 +22,7 @@ def pixels(png):
 
 def leaderboard(counts=(90, 88, 60, 50, 40, 30, 5)):
     models = [trained(name, first_right(count), parameters=10**6) for name, count in zip(MODELS, counts, strict=False)]
-    return compare(models, 0.02)
+    return compare(models, 0.02, BACKBONE)
 
 
 def seconds():

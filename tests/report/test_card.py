@@ -90,7 +90,8 @@ def test_numbers_match_the_run_s_records(evidence, name):
     assert "No threshold was fitted, since that needs 60 correct validation predictions" in text
     [order] = [one for one in compared["order_of_frames"] if one["model"] == name]
     assert f"{percent(order['shuffled'])} % shuffled, {percent(order['reversed'])} % reversed" in text
-    assert f"{numbers['parameters']:,} parameters; {numbers['flops'] / 1e6:,.1f} MFLOPs" in text
+    assert f"| parameters | {23_508_032 + numbers['parameters']:,} | {numbers['parameters']:,} |" in text
+    assert f"| GFLOPs | {261.576720384 + numbers['flops'] / 1e9:,.2f} | {numbers['flops'] / 1e9:,.4f} |" in text
     assert f"epoch {numbers['best_epoch']} of {numbers['epochs']} was kept" in text
     assert f"**{numbers['health']}**" in text
     wrong = round((1 - numbers["test_top1"]) * numbers["test_clips"])

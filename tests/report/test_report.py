@@ -3,11 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fabricate import AUDIT, CONTEXT, first_right, trained
+from fabricate import AUDIT, BACKBONE, CLIP_TIMING, CONTEXT, NO_BACKBONE, first_right, trained
 
 from actionrec.core.text import shorten
 from actionrec.evaluation import analyses, study_results
+from actionrec.evaluation.clip_cost import BackboneCost
 from actionrec.evaluation.comparison import compare
+from actionrec.evaluation.group_scores import group_scores
+from actionrec.evaluation.risk_coverage import risk_coverage
 from actionrec.evaluation.suspect_labels import check_labels
 from actionrec.evaluation.trained_models import Timing
 from actionrec.report import comparison_report, escape_markdown, table, tables
@@ -33,24 +36,30 @@ def four(val=True):
     ]
 
 
-def written(models=None, context=CONTEXT, timings=TIMINGS, audit=AUDIT):
+def compared(models, backbone=BACKBONE):
+    return compare(models, 0.02, backbone)
+
+
+def written(models=None, context=CONTEXT, timings=TIMINGS, audit=AUDIT, backbone=BACKBONE):
     """Both texts of the comparison, from the analyses themselves: report.md and details.md."""
     models = four() if models is None else models
-    compared = compare(models, 0.02)
-    answered = {row.name: next(model.predictions for model in models if model.name == row.name) for row in compared.leaderboard}
+    result = compared(models, backbone)
+    answered = {row.name: next(model.predictions for model in models if model.name == row.name) for row in result.leaderboard}
     found = analyses.Analyses(
-        baselines=analyses.against_baselines(answered, compared.baselines),
+        baselines=analyses.against_baselines(answered, result.baselines),
         orders=analyses.order_of_frames(answered),
         calibrations=analyses.calibrations(models),
-        ensembles=analyses.combined(answered, compared.leaderboard[0].name),
-        costs=analyses.costs(models, {model.name: (1.5, 2.5) for model in models}),
+        ensembles=analyses.combined(answered, result.leaderboard[0].name),
+        costs=analyses.costs(models, {model.name: (1.5, 2.5) for model in models}, backbone, CLIP_TIMING),
         class_scores={model.name: analyses.class_scores(model.predictions, model.class_names) for model in models},
+        groups={model.name: group_scores(model.test) for model in models},
+        risks={model.name: risk_coverage(model) for model in models},
         missed=analyses.missed_by_all(answered, models[0].class_names),
-        label_checks=check_labels(models, compared.advice.avoid),
+        label_checks=check_labels(models, result.advice.avoid),
         audit=audit,
     )
-    report = comparison_report.report(compared, context, found, models)
-    return report, comparison_report.details(compared, context, timings, found, models)
+    report = comparison_report.report(result, context, found, models)
+    return report, comparison_report.details(result, context, timings, found, models)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +80,7 @@ def test_the_report_starts_with_the_model_its_lead_and_its_cost(texts):
     report, _ = texts
     assert "- **Deploy gru**: 90.0 % top-1 on 100 test clips from 50 source videos (95 % interval " in report
     assert "Its lead of 2.0 points over lstm can be chance." in report
-    assert "256.0 MFLOPs per clip and 4.00 M parameters." in report
+    assert "With the backbone it needs 261.83 GFLOPs per clip and 27.5 M parameters; gru alone, 0.26 and 4.0." in report
     assert "- **Sequence modelling helps.** gru against mean_pool, which ignores the order of frames: +30.0 points" in report
     assert "Only fold 0 of 5 was tested: `dvc exp run -S evaluation.folds=all` tests every fold" in report
     assert report.index("Deploy gru") < report.index("## Models")
@@ -84,13 +93,60 @@ def test_sections_open_with_their_findings(texts):
     assert "**Avoid transformer**: not shown to be better" in report
     for title, finding in (
         ("Does the order of frames matter", "**gru, "),
-        ("Costs", "**On the Pareto front, from the fewest operations: mean_pool and gru.**"),
+        (
+            "Costs",
+            "**No model is noticeably cheaper than another**: resnet50 needs 261.6 GFLOPs per clip, and a sequence model adds at "
+            "most 0.2 %, so accuracy decides. On the Pareto front: gru. The smallest model not to avoid is gru.",
+        ),
         ("Errors of gru", "**10 of 100 test clips are wrong.**"),
         ("Ensembles", "**No ensemble is shown to be better than gru alone.**"),
         ("Training", "- All 4 models learned"),
         ("Leaks from training to test", "- **Near-duplicates that are not siblings by name: 1 of 40 test clips.**"),
     ):
         assert f"\n## {title}\n\n{finding}" in report
+
+
+def test_costs_are_totals_with_the_model_s_own_beside_them(texts):
+    report, _ = texts
+    header, _, gru, *_ = next(rows for rows in cells(report) if "GFLOPs" in rows[0])
+    assert header[2:10] == ["GFLOPs", "own", "ms per clip", "own", "memory MB", "own", "M parameters", "own"]
+    assert gru == ["gru", "90.0", "261.83", "0.26", "1,002", "1.5", "455", "2.5", "27.5", "4.00", "yes"]
+    assert "(40 ms to decode it, 960 ms for the backbone on cpu (fast))" in report
+
+
+def test_with_a_small_backbone_the_models_differ_in_cost():
+    report, _ = written(backbone=BackboneCost(2_000_000, 256_000_000, 10.0))
+    assert "**The models differ in cost**: resnet50 needs 0.3 GFLOPs per clip, and a sequence model adds up to 69.2 %." in report
+    assert "On the Pareto front: mean_pool and gru." in report
+
+
+def test_errors_and_confidence_are_those_of_the_model_to_deploy():
+    """The cheaper model, which is not ranked first, misses one whole source and has a threshold."""
+    first, other = first_right(4000, 4000), np.arange(4000) >= 8
+    models = [
+        trained("gru", first, classes=6, parameters=9_000_000, clusters=np.arange(4000) // 8),
+        trained("lstm", other, classes=6, parameters=1_000, clusters=np.arange(4000) // 8, threshold=0.5),
+    ]
+    report, details = written(models, changed(test_clips=4000), backbone=NO_BACKBONE)
+    assert "**Deploy lstm**" in report
+    assert "## Errors of lstm\n\n**8 of 4,000 test clips are wrong.**" in report
+    assert "**Far below the others**: the source of 0000.avi (0 of 8 correct); all others, 100.0 %." in report
+    assert "lstm marks answers with a confidence below 50.0 % as unsure." in report
+    for title in ("Risk and coverage", "Scores per class", "Accuracy by group"):
+        assert f"## {title} of lstm\n" in details
+
+
+def test_without_an_outlying_group_or_a_threshold_the_report_says_less(texts):
+    report, details = texts
+    assert "Far below the others" not in report
+    assert "gru marks no answer as unsure: a threshold needs 60 correct answers on validation clips." in report
+    groups = next(rows for rows in cells(details) if rows[0][0] == "first clip of the group")
+    assert len(groups) == 2 + 10
+    assert groups[2] == ["0096.avi", "0 of 1", "0.0"]
+    levels = next(rows for rows in cells(details) if rows[0][0] == "risk allowed")
+    assert levels[2:] == [[f"at most {level} %", "0.0", "0", "", ""] for level in ("0.0", "1.0", "2.0", "5.0")] + [
+        ["at most 10.0 %", "100.0", "100", "10.0", "80.0"]
+    ]
 
 
 def test_a_report_of_few_classes_is_short_and_has_no_constant_column(texts):
@@ -122,7 +178,7 @@ def test_details_have_every_pair_with_its_interval(texts):
 def test_a_cheaper_model_within_the_margin_is_named_with_its_loss():
     many = [np.arange(4000) < count for count in (3600, 3590)]
     models = [trained(name, right, flops=flops) for name, right, flops in zip(("gru", "lstm"), many, (900, 90), strict=True)]
-    report, _ = written(models, changed(test_clips=4000, test_sources=2000))
+    report, _ = written(models, changed(test_clips=4000, test_sources=2000), backbone=NO_BACKBONE)
     assert "**Deploy lstm**" in report
     assert "the cheapest model that is shown to be within 2.0 points of the best, gru: it is 0.2 points behind, at most" in report
 
@@ -269,7 +325,7 @@ def test_latex_is_escaped_and_complete():
         r"a\_b \& 5\% \$x\textasciicircum{}2\$ \#1 \{y\} \textasciitilde{} \textbackslash{}z"
     )
     assert tables.escape_latex("[a] <b> |c|") == r"{[}a{]} \textless{}b\textgreater{} \textbar{}c\textbar{}"
-    text = tables.latex(compare(four(), 0.02), changed(dataset="my_data & more"), TIMINGS)
+    text = tables.latex(compared(four()), changed(dataset="my_data & more"), TIMINGS)
     assert "my\\_data \\& more, group split" in text
     assert "\\label{tab:actionrec-results}" in text
     rows = [line for line in text.splitlines() if line.endswith("\\\\")]
@@ -281,14 +337,14 @@ def test_latex_is_escaped_and_complete():
 
 
 def test_csv_rows_fit_their_header():
-    rows = [dict(zip(tables.CSV_HEADER, row, strict=True)) for row in tables.csv_rows(compare(four(), 0.02), CONTEXT, TIMINGS)]
+    rows = [dict(zip(tables.CSV_HEADER, row, strict=True)) for row in tables.csv_rows(compared(four()), CONTEXT, TIMINGS)]
     assert [row["model"] for row in rows] == ["gru", "lstm", "mean_pool", "transformer"]
     assert rows[0]["top1_percent"] == "90.00"
     assert rows[0]["val_top1_percent"] == "80.00"
     assert rows[0]["p_against_best"] == ""
     assert [row["tied_with_best"] for row in rows] == ["yes", "yes", "no", "no"]
     assert {row["protocol"] for row in rows} == {"group"}
-    assert tables.csv_rows(compare(four(val=False), 0.02), CONTEXT, TIMINGS)[0][tables.CSV_HEADER.index("val_top1_percent")] == ""
+    assert tables.csv_rows(compared(four(val=False)), CONTEXT, TIMINGS)[0][tables.CSV_HEADER.index("val_top1_percent")] == ""
 
 
 def test_long_names_lose_their_middle():

@@ -42,7 +42,7 @@ def test_it_writes_the_contract_s_files_and_new_timings_change_the_report_alone(
     compare.main()
     first = outputs()
     overviews = ("model_comparison", "all_models_grid", "accuracy_intervals", "accuracy_against_cost", "order_of_frames")
-    pictures = {f"plots/{name}.png" for name in (*overviews, "reliability", "missed_by_all", "suspect_labels")}
+    pictures = {f"plots/{name}.png" for name in (*overviews, "reliability", "risk_coverage", "missed_by_all", "suspect_labels")}
     pictures |= {f"plots/{model}_{what}.png" for model in MODELS for what in ("curves", "confusion")}
     assert pictures == {path for path in first if path.startswith("plots/")}
     assert {"metrics/compare.json", "metrics/report.md", "metrics/results_table.csv", "metrics/results_table.tex"} <= set(first)
@@ -50,6 +50,9 @@ def test_it_writes_the_contract_s_files_and_new_timings_change_the_report_alone(
     summary = json.loads(first["metrics/compare.json"])
     assert list(summary["models"]) == list(MODELS)
     assert len(summary["pairs"]) == 36
+    assert summary["backbone_flops"] == fabricate.BACKBONE.flops
+    for name, row in summary["models"].items():
+        assert row["total_params"] == fabricate.BACKBONE.parameters + fabricate.PARAMETERS[name]
     for row in summary["models"].values():
         assert row["top1_low"] <= row["top1"] <= row["top1_high"]
         assert "val_top1" in row
@@ -68,9 +71,11 @@ def test_it_writes_the_contract_s_files_and_new_timings_change_the_report_alone(
 
     slow = {"train_seconds": 9999.0, "clips_per_second": 1.0, "device": "cpu", "latency_ms": 500.0, "memory_mb": 80.0}
     fabricate.write(paths.model_timing("gru"), slow)
+    fabricate.write(paths.CLIP_TIMING, {"decode_ms": 900.0, "backbone_ms": 9000.0, "device": "cpu (slow)"})
     compare.write_numbers(compare.gather())
     second = outputs()
-    assert {path for path in first if first[path] != second[path]} == {
+    changed = {path for path in first if first[path] != second[path]} - {str(paths.CLIP_TIMING)}
+    assert changed == {
         "metrics/report.md",
         "metrics/details.md",
         "metrics/results_table.csv",
@@ -133,6 +138,12 @@ TOP1_LOG = paths.model_epochs("gru") / "plots/metrics/held_out/top1.tsv"
         ),
         (lambda: change(paths.AUDIT, near=[1]), "metrics/audit.json: damaged ("),
         (lambda: change(paths.model_timing("gru"), latency_ms="fast"), "timing.json: latency_ms must be a number; got 'fast'."),
+        (
+            lambda: change(paths.CLIP_COST, backbone="vgg16"),
+            "metrics/clip_cost.json: wrong backbone; got vgg16, expected resnet50.",
+        ),
+        (paths.CLIP_TIMING.unlink, "metrics/clip_timing.json is missing"),
+        (lambda: change(paths.model_metrics("gru"), threshold=1.5), "threshold must be from 0 to 1; got 1.5."),
         (lambda: change(paths.SPLIT_METRICS, fold="x"), "metrics/split.json: fold must be a whole number"),
         (lambda: fabricate.write(paths.SPLIT_METRICS, {"dataset": "sample"}), "lacks 'protocol'. Run `dvc repro`"),
         (

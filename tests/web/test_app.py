@@ -491,11 +491,14 @@ def test_the_comparison_stands_beside_the_models(project, temporary):
         "top1_high": 0.9,
         "mean_class": 0.7,
         "parameters": 9,
+        "total_params": 23_508_041,
+        "total_flops": 261_576_720_384,
         "tied_with_best": True,
     }
     Path("metrics/gru").mkdir(parents=True)
     Path("metrics/compare.json").write_text(json.dumps({"dataset": "mine", "models": {"gru": compared}, "advice": {"avoid": {}}}))
     Path("metrics/gru/timing.json").write_text(json.dumps({"latency_ms": 4.2}))
+    Path("metrics/clip_timing.json").write_text(json.dumps({"decode_ms": 40.0, "backbone_ms": 955.5, "device": "cpu"}))
     Path("metrics/report.md").write_text("# Report")
     Path("plots").mkdir()
     for name in ("gru_curves", "reliability", "accuracy_intervals"):
@@ -503,7 +506,8 @@ def test_the_comparison_stands_beside_the_models(project, temporary):
     app = web_app.create_app(ModelRegistry([Path("data/models/gru")]), samples.of_project(), Limits())
     with TestClient(app) as client:
         (model,) = client.get("/models").json()["models"]
-        assert (model["top1"], model["latency_ms"]) == (0.75, 4.2)
+        assert (model["top1"], model["latency_ms"], model["total_ms"]) == (0.75, 4.2, 999.7)
+        assert (model["total_params"], model["total_flops"]) == (23_508_041, 261_576_720_384)
         told = client.get("/comparison").json()
         assert [(one["title"], one["model"]) for one in told["pictures"]] == [
             ("Top-1 with intervals", None),

@@ -10,8 +10,11 @@ const COLUMNS = [
   ["top-1 %", (one) => number(100 * one.top1, 1)],
   ["95 % interval", (one) => `${number(100 * one.top1_low, 1)}–${number(100 * one.top1_high, 1)}`],
   ["mean class %", (one) => number(100 * one.mean_class, 1)],
-  ["parameters", (one) => millions(one.parameters)],
-  ["latency", (one) => number(one.latency_ms, 1, " ms")],
+  ["parameters", (one) => (one.total_params === undefined ? "–" : millions(one.total_params))],
+  ["own", (one) => millions(one.parameters)],
+  ["GFLOPs", (one) => number(one.total_flops === undefined ? undefined : one.total_flops / 1e9, 1)],
+  ["file to answer", (one) => number(one.total_ms, 0, " ms")],
+  ["own", (one) => number(one.latency_ms, 1, " ms")],
   ["memory", (one) => number(one.memory_mb, 0, " MB")],
   ["training", (one) => number(one.train_seconds, 0, " s")],
 ];
@@ -42,7 +45,7 @@ function show(told) {
   const files = told.files.map((address) => element("a", { href: address.slice(1), textContent: address.split("/").at(-1) }));
   byId("results").replaceChildren(
     table(models),
-    element("p", { className: "small", textContent: "95 % interval: from a bootstrap of whole source videos. Latency and memory: of the model without the backbone, for one clip, on one core." }),
+    element("p", { className: "small", textContent: "95 % interval: from a bootstrap of whole source videos. Costs are for one clip with the backbone; own, and memory: of the model alone, timed on one core." }),
     advice(told.headline),
     element("div", { className: "gallery" }, ...common.map(figure)),
     ...own.map(([model, pictures]) => element("details", {}, element("summary", { textContent: model }), element("div", { className: "gallery" }, ...pictures.map(figure)))),
