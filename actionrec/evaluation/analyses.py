@@ -230,14 +230,22 @@ def combined(models: Mapping[str, Predictions], first: str) -> list[Ensemble]:
 def costs(
     models: Sequence[TrainedModel], timings: Mapping[str, tuple[float, float]], backbone: BackboneCost, timing: ClipTiming
 ) -> list[ModelCost]:
-    """Accuracy and cost of the saved models, and which of them are on the Pareto front.
+    """Accuracy (mean over the seeds) and cost, and which models are on the Pareto front.
 
     Args:
         timings: model -> milliseconds a clip, megabytes; without the backbone.
         timing: of a clip from its file to its features.
     """
     rows = [
-        ModelCost(model.name, model.test_top1, model.parameters, model.flops, *timings[model.name], backbone, timing)
+        ModelCost(
+            model.name,
+            float(model.predictions.correct().mean()),
+            model.parameters,
+            model.flops,
+            *timings[model.name],
+            backbone,
+            timing,
+        )
         for model in models
     ]
 

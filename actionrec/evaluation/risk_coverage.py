@@ -26,9 +26,10 @@ class Point:
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """One model's risk at every coverage, on the test clips."""
+    """One model's risk at every coverage, on test clips."""
 
     model: str
+    clips: int
     confidence: NDArray[np.float64]
     """(m,) the distinct confidences, from high to low; like the model's answers, calibrated if training fitted a temperature."""
     coverage: NDArray[np.float64]
@@ -54,8 +55,11 @@ class RiskCoverage:
 
 
 def risk_coverage(model: TrainedModel) -> RiskCoverage:
-    """Order a model's test answers by confidence, and count errors among the most confident ones."""
-    test = model.test
+    """Order a model's test answers by confidence, and count errors among the most confident ones.
+
+    On the test clips of the saved model's fold: temperature and threshold are that model's.
+    """
+    test = model.predictions.saved_test
     probabilities = calibration.softmax(test.logits, model.temperature or 1.0)
     top = probabilities.max(axis=1).round(_DIGITS)
     order = np.argsort(-top, kind="stable")
@@ -63,4 +67,4 @@ def risk_coverage(model: TrainedModel) -> RiskCoverage:
     wrong = np.cumsum((test.logits.argmax(axis=1) != test.labels)[order])
     last = np.flatnonzero(np.append(np.diff(confidence) != 0, True))  # equal confidences get an answer together
     answered = last + 1
-    return RiskCoverage(model.name, confidence[last], answered / len(top), wrong[last] / answered, model.threshold)
+    return RiskCoverage(model.name, len(top), confidence[last], answered / len(top), wrong[last] / answered, model.threshold)

@@ -35,8 +35,7 @@ def accuracy_against_cost(costs: Sequence[ModelCost], intervals: Mapping[str, In
         intervals: model -> interval of its top-1.
         context: named in the title.
     """
-    # With several seeds the interval is of their mean, so the saved model's accuracy can lie outside it.
-    spans = [(100 * min(intervals[cost.model].low, cost.top1), 100 * max(intervals[cost.model].high, cost.top1)) for cost in costs]
+    spans = [(100 * intervals[cost.model].low, 100 * intervals[cost.model].high) for cost in costs]
     low, high = percent_limits(spans)
     margin = 0.06 * (high - low)
     axis_of = {

@@ -29,24 +29,27 @@ def risk_section(one: RiskCoverage, context: EvaluationContext) -> str:
     rows = []
     for risk in RISKS:
         point = one.within(risk)
-        rows.append([f"at most {percent(risk)} %", *_cells(point, context)])
+        rows.append([f"at most {percent(risk)} %", *_cells(point, one.clips)])
         if point and point.coverage == 1:
             break  # all clips get an answer at the higher levels, too
     threshold = ""
     if one.threshold:
-        rows.append([f"threshold of {percent(one.threshold)} %", *_cells(one.at_threshold, context)])
+        rows.append([f"threshold of {percent(one.threshold)} %", *_cells(one.at_threshold, one.clips)])
         threshold = f" The threshold was chosen on validation clips: {percent(KEPT)} % of the correct answers reach it."
+    own_clips = (
+        f"On the {one.clips:,} test clips of fold {context.fold}, whose models are saved. " if context.evaluated_folds > 1 else ""
+    )
     return section(
         f"Risk and coverage of {clean(one.model)}",
         table(["risk allowed", "coverage %", "clips answered", "risk %", "lowest confidence %"], rows, "lrrrr"),
-        "Coverage: share of the test clips that get an answer, the most confident first. Risk: share of these answers that are "
+        f"{own_clips}Coverage: share of the test clips that get an answer, the most confident first. "
+        "Risk: share of these answers that are "
         f"wrong. The levels were read off the test clips themselves, so expect a higher risk on new clips.{threshold} "
         "[risk_coverage.png](../plots/risk_coverage.png) has the curves of all models.",
     )
 
 
-def _cells(point: Point | None, context: EvaluationContext) -> list[str]:
+def _cells(point: Point | None, clips: int) -> list[str]:
     if point is None:
         return ["0.0", "0", "", ""]
-    clips = round(point.coverage * context.test_clips)
-    return [percent(point.coverage), f"{clips:,}", percent(point.risk), percent(point.confidence)]
+    return [percent(point.coverage), f"{round(point.coverage * clips):,}", percent(point.risk), percent(point.confidence)]

@@ -97,6 +97,13 @@ def test_totals_are_sums_of_the_backbone_and_the_model():
     assert (row.total_ms, row.total_memory_mb) == (1001.5, 454.8)
 
 
+def test_the_front_compares_the_accuracies_of_the_leaderboard():
+    """The saved model of one seed or fold may be better than the mean."""
+    lucky = fabricate.trained("lucky", [1, 0, 0, 0], test_top1=1.0)
+    [row] = analyses.costs([lucky], {"lucky": (1.0, 2.0)}, fabricate.BACKBONE, fabricate.CLIP_TIMING)
+    assert row.top1 == 0.25
+
+
 def test_class_scores_by_hand():
     """Class 0: 2 clips, 1 right, 1 taken for class 1; class 1: 2 clips, both right; class 2 has no clips."""
     logits = np.eye(3, dtype=np.float32)[[0, 1, 1, 1]]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fabricate import trained
@@ -54,3 +56,10 @@ def test_confidences_are_calibrated():
     plain, softened = curve([True], [4]), curve([True], [4], temperature=2.0)
     assert plain.confidence[0] == pytest.approx(np.exp(4) / (np.exp(4) + 3))
     assert softened.confidence[0] == pytest.approx(np.exp(2) / (np.exp(2) + 3))
+
+
+def test_only_the_saved_fold_counts_because_the_threshold_is_of_its_model():
+    model = trained("gru", [True, True, False, False])
+    folds = replace(model.predictions, folds=np.array([0, 0, 1, 1]))
+    found = risk_coverage(replace(model, predictions=folds))
+    assert (found.clips, found.risk[-1]) == (2, 0)
