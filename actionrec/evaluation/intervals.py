@@ -4,16 +4,10 @@ Clips cut from one source video (a cluster) tend to be correct or wrong together
 independent ones. `cluster_interval` treats whole clusters as the independent units. `wilson` treats clips as independent: use it
 for clips without siblings, and to show the effect of siblings.
 
-A cluster is a number, the same for all its clips: `actionrec.data.clips.cluster_ids`. n clips, G clusters.
+A cluster is a number, the same for all its clips: `actionrec.data.clips.cluster_ids`. n clips, G clusters, S training runs.
 
-Coverage of the 95 % intervals in simulations of 1,000 data sets each (beta-binomial; correlation within clusters 0.3 and 0.6;
-accuracies 0.5, 0.8, 0.9, 0.97; clusters of 4 to 7 clips, and of 1 to 15), lowest to highest of these 16 cases, in percent:
-
-clusters                                      10        25        50       250
-`cluster_interval`                        97-100    95-100    95-100     93-97
-the bootstrap's plain percentiles         81-100     84-95     82-95     92-96
-the bootstrap's BCa                       86-100     88-98     86-96     92-97
-Wilson's, at the clusters' variance        91-98     89-97     86-96     93-97
+`python -m benchmarks.coverage --table accuracy` (also `persons`, `seeds`) prints how often the intervals hold the true accuracy;
+docs/protocols.md has the tables.
 """
 
 from dataclasses import dataclass
@@ -67,15 +61,20 @@ def cluster_interval(correct: NDArray[np.floating], clusters: NDArray[np.integer
     which is G for clusters of equal size. All correct in 10 clusters gives 0.72 to 1. Without siblings the result is Wilson's
     interval or slightly wider.
 
+    With several training runs, the interval is about training by these settings, not about the runs that happened to be made. So
+    it includes their variance: each bootstrap draw resamples the runs as well, and Wilson's interval adds the variance of their
+    mean. The degrees of freedom of t are those of the summed variance (Satterthwaite 1946).
+
     Args:
-        correct: (n,) 1 if the model is correct and 0 if it is wrong, or the mean over several seeds.
+        correct: (n,) 1 if the model is correct and 0 if it is wrong; or (S, n), for each of S training runs with different seeds.
         clusters: (n,) the cluster of each clip.
         level: the chance that the interval misses the accuracy.
 
     Raises:
         ValueError: no clips, different lengths, or shares outside 0 to 1.
     """
-    sums, sizes = totals_by_cluster(correct, clusters)
+    runs = np.atleast_2d(correct)
+    sums, sizes = totals_by_cluster(runs.mean(axis=0), clusters)
     clips, count = float(sizes.sum()), len(sizes)
     share = float(sums.sum()) / clips
     informative = int(min((sums > 0).sum(), (sums < sizes).sum()))
@@ -84,23 +83,47 @@ def cluster_interval(correct: NDArray[np.floating], clusters: NDArray[np.integer
         return _score_interval(share, independent, float(scipy.stats.norm.isf(level / 2)))
 
     between = count / (count - 1) * float(np.square(sums - share * sizes).sum()) / clips**2
+    deviations = _run_deviations(runs)
+    of_runs = float(np.square(deviations).mean()) / len(runs)
+    freedom = count - 1.0 if not of_runs else (between + of_runs) ** 2 / (between**2 / (count - 1) + of_runs**2 / (len(runs) - 1))
     variance = max(between / (share * (1 - share)), 1 / clips)  # of the share, relative to the variance of one clip
     weight = informative / (informative + 1)
-    quantile = float(scipy.stats.t.isf(level / 2, count - 1))
-    score = _score_interval(share, 1 / (weight * variance + (1 - weight) / independent), quantile)
+    quantile = float(scipy.stats.t.isf(level / 2, freedom))
+    relative = weight * variance + (1 - weight) / independent + of_runs / (share * (1 - share))
+    score = _score_interval(share, 1 / relative, quantile)
     tail = float(scipy.stats.norm.sf(quantile * np.sqrt(count / (count - 1))))
-    ends = scipy.stats.bootstrap(
-        (sums, sizes),
-        lambda drawn, of, axis: drawn.sum(axis=axis) / of.sum(axis=axis),
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=BATCH,
-        confidence_level=1 - 2 * tail,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(max(0.0, min(float(ends.low), score.low)), min(1.0, max(float(ends.high), score.high)))
+    low, high = _bootstrap_ends(sums, sizes, deviations, tail, seed)
+    return Interval(max(0.0, min(low, score.low)), min(1.0, max(high, score.high)))
+
+
+def _run_deviations(runs: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(S,) accuracy of each run minus the mean; scaled so that their mean square is the runs' variance, not (S - 1) / S of it."""
+    if len(runs) == 1:
+        return np.zeros(1)
+    accuracies = runs.mean(axis=1)
+    return (accuracies - accuracies.mean()) * np.sqrt(len(runs) / (len(runs) - 1))
+
+
+def _bootstrap_ends(
+    sums: NDArray[np.float64], sizes: NDArray[np.float64], deviations: NDArray[np.float64], tail: float, seed: int
+) -> tuple[float, float]:
+    """Quantiles `tail` and 1 - `tail` of the accuracy over clusters drawn with replacement, and over runs if there are several."""
+    rng = np.random.default_rng(seed)
+    shares = bootstrap_shares(sums, sizes, rng)
+    if len(deviations) > 1:
+        shares += rng.choice(deviations, (len(shares), len(deviations))).mean(axis=1)
+    outside = (1 - (1 - 2 * tail)) / 2  # rounded as scipy.stats.bootstrap rounds it
+    low, high = scipy.stats.quantile(shares, np.array([outside, 1 - outside]))
+    return float(low), float(high)
+
+
+def bootstrap_shares(sums: NDArray[np.float64], sizes: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """(RESAMPLES,) accuracy over G clusters drawn with replacement; the same draws as of `scipy.stats.bootstrap`."""
+    shares = []
+    for start in range(0, RESAMPLES, BATCH):
+        drawn = rng.integers(0, len(sums), (min(BATCH, RESAMPLES - start), len(sums)))
+        shares.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    return np.concatenate(shares)
 
 
 def totals_by_cluster(

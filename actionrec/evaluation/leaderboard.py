@@ -33,7 +33,7 @@ class LeaderboardRow:
     fold_top1: tuple[float, ...]
     """Of each evaluated fold, by number; mean over the seeds."""
     interval: Interval
-    """Of top-1, from whole clusters."""
+    """Of top-1, from whole clusters, and over training runs if there are several."""
     wilson: Interval
     """Of top-1, as if clips were independent."""
     top5: float
@@ -119,7 +119,7 @@ def _measured(model: TrainedModel, backbone: BackboneCost, majority_accuracy: fl
         "top1": top1,
         "std": float(np.std(by_seed, ddof=1)) if len(by_seed) > 1 else None,
         "fold_top1": tuple(float(correct[:, folds == fold].mean()) for fold in np.unique(folds)),
-        "interval": cluster_interval(correct.mean(axis=0), test.clusters),
+        "interval": cluster_interval(correct, test.clusters),
         "wilson": wilson(round(top1 * len(test.labels)), len(test.labels)),
         "top5": metrics.top_k(test.logits, test.labels, 5),
         "top5_interval": cluster_interval(metrics.correct_at_k(test.logits, test.labels, 5).astype(np.float64), test.clusters),

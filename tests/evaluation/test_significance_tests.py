@@ -292,3 +292,15 @@ def test_equal_models_rarely_differ_significantly_and_different_models_usually_d
 def test_equal_models_differ_significantly_in_at_most_5_percent(monkeypatch, clusters, accuracy):
     monkeypatch.setattr(significance_tests, "RESAMPLES", 999)
     assert rejections(500, clusters=clusters, accuracy=accuracy) <= 0.07  # 5 % and two standard errors
+
+
+def test_if_few_clusters_differ_seeds_that_disagree_widen_the_interval():
+    """The models differ on 4 of 30 clusters: by as much in each run, or by nothing in one and twice as much in the other."""
+    unit, worse = np.repeat(np.arange(30), 4), np.ones((2, 120))
+    worse[:, :16:2] = 0
+    disagreeing = np.ones((2, 120))
+    disagreeing[0, :16] = 0
+    good = np.ones((2, 120))
+    [alike], [unlike] = paired_tests([(good, worse)], unit), paired_tests([(good, disagreeing)], unit)
+    assert alike.difference == unlike.difference == pytest.approx(8 / 120)
+    assert unlike.interval.high - unlike.interval.low > alike.interval.high - alike.interval.low
