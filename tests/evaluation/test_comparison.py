@@ -80,6 +80,21 @@ def test_models_that_only_guess_are_seldom_called_better(monkeypatch):
     assert better <= 3  # 2.5 % are expected
 
 
+def test_any_of_seven_models_that_only_guess_is_seldom_called_better(monkeypatch):
+    monkeypatch.setattr(intervals, "RESAMPLES", 199)
+    rng = np.random.default_rng(0)
+    source = np.repeat(np.arange(24), 5)
+    one_by_one = together = 0
+    for _ in range(30):
+        models = [trained(name, rng.integers(0, 2, 24)[source], classes=2, clusters=source) for name in "abcdefg"]
+        rows = compare(models).leaderboard
+        one_by_one += any(row.p_majority < 0.05 and row.interval.low > row.majority_accuracy for row in rows)
+        together += any(row.beats_majority for row in rows)
+        assert all(row.majority_low <= row.interval.low for row in rows)
+    assert one_by_one >= 3  # about 12 %, without a correction for seven models
+    assert together <= 2  # 3 %
+
+
 def test_validation_may_choose_another_model():
     models = [
         trained("a", first_right(90), val_right=first_right(5, 10)),

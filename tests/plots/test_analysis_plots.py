@@ -58,6 +58,7 @@ def standing(name, rank, top1, *, half=0.02, std=None):
         epochs=1,
         majority_accuracy=0.1,
         p_majority=0.001,
+        majority_low=max(0.0, top1 - half),
     )
 
 
