@@ -12,7 +12,11 @@ def register(commands: Commands) -> None:
     command = add(commands, "leak-gap", what, "Needs data/features.")
     command.add_argument("--models", help="comma-separated names (default: all)")
     command.add_argument(
-        "--all-folds", action="store_true", help="test each clip once under each split; takes split.folds times as long"
+        "--folds",
+        choices=("one", "all"),
+        default="one",
+        help="all: test each clip once under each split, so that both test the same clips; takes split.folds times as long "
+        "(default: one, split.fold)",
     )
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
     command.set_defaults(run=run)
@@ -40,9 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
     names = arguments.models.split(",") if arguments.models else list(MODELS)
     settings = params.read(Params)
     recipes = {name: read_recipe(name) for name in names}
-    folds = range(settings.split.folds) if arguments.all_folds else [settings.split.fold % settings.split.folds]
+    folds = range(settings.split.folds) if arguments.folds == "all" else [settings.split.fold % settings.split.folds]
     stored = feature_store.read_features(paths.FEATURES)
     runs = [*leak_gap.tasks(read_clips(paths.CLIPS), stored, settings.split, settings.seed, folds)]
-    with progress("Training", len(runs) * len(names), "model") as advance:
+    trainings = len(runs) * sum(len(recipe.train.seeds) for recipe in recipes.values())
+    with progress("Training", trainings, "model") as advance:
         gaps = leak_gap.measure(runs, recipes, machine.device(), advance)
     say(json.dumps([asdict(one) for one in gaps], indent=2) + "\n" if arguments.json else texts.text(gaps))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -39,13 +41,19 @@ def clips_and_features():
     return clips, FeatureSet(ids, np.array(features)[order].astype(np.float16), {})
 
 
-def measured(clips_and_features, folds):
+def measured(clips_and_features, folds, seeds=(0,)):
     settings = SplitSettings("group", 5, 0, 0.2)
     runs = [*leak_gap.tasks(*clips_and_features, settings, 0, folds)]
-    told = []
-    [gap] = leak_gap.measure(runs, RECIPES, "cpu", told.append)
-    assert len(told) == len(runs)
+    recipe = RECIPES["gru"]
+    advanced = []
+    [gap] = leak_gap.measure(runs, {"gru": replace(recipe, train=replace(recipe.train, seeds=seeds))}, "cpu", advanced.append)
+    assert len(advanced) == len(runs) * len(seeds)
     return gap
+
+
+def answered(clips, correct, seeds=1):
+    """Two clips of each source; `correct` says of a clip's number whether all runs are correct."""
+    return {f"{clip}.avi": (np.full(seeds, correct(clip)), clip // 2) for clip in clips}
 
 
 def test_what_a_model_owes_to_siblings_is_the_gap(clips_and_features):
@@ -53,17 +61,47 @@ def test_what_a_model_owes_to_siblings_is_the_gap(clips_and_features):
     assert gap.difference > 0.3
     assert gap.difference == gap.random.top1 - gap.group.top1
     assert gap.interval.low < gap.difference < gap.interval.high
+    assert 0 < gap.common.clips < gap.group.clips
+    assert gap.common.difference == pytest.approx(gap.common.random - gap.common.group)
 
 
 def test_over_all_folds_each_clip_is_tested_once_and_the_gap_is_paired(clips_and_features):
-    gap = measured(clips_and_features, range(5))
-    assert (gap.random.clips, gap.group.clips) == (120, 120)
+    gap = measured(clips_and_features, range(5), seeds=(0, 3))
+    assert (gap.random.clips, gap.group.clips, gap.common.clips, gap.common.sources, gap.seeds) == (120, 120, 120, 30, 2)
     assert gap.difference == pytest.approx(gap.random.top1 - gap.group.top1)
+    assert (gap.difference, gap.interval) == (gap.common.difference, gap.common.interval)
     assert gap.interval.low > 0.2
 
 
 def test_no_gap_where_the_answers_are_the_same():
-    same = {f"{place}.avi": (place % 3 > 0, place // 2) for place in range(30)}
+    same = answered(range(30), lambda clip: clip % 3 > 0)
     gap = leak_gap.gap("gru", same, same)
-    assert gap.difference == 0
+    assert gap.difference == gap.common.difference == 0
     assert gap.interval.low <= 0 <= gap.interval.high
+    assert gap.common.p == 1
+
+
+def test_only_common_clips_are_compared_in_pairs():
+    """Clips 20 to 39 are tested under both splits; the others are all correct under one and all wrong under the other."""
+    random = answered(range(40), lambda clip: clip < 20 or clip % 2 == 0)
+    group = answered(range(20, 60), lambda clip: clip < 40 and clip % 2 == 0)
+    gap = leak_gap.gap("gru", random, group)
+    assert (gap.common.clips, gap.common.sources) == (20, 10)
+    assert (gap.common.random, gap.common.group, gap.common.difference) == (0.5, 0.5, 0)
+    assert (gap.random.top1, gap.group.top1, gap.difference) == (0.75, 0.25, 0.5)
+
+
+def test_without_common_clips_there_is_no_paired_gap():
+    gap = leak_gap.gap("gru", answered(range(10), lambda clip: True), answered(range(10, 20), lambda clip: clip % 2 == 0))
+    assert gap.common is None
+    assert gap.difference == 0.5
+
+
+def test_seeds_that_disagree_widen_the_interval_of_the_gap():
+    group = answered(range(100), lambda clip: clip % 4 == 0, seeds=2)
+    alike = answered(range(100), lambda clip: clip % 4 < 2, seeds=2)
+    unlike = {
+        clip: (np.array([clip[:-4].endswith(("0", "1")), int(clip[:-4]) % 5 > 0]), source) for clip, (_, source) in alike.items()
+    }
+    one, other = leak_gap.gap("gru", alike, group).common, leak_gap.gap("gru", unlike, group).common
+    assert other.interval.high - other.interval.low > 1.3 * (one.interval.high - one.interval.low)
