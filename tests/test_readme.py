@@ -1,5 +1,6 @@
 """README.md, CONTRIBUTING.md and docs/: their commands parse, and what they name exists."""
 
+import importlib.util
 import re
 import shlex
 import shutil
@@ -211,3 +212,14 @@ def clone(tmp_path_factory):
 )
 def test_a_command_of_the_docs_runs_in_a_fresh_clone(clone, command):
     assert run(*shlex.split(command), cwd=clone).strip()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_the_sample_s_results_are_those_of_the_last_run(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    specification = importlib.util.spec_from_file_location("sample_results", ROOT / "docs" / "sample_results.py")
+    sample_results = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(sample_results)
+    text = TEXTS[page]
+    assert "<!-- sample: " in text
+    assert text == sample_results.updated(text), "run `python docs/sample_results.py`"
