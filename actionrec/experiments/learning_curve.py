@@ -149,7 +149,7 @@ def _point(part: str, task: TrainingData, predictions: Predictions, clusters: ND
         len(np.unique(task.clusters[rows])),
         float(correct.mean()),
         tuple(correct.mean(axis=1).tolist()),
-        cluster_interval(correct.mean(axis=0), clusters),
+        cluster_interval(correct, clusters),
     )
 
 
