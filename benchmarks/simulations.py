@@ -191,7 +191,7 @@ def points_lost(accuracies: Sequence[float], count: int, sizes: str, random: np.
     correct = [answers(accuracy, clusters, correlation, random) for accuracy in accuracies]
     val_top1 = [answers(accuracy, validation, correlation, random).mean() for accuracy in accuracies]
     order = sorted(range(len(accuracies)), key=lambda model: (-correct[model].mean(), -val_top1[model], model))
-    rows = [_row(str(model), rank, float(correct[model].mean()), model) for rank, model in enumerate(order, start=1)]
+    rows = [_row(str(model), rank, float(correct[model].mean()), 2**model) for rank, model in enumerate(order, start=1)]
     names = list(combinations(order, 2))
     tests = paired_tests([(correct[a], correct[b]) for a, b in names], clusters)
     pairs = [Pair(str(a), str(b), test, 0, 0, 1.0) for (a, b), test in zip(names, tests, strict=True)]
@@ -220,6 +220,8 @@ def _row(name: str, rank: int, top1: float, flops: int) -> LeaderboardRow:
         val_loss=None,
         parameters=1,
         flops=flops,
+        total_params=1,
+        total_flops=flops,
         best_epoch=1,
         epochs=1,
         majority_accuracy=0.0,

@@ -48,7 +48,7 @@ def test_the_docs_have_each_table_with_its_rows(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "row"), [("worst", 3), ("majority", 0)])
+@pytest.mark.parametrize(("name", "row"), [("worst", 3), ("majority", 0), ("regret", 4), ("regret", 6)])
 def test_the_figures_in_the_docs_are_those_that_are_printed(name, row):
     table = coverage.TABLES[name]()
     values = [coverage.simulate((name, row, case, range(SETS))) for case in range(len(table.rows[row].cases))]
