@@ -1,6 +1,7 @@
 """Headline of a comparison: which model to deploy, whether sequence modelling helps, and what would make the answer surer."""
 
 from collections.abc import Sequence
+from math import ceil
 from statistics import median
 
 from actionrec.core.text import percent
@@ -84,6 +85,21 @@ def _sequence_modelling(comparison: Comparison, baselines: Sequence[Baseline]) -
     return f"**Whether sequence modelling helps is not shown.** {versus}."
 
 
+def _sources_for_the_lead(comparison: Comparison, context: EvaluationContext) -> list[str]:
+    """How many test source videos would usually show the lead of the best model; the detectable difference shrinks with their root."""
+    advice = comparison.advice
+    if len(comparison.leaderboard) < 2 or advice.deploy != advice.best:
+        return []
+    second = comparison.leaderboard[1].name
+    test = comparison.pair(advice.best, second).test
+    if test.is_real or test.difference <= 0 or not test.detectable:
+        return []
+    needed = ceil(context.test_sources * (test.detectable / test.difference) ** 2)
+    if not context.test_sources < needed <= _MOST_TIMES_MORE * context.test_sources:
+        return []
+    return [f"About {needed:,} would usually show that a lead of {points(test.difference)[1:]} points over {clean(second)} is real."]
+
+
 def _surer(comparison: Comparison, context: EvaluationContext) -> str:
     advice, sentences = comparison.advice, []
     detectable = [pair.test.detectable for pair in comparison.pairs if pair.a == advice.best and pair.test.detectable]
@@ -93,6 +109,7 @@ def _surer(comparison: Comparison, context: EvaluationContext) -> str:
             f"With {context.test_sources:,} source videos, a difference between two models below about {100 * smallest:.0f} points "
             "will usually be missed."
         )
+    sentences += _sources_for_the_lead(comparison, context)
     other = advice.alternative
     if other and other.sources <= _MOST_TIMES_MORE * context.test_sources:
         sentences.append(

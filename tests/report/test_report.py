@@ -86,6 +86,17 @@ def test_the_report_starts_with_the_model_its_lead_and_its_cost(texts):
     assert report.index("Deploy gru") < report.index("## Models")
 
 
+def test_the_headline_says_how_many_sources_would_show_the_lead(texts):
+    test = compared(four()).pair("gru", "lstm").test
+    needed = int(np.ceil(50 * (test.detectable / test.difference) ** 2))
+    assert not test.is_real
+    assert f"About {needed} would usually show that a lead of 2.0 points over lstm is real." in texts[0]
+    gru, _, *others = four()
+    assert "would usually show" not in written([gru, replace(gru, name="lstm"), *others])[0]  # no lead
+    clear = [gru, trained("lstm", first_right(60), classes=6, val_right=first_right(8, 10)), *others]
+    assert "would usually show" not in written(clear)[0]  # the lead is shown already
+
+
 def test_sections_open_with_their_findings(texts):
     report, _ = texts
     assert "- **gru is better than mean_pool and transformer** (p at most" in report
