@@ -86,7 +86,7 @@ def _sequence_modelling(comparison: Comparison, baselines: Sequence[Baseline]) -
 
 
 def _sources_for_the_lead(comparison: Comparison, context: EvaluationContext) -> list[str]:
-    """How many test source videos would usually show the lead of the best model; the detectable difference shrinks with their root."""
+    """How many test source videos would show the lead: the detectable difference shrinks with the square root of their number."""
     advice = comparison.advice
     if len(comparison.leaderboard) < 2 or advice.deploy != advice.best:
         return []
@@ -97,7 +97,9 @@ def _sources_for_the_lead(comparison: Comparison, context: EvaluationContext) ->
     needed = ceil(context.test_sources * (test.detectable / test.difference) ** 2)
     if not context.test_sources < needed <= _MOST_TIMES_MORE * context.test_sources:
         return []
-    return [f"About {needed:,} would usually show that a lead of {points(test.difference)[1:]} points over {clean(second)} is real."]
+    return [
+        f"About {needed:,} would usually show that a lead of {points(test.difference)[1:]} points over {clean(second)} is real."
+    ]
 
 
 def _surer(comparison: Comparison, context: EvaluationContext) -> str:
