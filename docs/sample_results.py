@@ -1,6 +1,6 @@
 """The sample's results in README.md and docs/results.md, from the files in metrics/.
 
-`python docs/sample_results.py` writes them between the markers `<!-- sample: NAME -->` and `<!-- end -->` of the two pages.
+`python -m docs.sample_results` writes them between the markers `<!-- sample: NAME -->` and `<!-- end -->` of the two pages.
 """
 
 import re

@@ -115,7 +115,9 @@ def draw(gathered: Gathered) -> None:
         "model_comparison": overview.model_comparison(result, context, seconds),
         "all_models_grid": curves.all_models_grid(names, histories, context),
         "accuracy_intervals": intervals.accuracy_intervals(result, found.ensembles, context),
-        "order_of_frames": order.order_of_frames(found.orders, result.majority_accuracy, context),
+        "order_of_frames": order.order_of_frames(
+            [one for one in found.orders if one.model not in result.baselines], result.majority_accuracy, context
+        ),
         "reliability": reliability.reliability_diagram(found.calibrations, context),
         "accuracy_against_cost": pareto.accuracy_against_cost(found.costs, ends, context),
         "risk_coverage": risk_plot.risk_coverage_curves([*found.risks.values()], result.advice.deploy, context),

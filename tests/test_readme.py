@@ -222,4 +222,4 @@ def test_the_sample_s_results_are_those_of_the_last_run(page, monkeypatch):
     specification.loader.exec_module(sample_results)
     text = TEXTS[page]
     assert "<!-- sample: " in text
-    assert text == sample_results.updated(text), "run `python docs/sample_results.py`"
+    assert text == sample_results.updated(text), "run `python -m docs.sample_results`"

@@ -249,7 +249,7 @@ def _order(comparison: Comparison, found: Analyses) -> str:
         "reversed %",
     ]
     rows = []
-    for row in comparison.leaderboard:
+    for row in (row for row in comparison.leaderboard if not row.order_blind):
         order = orders[row.name]
         gains = [_points(one.gains[row.name]) if row.name in one.gains else "" for one in found.baselines]
         changed = [percent(order.changed[change]) for change in ("shuffled", "reversed")]

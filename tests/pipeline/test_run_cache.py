@@ -26,7 +26,7 @@ from actionrec.io import params
 from actionrec.models import MODELS, model_keys
 from actionrec.training.loop import TrainSettings
 from actionrec.training.recipes import read_recipe
-from stages import check, extract_frames, fetch, resnet_features, split, weights
+from stages import check, clip_cost, compare, extract_frames, fetch, resnet_features, split, train, weights
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = params.load(ROOT / "params.yaml")
@@ -34,7 +34,15 @@ LEAVES = flat(DOCUMENT)
 CHECKED = "data/params_checked.txt"
 
 STAGES = {stage.name: sorted(name for dep in stage.params for name in dep.params) for stage in Repo(ROOT).index.stages}
-PLAIN = {"fetch": fetch, "weights": weights, "split": split, "extract_frames": extract_frames, "resnet_features": resnet_features}
+PLAIN = {
+    "clip_cost": clip_cost,
+    "compare": compare,
+    "extract_frames": extract_frames,
+    "fetch": fetch,
+    "resnet_features": resnet_features,
+    "split": split,
+    "weights": weights,
+}
 
 OTHER = {  # a valid value for each key that a number or a switch cannot be made up for
     "data.dataset": "mine",
@@ -47,7 +55,9 @@ OTHER = {  # a valid value for each key that a number or a switch cannot be made
     "features.weights": "IMAGENET1K_V1",
     "features.precision": "fp32",
     "train.precision": "fp32",
+    "train.class_weights": "balanced",
     "train.seeds": [0, 1],
+    "evaluation.folds": "all",
     "models.bilstm.read": "last",
     "models.swin_transformer.depths": [2, 2],
     "models.swin_transformer.num_heads": [2, 4],
@@ -68,6 +78,7 @@ def what_it_reads(stage):
         read = dataclasses.asdict(params.read(PLAIN[name].Params))
     else:
         read = {model: dataclasses.asdict(read_recipe(model)) for model in (MODELS if name == "package" else [name])}
+        read |= {} if name == "package" else dataclasses.asdict(params.read(train.Params))
     return json.loads(json.dumps(read))
 
 

@@ -40,7 +40,7 @@ def address(tmp_path_factory):
     bundles.clips(project / "data/raw/mine", count=1)
     (project / "params.yaml").write_text("data: {dataset: mine}\n")
     figures = {"top1": 0.75, "top1_low": 0.5, "top1_high": 0.9, "mean_class": 0.7, "parameters": 90_000, "tied_with_best": True}
-    compared = {"dataset": "mine", "test_clips": 4, "advice": {"smallest": "simple_rnn", "avoid": {}}}
+    compared = {"dataset": "mine", "test_clips": 4, "headline": ["Deploy gru: 75.0 % top-1.", "To be surer: test all folds."]}
     compared["models"] = {name: {"rank": rank, **figures} for rank, name in enumerate(("gru", "simple_rnn"), start=1)}
     (project / "metrics").mkdir()
     (project / "metrics/compare.json").write_text(json.dumps(compared))
@@ -254,7 +254,9 @@ def test_the_results_have_table_and_pictures(visit, viewport):
     with visit("/", viewport) as page:
         page.get_by_role("link", name="Results").click()
         expect(page.locator("tbody tr")).to_have_count(2)
-        expect(page.locator("#results")).to_contain_text("The test finds no difference between these models.")
+        expect(page.locator("#results .card").first.locator("li")).to_have_text(
+            ["Deploy gru: 75.0 % top-1.", "To be surer: test all folds."]
+        )
         page.get_by_text("gru", exact=True).last.click()
         pictures = page.locator("img.plot")
         expect(pictures).to_have_count(2)

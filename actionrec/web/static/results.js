@@ -44,9 +44,9 @@ function show(told) {
   const own = models.map(({ model }) => [model, told.pictures.filter((one) => one.model === model)]).filter(([, pictures]) => pictures.length);
   const files = told.files.map((address) => element("a", { href: address.slice(1), textContent: address.split("/").at(-1) }));
   byId("results").replaceChildren(
+    ...(told.headline.length ? [advice(told.headline)] : []),
     table(models),
     element("p", { className: "small", textContent: "95 % interval: from a bootstrap of whole source videos. Costs are for one clip with the backbone; own, and memory: of the model alone, timed on one core." }),
-    advice(told.headline),
     element("div", { className: "gallery" }, ...common.map(figure)),
     ...own.map(([model, pictures]) => element("details", {}, element("summary", { textContent: model }), element("div", { className: "gallery" }, ...pictures.map(figure)))),
     element("p", { className: "foot" }, element("span", { textContent: "More in" }), ...files),
