@@ -28,7 +28,7 @@ class Advice:
 
     deploy: str
     best: str
-    """Ranked first."""
+    """The first in order of rank that is not to be avoided; if all are, the first."""
     margin: float
     """`compare.margin`: the loss of top-1 that a cheaper model may have."""
     loss: float
@@ -43,7 +43,7 @@ class Advice:
 
     @property
     def none_recommended(self) -> bool:
-        """Whether even the best model is not shown to have learned anything."""
+        """Whether all models are to be avoided: none is shown to have learned anything."""
         return self.best in self.avoid
 
 
@@ -54,6 +54,7 @@ def advise(rows: Sequence[LeaderboardRow], pairs: Sequence[Pair], margin: float,
 
     - Avoid: not significantly better than the majority class (`LeaderboardRow.beats_majority`); or another model is significantly
       more accurate and costs no more.
+    - The best is the first in order of rank among the others.
     - Deploy the cheapest model whose loss against the best one is shown to be below the margin: the upper end of its interval is.
       The interval is simultaneous over all pairs, so this also holds for the best of many models. If there is no such model,
       deploy the best one: a difference that is not shown is not a difference that is shown to be small.
@@ -64,12 +65,13 @@ def advise(rows: Sequence[LeaderboardRow], pairs: Sequence[Pair], margin: float,
         margin: `compare.margin`.
         sources: source videos of the test clips.
     """
-    best, flops = rows[0], {row.name: row.total_flops for row in rows}
+    flops = {row.name: row.total_flops for row in rows}
     avoid = _to_avoid(rows, pairs)
+    usable = [row for row in rows if row.name not in avoid] or list(rows)
+    best = usable[0]
     candidates = [pair for pair in pairs if pair.a == best.name and pair.b not in avoid and cheaper(flops[pair.b], flops[pair.a])]
     close = _cheapest([pair for pair in candidates if pair.test.interval.high < margin], flops)
     deploy = close.b if close else best.name
-    usable = [row for row in rows if row.name not in avoid] or list(rows)
     still = [pair for pair in candidates if cheaper(flops[pair.b], flops[deploy]) and pair.test.difference < margin]
     open_question = _cheapest(still, flops)
     return Advice(

@@ -54,14 +54,22 @@ def _margin(advice: Advice) -> str:
 def _lead(comparison: Comparison) -> str:
     if len(comparison.leaderboard) < 2:
         return "There is no other model to compare it with."
-    second = comparison.leaderboard[1]
-    pair = comparison.pair(comparison.advice.best, second.name)
+    best, second = comparison.row(comparison.advice.best), _rival(comparison)
+    if second.rank < best.rank:
+        return f"{clean(second.name)} has {percent(second.top1)} %, but is not shown to be better than the most frequent class."
+    pair = comparison.pair(best.name, second.name)
     if pair.apart:
         return f"It leads {clean(second.name)} by {_evidence(pair.test)}."
     if pair.test.difference > 0:
         return f"Its lead of {points(pair.test.difference)[1:]} points over {clean(second.name)} can be chance."
     reason = "the lower validation loss decides" if second.val_loss is not None else "the fewer operations decide"
     return f"{clean(second.name)} has the same accuracy; {reason}."
+
+
+def _rival(comparison: Comparison) -> LeaderboardRow:
+    """The model ranked first, or if that is the best one, the second. Of at least two models."""
+    first, second = comparison.leaderboard[:2]
+    return second if first.name == comparison.advice.best else first
 
 
 def _evidence(test: PairedTest) -> str:
@@ -75,7 +83,8 @@ def _sequence_modelling(comparison: Comparison, baselines: Sequence[Baseline]) -
     if not baselines or not models:
         return "There is no baseline to say what sequence modelling adds."
     best = models[0]
-    hardest = min(baselines, key=lambda baseline: baseline.gains[best].difference)
+    # A baseline that it is not shown to beat decides, even if it beats another one by less.
+    hardest = min(baselines, key=lambda one: (one.gains[best].verdict == "better", one.gains[best].difference))
     test = hardest.gains[best]
     versus = f"{clean(best)} against {clean(hardest.name)}, which ignores the order of frames: {_evidence(test)}"
     if all(baseline.gains[best].verdict == "better" for baseline in baselines):
@@ -90,15 +99,18 @@ def _sources_for_the_lead(comparison: Comparison, context: EvaluationContext) ->
     advice = comparison.advice
     if len(comparison.leaderboard) < 2 or advice.deploy != advice.best:
         return []
-    second = comparison.leaderboard[1].name
-    test = comparison.pair(advice.best, second).test
+    second = _rival(comparison)
+    if second.rank < comparison.row(advice.best).rank:
+        return []
+    test = comparison.pair(advice.best, second.name).test
     if test.is_real or test.difference <= 0 or not test.detectable:
         return []
     needed = ceil(context.test_sources * (test.detectable / test.difference) ** 2)
     if not context.test_sources < needed <= _MOST_TIMES_MORE * context.test_sources:
         return []
     return [
-        f"About {needed:,} would usually show that a lead of {points(test.difference)[1:]} points over {clean(second)} is real."
+        f"About {needed:,} would usually show that a lead of {points(test.difference)[1:]} points over {clean(second.name)} is "
+        "real."
     ]
 
 
@@ -120,8 +132,9 @@ def _surer(comparison: Comparison, context: EvaluationContext) -> str:
         )
     if context.evaluated_folds == 1:
         sentences.append(
-            f"Only {context.folds_phrase} was tested: `dvc exp run -S evaluation.folds=all` tests every fold, on the same features."
+            f"Only {context.folds_phrase} was tested: `dvc exp run -S evaluation.folds=all` tests every "
+            f"{'list' if context.protocol == 'official' else 'fold'}, on the same features."
         )
     if context.seeds == 1:
         sentences.append("Each model was trained once: `dvc exp run -S 'train.seeds=[0,1,2]'` shows how much chance decides.")
-    return f"**To be surer**: {' '.join(sentences)}" if sentences else "All clips were tested, with several seeds."
+    return f"**To be surer**: {' '.join(sentences)}" if sentences else "Every fold was tested, with several seeds."

@@ -1,7 +1,8 @@
 import numpy as np
-from fabricate import BACKBONE, NO_BACKBONE, first_right, trained
+from fabricate import BACKBONE, CONTEXT, NO_BACKBONE, first_right, trained
 
 from actionrec.evaluation.comparison import compare
+from actionrec.report.headline import headline
 
 
 def advice(models, margin=0.02, backbone=NO_BACKBONE):
@@ -89,3 +90,20 @@ def test_the_smallest_model_is_not_one_to_avoid():
     assert found.smallest == "a"
     assert "most frequent class" in found.avoid["b"]
     assert not found.none_recommended
+
+
+def test_a_model_that_is_not_shown_to_beat_the_majority_class_is_not_the_best():
+    """`lumpy` is correct on all of half the sources: more clips than `steady`, but too uncertain with ten sources."""
+    clusters = np.arange(100) // 10
+    lumpy = trained("lumpy", np.arange(100) < 50, clusters=clusters, flops=10)
+    steady = trained("steady", np.arange(100) % 10 < 4 + clusters % 2, clusters=clusters, flops=10)
+    result = compare([lumpy, steady], 0.02, NO_BACKBONE)
+    assert [row.name for row in result.leaderboard] == ["lumpy", "steady"]
+    assert [row.beats_majority for row in result.leaderboard] == [False, True]
+    found = result.advice
+    assert (found.best, found.deploy) == ("steady", "steady")
+    assert not found.none_recommended
+    first = headline(result, [], CONTEXT)[0]
+    assert first.startswith("**Deploy steady**: 45.0 % top-1")
+    assert "lumpy has 50.0 %, but is not shown to be better than the most frequent class." in first
+    assert headline(result, [], CONTEXT)[2]  # the other sentences need no lead
