@@ -11,6 +11,7 @@ from projects import ROOT, edit_params
 
 from actionrec.core import paths
 from actionrec.evaluation.calibration import softmax
+from actionrec.evaluation.predictions import pooled
 from actionrec.evaluation.suspect_labels import HEADER, check_labels, csv_rows
 from actionrec.evaluation.trained_models import read_model
 from actionrec.io.files import write_rows_for_spreadsheets
@@ -81,7 +82,32 @@ def test_models_to_avoid_have_no_say_unless_there_are_no_others():
     labels, _ = swapped(120, 0.05, 0)
     gru, lstm = two(labels)
     assert check_labels([gru, lstm], {"lstm": "at chance"}) == check_labels([gru], ())
-    assert check_labels([gru, lstm], ("gru", "lstm")) == check_labels([gru, lstm], ())
+    unreliable = check_labels([gru, lstm], ("gru", "lstm"))
+    assert unreliable == [replace(one, suspect=False) for one in check_labels([gru, lstm], ())]
+
+
+def test_models_that_only_guess_make_no_label_suspect():
+    labels = np.arange(60) % CLASSES
+    guessing = [answering("gru", labels, right=0.0, seed=1)]
+    assert any(one.suspect for one in check_labels(guessing, ()))
+    assert not any(one.suspect for one in check_labels(guessing, {"gru": "at chance"}))
+
+
+def test_a_clip_that_several_folds_test_has_one_check_with_its_mean_probability():
+    labels, _ = swapped(60, 0.1, 0)
+    [one] = [answering("gru", labels, right=0.85, seed=1)]
+    [other] = [answering("gru", labels, right=0.85, seed=2)]
+    again = replace(other.predictions, answers=other.predictions.answers.chosen(np.arange(60) < 20))
+    again = replace(again, subsets=again.subsets[:20], folds=np.full(20, 1))
+    checks = check_labels([replace(one, predictions=pooled(one.predictions, [again]))], ())
+    probabilities = softmax(one.test.logits)
+    probabilities[:20] = (probabilities[:20] + softmax(other.test.logits)[:20]) / 2
+    assert sorted(check.clip for check in checks) == one.test.clips.tolist()
+    for check in checks:
+        row = int(check.clip[:4])
+        assert check.label == "abcdef"[labels[row]]
+        assert check.probability_of_label == pytest.approx(probabilities[row, labels[row]], rel=1e-5)
+        assert check.probability_of_suggestion == pytest.approx(probabilities[row].max(), rel=1e-5)
 
 
 @pytest.mark.parametrize("labels", [np.zeros(5, dtype=int), np.array([0, 0, 3, 3, 3]), np.arange(1)])
