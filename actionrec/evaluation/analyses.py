@@ -239,7 +239,7 @@ def costs(
     rows = [
         ModelCost(
             model.name,
-            float(model.predictions.correct().mean()),
+            float(model.predictions.correct().mean(axis=1).mean()),  # rounded like the leaderboard's
             model.parameters,
             model.flops,
             *timings[model.name],
@@ -273,17 +273,19 @@ def class_scores(predictions: Predictions, class_names: Sequence[str]) -> list[C
 
 
 def missed_by_all(models: Mapping[str, Predictions], class_names: Sequence[str]) -> list[Missed]:
-    """Test clips that every model classifies wrongly, sorted by clip."""
+    """Test clips that every model classifies wrongly, in each fold that tests them; sorted by clip."""
     test = next(iter(models.values())).test
     answers = {name: one.test.logits.argmax(axis=1) for name, one in models.items()}
-    wrong = np.all([answer != test.labels for answer in answers.values()], axis=0)
+    solved = set(test.clips[np.any([answer == test.labels for answer in answers.values()], axis=0)].tolist())
+    first = np.unique(test.clips, return_index=True)[1]
     return [
         Missed(
             str(test.clips[row]),
             class_names[test.labels[row]],
             {name: class_names[answer[row]] for name, answer in answers.items()},
         )
-        for row in np.flatnonzero(wrong)
+        for row in first
+        if str(test.clips[row]) not in solved
     ]
 
 

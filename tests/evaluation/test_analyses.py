@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from actionrec.evaluation import analyses
+from actionrec.evaluation.leaderboard import leaderboard
 from actionrec.training.record import calibrate
 
 CLASSES = 4
@@ -118,3 +119,21 @@ def test_clips_that_all_models_get_wrong_are_named_with_their_answers():
     first = fabricate.predictions(clips, labels, ["test"] * 3, np.eye(3, dtype=np.float32)[[0, 2, 0]])
     second = fabricate.predictions(clips, labels, ["test"] * 3, np.eye(3, dtype=np.float32)[[1, 2, 1]])
     assert analyses.missed_by_all({"m": first, "n": second}, ["x", "y", "z"]) == [analyses.Missed("b", "y", {"m": "z", "n": "z"})]
+
+
+def test_a_clip_that_two_folds_test_is_missed_if_no_model_is_right_in_either():
+    clips, labels, folds = ["a", "a", "b", "b"], [1, 1, 1, 1], np.array([0, 1, 0, 1])
+    made = fabricate.predictions(clips, labels, ["test"] * 4, np.eye(3, dtype=np.float32)[[0, 1, 2, 0]])
+    missed = analyses.missed_by_all({"m": replace(made, folds=folds)}, ["x", "y", "z"])
+    assert missed == [analyses.Missed("b", "y", {"m": "z"})]
+
+
+def test_costs_round_accuracies_as_the_leaderboard_does():
+    """155 of 400 answers, 38.75 %, is 38.7 or 38.8 % by the last bit of the mean."""
+    one, other = (fabricate.trained("gru", np.arange(200) < right) for right in (86, 69))
+    logits = np.stack([one.test.logits, other.test.logits])
+    answers = replace(one.predictions.answers, seed_logits=logits)
+    both = replace(one, predictions=replace(one.predictions, answers=answers, seeds=(0, 1)))
+    [row] = leaderboard([both], fabricate.BACKBONE)
+    [cost] = analyses.costs([both], {"gru": (1.0, 1.0)}, fabricate.BACKBONE, fabricate.CLIP_TIMING)
+    assert cost.top1 == row.top1
