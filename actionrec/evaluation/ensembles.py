@@ -41,8 +41,8 @@ def best_subset(
     """Choose the members of an ensemble on validation clips.
 
     Takes the members with the highest validation top-1 of the averaged probabilities; ties are decided by the lowest
-    cross-entropy, then the fewest members, then the names. Their validation top-1 is the highest of many (56 pairs and triples
-    of 7 models) and so too optimistic: report the ensemble's accuracy on test clips only.
+    cross-entropy, then the fewest members, then the names. Their validation top-1 is the highest of many (120 pairs and triples
+    of 9 models) and so too optimistic: report the ensemble's accuracy on test clips only.
 
     Args:
         validation_probabilities: (n, K) of each model, for the same clips in the same order.

@@ -192,7 +192,7 @@ def threshold(
 def mean_over_time(features: Features, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Mean over frames of the given rows of (n, T, D): (rows, D).
 
-    Independent of the order of the frames; see `actionrec.evaluation.baselines`.
+    Independent of the order of the frames; see `actionrec.models.mean_pool`.
     """
     means = np.empty((len(rows), features.shape[2]), dtype=np.float32)
     for place, row in enumerate(rows):

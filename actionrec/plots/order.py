@@ -35,7 +35,7 @@ def order_of_frames(orders: Sequence[Order], majority_accuracy: float, context: 
     Args:
         orders: at least one.
         majority_accuracy: share of the most frequent class among the test clips.
-        setting: named in the title.
+        context: named in the title.
     """
     spans = [_percents(order) for order in orders]
     low, high = percent_limits(spans)

@@ -17,7 +17,7 @@ def model_comparison(comparison: Comparison, context: EvaluationContext, train_s
 
     Args:
         comparison: the ranked models.
-        setting: named in the title.
+        context: named in the title.
         train_seconds: model -> seconds of training.
     """
     leaderboard = comparison.leaderboard

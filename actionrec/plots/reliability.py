@@ -33,7 +33,7 @@ def reliability_diagram(calibrations: Sequence[Calibration], context: Evaluation
 
     Args:
         calibrations: at least one.
-        setting: named in the title.
+        context: named in the title.
     """
     bands = ceil(len(calibrations) / COLUMNS)
     fitted = context.val_clips > 0
