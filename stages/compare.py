@@ -106,6 +106,7 @@ def draw(gathered: Gathered) -> None:
     """Draw the plots."""
     result, context, found, histories = gathered.result, gathered.context, gathered.found, gathered.histories
     names = [row.name for row in result.leaderboard]
+    saved = context.of_saved_fold(gathered.models[0].predictions.saved_test)  # calibration and curves are of the saved models
     seconds = {name: timing.train_seconds for name, timing in gathered.timings.items()}
     ends = {row.name: row.interval for row in result.leaderboard}
     suspects = [one for one in found.label_checks if one.suspect]
@@ -113,20 +114,20 @@ def draw(gathered: Gathered) -> None:
     frames = read_frames(paths.FRAMES, sorted(clips))
     pictures = {
         "model_comparison": overview.model_comparison(result, context, seconds),
-        "all_models_grid": curves.all_models_grid(names, histories, context),
+        "all_models_grid": curves.all_models_grid(names, histories, saved),
         "accuracy_intervals": intervals.accuracy_intervals(result, found.ensembles, context),
         "order_of_frames": order.order_of_frames(
             [one for one in found.orders if one.model not in result.baselines], result.majority_accuracy, context
         ),
-        "reliability": reliability.reliability_diagram(found.calibrations, context),
+        "reliability": reliability.reliability_diagram(found.calibrations, saved),
         "accuracy_against_cost": pareto.accuracy_against_cost(found.costs, ends, context),
-        "risk_coverage": risk_plot.risk_coverage_curves([*found.risks.values()], result.advice.deploy, context),
+        "risk_coverage": risk_plot.risk_coverage_curves([*found.risks.values()], result.advice.deploy, saved),
         "missed_by_all": contact_sheet.missed_clips(found.missed, frames, context),
         "suspect_labels": contact_sheet.suspect_labels(found.label_checks, frames, context),
     }
     for model in gathered.models:
         counts = metrics.confusion(model.test.logits, model.test.labels)
-        pictures[f"{model.name}_curves"] = curves.model_curves(model.name, histories[model.name], context)
+        pictures[f"{model.name}_curves"] = curves.model_curves(model.name, histories[model.name], saved)
         pictures[f"{model.name}_confusion"] = confusion.confusion_matrix(result.row(model.name), counts, context)
     for picture, png in pictures.items():
         with whole_file(paths.PLOTS / f"{picture}.png") as draft:

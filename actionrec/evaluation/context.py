@@ -1,7 +1,7 @@
 """Evaluation context: the data, split and settings that a comparison's numbers apply to, shown with every table and plot."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
+from actionrec.evaluation.predictions import Answers
 from actionrec.evaluation.trained_models import TrainedModel, typed_values
 from actionrec.io.files import read_json
 
@@ -40,6 +41,7 @@ class EvaluationContext:
     weights: str
     frames: int  # per clip
     split_warnings: tuple[str, ...] = ()  # reasons to doubt results on this split
+    repeated_tests: int = 0  # of test_clips: tests of a clip beyond its first, since official lists can share test clips
 
     @classmethod
     def of(cls, model: TrainedModel, split: Mapping[str, Any], extraction: Mapping[str, Any]) -> Self:
@@ -72,6 +74,7 @@ class EvaluationContext:
             duplicated_clips=split["duplicated_clips"],
             classes_without_test_clips=tuple(split["classes_without_test_clips"]),
             split_warnings=tuple(split.get("warnings", ())),
+            repeated_tests=len(model.test.labels) - len(np.unique(model.test.clips)),
             clips=extraction["clips"],
             padded=extraction["padded"],
             failed=extraction["failed"],
@@ -79,6 +82,21 @@ class EvaluationContext:
             weights=model.features["weights"],
             frames=model.frames["count"],
         )
+
+    def of_saved_fold(self, test: Answers) -> Self:
+        """The context of numbers on the test clips of the saved models' fold alone.
+
+        Args:
+            test: any model's answers for these clips.
+        """
+        return replace(
+            self, evaluated_folds=1, test_clips=len(test.labels), test_sources=len(np.unique(test.clusters)), repeated_tests=0
+        )
+
+    @property
+    def distinct_test_clips(self) -> int:
+        """Test clips, each counted once."""
+        return self.test_clips - self.repeated_tests
 
     @property
     def epoch_chosen_on(self) -> str:

@@ -57,7 +57,7 @@ def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8
         entries.append(Entry(one.clip, one.label, prediction, f"{models} of {len(one.answers)}"))
     if not entries:
         return nothing_to_show("At least one model classifies each test clip correctly.", context)
-    title = f"Test clips that no model classifies correctly: {len(missed):,} of {context.test_clips:,}"
+    title = f"Test clips that no model classifies correctly: {len(missed):,} of {context.distinct_test_clips:,}"
     return contact_sheet(entries, frames, title, "true class ← most frequent prediction (models)", context)
 
 
@@ -68,7 +68,7 @@ def suspect_labels(checks: Sequence[LabelCheck], frames: Mapping[str, NDArray[np
     ]
     if not entries:
         return nothing_to_show("No test clip has a suspect label.", context)
-    title = f"Test clips whose label is probably wrong: {len(entries):,} of {context.test_clips:,}"
+    title = f"Test clips whose label is probably wrong: {len(entries):,} of {context.distinct_test_clips:,}"
     return contact_sheet(entries, frames, title, "label ← most probable class (its probability)", context)
 
 

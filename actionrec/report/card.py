@@ -59,6 +59,11 @@ class Evidence:
         return self.model.name
 
     @property
+    def saved(self) -> EvaluationContext:
+        """The context of the numbers of this bundle alone."""
+        return self.context.of_saved_fold(self.model.predictions.saved_test)
+
+    @property
     def entry(self) -> Mapping[str, Any]:
         """The model's entry in the comparison."""
         record: Mapping[str, Any] = self.comparison["models"][self.name]
@@ -79,6 +84,7 @@ def card(evidence: Evidence) -> str:
         name=name,
         model=evidence.model,
         context=context,
+        saved=evidence.saved,
         numbers=evidence.metrics,
         comparison=comparison,
         entry=evidence.entry,
@@ -86,6 +92,7 @@ def card(evidence: Evidence) -> str:
         weights_are_a_file=is_file(context.weights),
         reason_to_avoid=comparison["advice"]["avoid"].get(name),
         protocol=protocol(context),
+        saved_protocol=protocol(evidence.saved),
         data_table=_data_table(evidence),
         results_table=_results_table(evidence),
         **_pairs(evidence),
@@ -114,9 +121,8 @@ def front_matter(evidence: Evidence) -> str:
         {"type": "accuracy", "name": "mean class", "value": numbers["test_mean_class"]},
         {"type": "expected_calibration_error", "name": "ECE, calibrated", "value": numbers["test_ece_calibrated"]},
     ]
-    test = evidence.model.predictions.saved_test
-    clips, sources = len(test.labels), len(np.unique(test.clusters))
-    about = {"protocol": context.protocol, "fold": context.fold, "clips": clips, "sources": sources}
+    saved = evidence.saved
+    about = {"protocol": context.protocol, "fold": context.fold, "clips": saved.test_clips, "sources": saved.test_sources}
     result = {
         "task": {"type": "video-classification", "name": "Video classification"},
         "dataset": {"type": context.dataset, "name": context.dataset, "split": "test", "args": about},
@@ -149,14 +155,15 @@ def is_file(weights: str) -> bool:
 
 
 def _data_table(evidence: Evidence) -> str:
-    context, features, frames = evidence.context, evidence.bundle["features"], evidence.model.frames
+    context, saved, features, frames = evidence.context, evidence.saved, evidence.bundle["features"], evidence.model.frames
     untrained = "**UNTRAINED**, " if context.weights == "random" else ""
     rows = [
         ["data set", f"{clean(context.dataset)}, {context.clips:,} clips; {context.failed:,} could not be decoded"],
-        ["split", f"{context.split_phrase}, seed {context.seed}"],
+        ["split", f"{saved.split_phrase}, seed {context.seed}"],
         ["training clips", f"{context.train_clips:,}"],
         ["validation clips", f"{context.val_clips:,}"],
-        ["test clips", f"{context.test_clips:,}, from {context.test_sources:,} source videos or persons"],
+        ["test clips", _tested(saved)],
+        *([["test clips of " + context.folds_phrase, _tested(context)]] if context.evaluated_folds > 1 else []),
         ["epoch chosen on", f"{context.val_clips:,} validation clips" if context.val_clips else "**the test clips**"],
         ["frames", f"{frames['count']} per clip, {frames['resolution']} x {frames['resolution']}, {frames['format']}"],
         [
@@ -169,12 +176,17 @@ def _data_table(evidence: Evidence) -> str:
     return table(["what", "value"], rows, "ll")
 
 
+def _tested(context: EvaluationContext) -> str:
+    return f"{context.test_clips:,}, from {context.test_sources:,} source videos or persons"
+
+
 def _results_table(evidence: Evidence) -> str:
     entry, numbers, context = evidence.entry, evidence.metrics, evidence.context
     interval, wilson, top5 = (
         span(Interval(entry[f"{score}_low"], entry[f"{score}_high"])) for score in ("top1", "top1_wilson", "top5")
     )
     runs = [f"{context.evaluated_folds} folds"] * (context.evaluated_folds > 1) + [f"{context.seeds} seeds"] * (context.seeds > 1)
+    pooled = f", {runs[0]}" if context.evaluated_folds > 1 else ""
     if runs:
         spread = f" ± {percent(entry['top1_std'])}" if context.seeds > 1 else ""
         own = f"top-1, this bundle on fold {context.fold}" if context.evaluated_folds > 1 else "top-1, this bundle"
@@ -184,8 +196,8 @@ def _results_table(evidence: Evidence) -> str:
         ]
     else:
         rows = [["top-1", percent(numbers["test_top1"]), interval, wilson]]
-    rows.append(["top-5", percent(entry["top5"]), top5, ""])
-    rows.append(["mean class", percent(entry["mean_class"]), "", ""])
+    rows.append([f"top-5{pooled}", percent(entry["top5"]), top5, ""])
+    rows.append([f"mean class{pooled}", percent(entry["mean_class"]), "", ""])
     if "val_top1" in numbers:
         rows.append(["top-1 on validation clips", percent(numbers["val_top1"]), "", ""])
     rows.append(["always the most frequent class", percent(evidence.comparison["most_frequent_class"]), "", ""])
@@ -239,7 +251,7 @@ def _wrong_clips(evidence: Evidence) -> dict[str, Any]:
         for row in ordered[: errors.LISTED]
     ]
     header = ["clip", "true class", "predicted", "confidence %", "wrong in all models"]
-    return {"wrong_count": len(wrong), "own_test_clips": len(test.labels), "wrong_table": table(header, rows, "lllrl")}
+    return {"wrong_count": len(wrong), "wrong_table": table(header, rows, "lllrl")}
 
 
 def _training_table(evidence: Evidence) -> str:

@@ -66,7 +66,7 @@ def report(comparison: Comparison, context: EvaluationContext, found: Analyses, 
         warnings=_warnings(comparison, context),
         results_table=_results(comparison, context),
         differences=_differences(comparison),
-        order_finding=_order_finding(found),
+        order_finding=_order_finding(found, comparison.baselines),
         order_table=_order(comparison, found),
         cost_finding=_cost_finding(comparison, found, context),
         cost_table=_costs(found),
@@ -77,11 +77,11 @@ def report(comparison: Comparison, context: EvaluationContext, found: Analyses, 
         class_table=_worst_classes(found, deploy),
         group_finding=errors.group_finding(found.groups[deploy]),
         missed_finding=_missed_finding(found, context),
-        label_finding=_label_finding(found, context),
+        label_finding=_label_finding(found, comparison, context),
         confidence_findings=[*_confidence(found, context), unsure_answers(found.risks[deploy])],
         ensemble_finding=_ensemble_finding(found, comparison),
-        training_findings=_training(models),
-        leak_findings=errors.leaks(found.audit),
+        training_findings=_training(models, context),
+        leak_findings=errors.leaks(found.audit, context),
         study_table=_against_study(comparison) if study else "",
         study_protocol=f"{study_results.PROTOCOL}; {study_results.DEVICE}. Source: {study_results.SOURCE}",
         study_siblings=percent(study_results.TEST_CLIPS_WITH_SIBLING_IN_TRAINING),
@@ -217,7 +217,7 @@ def _differences(comparison: Comparison) -> list[str]:
         worse = [pair for pair in comparison.pairs if pair.a == row.name and pair.apart]
         if worse:
             largest = max(pair.test.p for pair in worse)
-            lines.append(f"**{row.name} is better than {listed([pair.b for pair in worse])}** (p at most {p_value(largest)}).")
+            lines.append(f"**{row.name} is better than {listed([pair.b for pair in worse])}** ({_at_most(largest)}).")
     open_pairs = [pair.b for pair in comparison.pairs if pair.a == first.name and not pair.apart]
     if open_pairs:
         lines.append(f"Not shown to differ from {first.name}: {listed(open_pairs)}. That does not mean that they are equal.")
@@ -231,12 +231,19 @@ def _differences(comparison: Comparison) -> list[str]:
     return lines + [f"**Avoid {listed(names)}**: {reason}." for reason, names in by_reason.items()]
 
 
-def _order_finding(found: Analyses) -> str:
-    using = [clean(one.model) for one in found.orders if one.shuffling.verdict == "better"]
-    if not using:
-        return "**No model is shown to use the order of frames**: none loses significantly when the frames are shuffled."
-    largest = max(one.shuffling.p for one in found.orders if one.model in using)
-    return f"**{listed(using)} lose accuracy when the frames are shuffled** (p at most {p_value(largest)}): they use the order."
+def _order_finding(found: Analyses, baselines: Sequence[str]) -> str:
+    """Which sequence models use the order. Baselines do not count: shuffling shows middle_frame another frame."""
+    losing = [one for one in found.orders if one.model not in baselines and one.shuffling.verdict == "better"]
+    if not losing:
+        return "**No sequence model is shown to use the order of frames**: none loses significantly when the frames are shuffled."
+    names, largest = listed([clean(one.model) for one in losing]), max(one.shuffling.p for one in losing)
+    lose, they = ("loses", "it uses") if len(losing) == 1 else ("lose", "they use")
+    return f"**{names} {lose} accuracy when the frames are shuffled** ({_at_most(largest)}): {they} the order."
+
+
+def _at_most(p: float) -> str:
+    """The largest of several p-values."""
+    return f"p at most {p_value(max(p, 0.001))}"
 
 
 def _order(comparison: Comparison, found: Analyses) -> str:
@@ -330,19 +337,22 @@ def _missed_finding(found: Analyses, context: EvaluationContext) -> str:
         return "At least one model classifies each test clip correctly."
     clips = first_few([clean(one.clip) for one in found.missed])
     return (
-        f"{count:,} of {context.test_clips:,} test clips are wrong in every model; check their labels: {clips} "
+        f"{count:,} of {context.distinct_test_clips:,} test clips are wrong in every model; check their labels: {clips} "
         "([pictures](../plots/missed_by_all.png))."
     )
 
 
-def _label_finding(found: Analyses, context: EvaluationContext) -> str:
+def _label_finding(found: Analyses, comparison: Comparison, context: EvaluationContext) -> str:
     suspects = [one for one in found.label_checks if one.suspect]
-    covered = "" if context.evaluated_folds > 1 else " `evaluation.folds=all` checks the labels of all clips."
+    every = "of the test clips of all lists" if context.protocol == "official" else "of all clips"
+    covered = "" if context.evaluated_folds > 1 else f" `evaluation.folds=all` checks the labels {every}."
+    if comparison.advice.none_recommended:
+        return "Labels were not checked: no model is shown to be better than always predicting the most frequent class."
     if not suspects:
         return f"No label of a test clip is suspect.{covered}"
     clips = first_few([f"{clean(one.clip)} ({clean(one.suggestion)}?)" for one in suspects], 3)
     return (
-        f"**{len(suspects):,} of {context.test_clips:,} labels are suspect**, by confident learning: {clips} "
+        f"**{len(suspects):,} of {context.distinct_test_clips:,} labels are suspect**, by confident learning: {clips} "
         f"([list](suspect_labels.csv), [pictures](../plots/suspect_labels.png)).{covered}"
     )
 
@@ -384,12 +394,14 @@ def _ensemble_finding(found: Analyses, comparison: Comparison) -> str:
     return f"**No ensemble is shown to be better than {first} alone.**"
 
 
-def _training(models: Sequence[TrainedModel]) -> list[str]:
-    """Diagnoses other than "learned"."""
+def _training(models: Sequence[TrainedModel], context: EvaluationContext) -> list[str]:
+    """Diagnoses other than "learned", of the saved models."""
+    where = f" in fold {context.fold}; the other folds were not diagnosed" if context.evaluated_folds > 1 else ""
     notes = [_diagnosis(model, model.health_notes[:1]) for model in models if model.health != LEARNED]
     if not notes:
-        return [f"All {len(models)} models learned: none diverged, stayed at chance, overfitted or stopped too early."]
-    return [*notes, "Their ranks reflect the training settings as much as the architecture."]
+        return [f"All {len(models)} models learned: none diverged, stayed at chance, overfitted or stopped too early{where}."]
+    others = [f"Diagnosed{where}."] if where else []
+    return [*notes, *others, "Their ranks reflect the training settings as much as the architecture."]
 
 
 def _diagnosis(model: TrainedModel, health_notes: Sequence[str]) -> str:

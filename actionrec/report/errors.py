@@ -86,8 +86,8 @@ def missed(rows: Sequence[Missed], context: EvaluationContext) -> str:
         title,
         table(["clip", "true class", "most frequent prediction", "models"], cells, "lllr"),
         _rest(len(rows)),
-        f"{len(rows):,} of {context.test_clips:,} test clips, {percent(len(rows) / context.test_clips)} %.{unanimous} Their "
-        "frames: [missed_by_all.png](../plots/missed_by_all.png).",
+        f"{len(rows):,} of {context.distinct_test_clips:,} test clips, {percent(len(rows) / context.distinct_test_clips)} %."
+        f"{unanimous} Their frames: [missed_by_all.png](../plots/missed_by_all.png).",
     )
 
 
@@ -110,7 +110,7 @@ def audit(record: Mapping[str, Any], context: EvaluationContext) -> str:
     return section(
         "Leaks from training to test",
         _audit_counts(record),
-        bullets(leaks(record)),
+        bullets(leaks(record, context)),
         _copied(record),
         _near(flagged, near),
         _audit_limits(near, context),
@@ -131,9 +131,10 @@ def _audit_counts(record: Mapping[str, Any]) -> str:
     return table(["what", "test clips", "%"], rows, "lrr")
 
 
-def leaks(record: Mapping[str, Any]) -> list[str]:
-    """What the audit found, one sentence each."""
-    near, tested, lines = record["near"], f"{record['test_clips']:,} test clips", []
+def leaks(record: Mapping[str, Any], context: EvaluationContext) -> list[str]:
+    """What the audit found, one sentence each. It searches the fold of the saved models alone."""
+    of_fold = f" of fold {context.fold}" if context.evaluated_folds > 1 else ""
+    near, tested, lines = record["near"], f"{record['test_clips']:,} test clips{of_fold}", []
     if record["siblings"]:
         lines.append(
             f"**Siblings in training: {record['siblings']:,} of {tested}.** They come from the same source videos, so expect lower "
@@ -149,7 +150,7 @@ def leaks(record: Mapping[str, Any]) -> list[str]:
             "belong in one group (`data.group`, or a clips.csv)."
         )
     kinds = "siblings, copies or near-duplicates" if near else "siblings or copies"
-    return lines or [f"No {kinds} found."]
+    return lines or [f"No {kinds} found{' in fold ' + str(context.fold) + ', the only one searched' if of_fold else ''}."]
 
 
 def _copied(record: Mapping[str, Any]) -> str:

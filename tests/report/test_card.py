@@ -255,3 +255,52 @@ def test_names_that_look_like_links_stay_unchanged():
         "[all](../../metrics/per_class.csv), [how](../../docs/protocols.md)"
     )
     assert relocated("a\\](b.csv)") == "a\\](b.csv)"
+
+
+def test_only_the_first_in_rank_is_said_to_be_ranked_first(evidence):
+    """A cheaper model within the margin can be the one to deploy."""
+    ranks = {name: one.entry["rank"] for name, one in evidence.items()}
+    second = next(name for name, rank in ranks.items() if rank == 2)
+    for name, one in evidence.items():
+        text = card(replace(one, comparison={**one.comparison, "best": second}))
+        assert ("It was ranked first on these same test clips" in text) == (ranks[name] == 1)
+
+
+def test_a_baseline_is_not_said_to_use_the_order_of_frames(evidence):
+    """Even if shuffling costs accuracy, as where middle_frame sees another frame."""
+    one = evidence["middle_frame"]
+    orders = [{**row, "verdict": "better", "p": 0.001} for row in one.comparison["order_of_frames"]]
+    text = card(replace(one, comparison={**one.comparison, "order_of_frames": orders}))
+    assert "The baseline middle_frame reads the 8 feature vectors" in text
+    assert "**It ignores the order of frames**: it is a baseline" in text
+    assert "It uses the order of frames" not in text
+    gru = evidence["gru"]
+    assert "**It uses the order of frames** (p 0.001" in card(
+        replace(gru, comparison={**gru.comparison, "order_of_frames": orders})
+    )
+
+
+def test_over_all_folds_the_card_tells_the_bundle_s_numbers_from_those_of_all_folds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    finished.fabricated(CLASSES, test=60, folds=3)
+    one = package.gather()["stacked_lstm"]
+    text = card(one)
+    numbers, _, standing = recorded("stacked_lstm")
+    own, cells = one.model.predictions.saved_test, rows(text)
+    clips, sources = len(own.labels), len(set(own.clusters.tolist()))
+    assert 0 < clips < 60
+    assert cells["split"] == ["group split, fold 0 of 5, seed 0"]
+    data = rows(text.split("## Data and protocol")[1].split("\n## ")[0])
+    assert data["test clips"] == [f"{clips}, from {sources} source videos or persons"]
+    assert cells["test clips of all 5 folds"] == [f"60, from {len(set(one.model.test.clusters.tolist()))} source videos or persons"]
+    assert cells["top-1, this bundle on fold 0"] == [percent(numbers["test_top1"]), "", ""]
+    assert cells["top-1, 3 folds"][:2] == [percent(standing["top1"]), ends(standing, "top1")]
+    assert cells["top-5, 3 folds"][0] == percent(standing["top5"])
+    assert cells["mean class, 3 folds"][0] == percent(standing["mean_class"])
+    assert f"Measured on the {clips} test clips of fold 0." in text
+    wrong = int((own.logits.argmax(axis=1) != own.labels).sum())
+    assert wrong
+    section = text.split("## Test clips that it gets wrong")[1].split("\n## ")[0]
+    assert f"group split, fold 0 of 5, {clips} test clips" in section
+    assert f"\n{wrong} of {clips} of fold 0, highest confidence first" in section
+    assert "test clips of fold 0.**" in text.split("## Leaks")[1].split("\n## ")[0]

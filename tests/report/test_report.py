@@ -6,14 +6,16 @@ import pytest
 from fabricate import AUDIT, BACKBONE, CLIP_TIMING, CONTEXT, NO_BACKBONE, first_right, trained
 
 from actionrec.core.text import shorten
-from actionrec.evaluation import analyses, study_results
+from actionrec.evaluation import analyses, metrics, study_results
 from actionrec.evaluation.clip_cost import BackboneCost
 from actionrec.evaluation.comparison import compare
 from actionrec.evaluation.group_scores import group_scores
+from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.risk_coverage import risk_coverage
 from actionrec.evaluation.suspect_labels import check_labels
 from actionrec.evaluation.trained_models import Timing
 from actionrec.report import comparison_report, escape_markdown, table, tables
+from actionrec.report.headline import headline
 
 TIMINGS = {name: Timing(12.34, 1500.0, "Tesla T4", 2.5, 16.0) for name in ("gru", "lstm", "transformer", "mean_pool")}
 
@@ -34,6 +36,14 @@ def four(val=True):
         model("transformer", 17, parameters=9_000_000),
         model("mean_pool", 60, parameters=12_000, order_blind=True),
     ]
+
+
+def in_folds(count):
+    """The four models with their test clips divided over folds, clip by clip."""
+    folds = np.arange(110) % count
+    models = [replace(model, predictions=replace(model.predictions, folds=folds)) for model in four()]
+    saved = [model.predictions.saved_test for model in models]
+    return [replace(model, test_top1=metrics.top_k(test.logits, test.labels, 1)) for model, test in zip(models, saved, strict=True)]
 
 
 def compared(models, backbone=BACKBONE):
@@ -202,6 +212,56 @@ def test_a_baseline_that_wins_is_deployed_and_the_report_says_so():
     report, _ = written(models)
     assert "**Deploy mean_pool**" in report
     assert "**Sequence modelling does not help here.** gru against mean_pool" in report
+
+
+def test_a_baseline_that_shuffling_hurts_does_not_use_the_order():
+    """As middle_frame, which then sees another frame."""
+    report, _ = written()
+    [finding] = [line for line in report.splitlines() if "when the frames are shuffled**" in line]
+    assert finding.startswith("**gru, lstm and transformer lose accuracy")
+    report, _ = written(
+        [trained("gru", first_right(2), classes=6), trained("mean_pool", first_right(60), classes=6, order_blind=True)]
+    )
+    assert "**No sequence model is shown to use the order of frames**" in report
+
+
+def test_a_finding_not_shown_has_the_baseline_that_is_not_beaten():
+    """The sequence model beats one baseline by a little, and is not shown to beat another, by more."""
+    sources = np.arange(100) // 2
+    gru = trained("gru", np.ones(100, dtype=bool), classes=6, clusters=sources)
+    close = trained("middle_frame", ~np.isin(np.arange(100), range(0, 24, 2)), classes=6, clusters=sources, order_blind=True)
+    [found] = analyses.against_baselines({one.name: one.predictions for one in (gru, close)}, ["middle_frame"])
+    better = found.gains["gru"]
+    assert better.verdict == "better"
+    open_question = replace(better, difference=better.difference + 0.1, p=0.2, interval=Interval(-0.1, 0.5))
+    other = analyses.Baseline("mean_pool", {"gru": open_question})
+    result = compared([gru, close])
+    assert "is not shown.** gru against mean_pool" in headline(result, [found, other], CONTEXT)[1]
+    assert "is not shown.** gru against mean_pool" in headline(result, [other, found], CONTEXT)[1]
+
+
+def test_over_all_folds_leaks_diagnoses_and_times_are_of_the_saved_fold():
+    over_all = changed(evaluated_folds=5, fold=2)
+    report, details = written(in_folds(5), over_all)
+    assert "1 of 40 test clips of fold 2.**" in report
+    assert (
+        "none diverged, stayed at chance, overfitted or stopped too early in fold 2; the other folds were not diagnosed." in report
+    )
+    assert "s in total for fold 2 alone, without feature extraction." in details
+    clean = {**AUDIT, "near": {**AUDIT["near"], "flagged": 0, "strangers": 0}}
+    report, _ = written(in_folds(5), over_all, audit=clean)
+    assert "- No siblings, copies or near-duplicates found in fold 2, the only one searched." in report
+    assert "test clips of fold" not in written()[0]
+
+
+def test_official_lists_that_share_test_clips_are_counted_once_where_clips_are_listed():
+    lists = changed(protocol="official", fold=1, evaluated_folds=3, repeated_tests=20)
+    report, _ = written(in_folds(3), lists)
+    assert "Trained and tested in all 3 official splits: no clip is tested by a model that trained on it." in report
+    assert "20 of the test clips are clips that another fold tests, too." in report
+    assert "of 80 test clips are wrong in every model" in report
+    assert "another fold tests" not in written(in_folds(5), changed(evaluated_folds=5))[0]
+    assert "-S evaluation.folds=all` tests every list, on" in written(context=changed(protocol="official"))[0]
 
 
 @pytest.mark.parametrize(

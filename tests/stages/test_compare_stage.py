@@ -204,3 +204,40 @@ def test_over_all_folds_the_report_says_so_and_the_details_have_each_fold():
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in details.splitlines()]
     assert [row.name, *shares] in cells
     assert f"On the {(folds == 0).sum()} test clips of fold 0, whose models are saved." in details
+
+
+@pytest.mark.usefixtures("project")
+def test_plots_of_the_saved_models_alone_name_their_fold(monkeypatch):
+    fabricate.results(CLASSES, folds=5)
+    phrases = {}
+    for module, function in (
+        (compare.reliability, "reliability_diagram"),
+        (compare.risk_plot, "risk_coverage_curves"),
+        (compare.curves, "all_models_grid"),
+        (compare.curves, "model_curves"),
+        (compare.confusion, "confusion_matrix"),
+        (compare.overview, "model_comparison"),
+        (compare.intervals, "accuracy_intervals"),
+        (compare.order, "order_of_frames"),
+        (compare.pareto, "accuracy_against_cost"),
+        (compare.contact_sheet, "missed_clips"),
+        (compare.contact_sheet, "suspect_labels"),
+    ):
+
+        def note(*arguments, name=function):
+            [context] = [one for one in arguments if isinstance(one, compare.EvaluationContext)]
+            phrases[name] = context.phrase
+            return b""
+
+        monkeypatch.setattr(module, function, note)
+    monkeypatch.setattr(compare, "read_frames", lambda *_: {})
+    gathered = compare.gather()
+    compare.draw(gathered)
+    own = len(gathered.models[0].predictions.saved_test.labels)
+    of_saved = {"reliability_diagram", "risk_coverage_curves", "all_models_grid", "model_curves"}
+    for name, phrase in phrases.items():
+        assert phrase == (
+            f"sample, group split, fold 0 of 5, {own} test clips"
+            if name in of_saved
+            else "sample, group split, all 5 folds, 40 test clips"
+        )
