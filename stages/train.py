@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from dvclive.live import Live
 
 from actionrec.core import entry, paths
-from actionrec.core.errors import ParamsError
+from actionrec.core.errors import ParamsError, TrainingError
 from actionrec.core.progress import progress
 from actionrec.data.splits import SplitSettings
 from actionrec.evaluation import metrics, predictions
@@ -104,6 +104,9 @@ def train(job: Job) -> tuple[list[SeedRun], list[Predictions]]:
 
     Returns:
         The runs of the saved fold, whose epochs are logged; and the predictions of each other fold.
+
+    Raises:
+        TrainingError: see `seed_runs.run`; names the fold, if it is not the saved one.
     """
     seeds, epochs = job.recipe.train.seeds, job.recipe.train.epochs
     saved = {seed: checkpointer(job, job.data, seed) for seed in seeds}
@@ -120,10 +123,16 @@ def train(job: Job) -> tuple[list[SeedRun], list[Predictions]]:
 
                 runs.append(seed_runs.run(job.data, job.architecture, job.recipe, seed, job.device, on_epoch, saved[seed]))
         for fold, data in job.others.items():
-            trained = [
-                seed_runs.run(data, job.architecture, job.recipe, seed, job.device, lambda _: advance(1), other[fold, seed])
-                for seed in seeds
-            ]
+            try:
+                trained = [
+                    seed_runs.run(data, job.architecture, job.recipe, seed, job.device, lambda _: advance(1), other[fold, seed])
+                    for seed in seeds
+                ]
+            except TrainingError as error:
+                raise TrainingError(f"fold {fold}, which evaluation.folds=all needs: {error}") from None
+            for run in trained:
+                if run.fit.diverged_in is not None:
+                    logger.warning("%s: fold %d, seed %d diverged in epoch %d", job.name, fold, run.seed, run.fit.diverged_in)
             others.append(seed_runs.predictions(trained, seed_runs.best(trained, data), data, fold, job.device))
     return runs, others
 

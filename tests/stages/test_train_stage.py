@@ -7,7 +7,7 @@ import pytest
 from projects import ROOT, edit_params
 
 from actionrec.core import paths
-from actionrec.core.errors import DataError
+from actionrec.core.errors import DataError, TrainingError
 from actionrec.data.clips import Clip, write_clips
 from actionrec.data.folds import divide_others, write_other_folds
 from actionrec.data.splits import SplitSettings, divide, write_split
@@ -108,3 +108,35 @@ def test_a_fold_without_training_clips_of_a_class_is_named():
     write_other_folds(paths.OTHER_FOLDS, {2: {clip.id: "train" if clip.label != "Sit" else "test" for clip in CLIPS}})
     with pytest.raises(DataError, match=r"^fold 2, which evaluation.folds=all needs: no training clip of Sit"):
         train.main()
+
+
+@pytest.mark.usefixtures("features")
+def test_another_fold_that_cannot_be_trained_is_named(monkeypatch):
+    divided(0, every=True)
+    run, own = train.seed_runs.run, train.read_job(MODEL).data.rows["test"].tolist()
+
+    def failing(data, *arguments):
+        if data.rows["test"].tolist() != own:
+            raise TrainingError("the loss is not finite in the first epoch")
+        return run(data, *arguments)
+
+    monkeypatch.setattr(train.seed_runs, "run", failing)
+    with pytest.raises(TrainingError, match=r"^fold 1, which evaluation.folds=all needs: the loss is not finite"):
+        train.main()
+
+
+@pytest.mark.usefixtures("features")
+def test_another_fold_that_diverges_later_is_logged(monkeypatch, caplog):
+    divided(0, every=True)
+    run, own = train.seed_runs.run, train.read_job(MODEL).data.rows["test"].tolist()
+
+    def diverging(data, *arguments):
+        result = run(data, *arguments)
+        if data.rows["test"].tolist() != own:
+            result.fit.diverged_in = 2
+        return result
+
+    monkeypatch.setattr(train.seed_runs, "run", diverging)
+    train.main()
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warned == [f"{MODEL}: fold {fold}, seed {seed} diverged in epoch 2" for fold in (1, 2) for seed in (0, 1)]
