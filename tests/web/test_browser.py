@@ -40,7 +40,14 @@ def address(tmp_path_factory):
     bundles.clips(project / "data/raw/mine", count=1)
     (project / "params.yaml").write_text("data: {dataset: mine}\n")
     figures = {"top1": 0.75, "top1_low": 0.5, "top1_high": 0.9, "mean_class": 0.7, "parameters": 90_000, "tied_with_best": True}
-    compared = {"dataset": "mine", "test_clips": 4, "headline": ["Deploy gru: 75.0 % top-1.", "To be surer: test all folds."]}
+    compared = {
+        "dataset": "mine",
+        "protocol": "official",
+        "fold": 2,
+        "folds": 5,
+        "test_clips": 4,
+        "headline": ["Deploy gru: 75.0 % top-1.", "To be surer: test all folds."],
+    }
     compared["models"] = {name: {"rank": rank, **figures} for rank, name in enumerate(("gru", "simple_rnn"), start=1)}
     (project / "metrics").mkdir()
     (project / "metrics/compare.json").write_text(json.dumps(compared))
@@ -254,6 +261,7 @@ def test_the_results_have_table_and_pictures(visit, viewport):
     with visit("/", viewport) as page:
         page.get_by_role("link", name="Results").click()
         expect(page.locator("tbody tr")).to_have_count(2)
+        expect(page.locator("#setting")).to_contain_text("mine, official split, list 2, 4 test clips")
         expect(page.locator("#results .card").first.locator("li")).to_have_text(
             ["Deploy gru: 75.0 % top-1.", "To be surer: test all folds."]
         )

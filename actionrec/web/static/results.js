@@ -39,7 +39,10 @@ function show(told) {
     return;
   }
   const untrained = setting.weights === "random" ? " The backbone is untrained: these numbers show that the pipeline works; they say nothing about real footage." : "";
-  byId("setting").textContent = `${setting.dataset}, ${setting.protocol} split, ${setting.evaluated_folds > 1 ? `all ${setting.evaluated_folds} folds, ` : setting.folds ? `fold ${setting.fold} of ${setting.folds}, ` : ""}${setting.test_clips} test clips, ${setting.classes} classes; features of ${setting.backbone} (${setting.weights}).${untrained}`;
+  const official = setting.protocol === "official";
+  const one = official ? `list ${setting.fold}` : setting.folds ? `fold ${setting.fold} of ${setting.folds}` : "";
+  const folds = setting.evaluated_folds > 1 ? `all ${setting.evaluated_folds} ${official ? "lists" : "folds"}` : one;
+  byId("setting").textContent = `${setting.dataset}, ${setting.protocol} split, ${folds ? `${folds}, ` : ""}${setting.test_clips} test clips, ${setting.classes} classes; features of ${setting.backbone} (${setting.weights}).${untrained}`;
   const common = told.pictures.filter((one) => !one.model);
   const own = models.map(({ model }) => [model, told.pictures.filter((one) => one.model === model)]).filter(([, pictures]) => pictures.length);
   const files = told.files.map((address) => element("a", { href: address.slice(1), textContent: address.split("/").at(-1) }));
