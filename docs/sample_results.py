@@ -3,6 +3,7 @@
 `python -m docs.sample_results` writes them between the markers `<!-- sample: NAME -->` and `<!-- end -->` of the two pages.
 """
 
+import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 from actionrec.core import paths
 from actionrec.core.text import percent
-from actionrec.evaluation.trained_models import read_timing
 from actionrec.io.files import read_json, write_text
 from actionrec.report import table
 
@@ -32,11 +32,12 @@ def updated(page: str) -> str:
 
 def results(compared: Mapping[str, Any]) -> str:
     """Every model, in order of rank."""
+    with paths.RESULTS_CSV.open(newline="", encoding="utf-8") as stream:  # timing.json is not in Git
+        seconds = {row["model"]: row["train_seconds"] for row in csv.DictReader(stream)}
     rows = []
     for name, one in sorted(compared["models"].items(), key=lambda item: item[1]["rank"]):
         interval = f"{percent(one['top1_low'])}–{percent(one['top1_high'])}"
-        seconds = f"{read_timing(name).train_seconds:.1f}"
-        rows.append([name, percent(one["top1"]), interval, percent(one["macro_f1"]), f"{one['parameters']:,}", seconds])
+        rows.append([name, percent(one["top1"]), interval, percent(one["macro_f1"]), f"{one['parameters']:,}", seconds[name]])
     return table(["model", "top-1 %", "95 % interval", "macro F1 %", "parameters", "training s"], rows, "lrrrrr")
 
 
