@@ -1,14 +1,13 @@
 """Find the clips and divide them: data/clips.csv, data/split.csv, and data/other_folds.csv for `evaluation.folds=all`."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from actionrec.core import entry, paths
-from actionrec.data import folds, official_splits
 from actionrec.data.clips import find_clips, write_clips
-from actionrec.data.folds import EvaluationSettings
-from actionrec.data.splits import SplitSettings, divide, duplicates, summarise, warnings, write_split
+from actionrec.data.fold_plan import plan_folds
+from actionrec.data.folds import EvaluationSettings, write_other_folds
+from actionrec.data.splits import SplitSettings, duplicates, summarise, warnings, write_split
 from actionrec.io import params
 from actionrec.io.files import write_json
 from actionrec.io.params import DataSettings
@@ -30,17 +29,8 @@ def main() -> None:
     settings = params.read(Params)
     folder = paths.RAW / settings.data.dataset
     clips = find_clips(folder, settings.data.group)
-    is_official = settings.split.protocol == "official"
-
-    def listed(fold: int) -> Mapping[str, str] | None:
-        return official_splits.read_lists(folder, fold, [clip.id for clip in clips]) if is_official else None
-
-    own_list = listed(settings.split.fold)
-    subsets = divide(clips, settings.split, settings.seed, own_list)
-    others: dict[int, dict[str, str]] = {}
-    if settings.evaluation.folds == "all":
-        every = official_splits.list_numbers(folder) if is_official else range(settings.split.folds)
-        others = folds.divide_others(clips, settings.split, settings.seed, every, listed)
+    plan = plan_folds(folder, clips, settings.split, settings.seed, all_folds=settings.evaluation.folds == "all")
+    subsets = plan.subsets
     for same in duplicates(clips):
         kind = "the same contents" if len({clip.label for clip in same}) == 1 else "the same contents in DIFFERENT classes"
         sides = sorted({subsets[clip.id] for clip in same if clip.id in subsets})
@@ -50,9 +40,9 @@ def main() -> None:
         "dataset": settings.data.dataset,
         **asdict(settings.split),
         "seed": settings.seed,
-        **summarise(clips, subsets, others),
+        **summarise(clips, subsets, plan.others),
     }
-    summary["warnings"] = warnings(clips, subsets, settings.split, own_list)
+    summary["warnings"] = warnings(clips, subsets, settings.split, plan.listed)
     if summary["clips_without_group"] and settings.split.protocol == "group":
         logger.warning(
             "%d of %d clips have names without a source video (_g<number>_c, as in v_Diving_g07_c02.avi): each counts as "
@@ -67,7 +57,7 @@ def main() -> None:
         logger.warning("%s", note)
     write_clips(paths.CLIPS, clips)
     write_split(paths.SPLIT, subsets)
-    folds.write_other_folds(paths.OTHER_FOLDS, others)
+    write_other_folds(paths.OTHER_FOLDS, plan.others)
     write_json(paths.SPLIT_METRICS, summary)
     counts = ", ".join(f"{summary[f'{name}_clips']} {name}" for name in ("train", "val", "test", "unused"))
     logger.info("%d clips: %s", len(clips), counts.removesuffix(", 0 unused"))

@@ -8,8 +8,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
 from actionrec.evaluation import ensembles
@@ -43,6 +41,8 @@ def check_labels(models: Sequence[TrainedModel], avoid: Collection[str]) -> list
         models: compared on the same test clips.
         avoid: names of models that the advice is against; they are left out, unless it is against all.
     """
+    from cleanlab.rank import get_label_quality_scores  # loads pandas, which takes seconds, where labels are checked only
+
     reliable = [model for model in models if model.name not in avoid]
     test, names = models[0].test, models[0].class_names
     answered = softmax(ensembles.average([model.test.logits / (model.temperature or 1.0) for model in reliable or models]))
@@ -68,6 +68,8 @@ def check_labels(models: Sequence[TrainedModel], avoid: Collection[str]) -> list
 
 def _suspects(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
     """(n,) the labels that confident learning finds wrong. Classes without clips are left out: it needs clips of each."""
+    from cleanlab.filter import find_label_issues  # see check_labels
+
     present = np.unique(labels)
     if len(present) < 2:
         return np.zeros(len(labels), dtype=np.bool_)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
-from actionrec.data import official_splits
 from actionrec.data.clips import INDEX, Clip, class_names, cluster_ids
-from actionrec.data.folds import EvaluationSettings, divide_others
-from actionrec.data.splits import SUBSETS, SplitSettings, divide
+from actionrec.data.fold_plan import plan_folds
+from actionrec.data.folds import EvaluationSettings
+from actionrec.data.splits import SUBSETS, SplitSettings
 from actionrec.evaluation.significance_tests import FEWEST_DIFFERING, paired_tests
 from actionrec.io import params
 from actionrec.io.params import DataSettings
@@ -72,7 +72,7 @@ class SplitPreview:
 
 
 def read_plan(group_pattern: str | None = None) -> Plan:
-    """The settings of params.yaml, or the defaults if there is no such file; `group_pattern` replaces `data.group`.
+    """Read params.yaml, or use the defaults if the file is missing; `group_pattern` replaces `data.group`.
 
     Raises:
         ParamsError: params.yaml has errors.
@@ -95,15 +95,8 @@ def preview(folder: Path, clips: Sequence[Clip], plan: Plan) -> SplitPreview:
 
 def _divided(folder: Path, clips: Sequence[Clip], plan: Plan) -> list[Mapping[str, str]]:
     """Clip id -> subset, in `split.fold` and then in the other folds that are tested."""
-    is_official = plan.split.protocol == "official"
-
-    def listed(fold: int) -> Mapping[str, str] | None:
-        return official_splits.read_lists(folder, fold, [clip.id for clip in clips]) if is_official else None
-
-    own = divide(clips, plan.split, plan.seed, listed(plan.split.fold))
-    every = official_splits.list_numbers(folder) if is_official else range(plan.split.folds)
-    others = divide_others(clips, plan.split, plan.seed, every, listed) if plan.all_folds else {}
-    return [own, *others.values()]
+    folds = plan_folds(folder, clips, plan.split, plan.seed, all_folds=plan.all_folds)
+    return [folds.subsets, *folds.others.values()]
 
 
 def _summarised(clips: Sequence[Clip], plan: Plan, folds: Sequence[Mapping[str, str]], listed_groups: bool) -> SplitPreview:
