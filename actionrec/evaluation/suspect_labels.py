@@ -41,7 +41,7 @@ def check_labels(models: Sequence[TrainedModel], avoid: Collection[str]) -> list
         models: compared on the same test clips.
         avoid: names of models that the advice is against; they are left out, unless it is against all.
     """
-    from cleanlab.rank import get_label_quality_scores  # loads pandas, which takes seconds, where labels are checked only
+    from cleanlab.rank import get_label_quality_scores  # takes seconds to load: only where labels are checked
 
     reliable = [model for model in models if model.name not in avoid]
     test, names = models[0].test, models[0].class_names
