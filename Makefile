@@ -62,5 +62,5 @@ $(VENV)/bin/python:
 
 notebook: $(VENV)/.installed-dev ## rerun docs/walkthrough.ipynb on the results of `dvc repro`, and save its outputs
 	@python -c 'import nbformat; from nbclient import NotebookClient; file = "docs/walkthrough.ipynb"; \
-	  book = nbformat.read(file, 4); client = NotebookClient(book, record_timing=False, resources={"metadata": {"path": "docs"}}); \
+	  book = nbformat.read(file, 4); client = NotebookClient(book, record_timing=False, coalesce_streams=True, resources={"metadata": {"path": "docs"}}); \
 	  client.execute(); book.metadata.language_info = {"name": "python"}; nbformat.write(book, file)'

@@ -36,7 +36,7 @@ PORT = 7860
 _DATASET, _SAMPLES = "sample", 2  # the data set of actionrec/data/datasets/sample.py, and how many of its clips are added
 _PYTHON = "3.11"  # the oldest supported version: requirements.txt is compiled for it and for newer ones
 
-_PIPELINE_ONLY = {"dvc", "dvclive", "rarfile", "scikit-learn"}  # direct dependencies that the page does not import
+_PIPELINE_ONLY = {"cleanlab", "dvc", "dvclive", "rarfile", "scikit-learn"}  # direct dependencies that the page does not import
 
 # torch requires these itself, in the versions that it was built with; its CPU build does not need them.
 _CUDA = ("nvidia-", "cuda-", "triton")

@@ -84,7 +84,7 @@ architecture = Architecture("tcn", recipe.arguments, 4, data.class_names)
 recipe = replace(recipe, train=replace(recipe.train, epochs=1))
 run = seed_runs.run(data, architecture, recipe, 0, "cpu", lambda epoch: None)
 
-predictions = seed_runs.predictions([run], run, data, "cpu")
+predictions = seed_runs.predictions([run], run, data, 0, "cpu")
 calibration = record.calibrate(predictions)
 diagnostics = record.judge(run.fit, data, predictions)
 assert record.metrics_of(data, [run], run, predictions, calibration, diagnostics)["test_top1"] == 1

@@ -128,7 +128,7 @@ def test_requirements_are_the_projects_exact_versions_and_no_more():
     names = {line.partition("==")[0] for line in lines}
     assert {"torch", "torchvision", "openvino", "av", "opencv-python-headless", "fastapi", "uvicorn", "python-multipart"} <= names
     assert {"starlette", "pydantic", "numpy", "ruamel-yaml", "matplotlib", "safetensors"} <= names
-    assert not {"dvc", "dvclive", "onnx", "onnxruntime", "scikit-learn", "ray", "pytest", "httpx"} & names
+    assert not {"cleanlab", "dvc", "dvclive", "onnx", "onnxruntime", "pandas", "scikit-learn", "ray", "pytest", "httpx"} & names
     assert not [name for name in names if name.startswith("nvidia")]
 
 
