@@ -77,7 +77,9 @@ def test_it_runs_in_another_project_from_both_folders_with_the_same_outputs(tmp_
     outputs_of_runs = []
     for folder in ("docs", "."):
         book = nbformat.read(project / "docs/walkthrough.ipynb", 4)
-        NotebookClient(book, record_timing=False, coalesce_streams=True, resources={"metadata": {"path": str(project / folder)}}).execute()
+        NotebookClient(
+            book, record_timing=False, coalesce_streams=True, resources={"metadata": {"path": str(project / folder)}}
+        ).execute()
         check_plain(book)
         outputs_of_runs.append(outputs(book))
     assert outputs_of_runs[0] == outputs_of_runs[1]
