@@ -11,6 +11,7 @@ from actionrec.core.errors import DataError
 from actionrec.evaluation import cost
 from actionrec.features import backbones, extractors
 from actionrec.features.backbones import Backbone, FeatureSettings
+from actionrec.features.settings import described_streams
 from actionrec.inference import clip_latency
 from actionrec.io import files, machine, params
 from actionrec.io.params import DataSettings
@@ -38,8 +39,14 @@ def main() -> None:
 
     # The machine that starts a Ray cluster's work may have no GPU, whatever ACTIONREC_DEVICE says for the others.
     device = "cpu" if machine.engine() == "ray" else machine.device()
-    precision, size = settings.features.precision, settings.frames.resolution
-    extractor = extractors.create_extractor(backbone, precision=precision, size=size, device=device, threads=machine.workers())
+    extractor = extractors.create_extractor(
+        backbone,
+        precision=settings.features.precision,
+        size=settings.frames.resolution,
+        device=device,
+        threads=machine.workers(),
+        streams=settings.features.streams,
+    )
     latency = clip_latency.measure(clips_to_time(paths.RAW / settings.data.dataset), settings.frames, extractor)
     timing = {"decode_ms": round(latency.decode_ms, 3), "backbone_ms": round(latency.backbone_ms, 3)}
     files.write_json(paths.CLIP_TIMING, {**timing, "device": machine.device_name(device)})
@@ -52,10 +59,11 @@ def counted(backbone: Backbone, settings: Params) -> dict[str, object]:
     used = cost.backbone_memory(backbone, min(frames, extractors.BATCH), size)
     return {
         "backbone": settings.features.backbone,
+        **described_streams(settings.features.streams),
         "frames": frames,
         "resolution": size,
         "parameters": parameter_count(backbone),
-        "flops": cost.backbone_flops(backbone, frames, size),
+        "flops": cost.backbone_flops(backbone, frames * len(settings.features.streams), size),
         "memory_mb": round((used.parameter_bytes + used.activation_bytes) / 1e6, 1),
     }
 

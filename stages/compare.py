@@ -59,7 +59,7 @@ def gather() -> Gathered:
     """Read and compute everything, before anything is written."""
     models = [read_model(name) for name in MODELS]
     context = read_context(models[0])
-    backbone = read_backbone_cost(context.backbone)
+    backbone = read_backbone_cost(context.backbone, context.streams)
     result = comparison.compare(models, params.read(Params).compare.margin, backbone)
     timings = {name: read_timing(name) for name in MODELS}
     ranked = sorted(models, key=lambda model: result.row(model.name).rank)

@@ -107,7 +107,8 @@ def _extractor(settings: FeatureSettings, size: int, device: str) -> Extractor:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)  # there is one process per core, and results must not depend on their number
     backbone = backbones.create_backbone(settings)
-    return extractors.create_extractor(backbone, precision=settings.precision, size=size, device=device, threads=1)
+    precision, streams = settings.precision, settings.streams
+    return extractors.create_extractor(backbone, precision=precision, size=size, device=device, threads=1, streams=streams)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 
 from actionrec.features import backbones
 from actionrec.features.backbones import FeatureSettings
+from actionrec.features.streams import pictures_of
 from actionrec.models import MODELS
 from actionrec.training.bundle import Architecture, Bundle, save_bundle
 from actionrec.video.sampling import evenly_spaced, resize
@@ -25,9 +26,9 @@ CALIBRATION = {"temperature": 1.5, "threshold": 0.2}
 
 
 @lru_cache
-def source(backbone="resnet18"):
+def source(backbone="resnet18", streams=("rgb",)):
     """What features of an untrained backbone are made with, and those of the drawn clips, (n, T, D) in float16."""
-    settings = FeatureSettings(backbone, "random", "fp32")
+    settings = FeatureSettings(backbone, "random", "fp32", streams)
     built = backbones.create_backbone(settings)
     drawn = np.stack(
         [
@@ -36,15 +37,23 @@ def source(backbone="resnet18"):
         ]
     )
     with torch.inference_mode():
-        features = torch.stack([built(torch.from_numpy(frames)) for frames in drawn])
-    return backbones.describe(settings, built), features.numpy().astype(np.float16)
+        features = [torch.stack([built(torch.from_numpy(pictures_of(frames, stream))) for frames in drawn]) for stream in streams]
+    return backbones.describe(settings, built), torch.cat(features, dim=2).numpy().astype(np.float16)
 
 
 def tiny_bundle(
-    folder, model="gru", *, backbone="resnet18", calibration=CALIBRATION, frames=FRAMES, class_names=CLASSES, **features
+    folder,
+    model="gru",
+    *,
+    backbone="resnet18",
+    streams=("rgb",),
+    calibration=CALIBRATION,
+    frames=FRAMES,
+    class_names=CLASSES,
+    **features,
 ):
     """Write a bundle that is trained a little on the drawn clips, so that it tells them apart."""
-    about, shown = source(backbone)
+    about, shown = source(backbone, streams)
     torch.set_num_threads(1)  # more only wait for each other
     with torch.random.fork_rng():
         torch.manual_seed(1)

@@ -36,7 +36,7 @@ PARAMS = {
     "data": {"dataset": "mine", "group": None},
     "split": {"protocol": "group", "folds": 3, "fold": 0, "validation": 0.2},
     "frames": {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95, "shards": 8, "max_failed": 0.02},
-    "features": {"backbone": "resnet18", "weights": "random", "precision": "fp32"},
+    "features": {"backbone": "resnet18", "weights": "random", "precision": "fp32", "streams": ["rgb"]},
     "evaluation": {"folds": "one"},
 }
 

@@ -134,6 +134,8 @@ def explain(arguments: argparse.Namespace, predictor: "Predictor", path: Path) -
     with files.whole_file(arguments.explain) as draft:
         draft.write_bytes(plots.film_strip(explained, clip.frames, f"{path.name}: {explained.prediction.headline}"))
     logger.info("%s shows which frames mattered, and where in them", arguments.explain)
+    if shares := explained.stream_shares:
+        logger.info("what mattered: %s", ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
 
 
 def print_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:

@@ -1,10 +1,12 @@
 """Cost of a clip before the sequence model, from its file to its features, and when two total costs count as equal."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
 from actionrec.evaluation.trained_models import typed_values
+from actionrec.features.settings import RGB_ONLY
 from actionrec.io.files import read_json
 
 SAME_COST = 0.01
@@ -42,19 +44,23 @@ def cheaper(flops: int, other: int) -> bool:
     return flops < (1 - SAME_COST) * other
 
 
-def read_backbone_cost(backbone: str) -> BackboneCost:
+def read_backbone_cost(backbone: str, streams: Sequence[str] = RGB_ONLY) -> BackboneCost:
     """Read metrics/clip_cost.json.
 
     Args:
         backbone: the one that the models were trained on.
+        streams: those that they were trained on.
 
     Raises:
-        DataError: the file is missing or damaged, or is about another backbone.
+        DataError: the file is missing or damaged, or is about another backbone or other streams.
     """
     kinds = {"backbone": str, "parameters": int, "flops": int, "memory_mb": float}
-    name, *values = typed_values(read_json(paths.CLIP_COST), kinds, paths.CLIP_COST, _REMAKE)
+    record = read_json(paths.CLIP_COST)
+    name, *values = typed_values(record, kinds, paths.CLIP_COST, _REMAKE)
     if name != backbone:
         raise DataError(f"{paths.CLIP_COST}: wrong backbone; got {name}, expected {backbone}. {_REMAKE}")
+    if (counted := record.get("streams", list(RGB_ONLY))) != list(streams):
+        raise DataError(f"{paths.CLIP_COST}: wrong streams; got {counted}, expected {list(streams)}. {_REMAKE}")
     return BackboneCost(*values)
 
 

@@ -12,6 +12,7 @@ from actionrec.evaluation.clip_cost import BackboneCost
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.leaderboard import LeaderboardRow, Pair
 from actionrec.evaluation.trained_models import TrainedModel, check_comparable
+from actionrec.features.settings import described_streams
 from actionrec.version import __version__
 
 
@@ -88,6 +89,7 @@ def summary(comparison: Comparison, context: EvaluationContext, order: Sequence[
         "backbone_parameters": comparison.backbone.parameters,
         "backbone_flops": comparison.backbone.flops,
         "weights": context.weights,
+        **described_streams(context.streams),
         "classes": len(context.class_names),
         "test_clips": context.test_clips,
         "test_sources": context.test_sources,

@@ -11,6 +11,7 @@ from actionrec.core import paths
 from actionrec.core.errors import DataError
 from actionrec.evaluation.predictions import Answers
 from actionrec.evaluation.trained_models import TrainedModel, typed_values
+from actionrec.features.settings import RGB_ONLY, streams_of, streams_phrase
 from actionrec.io.files import read_json
 
 
@@ -42,6 +43,7 @@ class EvaluationContext:
     frames: int  # per clip
     split_warnings: tuple[str, ...] = ()  # reasons to doubt results on this split
     repeated_tests: int = 0  # of test_clips: tests of a clip beyond its first, since official lists can share test clips
+    streams: tuple[str, ...] = RGB_ONLY  # that features were computed from
 
     @classmethod
     def of(cls, model: TrainedModel, split: Mapping[str, Any], extraction: Mapping[str, Any]) -> Self:
@@ -81,6 +83,7 @@ class EvaluationContext:
             backbone=model.features["backbone"],
             weights=model.features["weights"],
             frames=model.frames["count"],
+            streams=streams_of(model.features),
         )
 
     def of_saved_fold(self, test: Answers) -> Self:
@@ -120,6 +123,11 @@ class EvaluationContext:
         return self.folds_phrase if self.protocol == "official" else f"{self.protocol} split, {self.folds_phrase}"
 
     @property
+    def sees_motion(self) -> bool:
+        """Whether even the features of a single frame hold motion."""
+        return "diff" in self.streams
+
+    @property
     def phrase(self) -> str:
         """The protocol in one line, for captions and titles."""
         parts = [self.dataset, self.split_phrase, f"{self.test_clips:,} test clips"]
@@ -127,6 +135,8 @@ class EvaluationContext:
             parts.append("epoch chosen on the test clips")
         if self.weights == "random":
             parts.append("UNTRAINED backbone")
+        if streams := streams_phrase(self.streams):
+            parts.append(streams)
         return ", ".join(parts)
 
 

@@ -13,6 +13,7 @@ from actionrec.core.text import quoted, shortened
 from actionrec.evaluation import metrics
 from actionrec.evaluation.predictions import Answers, Predictions, read_predictions
 from actionrec.features.feature_store import current_frames
+from actionrec.features.settings import RGB_ONLY
 from actionrec.io.files import read_json
 from actionrec.io.params import typed
 
@@ -85,7 +86,8 @@ def read_model(name: str) -> TrainedModel:
     class_names, features, sampling = typed_values(
         read_json(bundle_file), {"class_names": Sequence[str], "features": dict, "frames": dict}, bundle_file, remake(name)
     )
-    typed_values(features, {"backbone": str, "weights": str}, f"{bundle_file}: features", remake(name))
+    of_features = {"backbone": str, "weights": str, "streams": Sequence[str]}
+    typed_values({"streams": list(RGB_ONLY), **features}, of_features, f"{bundle_file}: features", remake(name))
     kinds = {"test_top1": float, **dict.fromkeys(("best_epoch", "epochs", "parameters", "flops", "train_clips"), int)}
     kinds |= {"health": str, "health_notes": Sequence[str], "order_blind": bool}
     record = read_json(metrics_file)

@@ -20,6 +20,7 @@ from actionrec.evaluation.intervals import Interval, cluster_interval
 from actionrec.evaluation.predictions import Predictions
 from actionrec.evaluation.significance_tests import PairedTest, paired_tests
 from actionrec.experiments.part_runs import PartRun, part_run
+from actionrec.features.settings import streams_of, streams_phrase
 from actionrec.training.recipes import Recipe
 from actionrec.training.training_data import TrainingData
 
@@ -163,7 +164,8 @@ def phrase(dataset: str, split: SplitSettings, data: TrainingData) -> str:
     chosen = "validation" if data.held_out == "val" else "test"
     source = data.features.source
     weights = "UNTRAINED" if source["weights"] == "random" else f"weights {source['weights']}"
-    return f"{dataset}, {which}; epoch chosen on {chosen} clips; {source['backbone']}, {weights}"
+    features = ", ".join(filter(None, (source["backbone"], weights, streams_phrase(streams_of(source)))))
+    return f"{dataset}, {which}; epoch chosen on {chosen} clips; {features}"
 
 
 def default_model(summary: object, known: Sequence[str], where: Path = paths.SUMMARY) -> str:

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from actionrec.export.onnx_graph import FEATURES, FRAMES, PROBABILITIES, ExportError, Form, Pieces
+from actionrec.features.settings import described_streams
 from actionrec.inference.predictor import Predictor
 from actionrec.io import machine
 from actionrec.io.files import whole_file
@@ -94,6 +95,7 @@ def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: s
         "backbone_weights": features["weights"],
         "backbone_weights_sha256": features["weights_sha256"],
         "trained_precision": features["precision"],  # of the features that the head was trained on
+        **_streams(predictor.streams),
         "sampling": {
             "count": sampling.count,
             "places": "evenly spaced from the clip's first frame to its last, rounded down; repeated where it has fewer",
@@ -111,6 +113,14 @@ def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: s
         },
     }
     return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+
+
+def _streams(streams: Sequence[str]) -> dict[str, Any]:
+    """Metadata on streams, whose features are side by side in this order; none for rgb alone."""
+    if not (entry := described_streams(streams)):
+        return {}
+    difference = "the next frame minus the frame, round(255 * clip(difference / 128 + 0.5, 0, 1)); the last one repeats"
+    return {**entry, "streams_meaning": f"rgb: the frame; diff: {difference}; computed by the graph from frames"}
 
 
 def write(path: Path, graph: onnx.ModelProto, about: Mapping[str, str], check: Callable[[Path], Result]) -> Result:

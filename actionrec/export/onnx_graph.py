@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from actionrec.core.errors import ActionrecError
 from actionrec.features.backbones import Backbone
+from actionrec.features.streams import pictures
 from actionrec.inference.predictor import Predictor
 from actionrec.training.classifier import Classifier
 
@@ -36,16 +37,20 @@ class ExportError(ActionrecError):
 
 
 class FeaturesOf(nn.Module):
-    """Frames (B, T, 3, H, W), uint8, RGB -> features (B, T, D), float32; normalisation included."""
+    """Frames (B, T, 3, H, W), uint8, RGB -> features (B, T, D), float32; streams and normalisation included."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, streams: Sequence[str]) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.streams = backbone, streams
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map frames (B, T, 3, H, W) to features (B, T, D)."""
-        features = self.backbone(frames.flatten(0, 1).permute(0, 2, 3, 1))
-        return features.reshape(-1, frames.shape[1], features.shape[1])
+        # ONNX Runtime cannot subtract 16-bit numbers.
+        streams = [pictures(frames, stream, torch.int32) for stream in self.streams]
+        # All in one batch: the graph then has the backbone once. A step's pictures are neighbours, and so are their features.
+        shown = streams[0] if len(streams) == 1 else torch.stack(streams, dim=2).flatten(1, 2)
+        features = self.backbone(shown.flatten(0, 1).permute(0, 2, 3, 1))
+        return features.reshape(-1, frames.shape[1], len(streams) * features.shape[1])
 
 
 class ProbabilitiesOf(nn.Module):
@@ -82,7 +87,7 @@ def trace(predictor: Predictor) -> Pieces:
     Raises:
         ExportError: the backbone cannot be exported to ONNX, or is too large for one file.
     """
-    backbone = FeaturesOf(predictor.backbone.cpu()).eval()
+    backbone = FeaturesOf(predictor.backbone.cpu(), predictor.streams).eval()
     head = ProbabilitiesOf(predictor.network.cpu(), predictor.temperature).eval()
     size = sum(tensor.nbytes for module in (backbone, head) for tensor in module.state_dict().values())
     if size > _LARGEST:

@@ -13,6 +13,7 @@ from actionrec.features import networks, state_dicts, torchvision_models, torchv
 from actionrec.features.networks import MEAN, STD, FeatureNetwork
 from actionrec.features.settings import RANDOM as RANDOM
 from actionrec.features.settings import FeatureSettings as FeatureSettings
+from actionrec.features.settings import described_streams
 
 _RANDOM_SEED = 0  # not the parameter `seed`: another split or training run does not need new features
 
@@ -113,5 +114,6 @@ def describe(settings: FeatureSettings, backbone: Backbone) -> dict[str, Any]:
         "weights": Path(settings.weights).name if settings.is_file else settings.weights,
         "weights_sha256": state_dicts.state_sha256(backbone.network),
         "precision": settings.precision,
+        **described_streams(settings.streams),
         "preprocessing": {"mean": list(mean), "std": list(std), "colours": "RGB", "scale": 255},
     }

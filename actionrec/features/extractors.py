@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import ActionrecError, ParamsError, WeightsError
 from actionrec.features.backbones import Backbone
+from actionrec.features.settings import RGB_ONLY
+from actionrec.features.streams import pictures_of
 
 BATCH = 32
 """Frames per batch. A batch never mixes clips, so that a clip's features do not depend on other clips."""
@@ -29,10 +31,10 @@ Runner = Callable[[NDArray[np.uint8]], Callable[[], NDArray[np.float32]]]
 
 
 class Extractor:
-    """Turns the frames of clips (T, H, W, 3), uint8, RGB, into their features (T, D), float16."""
+    """Turns the frames of clips (T, H, W, 3), uint8, RGB, into their features (T, D), float16; streams are side by side."""
 
-    def __init__(self, run: Runner, clips_ahead: int) -> None:
-        self._run, self._clips_ahead = run, clips_ahead
+    def __init__(self, run: Runner, clips_ahead: int, streams: Sequence[str] = RGB_ONLY) -> None:
+        self._run, self._clips_ahead, self._streams = run, clips_ahead, streams
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Compute the features of one clip."""
@@ -44,17 +46,20 @@ class Extractor:
         Raises:
             WeightsError: features are not finite, or too large for float16.
         """
-        pending: deque[list[Callable[[], NDArray[np.float32]]]] = deque()
+        pending: deque[list[list[Callable[[], NDArray[np.float32]]]]] = deque()
         for frames in clips:
-            pending.append([self._run(frames[start : start + BATCH]) for start in range(0, len(frames), BATCH)])
+            pending.append([self._start(pictures_of(frames, stream)) for stream in self._streams])
             if len(pending) > self._clips_ahead:
                 yield _finish(pending.popleft())
         while pending:
             yield _finish(pending.popleft())
 
+    def _start(self, pictures: NDArray[np.uint8]) -> list[Callable[[], NDArray[np.float32]]]:
+        return [self._run(pictures[start : start + BATCH]) for start in range(0, len(pictures), BATCH)]
 
-def _finish(waiting: Sequence[Callable[[], NDArray[np.float32]]]) -> NDArray[np.float16]:
-    features = np.concatenate([wait() for wait in waiting])
+
+def _finish(streams: Sequence[Sequence[Callable[[], NDArray[np.float32]]]]) -> NDArray[np.float16]:
+    features = np.concatenate([np.concatenate([wait() for wait in waiting]) for waiting in streams], axis=1)
     if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
         raise WeightsError(
             "the backbone gives features that are not finite, or larger than float16 can store (65504). "
@@ -81,13 +86,16 @@ def runtime(device: str) -> str:
     return requested or "openvino"
 
 
-def create_extractor(backbone: Backbone, *, precision: str, size: int, device: str, threads: int) -> Extractor:
+def create_extractor(
+    backbone: Backbone, *, precision: str, size: int, device: str, threads: int, streams: Sequence[str] = RGB_ONLY
+) -> Extractor:
     """Prepare a backbone for clips of `size` x `size` frames.
 
     Args:
         precision: `fp32` or `bf16`.
         device: torch's name of it.
         threads: CPU threads.
+        streams: names, in the order of their features.
 
     Raises:
         ParamsError: the backbone does not take frames of this size.
@@ -101,7 +109,7 @@ def create_extractor(backbone: Backbone, *, precision: str, size: int, device: s
             f"params.yaml: features.backbone does not accept frames.resolution {size} ({reason}). Change one of them."
         ) from None
     run = _openvino(backbone, precision, size, threads) if runtime(device) == "openvino" else _torch(backbone, precision, device)
-    return Extractor(run, _CLIPS_AHEAD if device.startswith("cuda") else 0)
+    return Extractor(run, _CLIPS_AHEAD if device.startswith("cuda") else 0, streams)
 
 
 def _openvino(backbone: Backbone, precision: str, size: int, threads: int) -> Runner:

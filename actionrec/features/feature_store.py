@@ -38,7 +38,8 @@ class FeatureSet:
     features: Features
     """(n, T, D), float16, in the order of `clips`."""
     source: dict[str, Any]
-    """How they were made: `backbone`, `weights`, `weights_sha256`, `precision`, `preprocessing`, `frames`."""
+    """How they were made: `backbone`, `weights`, `weights_sha256`, `precision`, `preprocessing`, `frames`, and
+    `streams` unless they are rgb alone."""
 
 
 class StoredFeatures:
@@ -121,7 +122,7 @@ def read_features(folder: Path) -> FeatureSet:
         tensors |= shard
     clips = sorted(tensors)
     try:
-        source = {key: _value(text) for key, text in source_texts.items()}
+        source = {key: _value(key, text) for key, text in source_texts.items()}
     except ValueError as error:
         raise DataError(f"{files[0]}: its metadata is not valid JSON ({error}). Run `dvc repro -f resnet_features`.") from None
     if any(len(place.shape) != 2 or 0 in place.shape for place in tensors.values()) or not tensors:
@@ -142,5 +143,5 @@ def current_frames(frames: Any) -> Any:
     return {"resolution" if key == "size" else key: value for key, value in frames.items()}
 
 
-def _value(text: str) -> Any:
-    return parse_json(text) if text.startswith("{") else text
+def _value(key: str, text: str) -> Any:
+    return parse_json(text) if text.startswith("{") or key == "streams" else text

@@ -1,12 +1,13 @@
 """Explanations of a prediction: important frames of a clip, and important regions in them. T frames, D features, K classes.
 
 Frames: each in turn is hidden from the sequence model (its features are replaced by the training clips' mean); the decrease of
-the class's log-probability is its importance (occlusion, Zeiler and Fergus 2014, arXiv 1311.2901). For attention models also the
+the class's log-probability is its importance (occlusion, Zeiler and Fergus 2014, arXiv 1311.2901). Streams likewise: each in turn
+is hidden in all frames. For attention models also the
 weight of each frame in the average over time (attention rollout, Abnar and Zuidema 2020, arXiv 2005.00928). Regions: Grad-CAM
 (Selvaraju et al. 2017, arXiv 1610.02391) from the class's logit through the sequence model to the backbone's last feature map.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actionrec.evaluation import calibration
+from actionrec.features.streams import pictures_of
 from actionrec.inference.predictor import Prediction, Predictor
 from actionrec.training import loop
 from actionrec.training.classifier import Classifier
@@ -40,7 +42,16 @@ class Explanation:
     attention: NDArray[np.float64] | None
     """(T,), shares that sum to 1; None for models without attention."""
     heat: NDArray[np.float32] | None
-    """(T, h, w), from 0 to 1, the maximum in the whole clip; None for a backbone without a feature map."""
+    """(T, h, w), from 0 to 1, the maximum in the whole clip, all streams together; None for a backbone without a feature map."""
+    streams: Mapping[str, float]
+    """Decrease of the label's log-probability without each stream; empty if there is only one."""
+
+    @property
+    def stream_shares(self) -> dict[str, float]:
+        """Share of each stream in the decreases, which sum to 1; an increase counts as 0. Empty if nothing decreases."""
+        decreases = {name: max(0.0, decrease) for name, decrease in self.streams.items()}
+        total = sum(decreases.values())
+        return {name: decrease / total for name, decrease in decreases.items()} if total else {}
 
 
 def explain(predictor: Predictor, clip: SampledClip, label: str | None = None) -> Explanation:
@@ -61,26 +72,48 @@ def explain(predictor: Predictor, clip: SampledClip, label: str | None = None) -
         importance,
         attention(predictor.network, features),
         grad_cam(predictor, clip.frames, place),
+        stream_importance(predictor, features, place),
     )
 
 
-def hide(network: Classifier, features: NDArray[np.float16], frames: Sequence[int]) -> NDArray[np.float16]:
+def hide(
+    network: Classifier, features: NDArray[np.float16], frames: Sequence[int], columns: slice = slice(None)
+) -> NDArray[np.float16]:
     """Hide some frames of a clip (T, D) from its model: replace their features by the mean over the training clips.
 
     A model without a standardiser, such as the study's, does not know that mean; the clip's own mean replaces it.
+
+    Args:
+        columns: the features to hide; default: all.
     """
     mean = network.standardise.mean
     neutral = mean.cpu().numpy() if mean.any() else features.astype(np.float32).mean(axis=0)
     hidden = features.copy()
-    hidden[list(frames)] = neutral.astype(np.float16)
+    hidden[list(frames), columns] = neutral.astype(np.float16)[columns]
     return hidden
 
 
 def occlusion(predictor: Predictor, features: NDArray[np.float16], place: int) -> NDArray[np.float64]:
     """The importance of each frame to class number `place`: (T, D) -> (T,)."""
-    count = len(features)
-    variants = np.stack([features, *(hide(predictor.network, features, [frame]) for frame in range(count))])
-    logits = loop.predict(predictor.network, variants, np.arange(count + 1))
+    return _decreases(predictor, features, [hide(predictor.network, features, [frame]) for frame in range(len(features))], place)
+
+
+def stream_importance(predictor: Predictor, features: NDArray[np.float16], place: int) -> dict[str, float]:
+    """The importance of each stream of the features (T, D) to class number `place`; empty if there is only one."""
+    names = predictor.streams
+    if len(names) == 1:
+        return {}
+    width, every = features.shape[1] // len(names), range(len(features))
+    columns = [slice(first, first + width) for first in range(0, features.shape[1], width)]
+    hidden = [hide(predictor.network, features, every, part) for part in columns]
+    return dict(zip(names, _decreases(predictor, features, hidden, place).tolist(), strict=True))
+
+
+def _decreases(
+    predictor: Predictor, features: NDArray[np.float16], hidden: Sequence[NDArray[np.float16]], place: int
+) -> NDArray[np.float64]:
+    """Decrease of the log-probability of class number `place` from a clip's features (T, D) to each version of them."""
+    logits = loop.predict(predictor.network, np.stack([features, *hidden]), np.arange(len(hidden) + 1))
     shares = calibration.softmax(logits, predictor.temperature)[:, place]
     log = np.log(np.maximum(shares, 1e-300))
     difference: NDArray[np.float64] = log[0] - log[1:]
@@ -164,8 +197,10 @@ def grad_cam(predictor: Predictor, frames: NDArray[np.uint8], place: int) -> NDA
     try:
         # cuDNN supports no gradients of recurrent layers in evaluation mode.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            batches = torch.from_numpy(frames).to(predictor.device).split(_BATCH)
-            features = torch.cat([backbone(batch).float() for batch in batches])
+            shown = np.concatenate([pictures_of(frames, stream) for stream in predictor.streams])
+            batches = torch.from_numpy(shown).to(predictor.device).split(_BATCH)
+            streams = torch.cat([backbone(batch).float() for batch in batches]).chunk(len(predictor.streams))
+            features = torch.cat(streams, dim=1)
             logit = predictor.network.eval()(features[None])[0, place]
             gradients = torch.autograd.grad(logit, maps)
     finally:
@@ -174,7 +209,8 @@ def grad_cam(predictor: Predictor, frames: NDArray[np.uint8], place: int) -> NDA
         (activation * gradient.mean(dim=(2, 3), keepdim=True)).sum(dim=1).relu()
         for activation, gradient in zip(maps, gradients, strict=True)
     ]
-    heat = torch.cat(weighted).detach().float().cpu().numpy()
+    of_streams = torch.cat(weighted).detach().float().cpu().numpy()
+    heat = of_streams.reshape(len(predictor.streams), len(frames), *of_streams.shape[1:]).sum(axis=0)
     return heat / heat.max() if heat.max() > 0 else heat
 
 

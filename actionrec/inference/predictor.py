@@ -26,6 +26,7 @@ from actionrec.evaluation import calibration
 from actionrec.features import backbones, extractors, state_dicts
 from actionrec.features.backbones import Backbone, FeatureSettings
 from actionrec.features.extractors import Extractor
+from actionrec.features.settings import streams_of
 from actionrec.inference import clip_frames
 from actionrec.io import machine
 from actionrec.io.files import read_json
@@ -112,14 +113,14 @@ class Predictor:
             WeightsError: the backbone cannot process the bundle's frames, or the size of its features differs from the model's.
         """
         self.name, self.bundle, self.backbone, self.device = name, bundle, backbone, device
-        self.sampling = sampling(bundle)
+        self.sampling, self.streams = sampling(bundle), streams_of(bundle.features)
         self.network = bundle.network.to(device).eval()
         self.class_names = bundle.architecture.class_names
         self.temperature, self.threshold = temperature_and_threshold(bundle)
         size = self.sampling.resolution
         try:
             with torch.inference_mode():
-                width = backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1]
+                width = backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1] * len(self.streams)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).split("\n", 1)[0]
             raise WeightsError(
@@ -134,9 +135,13 @@ class Predictor:
     @cached_property
     def extractor(self) -> Extractor:
         """The fastest extractor on this machine, using all cores."""
-        precision, size = self.bundle.features["precision"], self.sampling.resolution
         return extractors.create_extractor(
-            self.backbone, precision=precision, size=size, device=self.device, threads=machine.workers()
+            self.backbone,
+            precision=self.bundle.features["precision"],
+            size=self.sampling.resolution,
+            device=self.device,
+            threads=machine.workers(),
+            streams=self.streams,
         )
 
     def sample(self, path: Path) -> SampledClip:

@@ -45,7 +45,7 @@ def film_strip(explanation: Explanation, frames: NDArray[np.uint8], title: str) 
         strips.append(("region", [overlaid(frames[frame], explanation.heat[frame]) for frame in shown]))
     with drawing():
         figure = Figure(figsize=(1.45 * len(shown) + 0.9, 1.5 * len(strips) + 3.0), layout="constrained")
-        figure.suptitle(shorten(title, 80), fontsize=13)
+        figure.suptitle("\n".join([shorten(title, 80), *_stream_line(explanation)]), fontsize=13)
         grid = figure.add_gridspec(len(strips) + 1, len(shown), height_ratios=[1.4] * len(strips) + [2.2])
         for row, (name, pictures) in enumerate(strips):
             for column, (frame, picture) in enumerate(zip(shown, pictures, strict=True)):
@@ -59,6 +59,12 @@ def film_strip(explanation: Explanation, frames: NDArray[np.uint8], title: str) 
                     axes.set_ylabel(name, color=GREY)
         _curve(figure.add_subplot(grid[len(strips), :]), explanation, shown)
         return png(figure)
+
+
+def _stream_line(explanation: Explanation) -> list[str]:
+    """A line on the share of each stream, if there are several."""
+    shares = explanation.stream_shares
+    return [f"what mattered: {', '.join(f'{name} {100 * share:.0f} %' for name, share in shares.items())}"] if shares else []
 
 
 def _curve(axes: Axes, explanation: Explanation, shown: list[int]) -> None:

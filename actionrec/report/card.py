@@ -19,6 +19,7 @@ from actionrec.evaluation.analyses import ClassScore
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.trained_models import TrainedModel
+from actionrec.features.settings import RGB_ONLY
 from actionrec.report import errors, p_value, rendering, table
 from actionrec.report.rendering import render
 from actionrec.report.wording import clean, points, protocol, span
@@ -170,6 +171,7 @@ def _data_table(evidence: Evidence) -> str:
             "backbone",
             f"{clean(features['backbone'])}, frozen; weights: {untrained}{clean(features['weights'])}; {features['precision']}",
         ],
+        *([["streams", ", ".join(context.streams)]] if context.streams != RGB_ONLY else []),
         ["SHA-256 of these weights", f"`{features['weights_sha256']}`"],
         ["SHA-256 of model.safetensors", f"`{evidence.bundle['sha256']}`"],
     ]

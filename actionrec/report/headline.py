@@ -11,6 +11,7 @@ from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.leaderboard import LeaderboardRow
 from actionrec.evaluation.significance_tests import PairedTest
+from actionrec.features.settings import RGB_ONLY
 from actionrec.report import p_value
 from actionrec.report.wording import clean, points, span
 
@@ -137,4 +138,9 @@ def _surer(comparison: Comparison, context: EvaluationContext) -> str:
         )
     if context.seeds == 1:
         sentences.append("Each model was trained once: `dvc exp run -S 'train.seeds=[0,1,2]'` shows how much chance decides.")
+    if context.streams == RGB_ONLY and context.dataset != "sample":
+        sentences.append(
+            "The features show single frames: `dvc exp run -S 'features.streams=[rgb,diff]'` adds the differences of neighbouring "
+            "frames, which show motion, and decodes no clip again."
+        )
     return f"**To be surer**: {' '.join(sentences)}" if sentences else "Every fold was tested, with several seeds."

@@ -154,6 +154,7 @@ def model_fields(predictor: Predictor) -> dict[str, Any]:
         "class_names": list(predictor.class_names),
         "backbone": bundle.features["backbone"],
         "weights": bundle.features["weights"],
+        "streams": list(predictor.streams),
         "frames": bundle.features["frames"],
         "calibration": bundle.calibration,
         "calibration_note": bundle.calibration_note,
@@ -174,6 +175,7 @@ def model_text(predictor: Predictor) -> str:
         f"{known['model']}: {known['architecture']}, ready on {known['device']}\n"
         f"  frames     {about.count} a clip, {about.resolution} x {about.resolution}, {about.format}\n"
         f"  backbone   {known['backbone']}, weights {known['weights']}, checked\n"
+        f"  streams    {', '.join(predictor.streams)}\n"
         f"  confidence temperature {predictor.temperature:.3g}, {predictor.bundle.calibration_note}; {threshold}\n"
         f"  classes    {len(known['class_names'])}: {', '.join(map(printable, known['class_names']))}\n"
     )

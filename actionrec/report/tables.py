@@ -7,6 +7,7 @@ from actionrec.evaluation.analyses import ClassScore
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.trained_models import Timing
+from actionrec.features.settings import streams_phrase
 
 CSV_HEADER = (
     "rank",
@@ -74,7 +75,7 @@ def csv_rows(comparison: Comparison, context: EvaluationContext, timings: Mappin
                 context.folds,
                 context.epoch_chosen_on,
                 context.test_clips,
-                context.backbone,
+                ", ".join(filter(None, (context.backbone, streams_phrase(context.streams)))),
                 context.weights,
             ]
         )

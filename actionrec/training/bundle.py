@@ -10,6 +10,7 @@ import torch
 from actionrec.core.errors import MALFORMED, DataError, WeightsError
 from actionrec.core.text import first_few, quoted, shortened
 from actionrec.features.feature_store import current_frames
+from actionrec.features.settings import RGB_ONLY, Stream, streams_problem
 from actionrec.features.state_dicts import check_shapes, load_state
 from actionrec.io.files import read_json, sha256_of, whole_folder, write_json
 from actionrec.io.params import section, typed, typed_fields, unknown_keys
@@ -57,7 +58,8 @@ class Bundle:
     architecture: Architecture
     network: Classifier
     features: dict[str, Any]
-    """How its features are computed: backbone, weights and their hash, precision, preprocessing, sampling of frames."""
+    """How its features are computed: backbone, weights and their hash, precision, preprocessing, sampling of frames, and
+    streams unless they are rgb alone."""
     calibration: dict[str, float] | None = None
     """None if there were no validation clips. Otherwise `temperature`, by which logits are divided before softmax;
     `temperature_fitted`, false if all validation predictions were correct (the temperature is then 1); and `threshold`, the top
@@ -127,6 +129,7 @@ class _Features:
     weights: str
     weights_sha256: str | None
     precision: Literal["fp32", "bf16"]
+    streams: Sequence[Stream]
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,9 @@ def _check(description: Any, where: Path) -> None:
         raise DataError(f"{where} is not a valid model description: expected keys and values. Run `dvc repro` to recompute it.")
     said = typed_fields(_Description, description, "", problems)
     if isinstance(features := section(description, "features", "", problems), dict):
-        typed_fields(_Features, features, "features.", problems)
+        known = typed_fields(_Features, {"streams": list(RGB_ONLY), **features}, "features.", problems)
+        if "streams" in known and (problem := streams_problem(known["streams"])):
+            problems.append(f"features.{problem}")
     if description.get("calibration") is not None and (fitted := section(description, "calibration", "", problems)) is not None:
         values = typed_fields(_Calibration, fitted, "calibration.", problems)
         if not isinstance(fitted.get("temperature_fitted", False), bool):

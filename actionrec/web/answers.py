@@ -74,6 +74,7 @@ def _clip(predictor: Predictor, path: Path, name: str, options: PredictRequest, 
             "frames": list(explained.indices),
             "importance": explained.importance.tolist(),
             "attention": None if explained.attention is None else explained.attention.tolist(),
+            **({"streams": dict(explained.streams), "stream_shares": explained.stream_shares} if explained.streams else {}),
         }
     if options.pictures:
         result["pictures"] = {"seconds": _length(path), "frames": _strip(clip)}

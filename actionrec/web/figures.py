@@ -20,7 +20,7 @@ TITLES = {
 }
 """Pictures of the comparison, in the order in which they are shown; others come after them by name."""
 
-_SETTING = ("dataset", "protocol", "fold", "folds", "evaluated_folds", "backbone", "weights", "classes", "test_clips")
+_SETTING = ("dataset", "protocol", "fold", "folds", "evaluated_folds", "backbone", "weights", "streams", "classes", "test_clips")
 _COMPARED = ("rank", "top1", "top1_low", "top1_high", "mean_class", "parameters", "total_params", "total_flops", "tied_with_best")
 _TIMED = ("latency_ms", "memory_mb", "train_seconds", "device")
 

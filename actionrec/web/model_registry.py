@@ -10,6 +10,7 @@ from actionrec.core.errors import MALFORMED, ActionrecError, DataError
 from actionrec.core.text import shortened
 from actionrec.features.backbones import RANDOM, Backbone
 from actionrec.features.extractors import Extractor
+from actionrec.features.settings import streams_of
 from actionrec.inference.predictor import Predictor, read_backbone
 from actionrec.io import machine
 from actionrec.io.files import read_json
@@ -103,7 +104,7 @@ class ModelRegistry:
         if source not in self._backbones:
             self._backbones[source] = read_backbone(folder, bundle)
         predictor = Predictor(name, bundle, self._backbones[source], self._device)
-        ready = (*source, predictor.sampling.resolution)
+        ready = (*source, predictor.sampling.resolution, predictor.streams)
         if ready in self._extractors:
             predictor.extractor = self._extractors[ready]
         else:
@@ -124,6 +125,7 @@ class ModelRegistry:
                 "calibrated": is_calibrated(description.get("calibration")),
                 "calibration_note": calibration_note(description.get("calibration")),
                 "backbone": description["features"]["backbone"],
+                "streams": list(streams_of(description["features"])),
                 "untrained_backbone": description["features"]["weights"] == RANDOM,
                 "frames": description["frames"]["count"],
             }

@@ -69,6 +69,8 @@ class FrameExplanation:
     frames: list[int]
     importance: list[float]
     attention: list[float] | None
+    streams: dict[str, float] | None = None
+    stream_shares: dict[str, float] | None = None
 
 
 @dataclass

@@ -19,6 +19,7 @@ from actionrec.core import paths
 from actionrec.core.errors import DataError
 from actionrec.core.text import first_few, shortened
 from actionrec.features import backbones
+from actionrec.features.settings import streams_phrase
 from actionrec.inference.predictor import BACKBONE, Predictor, load
 from actionrec.io import tensors
 from actionrec.io.files import whole_folder
@@ -96,7 +97,7 @@ pinned: false
 
 Says which of {count} actions a video shows: {classes}. A video of anything else gets one of these classes, too.
 
-A {model} on frame features of a {backbone} with weights {weights}.{warning} Uploads are deleted as soon as they are answered.
+A {model} on frame features of a {features}.{warning} Uploads are deleted as soon as they are answered.
 
 ```sh
 pip install -r requirements.txt
@@ -195,8 +196,9 @@ def _readme(predictor: Predictor, wheel: str) -> str:
         count=len(predictor.class_names),
         classes=first_few(predictor.class_names, 12),
         model=predictor.bundle.architecture.model,
-        backbone=source["backbone"],
-        weights=source["weights"],
+        features=", ".join(
+            filter(None, (f"{source['backbone']} with weights {source['weights']}", streams_phrase(predictor.streams)))
+        ),
         warning=" The backbone is untrained: it follows drawn shapes, and does not recognise real footage." if untrained else "",
         wheel=wheel,
     )

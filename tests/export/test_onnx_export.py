@@ -74,6 +74,42 @@ def test_frames_in_a_batch_of_any_size_get_torchs_probabilities(name, predictor,
     np.testing.assert_allclose(got[0], prediction.probabilities, atol=2e-3)
 
 
+@pytest.fixture(scope="module", params=[("rgb", "diff"), ("diff",)], ids="+".join)
+def on_streams(request, tmp_path_factory):
+    """A model on streams, and its pieces."""
+    folder = tmp_path_factory.mktemp("streams") / "gru"
+    predictor = load(tiny_bundle(folder, "gru", streams=request.param), device="cpu")
+    return predictor, onnx_graph.trace(predictor)
+
+
+def test_the_whole_model_makes_the_streams_itself(on_streams, tmp_path):
+    predictor, pieces = on_streams
+    model = onnx_export.session(write(tmp_path / "whole.onnx", predictor, pieces, "whole"))
+    for clips in (1, 3):
+        frames = noise(clips)
+        with torch.inference_mode():
+            features = pieces.backbone(torch.from_numpy(frames))
+            expected = pieces.head(features).numpy()
+        assert features.shape == (clips, T, D * len(predictor.streams))
+        np.testing.assert_allclose(onnx_export.run(model, frames), expected, atol=1e-5)
+        for clip, own in zip(frames, features.numpy(), strict=True):
+            extracted = predictor.extractor(np.ascontiguousarray(clip.transpose(0, 2, 3, 1)))
+            np.testing.assert_allclose(own, extracted, rtol=2e-3, atol=2e-3)
+    head = onnx_export.session(write(tmp_path / "head.onnx", predictor, pieces, "head"))
+    np.testing.assert_allclose(onnx_export.run(head, features.numpy()), expected, atol=1e-5)
+
+
+def test_metadata_name_the_streams_unless_they_are_rgb_alone(on_streams, predictor):
+    about = onnx_export.metadata(on_streams[0], "head", "ab")
+    assert json.loads(about["streams"]) == list(on_streams[0].streams)
+    assert about["input"] == f"features (B, {T}, {D * len(on_streams[0].streams)}) float32"
+    assert about["streams_meaning"] == (
+        "rgb: the frame; diff: the next frame minus the frame, round(255 * clip(difference / 128 + 0.5, 0, 1)); the last one "
+        "repeats; computed by the graph from frames"
+    )
+    assert set(about) - set(onnx_export.metadata(predictor("gru"), "head", "ab")) == {"streams", "streams_meaning"}
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_features_in_a_batch_of_any_size_get_torchs_probabilities(name, predictor, pieces, tmp_path):
     model = onnx_export.session(write(tmp_path / "head.onnx", predictor(name), pieces(name), "head"))

@@ -10,6 +10,7 @@ from actionrec.core.errors import ActionrecError, ParamsError, WeightsError
 from actionrec.features import extractors
 from actionrec.features.backbones import Backbone, FeatureSettings, create_backbone
 from actionrec.features.extractors import BATCH, Extractor, create_extractor, runtime
+from actionrec.features.streams import pictures_of
 
 SIZE = 48
 
@@ -29,9 +30,9 @@ def tiny():
 
 @pytest.fixture
 def make(monkeypatch):
-    def make(backbone, chosen, precision="fp32", size=SIZE):
+    def make(backbone, chosen, precision="fp32", size=SIZE, **streams):
         monkeypatch.setenv("ACTIONREC_RUNTIME", chosen)
-        return create_extractor(backbone, precision=precision, size=size, device="cpu", threads=1)
+        return create_extractor(backbone, precision=precision, size=size, device="cpu", threads=1, **streams)
 
     return make
 
@@ -85,11 +86,34 @@ def test_each_frame_gets_its_own_features_in_order(make, tiny, chosen):
     np.testing.assert_array_equal(make(tiny, chosen)(frames[::-1]), features[::-1])
 
 
+@every_runtime
+@every_precision
+def test_streams_are_side_by_side_in_the_given_order(make, tiny, chosen, precision):
+    frames = clip(2 * BATCH + 3)
+    alone = {stream: make(tiny, chosen, precision, streams=(stream,))(frames) for stream in ("rgb", "diff")}
+    np.testing.assert_array_equal(alone["rgb"], make(tiny, chosen, precision)(frames))
+    for streams in (("rgb", "diff"), ("diff", "rgb")):
+        features = make(tiny, chosen, precision, streams=streams)(frames)
+        assert features.shape == (2 * BATCH + 3, 12)
+        assert features.dtype == np.float16
+        np.testing.assert_array_equal(features, np.concatenate([alone[stream] for stream in streams], axis=1))
+
+
+@every_runtime
+@every_precision
+def test_features_of_differences_are_the_backbones_of_their_pictures(make, tiny, chosen, precision):
+    frames = clip(BATCH + 8)  # the difference at the end of a batch needs the next batch's first frame
+    wanted = tiny(torch.from_numpy(pictures_of(frames, "diff"))).numpy()
+    features = make(tiny, chosen, precision, streams=("diff",))(frames)
+    assert relative_error(features, wanted) < (1e-3 if precision == "fp32" else 2e-2)
+    np.testing.assert_array_equal(features[-1], features[-2])
+
+
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 @every_runtime
 def test_frames_may_lie_scattered_in_memory_or_be_read_only(make, tiny, chosen):
     frames = clip(4)
-    extract = make(tiny, chosen)
+    extract = make(tiny, chosen, streams=("rgb", "diff"))
     wanted = extract(frames)
     scattered = np.ascontiguousarray(frames[..., ::-1])[..., ::-1]
     np.testing.assert_array_equal(extract(scattered), wanted)
@@ -158,8 +182,9 @@ def test_without_openvino_torch_runs_unless_openvino_was_asked_for(monkeypatch):
 @every_precision
 def test_a_gpu_gives_the_same_features_to_rounding(tiny, precision):
     frames = clip(40)
-    extract = create_extractor(tiny, precision=precision, size=SIZE, device="cuda", threads=1)
-    assert relative_error(extract(frames), tiny(torch.from_numpy(frames)).numpy()) < (2e-3 if precision == "fp32" else 3e-2)
+    extract = create_extractor(tiny, precision=precision, size=SIZE, device="cuda", threads=1, streams=("rgb", "diff"))
+    wanted = np.concatenate([tiny(torch.from_numpy(pictures_of(frames, name))).numpy() for name in ("rgb", "diff")], axis=1)
+    assert relative_error(extract(frames), wanted) < (2e-3 if precision == "fp32" else 3e-2)
     clips = [clip(32, seed) for seed in range(12)]
     assert [one.tobytes() for one in extract.each(iter(clips))] == [extract(one).tobytes() for one in clips]
 

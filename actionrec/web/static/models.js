@@ -73,6 +73,7 @@ export class Models {
       notes.push(`Top-1 on ${this.setting.test_clips} test clips of ${this.setting.dataset}, with its 95 % interval; latency of the model without its ${one.backbone}, on one core.${one.total_ms === undefined ? "" : ` From file to answer, a clip takes ${one.total_ms.toFixed(0)} ms; decoding and ${one.backbone} take equally long for all models.`}`);
     }
     if (this.known.length > 1 && this.known.every((two) => two.tied_with_best)) notes.push("The test finds no difference between these models.");
+    if (one.streams?.includes("diff")) notes.push(`It looks at ${one.streams.length > 1 ? "frames and at " : ""}differences of neighbouring frames.`);
     if (one.untrained_backbone) notes.push("The backbone is untrained: it follows drawn shapes, and does not recognise real footage.");
     return notes.join(" ");
   }

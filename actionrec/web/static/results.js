@@ -42,7 +42,7 @@ function show(told) {
   const official = setting.protocol === "official";
   const one = official ? `list ${setting.fold}` : setting.folds ? `fold ${setting.fold} of ${setting.folds}` : "";
   const folds = setting.evaluated_folds > 1 ? `all ${setting.evaluated_folds} ${official ? "lists" : "folds"}` : one;
-  byId("setting").textContent = `${setting.dataset}, ${setting.protocol} split, ${folds ? `${folds}, ` : ""}${setting.test_clips} test clips, ${setting.classes} classes; features of ${setting.backbone} (${setting.weights}).${untrained}`;
+  byId("setting").textContent = `${setting.dataset}, ${setting.protocol} split, ${folds ? `${folds}, ` : ""}${setting.test_clips} test clips, ${setting.classes} classes; features of ${setting.backbone} (${setting.weights}${setting.streams ? `; ${setting.streams.join(" and ")}` : ""}).${untrained}`;
   const common = told.pictures.filter((one) => !one.model);
   const own = models.map(({ model }) => [model, told.pictures.filter((one) => one.model === model)]).filter(([, pictures]) => pictures.length);
   const files = told.files.map((address) => element("a", { href: address.slice(1), textContent: address.split("/").at(-1) }));
