@@ -24,6 +24,8 @@ def test_records_come_back_as_they_were_written():
     fabricate.write(paths.CLIP_TIMING, asdict(CLIP_TIMING))
     assert read_backbone_cost("resnet50") == BACKBONE
     assert read_clip_timing() == CLIP_TIMING
+    fabricate.write(paths.CLIP_COST, {**COST, "streams": ["rgb", "diff"]})
+    assert read_backbone_cost("resnet50", ("rgb", "diff")) == BACKBONE
 
 
 @pytest.mark.usefixtures("project")
@@ -32,6 +34,10 @@ def test_records_come_back_as_they_were_written():
     [
         ({**COST, "flops": "many"}, "metrics/clip_cost.json: flops must be a whole number; got 'many'."),
         ({"backbone": "resnet50"}, "metrics/clip_cost.json: lacks parameters, flops, memory_mb."),
+        (
+            {**COST, "streams": ["rgb", "diff"]},
+            "metrics/clip_cost.json: wrong streams; got ['rgb', 'diff'], expected ['rgb'].",
+        ),
         ({**COST, "backbone": "vgg16"}, "metrics/clip_cost.json: wrong backbone; got vgg16, expected resnet50."),
     ],
 )

@@ -1,6 +1,7 @@
 """Which frames mattered, and where in them."""
 
 import copy
+import dataclasses
 import io
 from functools import cache
 
@@ -176,3 +177,55 @@ def test_where_a_frame_is_hot_less_of_it_is_left():
     heat[:2, :2] = 1
     shown = plots.overlaid(frame, heat)
     assert np.abs(shown[8, 8].astype(int) - 200).max() > np.abs(shown[56, 56].astype(int) - 200).max()
+
+
+@pytest.fixture(scope="module")
+def on_streams(tmp_path_factory):
+    """A model on frames and differences."""
+    return predictor.load(bundles.tiny_bundle(tmp_path_factory.mktemp("streams") / "gru", streams=("rgb", "diff")))
+
+
+def test_the_share_of_each_stream_is_its_part_of_what_the_label_loses_without_it(on_streams, clip):
+    sampled = on_streams.sample(clip)
+    found = explanation.explain(on_streams, sampled)
+    features = on_streams.extractor(sampled.frames)
+    place = list(on_streams.class_names).index(found.label)
+    for name, columns in (("rgb", slice(0, 512)), ("diff", slice(512, 1024))):
+        hidden = features.copy()
+        hidden[:, columns] = on_streams.network.standardise.mean.numpy()[columns]
+        before, after = (
+            calibration.softmax(loop.predict(on_streams.network, one[None], np.array([0])), on_streams.temperature)[0, place]
+            for one in (features, hidden)
+        )
+        assert found.streams[name] == pytest.approx(np.log(before / after), abs=1e-4)
+    assert list(found.stream_shares) == ["rgb", "diff"]
+    assert sum(found.stream_shares.values()) == pytest.approx(1)
+    assert found.importance.shape == (8,)
+    assert found.heat.shape == (8, 2, 2)
+    assert found.heat.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("decreases", "shares"),
+    [
+        ({"rgb": 3.0, "diff": 1.0}, {"rgb": 0.75, "diff": 0.25}),
+        ({"rgb": -1.0, "diff": 2.0}, {"rgb": 0.0, "diff": 1.0}),
+        ({"rgb": -1.0, "diff": 0.0}, {}),
+        ({}, {}),
+    ],
+)
+def test_a_stream_that_speaks_against_the_label_has_no_share(load, clip, decreases, shares):
+    found = explanation.explain(load("gru"), load("gru").sample(clip))
+    assert found.streams == {}
+    assert dataclasses.replace(found, streams=decreases).stream_shares == shares
+
+
+def test_the_picture_names_the_shares_of_streams(on_streams, clip, monkeypatch):
+    sampled = on_streams.sample(clip)
+    found = explanation.explain(on_streams, sampled)
+    titles = []
+    monkeypatch.setattr(plots.Figure, "suptitle", lambda figure, text, **style: titles.append(text))
+    plots.film_strip(found, sampled.frames, "clip.avi")
+    plots.film_strip(dataclasses.replace(found, streams={}), sampled.frames, "clip.avi")
+    shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.stream_shares.items())
+    assert titles == [f"clip.avi\nwhat mattered: {shares}", "clip.avi"]

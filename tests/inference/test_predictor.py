@@ -17,6 +17,7 @@ from actionrec.core.errors import DataError, VideoError, WeightsError
 from actionrec.evaluation import calibration
 from actionrec.features import backbones
 from actionrec.features.backbones import FeatureSettings
+from actionrec.features.streams import pictures_of
 from actionrec.inference.predictor import BACKBONE, Prediction, find_bundle, load, read_backbone, videos_in
 from actionrec.training import loop
 from actionrec.training.bundle import load_bundle
@@ -237,3 +238,20 @@ def test_a_study_checkpoint_has_no_hash_and_takes_no_other_file(tmp_path, file_b
     about = {**bundle.features, "weights": "IMAGENET1K_V1", "weights_sha256": None}
     with pytest.raises(WeightsError, match="does not contain the hash"):
         read_backbone(folder, replace(bundle, features=about), file)
+
+
+@pytest.mark.parametrize("streams", [("diff",), ("rgb", "diff"), ("diff", "rgb")], ids="+".join)
+def test_a_bundle_on_streams_gets_their_features_side_by_side(tmp_path, clips, streams):
+    plain = load(bundles.tiny_bundle(tmp_path / "plain"))
+    assert "streams" not in json.loads((tmp_path / "plain/model.json").read_text())["features"]
+    assert plain.streams == ("rgb",)
+    predictor = load(bundles.tiny_bundle(tmp_path / "own", streams=streams))
+    assert predictor.streams == streams
+    frames = predictor.sample(clips[0]).frames
+    expected = [plain.extractor(pictures_of(frames, stream)) for stream in streams]
+    np.testing.assert_array_equal(predictor.extractor(frames), np.concatenate(expected, axis=1))
+    wrong = json.loads((tmp_path / "own/model.json").read_text())
+    wrong["features"]["streams"] = ["rgb"] if len(streams) > 1 else ["rgb", "diff"]
+    (tmp_path / "own/model.json").write_text(json.dumps(wrong))
+    with pytest.raises(WeightsError, match=r"resnet18 gives \d+ features a frame, but the model takes \d+"):
+        load(tmp_path / "own")

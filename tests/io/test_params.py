@@ -156,6 +156,24 @@ def test_features_without_weights_are_rejected():
         FeatureSettings("resnet50", "", "fp32")
 
 
+@pytest.mark.parametrize(
+    ("streams", "problem"),
+    [
+        ("[flow]", "features.streams must be a list, each item one of rgb, diff; got ['flow']"),
+        ("rgb", "features.streams must be a list, each item one of rgb, diff; got 'rgb'"),
+        ("[]", "features.streams must name at least one stream, and each only once; got []"),
+        ("[rgb, rgb]", "features.streams must name at least one stream, and each only once; got ['rgb', 'rgb']"),
+    ],
+)
+def test_streams_that_are_unknown_missing_or_named_twice_are_reported(read, streams, problem):
+    section = make_dataclass("Section", [("features", FeatureSettings)])
+    text = "features: {{backbone: resnet18, weights: random, precision: fp32, streams: {}}}\n"
+    assert read(text.format("[diff, rgb]"), settings=section).features.streams == ("diff", "rgb")
+    with pytest.raises(ParamsError) as caught:
+        read(text.format(streams), settings=section)
+    assert str(caught.value) == f"params.yaml: {problem}"
+
+
 def laughs(levels, width=9):
     """A billion laughs: each line refers to the one before it several times."""
     first = "a0: &a0 [x]\n"

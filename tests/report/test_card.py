@@ -225,6 +225,19 @@ def test_an_official_split_and_weights_from_a_file_are_named(evidence):
     assert "pass it with `--backbone`, or copy it into the bundle's folder as `backbone.safetensors`" in text
 
 
+def test_streams_are_named_unless_they_are_rgb_alone(evidence):
+    one = evidence["gru"]
+    text = card(one)
+    assert "streams" not in rows(text)
+    assert "recognises scenes, not motion" in text
+    both, alone = (card(replace(one, context=replace(one.context, streams=streams))) for streams in (("rgb", "diff"), ("diff",)))
+    assert rows(both)["streams"] == ["rgb, diff"]
+    assert "a frame's features are those of rgb, then diff, side by side." in both
+    assert "so the middle frame alone shows motion, too." in both
+    assert rows(alone)["streams"] == ["diff"]
+    assert "sees the differences of neighbouring frames (`diff`) instead of the frames." in alone
+
+
 def test_leaks_and_gaps_of_the_split_are_limits(evidence):
     one = evidence["gru"]
     leaky = replace(one.context, sibling_share=0.25, clips_without_group=7, classes_without_test_clips=("x_1",), padded=3)

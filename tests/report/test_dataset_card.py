@@ -129,6 +129,14 @@ def test_with_all_folds_the_saved_one_is_described():
     assert "The results are those of all 5 folds. These numbers are of the one whose models are saved." in text
 
 
+def test_differences_of_frames_are_named():
+    known = records()
+    assert "differences" not in dataset_card(known)
+    for streams, words in ((("rgb", "diff"), "frames and differences of"), (("diff",), "from differences of")):
+        text = dataset_card(replace(known, context=replace(known.context, streams=streams)))
+        assert f"{words} neighbouring stored frames; the differences are not stored." in text
+
+
 def test_clips_in_no_subset_are_counted():
     known = records()
     fewer = {clip: subset for clip, subset in known.subset_of.items() if subset != "val"}

@@ -107,6 +107,17 @@ def test_the_headline_says_how_many_sources_would_show_the_lead(texts):
     assert "would usually show" not in written(clear)[0]  # the lead is shown already
 
 
+def test_differences_are_suggested_for_real_data_where_only_frames_were_used(texts):
+    line = "`dvc exp run -S 'features.streams=[rgb,diff]'` adds the differences of neighbouring frames"
+    assert line not in texts[0]  # the sample
+    assert line in written(context=changed(dataset="mine"))[0]
+    with_both, _ = written(context=changed(dataset="mine", streams=("rgb", "diff")))
+    assert line not in with_both
+    assert "100 test clips, streams rgb and diff." in with_both
+    assert "so even the baselines and shuffled clips show motion between two frames" in with_both
+    assert "show motion" not in texts[0]
+
+
 def test_sections_open_with_their_findings(texts):
     report, _ = texts
     assert "- **gru is better than mean_pool and transformer** (p at most" in report

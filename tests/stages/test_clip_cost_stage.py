@@ -1,10 +1,12 @@
 import json
 
 import pytest
-from projects import split_twelve_clips
+from projects import TWELVE_CLIPS, split_twelve_clips
+from ruamel.yaml import YAML
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
+from actionrec.evaluation.clip_cost import read_backbone_cost
 from actionrec.io import files
 from actionrec.video.frame_store import LEDGER, LEDGER_HEADER
 from stages import clip_cost, extract_frames
@@ -40,6 +42,18 @@ def test_it_counts_the_backbone_of_params_yaml_and_times_a_clip(clips):
     paths.PARAMS.write_text(paths.PARAMS.read_text().replace("resnet18", "mobilenet_v2"))
     clip_cost.main()
     assert json.loads(paths.CLIP_COST.read_text())["parameters"] == 2_223_872
+
+
+def test_two_streams_cost_twice_as_much_in_the_same_memory(clips):
+    extract_frames.main()
+    clip_cost.main()
+    rgb, rgb_time = (json.loads(path.read_text()) for path in (paths.CLIP_COST, paths.CLIP_TIMING))
+    YAML().dump({**TWELVE_CLIPS, "features": {**TWELVE_CLIPS["features"], "streams": ["rgb", "diff"]}}, paths.PARAMS)
+    clip_cost.main()
+    both = json.loads(paths.CLIP_COST.read_text())
+    assert both == {**rgb, "streams": ["rgb", "diff"], "flops": 2 * rgb["flops"]}
+    assert set(json.loads(paths.CLIP_TIMING.read_text())) == set(rgb_time)
+    assert read_backbone_cost("resnet18", ("rgb", "diff")).flops == 2 * rgb["flops"]
 
 
 def ledger(*rows):

@@ -20,7 +20,9 @@ from actionrec.core import paths
 from actionrec.core.errors import DataError, VideoError, WeightsError
 from actionrec.data.clips import SUFFIXES
 from actionrec.features.feature_store import read_features
+from actionrec.inference.predictor import load
 from actionrec.io import checksums, files
+from actionrec.training.bundle import Architecture, Bundle, save_bundle
 from actionrec.video import clip_reader
 from actionrec.video.frame_store import LEDGER_HEADER, read_shard
 from stages import extract_frames, resnet_features, split, weights
@@ -208,6 +210,34 @@ def test_outputs_that_dvc_deletes_are_linked_again_and_other_parameters_decode_n
     extract_frames.main()
     assert bytes_of(paths.FRAMES) == before
     assert all(path.stat().st_nlink == 2 for path in paths.FRAMES.glob("*.tar"))
+
+
+def test_streams_are_computed_from_the_stored_frames_and_predicting_gives_the_same(done, tmp_path, monkeypatch):
+    frames, rgb, plain = bytes_of(paths.FRAMES), in_memory(), read_features(paths.FEATURES).source
+    assert "streams" not in plain
+    monkeypatch.setattr(clip_reader, "sample_clip", None)  # nothing is decoded again
+    set_params(features__streams=["diff", "rgb"])
+    resnet_features.main()
+    assert bytes_of(paths.FRAMES) == frames
+    stored = in_memory()
+    assert all(features.shape == (4, 1024) and np.array_equal(features[:, 512:], rgb[clip]) for clip, features in stored.items())
+    assert all(np.array_equal(features[2, :512], features[3, :512]) for features in stored.values())  # the last one repeats
+    source = read_features(paths.FEATURES).source
+    assert source == {**plain, "streams": ["diff", "rgb"]}
+    set_params()
+    resnet_features.main()
+    assert all(np.array_equal(features, rgb[clip]) for clip, features in in_memory().items())
+
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    architecture = Architecture("mean_pool", {}, 1024, ["Jump", "Run", "Sit"])
+    save_bundle(tmp_path / "bundle", Bundle(architecture, architecture.create(), source))
+    predictor = load(tmp_path / "bundle", device="cpu")
+    assert predictor.bundle.features == source
+    for clip in list(stored)[::5]:
+        features = predictor.extractor(predictor.sample(done.resolve() / clip).frames)
+        error = np.linalg.norm(features.astype(float) - stored[clip]) / np.linalg.norm(stored[clip].astype(float))
+        assert error < 1e-2
 
 
 def test_raw_frames_give_nearly_the_features_of_jpegs(done):

@@ -210,6 +210,11 @@ def replaced(folder, old, new):
         ({"frames": {"count": 8, "format": "raw", "quality": 95}}, ": frames.resolution is missing"),
         ({"features": {**FEATURES, "precision": "fp16"}}, ": features.precision must be one of fp32, bf16; got 'fp16'"),
         ({"features": {**FEATURES, "weights_sha256": 5}}, ": features.weights_sha256 must be text or null; got 5"),
+        (
+            {"features": {**FEATURES, "streams": ["flow"]}},
+            ": features.streams must be a list, each item one of rgb, diff; got ['flow']",
+        ),
+        ({"features": {**FEATURES, "streams": []}}, ": features.streams must name at least one stream, and each only once; got []"),
         ({"calibration": [1]}, ": calibration must hold keys and values; got [1]"),
         ({"calibration": {"temperature": 1e-300, "threshold": 0}}, ": calibration: temperature must be from 0.001 to 1,000"),
     ],

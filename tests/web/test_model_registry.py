@@ -115,3 +115,17 @@ def test_a_projects_model_has_its_figures_however_it_is_reached(project):
         assert (model["model"], model["top1"]) == ("gru", 0.75), path
     other = shutil.copytree(project / "data/models/gru", project / "elsewhere/gru")
     assert "top1" not in ModelRegistry([other]).describe()[0]
+
+
+def test_models_on_other_streams_share_the_backbone_and_not_the_extractor(tmp_path):
+    folders = [
+        bundles.tiny_bundle(tmp_path / "rgb"),
+        bundles.tiny_bundle(tmp_path / "diff", streams=("diff",)),
+        bundles.tiny_bundle(tmp_path / "other", streams=("diff",)),
+    ]
+    registry = ModelRegistry(folders)
+    rgb, diff, other = (registry.predictor(name) for name in registry.names)
+    assert rgb.backbone is diff.backbone
+    assert rgb.extractor is not diff.extractor
+    assert diff.extractor is other.extractor
+    assert [one["streams"] for one in registry.describe()] == [["rgb"], ["diff"], ["diff"]]
