@@ -116,7 +116,7 @@ class Model:
         check_file(Path(video))
         try:
             with open_video(Path(video)) as opened:
-                frames = timed_frames(opened, self._predictor.sampling.resolution)
+                frames = timed_frames(opened, self._predictor.sampling.resolution, self._predictor.sampling.fit)
                 return timeline.segments(list(timeline.moments(self._predictor, frames, window, stride or window / 2)))
         except VideoError as error:
             raise VideoError(f"{video}: {str(error).removeprefix(f'{video}: ').removesuffix('.')}.") from None
@@ -144,7 +144,7 @@ class Model:
             DataError: there is no such file.
             VideoError: it cannot be decoded.
         """
-        return self._predictor.extractor(self._predictor.sample(Path(video)).frames)
+        return self._predictor.extractor(self._predictor.sample(Path(video)).pictures)
 
 
 @dataclass(frozen=True)

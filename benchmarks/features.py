@@ -19,7 +19,8 @@ from actionrec.features import backbones, extractors
 from actionrec.features.backbones import FeatureSettings
 from actionrec.io import machine
 from actionrec.io.files import write_json
-from actionrec.video.frame_store import DESCRIPTION, FrameSettings, FrameWriter
+from actionrec.video.frame_settings import FrameSettings
+from actionrec.video.frame_store import DESCRIPTION, FrameWriter
 from actionrec.video.sampling import SampledClip
 from benchmarks import pairs
 
@@ -93,7 +94,7 @@ def pictures(clips: int, size: int) -> np.ndarray:
 
 def store(folder: Path, clips: int, size: int) -> None:
     """Write data/frames as extract_frames does, one clip per shard."""
-    settings = FrameSettings(FRAMES, size, "jpeg", 95, 64, 0.0)
+    settings = FrameSettings(FRAMES, size, "jpeg", 95, shards=64, max_failed=0.0)
     frames = folder / "data" / "frames"
     frames.mkdir(parents=True)
     for clip in range(clips):

@@ -22,7 +22,7 @@ from actionrec.io.params import DataSettings
 from actionrec.models import MODELS
 from actionrec.parallel.code_digest import trained_models
 from actionrec.training.recipes import read_recipe
-from actionrec.video.frame_store import FrameSettings
+from actionrec.video.frame_settings import FrameSettings
 
 CHECKED = "params.yaml has every key that a stage reads, no other key, and only valid values.\n"
 

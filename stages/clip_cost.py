@@ -16,7 +16,8 @@ from actionrec.inference import clip_latency
 from actionrec.io import files, machine, params
 from actionrec.io.params import DataSettings
 from actionrec.models import parameter_count
-from actionrec.video.frame_store import LEDGER, LEDGER_HEADER, FrameSettings
+from actionrec.video.frame_settings import FrameSettings
+from actionrec.video.frame_store import LEDGER, LEDGER_HEADER
 
 logger = logging.getLogger(__name__)
 

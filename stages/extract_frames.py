@@ -22,7 +22,8 @@ from actionrec.parallel import shards
 from actionrec.parallel.code_digest import code_digest
 from actionrec.parallel.shard_store import ShardJob
 from actionrec.video import clip_reader
-from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
+from actionrec.video.frame_settings import FrameSettings
+from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameWriter
 
 logger = logging.getLogger(__name__)
 
@@ -105,12 +106,13 @@ def extract(job: FrameJob, draft: Path, advance: Advance) -> None:
     """Write one shard: frames.tar, and the ledger of its clips."""
     cv2.setNumThreads(1)
     rows: list[list[object]] = []
-    with FrameWriter(draft / "frames.tar", job.settings) as writer:
+    wanted = job.settings
+    with FrameWriter(draft / "frames.tar", wanted) as writer:
         for clip in job.clips:
             path = job.folder / clip.id
             with unchanged(path, clip.sha256):
                 try:
-                    sampled = clip_reader.sample_clip_safely(path, job.settings.count, job.settings.resolution)
+                    sampled = clip_reader.sample_clip_safely(path, wanted.count, wanted.resolution, wanted.fit, wanted.snippet)
                 except VideoError as error:
                     rows.append([clip.id, error.header_frames, error.decoded_frames, 0, 0, DECODER, "", str(error)])
                 else:

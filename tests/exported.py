@@ -6,7 +6,8 @@ from actionrec.data.clips import find_clips, write_clips
 from actionrec.io.files import write_csv, write_json
 from actionrec.io.sharding import shard_name, shard_of
 from actionrec.video import clip_reader
-from actionrec.video.frame_store import LEDGER, LEDGER_HEADER, FrameSettings, FrameWriter
+from actionrec.video.frame_settings import FrameSettings
+from actionrec.video.frame_store import LEDGER, LEDGER_HEADER, FrameWriter
 
 
 def project_of(folder, frames=FRAMES, shards=4):

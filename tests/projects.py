@@ -35,7 +35,16 @@ PARAMS = {
     "seed": 0,
     "data": {"dataset": "mine", "group": None},
     "split": {"protocol": "group", "folds": 3, "fold": 0, "validation": 0.2},
-    "frames": {"count": 4, "resolution": 64, "format": "jpeg", "quality": 95, "shards": 8, "max_failed": 0.02},
+    "frames": {
+        "count": 4,
+        "snippet": {"length": 1, "rate": None},
+        "resolution": 64,
+        "fit": "squash",
+        "format": "jpeg",
+        "quality": 95,
+        "shards": 8,
+        "max_failed": 0.02,
+    },
     "features": {"backbone": "resnet18", "weights": "random", "precision": "fp32", "streams": ["rgb"]},
     "evaluation": {"folds": "one"},
 }

@@ -132,7 +132,7 @@ def explain(arguments: argparse.Namespace, predictor: "Predictor", path: Path) -
     clip = predictor.sample(path)
     explained = explanation.explain(predictor, clip)
     with files.whole_file(arguments.explain) as draft:
-        draft.write_bytes(plots.film_strip(explained, clip.frames, f"{path.name}: {explained.prediction.headline}"))
+        draft.write_bytes(plots.film_strip(explained, clip.shown[0], f"{path.name}: {explained.prediction.headline}"))
     logger.info("%s shows which frames mattered, and where in them", arguments.explain)
     if shares := explained.stream_shares:
         logger.info("what mattered: %s", ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
@@ -159,7 +159,7 @@ def print_timelines(arguments: argparse.Namespace, predictor: "Predictor", video
             check_file(path)
             with progress(f"Watching {path.name}", None, "window") as advance, open_video(path) as video:
                 moments = []
-                frames = timed_frames(video, predictor.sampling.resolution)
+                frames = timed_frames(video, predictor.sampling.resolution, predictor.sampling.fit)
                 for moment in timeline.moments(predictor, frames, arguments.window, stride):
                     moments.append(moment)
                     advance(1)
@@ -211,7 +211,8 @@ def live(predictor: "Predictor", source: str, window: float, stride: float | Non
     stride = stride or window / 4
     due = window
     predictor.extractor  # noqa: B018 - created before the first frame arrives
-    with Camera(source, predictor.sampling.resolution, window) as camera:
+    sampling = predictor.sampling
+    with Camera(source, sampling.resolution, window, sampling.fit) as camera:
         logger.info("watching %s; Ctrl-C ends it", f"camera {source}" if source.isdecimal() else source)
         more = True
         last_seconds = -1.0
@@ -223,8 +224,8 @@ def live(predictor: "Predictor", source: str, window: float, stride: float | Non
             if newest <= last_seconds:
                 continue
             last_seconds = newest
-            *_, cut = timeline.windows(seen, predictor.sampling.count, window, window)
-            prediction = predictor.answer(predictor.extractor(predictor.stored(cut.frames)))
+            *_, cut = timeline.windows(seen, sampling.count, window, window, sampling.snippet)
+            prediction = predictor.answer(predictor.extractor(predictor.stored(cut.pictures)))
             yield timeline.Moment(seen[0].seconds, newest, prediction)
             due = max(due + stride, newest)
     if last_seconds < 0:

@@ -48,13 +48,13 @@ def to_check(predictor: Predictor, videos: Sequence[Path]) -> ReferenceClips:
         chosen = [videos[place] for place in evenly_spaced(len(videos), _MOST_VIDEOS)] if len(videos) > _MOST_VIDEOS else videos
         named = f"{len(videos)} video{'s' if len(videos) > 1 else ''}"
         description = named if chosen is videos else f"{len(chosen)} of {named}, evenly spaced"
-        return ReferenceClips([predictor.sample(path).frames for path in chosen], description)
+        return ReferenceClips([predictor.sample(path).pictures for path in chosen], description)
     if why_not_stored(predictor) is None:
         stored = [frames for _, frames in stored_frames(spread(stored_clips("test"), CHECKED))]
         if stored:
             return ReferenceClips(stored, f"{len(stored)} test clip{'s' if len(stored) > 1 else ''}")
     random, sampling = np.random.default_rng(0), predictor.sampling
-    shape = (CHECKED, sampling.count, sampling.resolution, sampling.resolution, 3)
+    shape = (CHECKED, *sampling.shape)
     noise = list(random.integers(0, 256, shape, dtype=np.uint8))
     return ReferenceClips(noise, f"{CHECKED} clips of noise, because no clips are available")
 

@@ -11,25 +11,27 @@ import numpy as np
 from actionrec.core.errors import DataError, VideoError
 from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import open_video
+from actionrec.video.frame_settings import Fit
 from actionrec.video.sampling import MOST_FRAMES, TimedFrame, resize
 
 
 class Camera:
     """A camera, a stream, or a file played in real time. Returns the newest frames; slow consumers skip frames."""
 
-    def __init__(self, source: str, resolution: int, keep_seconds: float) -> None:
+    def __init__(self, source: str, resolution: int, keep_seconds: float, fit: Fit = "squash") -> None:
         """Open a camera.
 
         Args:
             source: a camera's number, a file's path, or a stream's address.
             resolution: width and height of the frames, pixels.
             keep_seconds: how long frames are kept.
+            fit: how a frame becomes a square.
 
         Raises:
             DataError: the source cannot be opened.
             VideoError: the file is not a video.
         """
-        self._resolution, self._keep = resolution, keep_seconds
+        self._resolution, self._keep, self._fit = resolution, keep_seconds, fit
         self._capture: cv2.VideoCapture | None = None
         if Path(source).is_file():
             with open_video(Path(source)):  # raises here, not in the thread
@@ -83,7 +85,7 @@ class Camera:
         """Yield a file's frames, each at its time."""
         start = time.monotonic()
         with open_video(path) as opened:
-            for frame in timed_frames(opened, self._resolution):
+            for frame in timed_frames(opened, self._resolution, self._fit):
                 while not self._ended and (early := frame.seconds - (time.monotonic() - start)) > 0:
                     time.sleep(min(early, 0.1))
                 yield frame
@@ -92,7 +94,7 @@ class Camera:
         start = time.monotonic()
         while (read := capture.read())[0]:
             picture = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
-            yield TimedFrame(time.monotonic() - start, resize(np.asarray(picture, dtype=np.uint8), self._resolution))
+            yield TimedFrame(time.monotonic() - start, resize(np.asarray(picture, dtype=np.uint8), self._resolution, self._fit))
 
 
 def _open_capture(source: str) -> cv2.VideoCapture:

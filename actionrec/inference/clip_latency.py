@@ -8,7 +8,7 @@ from pathlib import Path
 
 from actionrec.features.extractors import Extractor
 from actionrec.inference import clip_frames
-from actionrec.inference.clip_frames import Sampling
+from actionrec.video.frame_settings import Sampling
 
 ENOUGH_SECONDS = 5.0
 """No further clip is timed after that long: where a clip takes seconds, one is representative."""
@@ -33,13 +33,13 @@ def measure(clips: Sequence[Path], sampling: Sampling, extractor: Extractor) -> 
         FileNotFoundError: a clip is missing.
         VideoError: a clip cannot be decoded.
     """
-    extractor(clip_frames.read(clips[0], sampling).frames)
+    extractor(clip_frames.read(clips[0], sampling).pictures)
     decoding, computing = [], []
     for path in clips:
         start = time.perf_counter()
         clip = clip_frames.read(path, sampling)
         decoded = time.perf_counter()
-        extractor(clip.frames)
+        extractor(clip.pictures)
         computing.append(1000 * (time.perf_counter() - decoded))
         decoding.append(1000 * (decoded - start))
         if sum(decoding) + sum(computing) > 1000 * ENOUGH_SECONDS:

@@ -36,7 +36,7 @@ class Explanation:
     label: str
     """The class that is explained."""
     indices: Sequence[int]
-    """(T,), indices of the frames in the clip."""
+    """(T,), index in the clip of the frame at each sample point; of the middle one of a snippet."""
     importance: NDArray[np.float64]
     """(T,), decrease of the label's log-probability without the frame; below 0 for evidence against the label."""
     attention: NDArray[np.float64] | None
@@ -60,7 +60,7 @@ def explain(predictor: Predictor, clip: SampledClip, label: str | None = None) -
     Args:
         label: default: the most probable class.
     """
-    features = predictor.extractor(clip.frames)
+    features = predictor.extractor(clip.pictures)
     prediction = predictor.answer(features)
     label = label or prediction.label
     place = list(predictor.class_names).index(label)
@@ -68,10 +68,10 @@ def explain(predictor: Predictor, clip: SampledClip, label: str | None = None) -
     return Explanation(
         prediction,
         label,
-        clip.indices,
+        clip.shown[1],
         importance,
         attention(predictor.network, features),
-        grad_cam(predictor, clip.frames, place),
+        grad_cam(predictor, clip.pictures, place),
         stream_importance(predictor, features, place),
     )
 

@@ -31,7 +31,8 @@ from actionrec.inference import clip_frames
 from actionrec.io import machine
 from actionrec.io.files import read_json
 from actionrec.training import loop
-from actionrec.training.bundle import Bundle, Sampling, load_bundle
+from actionrec.training.bundle import Bundle, load_bundle
+from actionrec.video.frame_settings import Sampling
 from actionrec.video.sampling import SampledClip
 
 logger = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class Predictor:
         )
 
     def sample(self, path: Path) -> SampledClip:
-        """Decode a clip's frames, (T, size, size, 3), as the frame store returns them.
+        """Decode a clip's frames, as they are after the compression of the frame store.
 
         Raises:
             DataError: no such file.
@@ -158,7 +159,7 @@ class Predictor:
             raise VideoError(f"{path}: {error}.") from None
 
     def stored(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Frames (T, size, size, 3), RGB, after the compression of the frame store."""
+        """Frames (..., size, size, 3), RGB, after the compression of the frame store."""
         return clip_frames.stored(pictures, self.sampling)
 
     def logits(self, features: NDArray[np.float16]) -> NDArray[np.float32]:
@@ -187,14 +188,14 @@ class Predictor:
             DataError, VideoError: see `sample`.
         """
         clip = self.sample(path)
-        return replace(self.answer(self.extractor(clip.frames)), reading=reading(clip))
+        return replace(self.answer(self.extractor(clip.pictures)), reading=reading(clip))
 
     def features_of_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, tuple[NDArray[np.float16], Reading] | ActionrecError]]:
         """Yield each clip's features (T, D), or the error, in order; decoding runs ahead of the network."""
         for path, decoded in _ahead(self.sample, clips, machine.workers()):
             try:
                 clip = decoded()
-                yield path, (self.extractor(clip.frames), reading(clip))
+                yield path, (self.extractor(clip.pictures), reading(clip))
             except (DataError, VideoError) as error:
                 yield path, error
 
@@ -266,7 +267,7 @@ def check_file(path: Path) -> None:
 
 def sampling(bundle: Bundle) -> Sampling:
     """How a bundle's frames are sampled."""
-    return Sampling(**bundle.features["frames"])
+    return Sampling.of(bundle.features["frames"])
 
 
 def temperature_and_threshold(bundle: Bundle) -> tuple[float, float]:

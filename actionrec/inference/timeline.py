@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import DataError
 from actionrec.inference.predictor import Prediction, Predictor, headline
-from actionrec.video.sampling import MOST_FRAMES, TimedFrame, evenly_spaced
+from actionrec.video.frame_settings import ONE_FRAME, Snippet
+from actionrec.video.sampling import MOST_FRAMES, TimedFrame, snippet_frames
 
 _ONLY_FRAME = 0.04  # assumed duration, in seconds, of the frame of a one-frame video
 
@@ -27,8 +28,9 @@ class Window:
     """Seconds from the start of the video."""
     end: float
     """Seconds; where its last frame or the video ends."""
-    frames: NDArray[np.uint8]
-    """(T, size, size, 3), RGB, evenly spaced over the window; frames repeat if it has fewer than T."""
+    pictures: NDArray[np.uint8]
+    """(T, size, size, 3), RGB, or snippets (T, L, size, size, 3), evenly spaced over the window; they repeat if it has too few
+    frames."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ class Segment:
         return headline(self.answer, self.confidence, self.none_of_these)
 
 
-def windows(video: Iterable[TimedFrame], count: int, seconds: float, stride: float) -> Iterator[Window]:
-    """Cut a video into windows of `seconds`, one every `stride` seconds; `count` evenly spaced frames represent each window.
+def windows(
+    video: Iterable[TimedFrame], count: int, seconds: float, stride: float, snippet: Snippet = ONE_FRAME
+) -> Iterator[Window]:
+    """Cut a video into windows of `seconds`, one every `stride` seconds; `count` evenly spaced frames or snippets represent each.
 
     The last window ends with the video, however much it overlaps the one before. A video no longer than one window is sampled
     like a clip.
@@ -71,17 +75,22 @@ def windows(video: Iterable[TimedFrame], count: int, seconds: float, stride: flo
         video: frames in order of time; at most one window of them is kept in memory.
 
     Raises:
-        DataError: a window would hold more than MOST_FRAMES frames.
+        DataError: a window would hold more than MOST_FRAMES frames, or is shorter than a snippet.
     """
     if not (seconds > 0 and stride > 0):
         raise DataError(f"window and stride must be above 0 seconds; got {seconds} and {stride}.")
+    if snippet.rate is not None and seconds < (snippet.length - 1) / snippet.rate:
+        raise DataError(
+            f"a window of {seconds:g} s is shorter than a snippet, {snippet.length} frames at {snippet.rate:g} frames per second "
+            f"({(snippet.length - 1) / snippet.rate:.3g} s). Choose a longer --window."
+        )
     kept: list[TimedFrame] = []
     start, step, ended = 0.0, _ONLY_FRAME, -1.0
     for number, frame in enumerate(video):
         if kept:  # estimated duration of the newest frame, in case it is the last; a single gap may be untypical
             step = min(frame.seconds - kept[-1].seconds, frame.seconds / number)
         if frame.seconds >= start + seconds and kept:
-            yield _cut(kept, count, start, start + seconds)
+            yield _cut(kept, count, snippet, (start, start + seconds))
             ended = start + seconds
             start += stride * max(1, math.floor((frame.seconds - seconds - start) / stride) + 1)  # skip windows that already ended
         oldest = min(start, frame.seconds + step - seconds)  # the last window may start this early
@@ -94,20 +103,24 @@ def windows(video: Iterable[TimedFrame], count: int, seconds: float, stride: flo
         end = kept[-1].seconds + step
         if end > ended + step / 2:
             last = max(0.0, end - seconds)
-            yield _cut(kept, count, last, end, tolerance=step / 2)  # half a frame, because files store rounded times
+            yield _cut(kept, count, snippet, (last, end), tolerance=step / 2)  # half a frame, because files store rounded times
 
 
-def _cut(kept: Sequence[TimedFrame], count: int, start: float, end: float, tolerance: float = 1e-6) -> Window:
+def _cut(kept: Sequence[TimedFrame], count: int, snippet: Snippet, between: tuple[float, float], tolerance: float = 1e-6) -> Window:
     """Sample a window; if no frame starts in it, use the previous frame, which is still on screen."""
+    start, end = between
     inside = [one for one in kept if start - tolerance <= one.seconds < end] or [kept[-1]]
-    chosen = evenly_spaced(len(inside), count)
-    return Window(start, end, np.stack([inside[place].picture for place in chosen]))
+    rate = (len(inside) - 1) / (inside[-1].seconds - inside[0].seconds) if len(inside) > 1 else None
+    chosen = snippet_frames(len(inside), count, snippet, rate)
+    different, places = np.unique(chosen[:, 0] if snippet.length == 1 else chosen, return_inverse=True)
+    return Window(start, end, np.stack([inside[number].picture for number in different])[places])
 
 
 def moments(predictor: Predictor, video: Iterable[TimedFrame], seconds: float, stride: float) -> Iterator[Moment]:
     """Predict each window of a video."""
-    for window in windows(video, predictor.sampling.count, seconds, stride):
-        prediction = predictor.answer(predictor.extractor(predictor.stored(window.frames)))
+    sampling = predictor.sampling
+    for window in windows(video, sampling.count, seconds, stride, sampling.snippet):
+        prediction = predictor.answer(predictor.extractor(predictor.stored(window.pictures)))
         yield Moment(window.start, window.end, prediction)
 
 

@@ -79,7 +79,7 @@ def contact_sheet(
 
     Args:
         entries: at least one, in the order in which they are shown.
-        frames: clip -> its frames (T, H, W, 3), RGB, T at least 1; a clip without frames has an empty strip.
+        frames: clip -> its frames (T, H, W, 3) or snippets (T, L, H, W, 3), RGB; a clip without frames has an empty strip.
         context: named below the title.
     """
     shown = entries[:SHOWN]
@@ -121,7 +121,7 @@ def nothing_to_show(sentence: str, context: EvaluationContext) -> bytes:
 
 def _sizes(shown: Sequence[Entry], frames: Mapping[str, NDArray[np.uint8]]) -> list[tuple[int, int]]:
     """Height and width of the frames, for each clip that has frames."""
-    return [frames[one.clip].shape[1:3] for one in shown if one.clip in frames]
+    return [frames[one.clip].shape[-3:-1] for one in shown if one.clip in frames]
 
 
 def _label(axes: Axes, one: Entry, left: float, top: float, width: float) -> None:
@@ -151,7 +151,7 @@ def _strip(axes: Axes, frames: NDArray[np.uint8] | None, left: float, top: float
 
     Args:
         axes: in inches.
-        frames: (T, H, W, 3).
+        frames: (T, H, W, 3), or snippets (T, L, H, W, 3), of which the middle frames are shown.
         left: of the strip.
         top: of the strip.
         size: width of the strip, of a frame, and height of both.
@@ -161,6 +161,8 @@ def _strip(axes: Axes, frames: NDArray[np.uint8] | None, left: float, top: float
         axes.add_patch(Rectangle((left, top), strip, tall, facecolor="#EEEEEE", edgecolor="none"))
         axes.text(left + strip / 2, top + tall / 2, "no frames", ha="center", va="center", color=GREY, fontsize=8)
         return
+    if frames.ndim == 5:
+        frames = frames[:, (frames.shape[1] - 1) // 2]
     count, height, width = frames.shape[:3]
     scale = min(wide / width, tall / height)
     chosen = np.unique(np.linspace(0, count - 1, FRAMES).round().astype(int))

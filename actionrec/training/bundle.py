@@ -18,6 +18,7 @@ from actionrec.io.tensors import load_tensors, places, save_tensors
 from actionrec.models import MODELS, create_model, model_keys, parameter_count
 from actionrec.training.classifier import Classifier
 from actionrec.version import __version__
+from actionrec.video.frame_settings import IMPLIED, Sampling
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -93,24 +94,6 @@ def calibration_note(calibration: Mapping[str, float] | None) -> str:
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How a bundle's frames are sampled from a clip and stored; see actionrec.video.frame_store.FrameSettings."""
-
-    count: int
-    """T."""
-    resolution: int
-    """Width and height in pixels."""
-    format: Literal["jpeg", "raw"]
-    quality: int
-    """JPEG quality, from 1 to 100."""
-
-    def __post_init__(self) -> None:
-        for name, largest in (("count", 4096), ("resolution", 4096), ("quality", 100)):  # as frames.* of params.yaml
-            if not 1 <= getattr(self, name) <= largest:
-                raise ValueError(f"{name} must be from 1 to {largest}; got {quoted(getattr(self, name))}")
-
-
-@dataclass(frozen=True)
 class _Calibration:
     temperature: float
     threshold: float
@@ -150,7 +133,9 @@ def _check(description: Any, where: Path) -> None:
     problems: list[str] = []
     if not isinstance(description, dict):
         raise DataError(f"{where} is not a valid model description: expected keys and values. Run `dvc repro` to recompute it.")
-    said = typed_fields(_Description, description, "", problems)
+    frames = description.get("frames")
+    complete = {**description, "frames": {**IMPLIED, **frames}} if isinstance(frames, dict) else description
+    said = typed_fields(_Description, complete, "", problems)
     if isinstance(features := section(description, "features", "", problems), dict):
         known = typed_fields(_Features, {"streams": list(RGB_ONLY), **features}, "features.", problems)
         if "streams" in known and (problem := streams_problem(known["streams"])):

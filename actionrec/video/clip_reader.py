@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,8 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import VideoError
 from actionrec.video.decoder import Video, open_video
-from actionrec.video.sampling import SampledClip, TimedFrame, evenly_spaced, resize
+from actionrec.video.frame_settings import ONE_FRAME, Fit, Snippet
+from actionrec.video.sampling import DEFAULT_RATE, SampledClip, TimedFrame, evenly_spaced, resize, snippet_frames
 
 if TYPE_CHECKING:
     from actionrec.video.decoder import VideoPacket
@@ -23,33 +26,51 @@ MAX_HELD_BYTES = 1 << 28
 UNEXPECTED = "unexpected error"
 """Start of the message of an error that may not be caused by the clip."""
 
-_DEFAULT_RATE = 25.0  # frames per second, if the file has no rate
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is sampled from a clip."""
+
+    count: int
+    resolution: int
+    fit: Fit
+    snippet: Snippet
+
+    def places(self, frame_count: int, clip_rate: float | None) -> tuple[list[int], NDArray[np.int64] | None]:
+        """The frames to keep, and each snippet's places among them; see SampledClip."""
+        if self.snippet.length == 1:
+            return evenly_spaced(frame_count, self.count), None
+        frames, places = np.unique(snippet_frames(frame_count, self.count, self.snippet, clip_rate), return_inverse=True)
+        return frames.tolist(), places.reshape(self.count, -1)
 
 
-def sample_clip(path: Path, count: int, resolution: int) -> SampledClip:
-    """Decode `count` frames of a clip, evenly spaced over all frames that can be decoded, and resize them to squares.
+def sample_clip(path: Path, count: int, resolution: int, fit: Fit = "squash", snippet: Snippet = ONE_FRAME) -> SampledClip:
+    """Decode `count` frames or snippets of a clip, evenly spaced over all frames that can be decoded, and resize them to squares.
 
     The packets give the expected number of frames. If decoding gives another number, because of damage, the clip is decoded again
     and sampled by that number. H.264 and HEVC frames that are not needed are not decoded, so damage in them is not noticed.
 
     Args:
         resolution: width and height, pixels.
+        fit: how a picture becomes a square.
+        snippet: the frames at each of the `count` sample points.
 
     Raises:
         FileNotFoundError: the file does not exist.
         VideoError: the file cannot be opened as a video, or none of its frames can be decoded.
     """
+    wanted = _Wanted(count, resolution, fit, snippet)
     with open_video(path) as video:
         packets = list(video.packets()) if path.stat().st_size <= MAX_HELD_BYTES else None
         expected = video.packets_read if packets else video.header.frames
         times = video.times_for_skipping(packets or ())
-        sampled = _sample(video, packets, expected, count, resolution, times)
+        sampled = _sample(video, packets, expected, wanted, times)
     for _ in range(2):
         if sampled and sampled.decoded_frames == expected:
             return sampled
         expected = sampled.decoded_frames if sampled else expected
         with open_video(path) as video:
-            sampled = _sample(video, None, expected, count, resolution)
+            sampled = _sample(video, None, expected, wanted)
     if sampled and sampled.decoded_frames == expected:
         return sampled
     raise VideoError(
@@ -61,8 +82,7 @@ def _sample(
     video: Video,
     packets: "Iterable[VideoPacket] | None",
     expected: int,
-    count: int,
-    resolution: int,
+    wanted: _Wanted,
     times: Sequence[int] = (),
 ) -> SampledClip | None:
     """Sample a clip of `expected` frames. The sample is invalid if its `decoded_frames` differs.
@@ -71,8 +91,10 @@ def _sample(
         times: the time stamp of each frame. If given, frames that are not sampled are skipped; the result is None if it could
             differ from that of decoding everything.
     """
-    indices = evenly_spaced(max(expected, 1), count)
-    frames = np.zeros((count, resolution, resolution, 3), dtype=np.uint8)
+    rate = video.header.frames_per_second or None
+    indices, snippets = wanted.places(max(expected, 1), rate)
+    found = partial(SampledClip, snippets=snippets, frame_rate=None if snippets is None else rate)
+    frames = np.zeros((len(indices), wanted.resolution, wanted.resolution, 3), dtype=np.uint8)
     places: dict[int, list[int]] = {}  # time stamp or number of each sampled frame -> its places in `frames`
     for place, index in enumerate(indices):
         places.setdefault(times[index] if times else index, []).append(place)
@@ -80,22 +102,22 @@ def _sample(
         if times and (frame.pts is None or frame.interlaced_frame or video.damaged):  # two packets may have one frame
             return None
         for place in places.pop(frame.pts or 0 if times else number, ()):
-            resize(video.picture(frame), resolution, into=frames[place])
+            resize(video.picture(frame), wanted.resolution, wanted.fit, into=frames[place])
     if times:
-        return None if places or video.damaged else SampledClip(frames, indices, video.header.frames, expected)
+        return None if places or video.damaged else found(frames, indices, video.header.frames, expected)
     if not video.frames_read:
         raise video.no_frame()
-    return SampledClip(frames, indices, video.header.frames, video.frames_read, video.warning)
+    return found(frames, indices, video.header.frames, video.frames_read, video.warning)
 
 
-def sample_clip_safely(path: Path, count: int, resolution: int) -> SampledClip:
+def sample_clip_safely(path: Path, count: int, resolution: int, fit: Fit = "squash", snippet: Snippet = ONE_FRAME) -> SampledClip:
     """Call `sample_clip` and turn any error into a VideoError. The traceback of an unexpected error is logged.
 
     Raises:
         VideoError: the clip cannot be decoded.
     """
     try:
-        return sample_clip(path, count, resolution)
+        return sample_clip(path, count, resolution, fit, snippet)
     except VideoError:
         raise
     except Exception as error:
@@ -119,7 +141,7 @@ def read_frame(path: Path, index: int) -> NDArray[np.uint8]:
     raise VideoError(f"frame {index} cannot be read; the file has {readable} readable frames", decoded_frames=readable)
 
 
-def timed_frames(video: Video, resolution: int) -> Iterator[TimedFrame]:
+def timed_frames(video: Video, resolution: int, fit: Fit = "squash") -> Iterator[TimedFrame]:
     """Decode a video from start to end, and yield each frame, resized to a square, with its time. Times always increase.
 
     If a frame has no time, as in AVI files with packed B-frames, or is not later than the previous frame, its time is that of the
@@ -128,7 +150,7 @@ def timed_frames(video: Video, resolution: int) -> Iterator[TimedFrame]:
     Raises:
         VideoError: no frame can be decoded.
     """
-    step = 1 / (video.header.frames_per_second or _DEFAULT_RATE)
+    step = 1 / (video.header.frames_per_second or DEFAULT_RATE)
     first = last = None
     for frame in video.frames():
         seconds = video.seconds(frame)
@@ -136,6 +158,6 @@ def timed_frames(video: Video, resolution: int) -> Iterator[TimedFrame]:
             seconds = last + step
         last = seconds if seconds is not None else 0.0
         first = last if first is None else first
-        yield TimedFrame(last - first, resize(video.picture(frame), resolution))
+        yield TimedFrame(last - first, resize(video.picture(frame), resolution, fit))
     if first is None:
         raise video.no_frame()

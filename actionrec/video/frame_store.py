@@ -1,8 +1,11 @@
 """Frame store: the sampled frames of all clips, in shards; each shard is a tar file that WebDataset can read.
 
 A clip's members are neighbours in the tar file and share a key: `<key>.json` (clip, label, frame indices), then `<key>.000.jpg`,
-`<key>.001.jpg`, ..., or one `<key>.npy`, uint8 (T, size, size, 3), RGB. The key is a hash of the clip's id, because WebDataset
+`<key>.001.jpg`, ..., or one `<key>.npy`, uint8 (N, size, size, 3), RGB. The key is a hash of the clip's id, because WebDataset
 does not allow the dots and blanks that an id may contain.
+
+Without snippets, N = T: one frame for each sample point. Snippets may share frames, so each frame is stored once, and the JSON file
+says which frames each snippet has (`snippets`, (T, L) places in the order of the stored frames), and the clip's frame rate.
 """
 
 import hashlib
@@ -13,9 +16,8 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import REPAIR, DataError, VideoError
 from actionrec.io import checksums
+from actionrec.video.frame_settings import Sampling
 
 if TYPE_CHECKING:
     from actionrec.video.sampling import SampledClip
@@ -32,38 +35,10 @@ LEDGER = "ledger.csv"
 LEDGER_HEADER = ("clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "warning", "error")
 
 
-@dataclass(frozen=True)
-class FrameSettings:
-    """Section `frames`."""
-
-    count: int
-    """Frames per clip (T), evenly spaced."""
-    resolution: int
-    """Width and height, pixels."""
-    format: Literal["jpeg", "raw"]
-    quality: int
-    """JPEG quality, 1 to 100. Colours are not subsampled (4:4:4)."""
-    shards: int
-    """Number of files that the clips are spread over."""
-    max_failed: float
-    """Share of clips, 0 to 1, that may fail to decode before the stage fails."""
-
-    def __post_init__(self) -> None:
-        for name, low, high in (("count", 1, 4096), ("resolution", 8, 4096), ("quality", 1, 100), ("shards", 1, 10_000)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be from {low} to {high}; got {getattr(self, name)}")
-        if not 0 <= self.max_failed <= 1:
-            raise ValueError(f"max_failed must be from 0 to 1; got {self.max_failed}")
-
-    def sampling(self) -> dict[str, Any]:
-        """The settings that decide a clip's pixels: all but the number of shards and the failure limit."""
-        return {key: value for key, value in asdict(self).items() if key not in ("shards", "max_failed")}
-
-
 class FrameWriter:
     """Writes one shard. The same clips give the same bytes."""
 
-    def __init__(self, path: Path, settings: FrameSettings) -> None:
+    def __init__(self, path: Path, settings: Sampling) -> None:
         self.settings = settings
         self.tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
 
@@ -76,6 +51,8 @@ class FrameWriter:
     def add(self, clip_id: str, label: str, clip: "SampledClip") -> None:
         key = _key(clip_id)
         description = {"clip": clip_id, "label": label, "frame_indices": clip.indices, "decoded_frames": clip.decoded_frames}
+        if clip.snippets is not None:
+            description |= {"snippets": clip.snippets.tolist(), "frame_rate": clip.frame_rate}
         self._member(f"{key}.json", json.dumps(description, ensure_ascii=False).encode())
         if self.settings.format == "raw":
             stream = io.BytesIO()
@@ -98,7 +75,7 @@ def read_frames(folder: Path, clips: Iterable[str]) -> dict[str, NDArray[np.uint
     Shards that contain the clips are compared with SHA256SUMS; if a clip is not found, all shards are.
 
     Returns:
-        Clip id -> frames (T, size, size, 3), RGB. Clips that are not in the store are left out.
+        Clip id -> frames as `read_shard` yields them. Clips that are not in the store are left out.
 
     Raises:
         DataError: a shard is damaged.
@@ -121,7 +98,7 @@ def read_frames(folder: Path, clips: Iterable[str]) -> dict[str, NDArray[np.uint
 
 
 def read_shard(path: Path, threads: int = 1, keys: Collection[str] | None = None) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield each clip of a shard: its id, and its frames (T, size, size, 3), RGB.
+    """Yield each clip of a shard: its id, and its frames (T, size, size, 3), or snippets (T, L, size, size, 3), RGB.
 
     Args:
         threads: threads that decode ahead of the caller, up to two clips each.
@@ -180,7 +157,8 @@ def _decode(description: Mapping[str, Any], contents: Sequence[bytes]) -> NDArra
         frames = [decode_jpeg(jpeg) for jpeg in contents]
     if len(frames) != len(description["frame_indices"]):
         raise ValueError(f"{len(frames)} of {len(description['frame_indices'])} frames of {description['clip']!r}")
-    return np.stack(frames)
+    stacked = np.stack(frames)
+    return stacked[np.array(description["snippets"])] if "snippets" in description else stacked
 
 
 def count_clips(path: Path) -> int:
@@ -205,7 +183,7 @@ def _open(path: Path) -> Iterator[tarfile.TarFile]:
                 raise tarfile.ReadError("unexpected end of data")
         with tarfile.open(path, "r:") as tar:
             yield tar
-    except (tarfile.TarError, ValueError, KeyError, TypeError, EOFError, VideoError) as error:
+    except (tarfile.TarError, ValueError, KeyError, TypeError, IndexError, EOFError, VideoError) as error:
         raise DataError(f"{path} is damaged ({error}). {REPAIR}") from None
 
 

@@ -66,7 +66,7 @@ def _clip(predictor: Predictor, path: Path, name: str, options: PredictRequest, 
         prediction = explained.prediction
     else:
         yield {"doing": f"Predicting from {len(clip.frames)} frames"}
-        prediction = predictor.answer(predictor.extractor(clip.frames))
+        prediction = predictor.answer(predictor.extractor(clip.pictures))
     result = prediction_fields(replace(prediction, reading=reading(clip)), options.top)
     if options.explain:
         result["explanation"] = {
@@ -79,7 +79,7 @@ def _clip(predictor: Predictor, path: Path, name: str, options: PredictRequest, 
     if options.pictures:
         result["pictures"] = {"seconds": _length(path), "frames": _strip(clip)}
         if options.explain:
-            drawn = explanation_plots.film_strip(explained, clip.frames, f"{name}: {prediction.headline}")
+            drawn = explanation_plots.film_strip(explained, clip.shown[0], f"{name}: {prediction.headline}")
             result["pictures"]["explanation"] = _data_url("png", drawn)
     yield {"result": result}
 
@@ -92,7 +92,7 @@ def _timeline(predictor: Predictor, path: Path, name: str, options: PredictReque
     kept: dict[int, tuple[float, str]] = {}  # second -> its first frame
 
     def limited(video: Video) -> Iterator[TimedFrame]:
-        for frame in timed_frames(video, predictor.sampling.resolution):
+        for frame in timed_frames(video, predictor.sampling.resolution, predictor.sampling.fit):
             if frame.seconds > limits.seconds:  # the header may be wrong
                 raise limits.too_long(name)
             if options.pictures and int(frame.seconds) not in kept:
@@ -132,8 +132,9 @@ def _too_many_windows(stride: float) -> RequestError:
 
 def _strip(clip: SampledClip) -> list[dict[str, Any]]:
     """Some of a clip's sampled frames, evenly spaced: their numbers and small JPEGs."""
-    chosen = sorted(set(evenly_spaced(len(clip.frames), _SHOWN_FRAMES)))
-    return [{"frame": clip.indices[place], "url": _jpeg(clip.frames[place])} for place in chosen]
+    frames, indices = clip.shown
+    chosen = sorted(set(evenly_spaced(len(frames), _SHOWN_FRAMES)))
+    return [{"frame": indices[place], "url": _jpeg(frames[place])} for place in chosen]
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> str:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,8 +8,9 @@ from film import numbered_picture, write_video
 
 from actionrec.core.errors import VideoError
 from actionrec.inference import clip_frames, clip_latency
+from actionrec.video.frame_settings import Sampling
 
-SAMPLING = SimpleNamespace(count=4, resolution=32, format="raw", quality=95)
+SAMPLING = Sampling(count=4, resolution=32, format="raw", quality=95)
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def decoder(monkeypatch, clock):
 
     def read(path, sampling):
         clock.now += float(path.name)
-        return SimpleNamespace(frames=str(path))
+        return SimpleNamespace(pictures=str(path))
 
     monkeypatch.setattr(clip_latency.clip_frames, "read", read)
 
@@ -61,7 +63,7 @@ def test_slow_clips_are_not_all_timed(clock):
 def test_frames_are_those_of_the_frame_store(tmp_path):
     write_video(tmp_path / "clip.avi", [numbered_picture(number) for number in range(6)])
     raw = clip_frames.read(tmp_path / "clip.avi", SAMPLING).frames
-    jpeg = clip_frames.read(tmp_path / "clip.avi", SimpleNamespace(**{**vars(SAMPLING), "format": "jpeg"})).frames
+    jpeg = clip_frames.read(tmp_path / "clip.avi", replace(SAMPLING, format="jpeg")).frames
     assert raw.shape == jpeg.shape == (4, 32, 32, 3)
     assert 0 < np.abs(raw.astype(int) - jpeg).mean() < 10
 

@@ -23,6 +23,7 @@ from actionrec.training import loop
 from actionrec.training.bundle import load_bundle
 from actionrec.video import frame_store
 from actionrec.video.clip_reader import sample_clip
+from actionrec.video.frame_settings import FrameSettings
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_clips_of_different_classes_get_different_answers(predictor, clips):
 
 @pytest.mark.parametrize("form", ["raw", "jpeg"])
 def test_the_network_sees_what_the_frame_store_would_give_it(tmp_path, clips, form):
-    settings = frame_store.FrameSettings(count=8, resolution=64, format=form, quality=90, shards=1, max_failed=0)
+    settings = FrameSettings(count=8, resolution=64, format=form, quality=90, shards=1, max_failed=0)
     folder = bundles.tiny_bundle(tmp_path / "gru", frames=settings.sampling())
     with frame_store.FrameWriter(tmp_path / "shard.tar", settings) as writer:
         writer.add("a.avi", "a", sample_clip(clips[0], 8, 64))

@@ -13,7 +13,8 @@ from actionrec.inference.predictor import Prediction, load
 from actionrec.inference.timeline import Moment, clock, segments, windows
 from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import open_video
-from actionrec.video.sampling import TimedFrame, evenly_spaced
+from actionrec.video.frame_settings import Snippet
+from actionrec.video.sampling import TimedFrame, evenly_spaced, snippet_frames
 
 
 def numbered(count, rate=10.0, start=0):
@@ -23,7 +24,7 @@ def numbered(count, rate=10.0, start=0):
 
 
 def numbers(window):
-    return window.frames[:, 0, 0, 0].tolist()
+    return window.pictures[:, 0, 0, 0].tolist()
 
 
 def test_windows_follow_each_other_by_the_stride_and_the_last_ends_with_the_video():
@@ -46,6 +47,25 @@ def test_windows_begin_with_the_film_and_end_with_it(count, seconds, stride):
     assert numbers(found[-1])[-1] == count - 1
     assert all(one.start < later.start for one, later in pairwise(found))
     assert all(one.end < later.end - 1e-6 for one, later in pairwise(found))  # none twice
+
+
+@pytest.mark.parametrize("rate", [None, 5.0])
+def test_windows_hold_snippets(rate):
+    snippet = Snippet(3, rate)
+    for one in windows(numbered(63), 4, 2.0, 1.0, snippet):
+        first = round(one.start * 10)
+        assert one.pictures.shape == (4, 3, 1, 1, 3)
+        assert (one.pictures[..., 0, 0, 0] == first + snippet_frames(20, 4, snippet, 10.0)).all()
+
+
+def test_a_window_shorter_than_a_snippet_is_refused_but_not_a_short_video():
+    with pytest.raises(DataError) as caught:
+        list(windows(numbered(63), 4, 1.0, 1.0, Snippet(16, 7.5)))
+    assert str(caught.value) == (
+        "a window of 1 s is shorter than a snippet, 16 frames at 7.5 frames per second (2 s). Choose a longer --window."
+    )
+    (found,) = windows(numbered(5), 2, 4.0, 2.0, Snippet(16, 7.5))
+    assert found.pictures[..., 0, 0, 0].tolist() == [[0, 1, 3, 4, *[4] * 12]] * 2
 
 
 def test_a_video_no_longer_than_a_window_is_one_window_of_all_its_frames():

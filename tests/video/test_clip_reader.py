@@ -13,8 +13,9 @@ from film import ODD_NAMES, number_of, numbered_picture, read_all, write_h264, w
 from actionrec.core.errors import VideoError
 from actionrec.video import clip_reader
 from actionrec.video.clip_reader import read_frame, sample_clip, sample_clip_safely, timed_frames
-from actionrec.video.decoder import open_video
-from actionrec.video.sampling import evenly_spaced, resize
+from actionrec.video.decoder import open_video, read_header
+from actionrec.video.frame_settings import Snippet
+from actionrec.video.sampling import evenly_spaced, resize, snippet_frames
 
 MADE = Path(__file__).parent / "videos"  # its README describes each
 
@@ -51,6 +52,27 @@ def test_frames_of_a_fresh_video_are_the_ones_that_they_say(tmp_path, fourcc, le
     assert (sampled.header_frames, sampled.decoded_frames) == (length, length)
     assert sampled.frames.shape == (32, 80, 80, 3)
     assert sampled.frames.dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["gop250.avi", "packed_b.avi", "h264_b.mp4"])
+@pytest.mark.parametrize("snippet", [Snippet(4), Snippet(16, 7.5)])
+def test_frames_of_snippets_are_exact_and_each_is_kept_once(name, snippet):
+    pictures, sampled = read_all(MADE / name), sample_clip(MADE / name, 6, 64, "crop", snippet)
+    expected = snippet_frames(len(pictures), 6, snippet, read_header(MADE / name).frames_per_second)
+    assert sampled.indices == sorted(set(expected.ravel().tolist()))
+    assert sampled.frame_rate == read_header(MADE / name).frames_per_second
+    assert sampled.pictures.shape == (6, snippet.length, 64, 64, 3)
+    for found, wanted in zip(sampled.pictures.reshape(-1, 64, 64, 3), expected.ravel(), strict=True):
+        np.testing.assert_array_equal(found, resize(pictures[wanted], 64, "crop"))
+    shown, indices = sampled.shown
+    assert indices == expected[:, (snippet.length - 1) // 2].tolist()
+    np.testing.assert_array_equal(shown, sampled.pictures[:, (snippet.length - 1) // 2])
+
+
+@pytest.mark.parametrize(("length", "unique", "padded"), [(3, 3, 5), (12, 12, 1), (40, 30, 0)])
+def test_a_clip_with_few_frames_repeats_snippets(tmp_path, length, unique, padded):
+    sampled = sample_clip(write_video(tmp_path / "a.avi", length), 6, 80, snippet=Snippet(8 if length < 40 else 5))
+    assert (sampled.unique_frames, sampled.padded) == (unique, padded)
 
 
 def test_colours_are_red_green_blue(tmp_path):

@@ -12,8 +12,8 @@ from film import ODD_NAMES
 
 from actionrec.core.errors import DataError
 from actionrec.io import checksums
+from actionrec.video.frame_settings import FrameSettings, Snippet
 from actionrec.video.frame_store import (
-    FrameSettings,
     FrameWriter,
     count_clips,
     decode_jpeg,
@@ -85,6 +85,33 @@ def test_webdataset_reads_frames_grouped_by_clip(tmp_path, settings):
         assert sample["json"] == {"clip": clip_id, "label": "A", "frame_indices": [0, 1, 2], "decoded_frames": 10}
         frames = sample["npy"] if settings is RAW else np.stack([sample[f"{index:03d}.jpg"] for index in range(3)])
         assert np.abs(frames.astype(int) - clip.frames).max() <= (0 if settings is RAW else 8)
+
+
+@BOTH
+def test_snippets_share_stored_frames_and_come_back_whole(tmp_path, settings):
+    places = np.array([[0, 1, 2], [1, 2, 3]])
+    clip = replace(sampled(count=4), snippets=places, frame_rate=12.5)
+    path = write(tmp_path / "shard.tar", replace(settings, count=2, snippet=Snippet(3, 12.5)), {"A/a.avi": clip, "A/b.avi": clip})
+    for _, read in read_shard(path):
+        assert read.shape == (2, 3, 32, 32, 3)
+        assert np.abs(read.astype(int) - clip.frames[places]).max() <= (0 if settings.format == "raw" else 8)
+    assert (dict(read_shard(path, threads=2))["A/b.avi"] == read).all()
+    with tarfile.open(path) as tar:
+        names = tar.getnames()
+        description = json.load(tar.extractfile(names[0]))
+    assert len(names) == 2 * (2 if settings.format == "raw" else 5)  # no frame is stored twice
+    assert (description["snippets"], description["frame_rate"], description["frame_indices"]) == (
+        places.tolist(),
+        12.5,
+        [0, 1, 2, 3],
+    )
+
+
+def test_a_snippet_of_frames_that_are_not_stored_is_reported_as_damage(tmp_path):
+    clip = replace(sampled(), snippets=np.array([[0, 3]]))
+    path = write(tmp_path / "shard.tar", JPEG, {"A/a.avi": clip})
+    with pytest.raises(DataError, match=r"shard\.tar is damaged"):
+        list(read_shard(path))
 
 
 def test_edges_of_colour_survive():
