@@ -1,4 +1,4 @@
-"""Backbones: frozen image networks that turn each frame into a feature vector."""
+"""Backbones: frozen networks that turn each frame, or each snippet of L frames, into a feature vector."""
 
 import math
 from collections.abc import Sequence
@@ -10,20 +10,37 @@ from torch import Tensor, nn
 
 from actionrec.core.errors import ParamsError, WeightsError
 from actionrec.features import networks, state_dicts, torchvision_models, torchvision_weights
+from actionrec.features.frame_requirements import VIDEO_BACKBONES, FrameLimits
 from actionrec.features.networks import MEAN, STD, FeatureNetwork
 from actionrec.features.settings import RANDOM as RANDOM
 from actionrec.features.settings import FeatureSettings as FeatureSettings
 from actionrec.features.settings import described_streams
 
 _RANDOM_SEED = 0  # not the parameter `seed`: another split or training run does not need new features
+_PROBE = (8, 112)  # least frames and pixels of the snippet that shows how large the features of an untrained video network are
 
 
 class Backbone(nn.Module):
-    """Frames (B, H, W, 3), uint8, RGB -> features (B, D), float32; normalisation included."""
+    """Frames (B, H, W, 3), uint8, RGB -> features (B, D), float32; normalisation included.
 
-    def __init__(self, network: nn.Module, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> None:
+    A video network takes the frames of its snippets one after another, (B * L, H, W, 3).
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
+        snippet_length: int = 1,
+        limits: FrameLimits | None = None,
+    ) -> None:
+        """Args: `snippet_length` is L, and `limits` are the snippets that the network accepts, if it is a video network."""
         super().__init__()
         self.network = network
+        self.limits = limits
+        """Snippets that a video network accepts; None for an image network."""
+        self.snippet_length = 1 if limits is None else snippet_length
+        """Frames that give one feature: L for a video network, 1 for an image network."""
         self.normalisation = (tuple(mean), tuple(std))
         """Mean and standard deviation per channel, for pictures from 0 to 1."""
         self.gain = 1.0
@@ -36,9 +53,11 @@ class Backbone(nn.Module):
         self.register_buffer("scale", 1 / (torch.tensor(std).view(1, 3, 1, 1) * 255), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Map frames (B, H, W, 3), uint8, to features (B, D)."""
+        """Map frames (B, H, W, 3), or (B * L, H, W, 3) for a video network, uint8, to features (B, D)."""
         # Normalise in float32 even if the network uses bf16, which rounds 123.675 to 123.5.
         pictures = (frames.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
+        if self.limits is not None:
+            pictures = pictures.unflatten(0, (-1, self.snippet_length)).transpose(1, 2)  # (B, 3, L, H, W)
         features = self.network(pictures.to(self.dtype)).flatten(1)
         return features if self.gain == 1 else features * self.gain
 
@@ -49,8 +68,11 @@ class Backbone(nn.Module):
         return self
 
 
-def create_backbone(settings: FeatureSettings) -> Backbone:
+def create_backbone(settings: FeatureSettings, snippet_length: int = 1) -> Backbone:
     """Build a frozen backbone with its weights, in evaluation mode.
+
+    Args:
+        snippet_length: frames per snippet, which a video backbone turns into one feature.
 
     Raises:
         ParamsError: the backbone is unknown, or its last layer is not linear.
@@ -61,20 +83,20 @@ def create_backbone(settings: FeatureSettings) -> Backbone:
         parts = _create_network(settings.backbone)
     if settings.weights != RANDOM:
         _load_weights(parts, settings)
-    backbone = Backbone(parts.network, parts.mean, parts.std).eval().requires_grad_(False)
+    backbone = Backbone(parts.network, parts.mean, parts.std, snippet_length, parts.limits).eval().requires_grad_(False)
     if settings.weights == RANDOM:
-        backbone.gain = _gain(backbone)
+        backbone.gain = _gain(parts)
     return backbone
 
 
 def _create_network(name: str) -> FeatureNetwork:
     if name in networks.names():
         return networks.create(name)
-    if name in torchvision_models.names():
+    if name in torchvision_models.names() or name in VIDEO_BACKBONES:
         return torchvision_models.create(name)
     raise ParamsError(
         f"params.yaml: features.backbone is unknown; got {name!r}, expected a classification model of torchvision or a file of "
-        f"actionrec/features/networks. Known: {', '.join([*networks.names(), *torchvision_models.names()])}"
+        f"actionrec/features/networks. Known: {', '.join([*networks.names(), *torchvision_models.names(), *VIDEO_BACKBONES])}"
     )
 
 
@@ -93,15 +115,20 @@ def _load_weights(parts: FeatureNetwork, settings: FeatureSettings) -> None:
         ) from None
 
 
-def _gain(backbone: Backbone) -> float:
+def _gain(parts: FeatureNetwork) -> float:
     """A power of two that brings the features of an untrained network into the range of float16; 1 if they are in it.
 
     Signals of untrained networks vanish (MobileNetV2's features are at most 1e-8) or grow (Inception's reach 1e11), so that
-    float16 would store zeros or overflow. Multiplying by a power of two is exact. ResNets do not need it.
+    float16 would store zeros or overflow. Multiplying by a power of two is exact. ResNets do not need it. The gain of a video
+    network does not depend on the length of snippets.
     """
-    noise = torch.randint(0, 256, (1, 224, 224, 3), generator=torch.Generator().manual_seed(_RANDOM_SEED), dtype=torch.uint8)
+    length, size = 1, 224
+    if parts.limits is not None:
+        length, size = max(parts.limits.length, _PROBE[0]), max(parts.limits.resolution, _PROBE[1])
+    probe = Backbone(parts.network, parts.mean, parts.std, length, parts.limits)
+    noise = torch.randint(0, 256, (length, size, size, 3), generator=torch.Generator().manual_seed(_RANDOM_SEED), dtype=torch.uint8)
     with torch.inference_mode():
-        largest = backbone(noise).abs().max().item()
+        largest = probe(noise).abs().max().item()
     return 1.0 if 2**-7 <= largest <= 2**10 else 2.0 ** -round(math.log2(largest))
 
 

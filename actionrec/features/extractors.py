@@ -1,4 +1,4 @@
-"""Feature extraction: run a backbone over the frames of clips, with OpenVINO on a CPU or torch on a GPU.
+"""Feature extraction: run a backbone over the frames or snippets of clips, with OpenVINO on a CPU or torch on a GPU.
 
 The environment variables ACTIONREC_DEVICE and, on a CPU, ACTIONREC_RUNTIME (`openvino` or `torch`) choose the runtime. The features
 of both agree to rounding. On one machine with one runtime they are identical, for any number of processes.
@@ -22,7 +22,11 @@ from actionrec.features.settings import RGB_ONLY
 from actionrec.features.streams import pictures_of
 
 BATCH = 32
-"""Frames per batch. A batch never mixes clips, so that a clip's features do not depend on other clips."""
+"""Frames per batch; a video network gets whole snippets, at least one. A batch never mixes clips, so that a clip's features do not
+depend on other clips."""
+
+_GPU_BATCH = 128
+"""Frames per batch of a video network on a GPU."""
 
 _CLIPS_AHEAD = 2  # clips copied to or processed by a GPU while the features of an earlier clip are copied back
 
@@ -31,10 +35,15 @@ Runner = Callable[[NDArray[np.uint8]], Callable[[], NDArray[np.float32]]]
 
 
 class Extractor:
-    """Turns the frames of clips (T, H, W, 3), uint8, RGB, into their features (T, D), float16; streams are side by side."""
+    """Turns the frames of clips (T, H, W, 3), uint8, RGB, into their features (T, D), float16; streams are side by side.
 
-    def __init__(self, run: Runner, clips_ahead: int, streams: Sequence[str] = RGB_ONLY) -> None:
-        self._run, self._clips_ahead, self._streams = run, clips_ahead, streams
+    Snippets of L frames are (T, L, H, W, 3). A video network turns each into a feature. An image network turns each frame into a
+    feature, and the feature of a snippet is their mean.
+    """
+
+    def __init__(self, run: Runner, clips_ahead: int, streams: Sequence[str] = RGB_ONLY, batch: int = BATCH) -> None:
+        """Args: `batch` is the number of frames that `run` gets at a time."""
+        self._run, self._clips_ahead, self._streams, self._batch = run, clips_ahead, streams, batch
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Compute the features of one clip."""
@@ -46,20 +55,24 @@ class Extractor:
         Raises:
             WeightsError: features are not finite, or too large for float16.
         """
-        pending: deque[list[list[Callable[[], NDArray[np.float32]]]]] = deque()
+        pending: deque[tuple[int, list[list[Callable[[], NDArray[np.float32]]]]]] = deque()
         for frames in clips:
-            pending.append([self._start(pictures_of(frames, stream)) for stream in self._streams])
+            pending.append((len(frames), [self._start(pictures_of(frames, stream)) for stream in self._streams]))
             if len(pending) > self._clips_ahead:
-                yield _finish(pending.popleft())
+                yield _finish(*pending.popleft())
         while pending:
-            yield _finish(pending.popleft())
+            yield _finish(*pending.popleft())
 
     def _start(self, pictures: NDArray[np.uint8]) -> list[Callable[[], NDArray[np.float32]]]:
-        return [self._run(pictures[start : start + BATCH]) for start in range(0, len(pictures), BATCH)]
+        frames = pictures.reshape(-1, *pictures.shape[-3:])
+        return [self._run(frames[start : start + self._batch]) for start in range(0, len(frames), self._batch)]
 
 
-def _finish(streams: Sequence[Sequence[Callable[[], NDArray[np.float32]]]]) -> NDArray[np.float16]:
+def _finish(steps: int, streams: Sequence[Sequence[Callable[[], NDArray[np.float32]]]]) -> NDArray[np.float16]:
+    """Wait for a clip's features, and put those of its streams side by side: (T, D), for T steps."""
     features = np.concatenate([np.concatenate([wait() for wait in waiting]) for waiting in streams], axis=1)
+    if len(features) != steps:  # an image network and snippets
+        features = features.reshape(steps, -1, features.shape[1]).mean(axis=1)
     if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
         raise WeightsError(
             "the backbone gives features that are not finite, or larger than float16 can store (65504). "
@@ -89,7 +102,7 @@ def runtime(device: str) -> str:
 def create_extractor(
     backbone: Backbone, *, precision: str, size: int, device: str, threads: int, streams: Sequence[str] = RGB_ONLY
 ) -> Extractor:
-    """Prepare a backbone for clips of `size` x `size` frames.
+    """Prepare a backbone for clips of `size` x `size` frames, or of snippets of its `snippet_length` such frames.
 
     Args:
         precision: `fp32` or `bf16`.
@@ -98,25 +111,44 @@ def create_extractor(
         streams: names, in the order of their features.
 
     Raises:
-        ParamsError: the backbone does not take frames of this size.
+        ParamsError: the backbone does not take frames of this size, or snippets of this length.
     """
+    _check_frames(backbone, size)
+    run = _openvino(backbone, precision, size, threads) if runtime(device) == "openvino" else _torch(backbone, precision, device)
+    on_gpu = device.startswith("cuda")
+    return Extractor(run, _CLIPS_AHEAD if on_gpu else 0, streams, batch_frames(backbone, on_gpu))
+
+
+def batch_frames(backbone: Backbone, on_gpu: bool) -> int:
+    """Frames that a backbone gets at a time: for a video network, a multiple of its snippet's length."""
+    if backbone.limits is None:
+        return BATCH
+    length = backbone.snippet_length
+    return length * max(1, (_GPU_BATCH if on_gpu else BATCH) // length)
+
+
+def _check_frames(backbone: Backbone, size: int) -> None:
+    length = backbone.snippet_length
+    if backbone.limits is not None and (problems := backbone.limits.problems(size, length)):
+        raise ParamsError("\n".join(f"params.yaml: {problem}" for problem in problems.values()))
+    # Shapes are enough to check a video network, which may need 280 billion multiplications for a snippet.
+    checked = backbone if backbone.limits is None else copy.deepcopy(backbone).to("meta")
     try:
         with torch.inference_mode():
-            backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8))
+            checked(torch.zeros(length, size, size, 3, dtype=torch.uint8, device=checked.mean.device))
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n", 1)[0]
+        and_length = "" if backbone.limits is None else f" with frames.snippet.length {length}"
         raise ParamsError(
-            f"params.yaml: features.backbone does not accept frames.resolution {size} ({reason}). Change one of them."
+            f"params.yaml: features.backbone does not accept frames.resolution {size}{and_length} ({reason}). Change one of them."
         ) from None
-    run = _openvino(backbone, precision, size, threads) if runtime(device) == "openvino" else _torch(backbone, precision, device)
-    return Extractor(run, _CLIPS_AHEAD if device.startswith("cuda") else 0, streams)
 
 
 def _openvino(backbone: Backbone, precision: str, size: int, threads: int) -> Runner:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report usage; OpenVINO works without it
     import openvino  # here: it takes a second, and a GPU does not need it
 
-    example = torch.zeros(1, size, size, 3, dtype=torch.uint8)
+    example = torch.zeros(backbone.snippet_length, size, size, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # OpenVINO uses tracing, for which torch prints a deprecation warning
         model = openvino.convert_model(backbone, example_input=example, input=[-1, size, size, 3])
@@ -133,7 +165,11 @@ def _openvino(backbone: Backbone, precision: str, size: int, threads: int) -> Ru
 
 def _torch(backbone: Backbone, precision: str, device: str) -> Runner:
     network = copy.deepcopy(backbone)
-    network = (network.in_bf16() if precision == "bf16" else network).to(device).to(memory_format=torch.channels_last)
+    network = (network.in_bf16() if precision == "bf16" else network).to(device)
+    if backbone.limits is None:
+        network.to(memory_format=torch.channels_last)
+    else:
+        network.network.to(memory_format=torch.channels_last_3d)
     torch.backends.cudnn.allow_tf32 = False  # by default, a GPU rounds fp32 convolutions to 10 bits
 
     def run_here(frames: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:

@@ -17,9 +17,11 @@ class FeatureSettings:
     """Section `features`."""
 
     backbone: str
-    """A classification model of torchvision, such as resnet50, or the name of a file of actionrec/features/networks."""
+    """A classification model of torchvision, for images such as resnet50 or for videos such as r3d_18, or the name of a file of
+    actionrec/features/networks."""
     weights: str
-    """`random` (seeded), a name that torchvision uses such as IMAGENET1K_V1, or a path to a .safetensors or .pth state dict."""
+    """`random` (seeded), a name that torchvision uses such as IMAGENET1K_V1 or KINETICS400_V1, or a path to a .safetensors or .pth
+    state dict."""
     precision: Literal["fp32", "bf16"]
     """Precision of the network's arithmetic. bf16 is several times faster on processors with bf16 units, and changes features by
     0.008."""

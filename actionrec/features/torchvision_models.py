@@ -1,4 +1,4 @@
-"""torchvision's classification models without their last layer, and weights files that match them."""
+"""torchvision's classification models of images and videos without their last layer, and weights files that match them."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,8 @@ import torchvision
 from torch import Tensor, nn
 
 from actionrec.core.errors import ParamsError
-from actionrec.features import state_dicts
+from actionrec.features import frame_requirements, state_dicts
+from actionrec.features.frame_requirements import VIDEO_BACKBONES
 from actionrec.features.networks import MEAN, STD, FeatureNetwork
 
 _HALF = (0.5, 0.5, 0.5)
@@ -21,11 +22,11 @@ _RENAMED = (
     (re.compile(r"\.mlp\.linear_2\."), ".mlp.3."),
 )
 
-_CANDIDATES = 15  # networks that are compared with weights that do not fit
+_CANDIDATES = 17  # networks that are compared with weights that do not fit
 
 
 def names() -> list[str]:
-    """Names of torchvision's classification models."""
+    """Names of torchvision's image classification models."""
     return torchvision.models.list_models(module=torchvision.models)
 
 
@@ -37,11 +38,15 @@ def create(name: str) -> FeatureNetwork:
     """
     network, last_layer = _without_last_layer(name)
     mean, std = normalisation(name)
-    return FeatureNetwork(network, mean, std, partial(_select, last_layer=last_layer))
+    limits = frame_requirements.limits_of(name) if name in VIDEO_BACKBONES else None
+    return FeatureNetwork(network, mean, std, partial(_select, last_layer=last_layer), limits)
 
 
 def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the pictures that a model's published weights were trained on."""
+    if name in VIDEO_BACKBONES:
+        transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+        return tuple(transforms.mean), tuple(transforms.std)
     return (_HALF, _HALF) if name == "efficientnet_v2_l" else (MEAN, STD)
 
 
@@ -51,7 +56,8 @@ def model_of(state: Mapping[str, Tensor]) -> str | None:
     Likely models are those with the most similar number of parameters: the last layer may be for another number of classes.
     """
     size = sum(tensor.numel() for tensor in state.values())
-    parameter_counts = {name: next(iter(torchvision.models.get_model_weights(name))).meta["num_params"] for name in names()}
+    known = [*names(), *VIDEO_BACKBONES]
+    parameter_counts = {name: next(iter(torchvision.models.get_model_weights(name))).meta["num_params"] for name in known}
     for name in sorted(parameter_counts, key=lambda name: abs(parameter_counts[name] - size))[:_CANDIDATES]:
         try:
             with torch.device("meta"):  # names and shapes without values
@@ -71,13 +77,15 @@ def _without_last_layer(name: str) -> tuple[nn.Module, str]:
     # transform_input they turn ImageNet's normalisation into the one that their published weights expect.
     inception = {"aux_logits": False, "init_weights": True, "transform_input": True}
     network = torchvision.models.get_model(name, weights=None, **(inception if name in ("googlenet", "inception_v3") else {}))
-    last_layer = _last_linear(network, name)
+    last_layer = _last_layer(network, name)
     network.set_submodule(last_layer, nn.Identity())
     return network, last_layer
 
 
-def _last_linear(network: nn.Module, name: str) -> str:
+def _last_layer(network: nn.Module, name: str) -> str:
     """Name of the layer that maps features to classes."""
+    if name == "s3d":
+        return "classifier"  # dropout and a convolution, before the mean over space and time
     layer_name, layer = list(network.named_modules())[-1]
     if not isinstance(layer, nn.Linear):
         raise ParamsError(

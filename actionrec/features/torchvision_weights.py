@@ -10,7 +10,8 @@ import torchvision
 
 from actionrec.core.errors import WeightsError
 from actionrec.data.download import DownloadError, download, require_connection
-from actionrec.features import weights_cache
+from actionrec.features import torchvision_models, weights_cache
+from actionrec.features.frame_requirements import VIDEO_BACKBONES
 from actionrec.io.files import sha256_of
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def weights_file(backbone: str, name: str) -> Path:
     Raises:
         WeightsError: there are no weights of that name, the download fails, or the file's hash is not the one in its name.
     """
-    is_torchvision_model = backbone in torchvision.models.list_models(module=torchvision.models)
+    is_torchvision_model = backbone in [*torchvision_models.names(), *VIDEO_BACKBONES]
     published = torchvision.models.get_model_weights(backbone).__members__ if is_torchvision_model else {}
     if name not in published:
         expected = ", ".join(["random", *published])

@@ -94,9 +94,9 @@ def test_every_classification_model_but_squeezenet_ends_in_a_linear_layer():
             network = torchvision.models.get_model(name, weights=None, **({"init_weights": True} if name in INCEPTION else {}))
         if name.startswith("squeezenet"):
             with pytest.raises(ParamsError):
-                torchvision_models._last_linear(network, name)
+                torchvision_models._last_layer(network, name)
         else:
-            assert network.get_submodule(torchvision_models._last_linear(network, name)).out_features == 1000
+            assert network.get_submodule(torchvision_models._last_layer(network, name)).out_features == 1000
 
 
 def test_random_weights_are_seeded_and_the_global_random_state_is_unchanged():

@@ -10,6 +10,7 @@ from actionrec.core.errors import ActionrecError, ParamsError, WeightsError
 from actionrec.features import extractors
 from actionrec.features.backbones import Backbone, FeatureSettings, create_backbone
 from actionrec.features.extractors import BATCH, Extractor, create_extractor, runtime
+from actionrec.features.frame_requirements import FrameLimits
 from actionrec.features.streams import pictures_of
 
 SIZE = 48
@@ -26,6 +27,14 @@ def tiny():
     torch.manual_seed(0)
     layers = nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 6, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1)
     return Backbone(nn.Sequential(*layers)).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def tiny_video():
+    """A video network of two convolutions for snippets of 5 frames: 6 features."""
+    torch.manual_seed(0)
+    layers = nn.Conv3d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv3d(8, 6, (2, 3, 3), stride=2), nn.ReLU(), nn.AdaptiveAvgPool3d(1)
+    return Backbone(nn.Sequential(*layers), snippet_length=5, limits=FrameLimits("tiny")).eval().requires_grad_(False)
 
 
 @pytest.fixture
@@ -109,6 +118,49 @@ def test_features_of_differences_are_the_backbones_of_their_pictures(make, tiny,
     np.testing.assert_array_equal(features[-1], features[-2])
 
 
+def snippets(count, length=5, seed=0):
+    return clip(count * length, seed).reshape(count, length, SIZE, SIZE, 3)
+
+
+@every_runtime
+@every_precision
+def test_an_image_networks_feature_of_a_snippet_is_the_mean_over_its_frames(make, tiny, chosen, precision):
+    shown = snippets(9)
+    frames = shown.reshape(-1, SIZE, SIZE, 3)
+    wanted = tiny(torch.from_numpy(frames)).numpy().reshape(9, 5, 6).mean(axis=1)
+    extract = make(tiny, chosen, precision)
+    features = extract(shown)
+    assert (features.shape, features.dtype) == ((9, 6), np.float16)
+    assert relative_error(features, wanted) < (1e-3 if precision == "fp32" else 2e-2)
+    np.testing.assert_array_equal(extract(shown[:, :1]), extract(shown[:, 0]))
+
+
+@every_runtime
+@every_precision
+def test_a_video_network_gives_a_feature_for_each_snippet(make, tiny_video, chosen, precision):
+    shown = snippets(9)  # batches of 30 frames and of 15
+    network, mean, scale = tiny_video.network, tiny_video.mean.view(3, 1, 1, 1), tiny_video.scale.view(3, 1, 1, 1)
+    wanted = network((torch.from_numpy(shown).permute(0, 4, 1, 2, 3) - mean) * scale).flatten(1).numpy()
+    extract = make(tiny_video, chosen, precision)
+    features = extract(shown)
+    assert (features.shape, features.dtype) == ((9, 6), np.float16)
+    assert relative_error(features, wanted) < (1e-3 if precision == "fp32" else 2e-2)
+    np.testing.assert_array_equal(extract(shown[::-1]), features[::-1])
+    others = [snippets(2, seed=1), shown, snippets(1, seed=2)]
+    np.testing.assert_array_equal(list(extract.each(others))[1], features)
+
+
+@every_runtime
+def test_differences_within_a_snippet_do_not_see_the_next_snippet(make, tiny_video, chosen):
+    shown = snippets(3)
+    extract = make(tiny_video, chosen, streams=("rgb", "diff"))
+    features = extract(shown)
+    assert features.shape == (3, 12)
+    pictures = np.stack([pictures_of(one, "diff") for one in shown])
+    np.testing.assert_array_equal(features[:, 6:], make(tiny_video, chosen)(pictures))
+    np.testing.assert_array_equal(extract(shown[1:2]), features[1:2])
+
+
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 @every_runtime
 def test_frames_may_lie_scattered_in_memory_or_be_read_only(make, tiny, chosen):
@@ -152,6 +204,21 @@ def test_a_size_that_the_network_does_not_take_is_refused(make):
     )
 
 
+def test_a_snippet_that_a_video_network_does_not_take_is_refused(make, tiny_video):
+    tiny_video.snippet_length = 4  # too short for its second convolution
+    with pytest.raises(ParamsError) as caught:
+        make(tiny_video, "torch")
+    refused = "params.yaml: features.backbone does not accept frames.resolution 48 with frames.snippet.length 4 ("
+    assert str(caught.value).startswith(refused)
+    tiny_video.limits = FrameLimits("tiny", length=5, resolution=64)
+    with pytest.raises(ParamsError) as caught:
+        make(tiny_video, "torch")
+    assert str(caught.value) == (
+        "params.yaml: frames.resolution: does not fit tiny; got 48, expected 64 or more. Set it to 64 or more.\n"
+        "params.yaml: frames.snippet.length: does not fit tiny; got 4, expected 5 or more. Set it to 5 or more."
+    )
+
+
 @with_openvino
 def test_the_runtime_is_openvino_on_a_cpu_unless_the_variable_says_otherwise(monkeypatch):
     for text, expected in (("", "openvino"), ("openvino", "openvino"), ("torch", "torch")):
@@ -187,6 +254,15 @@ def test_a_gpu_gives_the_same_features_to_rounding(tiny, precision):
     assert relative_error(extract(frames), wanted) < (2e-3 if precision == "fp32" else 3e-2)
     clips = [clip(32, seed) for seed in range(12)]
     assert [one.tobytes() for one in extract.each(iter(clips))] == [extract(one).tobytes() for one in clips]
+
+
+@with_gpu
+@every_precision
+def test_a_gpu_gives_the_same_features_of_snippets_to_rounding(tiny_video, precision):
+    shown = snippets(30)
+    wanted = tiny_video(torch.from_numpy(shown).flatten(0, 1)).numpy()
+    extract = create_extractor(tiny_video, precision=precision, size=SIZE, device="cuda", threads=1)
+    assert relative_error(extract(shown), wanted) < (2e-3 if precision == "fp32" else 3e-2)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 2, 10])

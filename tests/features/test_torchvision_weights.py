@@ -9,6 +9,7 @@ from torchvision.models import Weights, WeightsEnum
 from actionrec.core.errors import WeightsError
 from actionrec.features import torchvision_weights
 from actionrec.features.backbones import FeatureSettings, create_backbone
+from actionrec.features.frame_requirements import VIDEO_BACKBONES
 
 BACKBONE = "shufflenet_v2_x0_5"  # 5 MB
 CONTENTS = b"some weights"
@@ -90,8 +91,17 @@ def test_an_unknown_name_lists_the_known_ones():
     )
 
 
+def test_an_unknown_name_lists_the_weights_of_a_video_backbone():
+    with pytest.raises(WeightsError) as caught:
+        torchvision_weights.weights_file("swin3d_b", "IMAGENET1K_V1")
+    assert str(caught.value) == (
+        "features.weights: swin3d_b has no such weights; got 'IMAGENET1K_V1', expected random, KINETICS400_V1, "
+        "KINETICS400_IMAGENET22K_V1, DEFAULT, or a path."
+    )
+
+
 def test_every_file_that_torchvision_publishes_has_its_hash_in_its_name():
-    names = torchvision.models.list_models(module=torchvision.models)
+    names = [*torchvision.models.list_models(module=torchvision.models), *VIDEO_BACKBONES]
     files = {member.url.rsplit("/", 1)[-1] for name in names for member in torchvision.models.get_model_weights(name)}
     assert "resnet50-0676ba61.pth" in files  # the study's weights
     assert [file for file in files if not re.search(r"-[0-9a-f]{8,}\.pth$", file)] == []

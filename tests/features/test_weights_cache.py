@@ -6,6 +6,7 @@ import torchvision
 
 from actionrec.core.errors import WeightsError
 from actionrec.features import weights_cache
+from actionrec.features.frame_requirements import VIDEO_BACKBONES
 from actionrec.features.settings import RANDOM, FeatureSettings
 
 
@@ -54,7 +55,7 @@ def test_without_a_network_published_weights_that_are_not_here_are_refused_at_on
 
 @pytest.mark.usefixtures("offline")
 def test_every_published_file_in_the_cache_needs_no_network(cache):
-    for backbone in torchvision.models.list_models(module=torchvision.models):
+    for backbone in [*torchvision.models.list_models(module=torchvision.models), *VIDEO_BACKBONES]:
         for member in torchvision.models.get_model_weights(backbone):
             file = cache / member.url.rsplit("/", 1)[-1]
             file.touch()
