@@ -3,12 +3,25 @@
 import argparse
 from collections.abc import Callable
 
-from actionrec.cli import evaluate, export, import_study, inspect, leak_gap, learning_curve, predict, repair, serve, train_all
+from actionrec.cli import (
+    backbones,
+    evaluate,
+    export,
+    import_study,
+    inspect,
+    leak_gap,
+    learning_curve,
+    predict,
+    repair,
+    serve,
+    train_all,
+)
 from actionrec.core import entry
 from actionrec.core.errors import DataError
 
 COMMANDS = (
     inspect,
+    backbones,
     train_all,
     leak_gap,
     learning_curve,
