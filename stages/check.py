@@ -5,6 +5,7 @@ and `nfiles`. This stage depends on the whole file, so it runs after every chang
 stages after it run only if their own parameters changed.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from actionrec.core.text import quoted
 from actionrec.data.folds import EvaluationSettings
 from actionrec.data.splits import SplitSettings
 from actionrec.evaluation.settings import CompareSettings
+from actionrec.features.frame_requirements import FrameFormat, frame_problems
 from actionrec.features.settings import FeatureSettings
 from actionrec.io import params
 from actionrec.io.files import write_text
@@ -23,6 +25,8 @@ from actionrec.models import MODELS
 from actionrec.parallel.code_digest import trained_models
 from actionrec.training.recipes import read_recipe
 from actionrec.video.frame_settings import FrameSettings
+
+logger = logging.getLogger(__name__)
 
 CHECKED = "params.yaml has every key that a stage reads, no other key, and only valid values.\n"
 
@@ -40,10 +44,18 @@ class Params:
     compare: CompareSettings
 
 
+@dataclass(frozen=True)
+class Backbone:
+    """The sections that decide what the backbone sees."""
+
+    frames: FrameSettings
+    features: FeatureSettings
+
+
 def main() -> None:
     readers: list[Callable[[], object]] = [partial(params.read, Params), refuse_unknown_models]
     readers += [partial(read_recipe, model) for model in MODELS]
-    readers.append(refuse_models_without_stage)
+    readers += [refuse_models_without_stage, refuse_unfit_frames]
     problems: list[str] = []
     for read in readers:
         try:
@@ -60,6 +72,20 @@ def refuse_unknown_models() -> None:
     problems: list[str] = []
     models = params.section(params.load(), "models", "", problems) or {}
     params.refuse([*problems, *params.unknown_keys(models, MODELS, "models.")])
+
+
+def refuse_unfit_frames() -> None:
+    """Raise a ParamsError if the backbone or its weights need other values of `frames`; log a warning if only a file may."""
+    try:
+        read = params.read(Backbone)
+    except ParamsError:  # reported by the reader of all sections
+        return
+    frames = read.frames
+    wanted = FrameFormat(frames.resolution, frames.fit, frames.snippet.length, frames.snippet.rate)
+    found = frame_problems(read.features, wanted)
+    for warning in found.warnings:
+        logger.warning("%s", warning)
+    params.refuse(found.errors)
 
 
 def refuse_models_without_stage() -> None:

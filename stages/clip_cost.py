@@ -35,7 +35,7 @@ class Params:
 
 def main() -> None:
     settings = params.read(Params)
-    backbone = backbones.create_backbone(settings.features)
+    backbone = backbones.create_backbone(settings.features, settings.frames.snippet.length)
     files.write_json(paths.CLIP_COST, counted(backbone, settings))
 
     # The machine that starts a Ray cluster's work may have no GPU, whatever ACTIONREC_DEVICE says for the others.
@@ -56,8 +56,8 @@ def main() -> None:
 
 def counted(backbone: Backbone, settings: Params) -> dict[str, object]:
     """The costs that are the same on every machine."""
-    frames, size = settings.frames.count, settings.frames.resolution
-    used = cost.backbone_memory(backbone, min(frames, extractors.BATCH), size)
+    frames, size = settings.frames.frames, settings.frames.resolution
+    used = cost.backbone_memory(backbone, min(frames, extractors.batch_frames(backbone, on_gpu=False)), size)
     return {
         "backbone": settings.features.backbone,
         **described_streams(settings.features.streams),

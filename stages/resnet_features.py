@@ -24,6 +24,7 @@ from actionrec.parallel import engines, shards
 from actionrec.parallel.code_digest import code_digest
 from actionrec.parallel.shard_store import ShardJob
 from actionrec.video import frame_store
+from actionrec.video.frame_settings import Sampling
 from actionrec.video.frame_store import DESCRIPTION
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ def main() -> None:
     settings = params.read(Params).features
     device = engines.ray.device() if machine.engine() == "ray" else machine.device()
     description = feature_store.current_frames(files.read_json(paths.FRAMES / DESCRIPTION))
-    source = {**backbones.describe(settings, backbones.create_backbone(settings)), "frames": description}
+    backbone = backbones.create_backbone(settings, Sampling.of(description).snippet.length)
+    source = {**backbones.describe(settings, backbone), "frames": description}
     tasks = plan(settings, source, device)
     workers = machine.workers() if device == "cpu" else 1
     made = shards.complete("features", tasks, extract, what="Extracting features", workers=workers, device=device)
@@ -84,7 +86,8 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
 
 def extract(job: FeatureJob, draft: Path, advance: Advance) -> None:
     """Compute one shard of features."""
-    extractor = _extractor(job.settings, job.source["frames"]["resolution"], job.device)
+    sampling = Sampling.of(job.source["frames"])
+    extractor = _extractor(job.settings, sampling.resolution, sampling.snippet.length, job.device)
     # One process feeds a GPU and decodes frames on all cores; on a CPU there is one process per core.
     threads = machine.workers() if job.device.startswith("cuda") else 1
     names: list[str] = []
@@ -102,11 +105,11 @@ def extract(job: FeatureJob, draft: Path, advance: Advance) -> None:
 
 
 @lru_cache(maxsize=1)
-def _extractor(settings: FeatureSettings, size: int, device: str) -> Extractor:
+def _extractor(settings: FeatureSettings, size: int, snippet_length: int, device: str) -> Extractor:
     """The extractor, created once per process."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)  # there is one process per core, and results must not depend on their number
-    backbone = backbones.create_backbone(settings)
+    backbone = backbones.create_backbone(settings, snippet_length)
     precision, streams = settings.precision, settings.streams
     return extractors.create_extractor(backbone, precision=precision, size=size, device=device, threads=1, streams=streams)
 

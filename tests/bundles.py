@@ -11,7 +11,8 @@ from actionrec.features.backbones import FeatureSettings
 from actionrec.features.streams import pictures_of
 from actionrec.models import MODELS
 from actionrec.training.bundle import Architecture, Bundle, save_bundle
-from actionrec.video.sampling import evenly_spaced, resize
+from actionrec.video.frame_settings import Sampling
+from actionrec.video.sampling import resize, snippet_frames
 
 CLASSES = ["Bright", "Dark", "Striped"]
 SETTINGS = {name: {"hidden_dim": 16} for name in MODELS} | {
@@ -25,20 +26,34 @@ FRAMES = {"count": 8, "resolution": 64, "format": "raw", "quality": 95}
 CALIBRATION = {"temperature": 1.5, "threshold": 0.2}
 
 
+VIDEO = {"count": 3, "resolution": 32, "format": "raw", "quality": 95, "snippet": {"length": 4, "rate": 12.5}, "fit": "crop"}
+"""Frames for a bundle with a video backbone, such as r3d_18."""
+
+
+PLAIN = Sampling.of(FRAMES)
+
+
 @lru_cache
-def source(backbone="resnet18", streams=("rgb",)):
+def source(backbone="resnet18", streams=("rgb",), sampling=PLAIN):
     """What features of an untrained backbone are made with, and those of the drawn clips, (n, T, D) in float16."""
     settings = FeatureSettings(backbone, "random", "fp32", streams)
-    built = backbones.create_backbone(settings)
+    built = backbones.create_backbone(settings, sampling.snippet.length)
+    places = snippet_frames(12, sampling.count, sampling.snippet, 25.0)
     drawn = np.stack(
         [
-            [resize(pictures(number, 1)[place][:, :, ::-1], FRAMES["resolution"]) for place in evenly_spaced(12, FRAMES["count"])]
+            np.stack([resize(picture[:, :, ::-1], sampling.resolution, sampling.fit) for picture in pictures(number, 1)])[places]
             for number in range(len(CLASSES))
         ]
-    )
+    ).reshape(len(CLASSES), *sampling.shape)
     with torch.inference_mode():
-        features = [torch.stack([built(torch.from_numpy(pictures_of(frames, stream))) for frames in drawn]) for stream in streams]
+        features = [torch.stack([features_of(built, pictures_of(clip, stream)) for clip in drawn]) for stream in streams]
     return backbones.describe(settings, built), torch.cat(features, dim=2).numpy().astype(np.float16)
+
+
+def features_of(backbone, shown):
+    """Features (T, D) of what a backbone sees, (T, H, W, 3) or (T, L, H, W, 3), in one batch."""
+    made = backbone(torch.from_numpy(np.ascontiguousarray(shown)).flatten(0, -4))
+    return made.unflatten(0, (len(shown), -1)).mean(dim=1)
 
 
 def tiny_bundle(
@@ -53,7 +68,7 @@ def tiny_bundle(
     **features,
 ):
     """Write a bundle that is trained a little on the drawn clips, so that it tells them apart."""
-    about, shown = source(backbone, streams)
+    about, shown = source(backbone, streams, Sampling.of(frames if "snippet" in frames else FRAMES))
     torch.set_num_threads(1)  # more only wait for each other
     with torch.random.fork_rng():
         torch.manual_seed(1)

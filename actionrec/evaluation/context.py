@@ -11,8 +11,10 @@ from actionrec.core import paths
 from actionrec.core.errors import DataError
 from actionrec.evaluation.predictions import Answers
 from actionrec.evaluation.trained_models import TrainedModel, typed_values
+from actionrec.features.frame_requirements import VIDEO_BACKBONES
 from actionrec.features.settings import RGB_ONLY, streams_of, streams_phrase
 from actionrec.io.files import read_json
+from actionrec.video.frame_settings import ONE_FRAME, Snippet
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,11 @@ class EvaluationContext:
     failed: int  # clips that could not be decoded
     backbone: str
     weights: str
-    frames: int  # per clip
+    frames: int  # sample points per clip
     split_warnings: tuple[str, ...] = ()  # reasons to doubt results on this split
     repeated_tests: int = 0  # of test_clips: tests of a clip beyond its first, since official lists can share test clips
     streams: tuple[str, ...] = RGB_ONLY  # that features were computed from
+    snippet: Snippet = ONE_FRAME  # at each sample point
 
     @classmethod
     def of(cls, model: TrainedModel, split: Mapping[str, Any], extraction: Mapping[str, Any]) -> Self:
@@ -84,6 +87,7 @@ class EvaluationContext:
             weights=model.features["weights"],
             frames=model.frames["count"],
             streams=streams_of(model.features),
+            snippet=Snippet(**model.frames.get("snippet", {})),
         )
 
     def of_saved_fold(self, test: Answers) -> Self:
@@ -123,9 +127,19 @@ class EvaluationContext:
         return self.folds_phrase if self.protocol == "official" else f"{self.protocol} split, {self.folds_phrase}"
 
     @property
+    def is_video(self) -> bool:
+        """Whether the backbone sees whole snippets, not one frame at a time."""
+        return self.backbone in VIDEO_BACKBONES
+
+    @property
+    def step(self) -> str:
+        """What the sequence models read one after another."""
+        return "frame" if self.snippet == ONE_FRAME else "snippet"
+
+    @property
     def sees_motion(self) -> bool:
-        """Whether even the features of a single frame hold motion."""
-        return "diff" in self.streams
+        """Whether even the features of a single frame or snippet hold motion."""
+        return "diff" in self.streams or (self.is_video and self.snippet.length > 1)
 
     @property
     def phrase(self) -> str:
@@ -135,6 +149,8 @@ class EvaluationContext:
             parts.append("epoch chosen on the test clips")
         if self.weights == "random":
             parts.append("UNTRAINED backbone")
+        if self.snippet != ONE_FRAME:
+            parts.append(f"snippets of {self.snippet.phrase}")
         if streams := streams_phrase(self.streams):
             parts.append(streams)
         return ", ".join(parts)

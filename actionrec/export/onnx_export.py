@@ -5,7 +5,7 @@ B clips, T frames a clip, D features a frame, K classes.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,12 +20,22 @@ from actionrec.features.settings import described_streams
 from actionrec.inference.predictor import Predictor
 from actionrec.io import machine
 from actionrec.io.files import whole_file
+from actionrec.video.frame_settings import ONE_FRAME, Fit
 
 FORMAT = "1"
 """Version of metadata, inputs and outputs; increased when a program for the previous version would fail."""
 
 TOLERANCE = 1e-3
 """Allowed difference of a probability between an exported model and torch, both in fp32; rounding causes at most 1e-5."""
+
+_PLACES = "evenly spaced from the clip's first frame to its last, rounded down; repeated where it has fewer"
+_SNIPPET_PLACES = (
+    "snippets start at evenly spaced frames, rounded down, from the clip's first frame to the last that leaves a whole snippet; "
+    "frames of a snippet are (clip's rate / rate) apart, or neighbours without a rate, rounded to the nearest frame, halves down; "
+    "the clip's last frame repeats where it is too short"
+)
+_SQUASHED = "not cropped; bilinear, or by area where the longer side is at least twice the size"
+_CROPPED = "{}, then the centre of size x size; bilinear, or by area where a side shrinks to half or less"
 
 Result = TypeVar("Result")
 
@@ -74,8 +84,9 @@ def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: s
         precision: of the exported backbone's arithmetic.
     """
     features, sampling = predictor.bundle.features, predictor.sampling
+    *steps, height, width, colours = sampling.shape
     inputs = {
-        "whole": f"{FRAMES} (B, {sampling.count}, 3, {sampling.resolution}, {sampling.resolution}) uint8",
+        "whole": f"{FRAMES} (B, {', '.join(map(str, steps))}, {colours}, {height}, {width}) uint8",
         "head": f"{FEATURES} (B, {sampling.count}, {predictor.bundle.architecture.feature_dim}) float32",
     }
     values: dict[str, Any] = {
@@ -98,11 +109,12 @@ def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: s
         **_streams(predictor.streams),
         "sampling": {
             "count": sampling.count,
-            "places": "evenly spaced from the clip's first frame to its last, rounded down; repeated where it has fewer",
+            "places": _PLACES if sampling.snippet == ONE_FRAME else _SNIPPET_PLACES,
+            **({} if sampling.snippet == ONE_FRAME else {"snippet": asdict(sampling.snippet)}),
         },
         "preprocessing": {
             "size": sampling.resolution,
-            "resize": "not cropped; bilinear, or by area where the longer side is at least twice the size",
+            **_resizing(sampling.fit),
             "format": sampling.format,
             "quality": sampling.quality,
             "jpeg_sampling": "4:4:4",
@@ -113,6 +125,14 @@ def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: s
         },
     }
     return {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+
+
+def _resizing(fit: Fit) -> dict[str, Any]:
+    """Metadata on how a frame becomes a square."""
+    if fit == "squash":
+        return {"resize": _SQUASHED}
+    how = "short side to 8/7 of size" if fit == "crop" else "to the height and width in fit"
+    return {"resize": _CROPPED.format(how), "fit": fit}
 
 
 def _streams(streams: Sequence[str]) -> dict[str, Any]:
@@ -160,8 +180,8 @@ def run(model: onnxruntime.InferenceSession, inputs: NDArray[Any]) -> NDArray[np
 
 
 def as_frames(clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Convert a clip (T, H, W, 3) to the input of a whole model: (1, T, 3, H, W)."""
-    return np.ascontiguousarray(clip.transpose(0, 3, 1, 2)[None])
+    """Convert a clip (T, H, W, 3) or (T, L, H, W, 3) to the input of a whole model: (1, T, 3, H, W) or (1, T, L, 3, H, W)."""
+    return np.ascontiguousarray(np.moveaxis(clip, -1, -3)[None])
 
 
 def compare(answers: Sequence[NDArray[np.floating]], expected: Sequence[NDArray[np.floating]]) -> Check:

@@ -37,19 +37,24 @@ class ExportError(ActionrecError):
 
 
 class FeaturesOf(nn.Module):
-    """Frames (B, T, 3, H, W), uint8, RGB -> features (B, T, D), float32; streams and normalisation included."""
+    """Frames (B, T, 3, H, W), or snippets (B, T, L, 3, H, W), uint8, RGB -> features (B, T, D), float32.
+
+    Streams and normalisation are included.
+    """
 
     def __init__(self, backbone: Backbone, streams: Sequence[str]) -> None:
         super().__init__()
         self.backbone, self.streams = backbone, streams
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Map frames (B, T, 3, H, W) to features (B, T, D)."""
+        """Map frames (B, T, 3, H, W), or snippets (B, T, L, 3, H, W), to features (B, T, D)."""
         # ONNX Runtime cannot subtract 16-bit numbers.
         streams = [pictures(frames, stream, torch.int32) for stream in self.streams]
         # All in one batch: the graph then has the backbone once. A step's pictures are neighbours, and so are their features.
         shown = streams[0] if len(streams) == 1 else torch.stack(streams, dim=2).flatten(1, 2)
-        features = self.backbone(shown.flatten(0, 1).permute(0, 2, 3, 1))
+        features = self.backbone(shown.flatten(0, -4).permute(0, 2, 3, 1))
+        if frames.dim() == 6 and self.backbone.snippet_length == 1:  # an image network; a snippet's features are their mean
+            features = features.unflatten(0, (-1, frames.shape[2])).mean(dim=1)
         return features.reshape(-1, frames.shape[1], len(streams) * features.shape[1])
 
 
@@ -95,9 +100,9 @@ def trace(predictor: Predictor) -> Pieces:
             f"{predictor.bundle.features['backbone']} and {predictor.name} have {size / 2**30:.1f} GiB of weights; an ONNX file "
             "holds at most 2 GiB. Export a model with a smaller backbone."
         )
-    count, pixels = predictor.sampling.count, predictor.sampling.resolution
-    frames = torch.zeros(2, count, 3, pixels, pixels, dtype=torch.uint8)
-    features = torch.zeros(2, count, predictor.bundle.architecture.feature_dim)
+    *steps, height, width, colours = predictor.sampling.shape
+    frames = torch.zeros(2, *steps, colours, height, width, dtype=torch.uint8)
+    features = torch.zeros(2, predictor.sampling.count, predictor.bundle.architecture.feature_dim)
     try:
         return Pieces(backbone, head, _graph(backbone, frames, FRAMES, FEATURES), _graph(head, features, FEATURES, PROBABILITIES))
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:

@@ -127,15 +127,25 @@ def batch_frames(backbone: Backbone, on_gpu: bool) -> int:
     return length * max(1, (_GPU_BATCH if on_gpu else BATCH) // length)
 
 
+def feature_dim(backbone: Backbone, size: int) -> int:
+    """The number of features (D) that a backbone gives for a frame of `size` x `size`, or for a snippet of such frames.
+
+    Raises:
+        RuntimeError, AssertionError: the network does not accept such frames.
+    """
+    # Shapes are enough for a video network, which may need 280 billion multiplications for a snippet.
+    network = backbone if backbone.limits is None else copy.deepcopy(backbone).to("meta")
+    with torch.inference_mode():
+        frames = torch.zeros(backbone.snippet_length, size, size, 3, dtype=torch.uint8, device=network.mean.device)
+        return int(network(frames).shape[1])
+
+
 def _check_frames(backbone: Backbone, size: int) -> None:
     length = backbone.snippet_length
     if backbone.limits is not None and (problems := backbone.limits.problems(size, length)):
         raise ParamsError("\n".join(f"params.yaml: {problem}" for problem in problems.values()))
-    # Shapes are enough to check a video network, which may need 280 billion multiplications for a snippet.
-    checked = backbone if backbone.limits is None else copy.deepcopy(backbone).to("meta")
     try:
-        with torch.inference_mode():
-            checked(torch.zeros(length, size, size, 3, dtype=torch.uint8, device=checked.mean.device))
+        feature_dim(backbone, size)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split("\n", 1)[0]
         and_length = "" if backbone.limits is None else f" with frames.snippet.length {length}"

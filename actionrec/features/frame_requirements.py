@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from actionrec.features.settings import RANDOM, FeatureSettings
+from actionrec.video.frame_settings import Fit
 
 VIDEO_BACKBONES = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "mvit_v1_b", "mvit_v2_s", "swin3d_t", "swin3d_s", "swin3d_b")
 """torchvision's video classification models."""
@@ -19,8 +20,8 @@ class FrameFormat:
 
     resolution: int
     """Width and height, pixels."""
-    fit: str | tuple[int, int]
-    """How frames get this size: `squash`, `crop`, or height and width before the centre is cut out."""
+    fit: Fit
+    """How pictures become squares of this size."""
     length: int = 1
     """Frames per snippet."""
     rate: float | None = None

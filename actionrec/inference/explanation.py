@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torchvision.models.video import MViT
 
 from actionrec.evaluation import calibration
 from actionrec.features.streams import pictures_of
@@ -181,45 +182,64 @@ def _slow_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-def grad_cam(predictor: Predictor, frames: NDArray[np.uint8], place: int) -> NDArray[np.float32] | None:
-    """Heat map of class number `place` in frames (T, size, size, 3): (T, h, w), from 0 to 1; None without a feature map."""
+def grad_cam(predictor: Predictor, pictures: NDArray[np.uint8], place: int) -> NDArray[np.float32] | None:
+    """Heat map of class number `place` in a clip's frames or snippets: (T, h, w), from 0 to 1; None without a feature map.
+
+    Args:
+        pictures: (T, size, size, 3), or (T, L, size, size, 3); the heat of a snippet is the mean over time.
+    """
     backbone = predictor.backbone.to(predictor.device)
-    layer = _last_map(backbone.network, lambda: backbone(torch.from_numpy(frames[:1]).to(predictor.device)))
+    length = backbone.snippet_length  # frames that give one feature
+    first = np.ascontiguousarray(pictures.reshape(-1, *pictures.shape[-3:])[:length])
+    layer = _last_map(backbone.network, lambda: backbone(torch.from_numpy(first).to(predictor.device)))
     if layer is None:
         return None
     maps: list[Tensor] = []
 
     def cut(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        maps.append(output.detach().requires_grad_())  # the graph starts here: the layers before need no gradient
-        return maps[-1].clone()  # the next layer may work in place
+        channels_last = isinstance(module, nn.LayerNorm) and output.dim() == 5  # (B, t, h, w, C) of a video Swin Transformer
+        feature_map = output.movedim(-1, 1) if channels_last else output
+        maps.append(feature_map.detach().requires_grad_())  # the graph starts here: the layers before need no gradient
+        following = maps[-1].clone()  # the next layer may work in place
+        return following.movedim(1, -1) if channels_last else following
 
     hook = layer.register_forward_hook(cut)
     try:
         # cuDNN supports no gradients of recurrent layers in evaluation mode.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            shown = np.concatenate([pictures_of(frames, stream) for stream in predictor.streams])
-            batches = torch.from_numpy(shown).to(predictor.device).split(_BATCH)
-            streams = torch.cat([backbone(batch).float() for batch in batches]).chunk(len(predictor.streams))
-            features = torch.cat(streams, dim=1)
+            shown = np.stack([pictures_of(pictures, stream) for stream in predictor.streams])  # (S, T, ...)
+            batches = torch.from_numpy(shown).to(predictor.device).flatten(0, -4).split(max(1, _BATCH // length) * length)
+            computed = torch.cat([backbone(batch).float() for batch in batches])
+            # An image network gives one feature per frame of a snippet; their mean is the snippet's.
+            steps = computed.unflatten(0, (*shown.shape[:2], -1)).mean(dim=2)  # (S, T, D)
+            features = torch.cat([*steps], dim=1)
             logit = predictor.network.eval()(features[None])[0, place]
             gradients = torch.autograd.grad(logit, maps)
     finally:
         hook.remove()
     weighted = [
-        (activation * gradient.mean(dim=(2, 3), keepdim=True)).sum(dim=1).relu()
+        (activation * gradient.mean(dim=tuple(range(2, gradient.dim())), keepdim=True)).sum(dim=1).relu()
         for activation, gradient in zip(maps, gradients, strict=True)
     ]
-    of_streams = torch.cat(weighted).detach().float().cpu().numpy()
-    heat = of_streams.reshape(len(predictor.streams), len(frames), *of_streams.shape[1:]).sum(axis=0)
+    every = torch.cat(weighted).detach().float().cpu().numpy()  # (S * T ..., h, w), or (S * T, t, h, w)
+    heat = every.reshape(*shown.shape[:2], -1, *every.shape[-2:]).mean(axis=2).sum(axis=0)
     return heat / heat.max() if heat.max() > 0 else heat
 
 
 def _last_map(network: nn.Module, run: Callable[[], object]) -> nn.Module | None:
-    """The last module whose output is a feature map (B, C, h, w) with h and w above 1."""
+    """The last module whose output is a feature map with height and width above 1; None if the network has no such map.
+
+    A map is (B, C, h, w); of a video network, (B, C, t, h, w), or (B, t, h, w, C) after a LayerNorm.
+    """
+    if isinstance(network, MViT):  # tokens without a place
+        return None
     latest: list[nn.Module] = []
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.dim() == 4 and min(output.shape[2:]) > 1:
+        if not isinstance(output, Tensor) or output.dim() not in (4, 5):
+            return
+        on_grid = isinstance(module, nn.LayerNorm) and output.dim() == 5
+        if min(output.shape[2:4] if on_grid else output.shape[-2:]) > 1:
             latest[:] = [module]
 
     hooks = [module.register_forward_hook(note) for module in network.modules() if module is not network]

@@ -120,8 +120,7 @@ class Predictor:
         self.temperature, self.threshold = temperature_and_threshold(bundle)
         size = self.sampling.resolution
         try:
-            with torch.inference_mode():
-                width = backbone(torch.zeros(1, size, size, 3, dtype=torch.uint8)).shape[1] * len(self.streams)
+            width = extractors.feature_dim(backbone, size) * len(self.streams)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).split("\n", 1)[0]
             raise WeightsError(
@@ -288,7 +287,7 @@ def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Bac
     """
     about = bundle.features
     backbone, named, precision, expected = (about[key] for key in ("backbone", "weights", "precision", "weights_sha256"))
-    settings = FeatureSettings(backbone, named, precision)
+    settings, snippet_length = FeatureSettings(backbone, named, precision), sampling(bundle).snippet.length
     if named == backbones.RANDOM:  # drawn from a seed, and scaled, unlike those in a file
         if file is not None:
             raise WeightsError(f"{folder} was trained on random weights, which come from a seed. Omit --backbone.")
@@ -299,7 +298,7 @@ def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Bac
     elif settings.is_file:
         settings = FeatureSettings(backbone, str(_named_in_params(folder, named)), precision)
     try:
-        built = backbones.create_backbone(settings)
+        built = backbones.create_backbone(settings, snippet_length)
     except ParamsError:  # its message is about params.yaml, which is not used here
         raise DataError(f"{folder} needs the backbone {backbone!r}, which the installed torchvision does not have.") from None
     if expected is None and settings.is_file:

@@ -138,7 +138,7 @@ def _surer(comparison: Comparison, context: EvaluationContext) -> str:
         )
     if context.seeds == 1:
         sentences.append("Each model was trained once: `dvc exp run -S 'train.seeds=[0,1,2]'` shows how much chance decides.")
-    if context.streams == RGB_ONLY and context.dataset != "sample":
+    if context.streams == RGB_ONLY and not context.is_video and context.dataset != "sample":
         sentences.append(
             "The features show single frames: `dvc exp run -S 'features.streams=[rgb,diff]'` adds the differences of neighbouring "
             "frames, which show motion, and decodes no clip again."

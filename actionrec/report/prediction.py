@@ -11,6 +11,7 @@ from actionrec.inference.predictor import Prediction, Predictor, Reading
 from actionrec.inference.timeline import Moment, Segment, clock
 from actionrec.io.files import write_rows_for_spreadsheets
 from actionrec.training.bundle import Bundle
+from actionrec.video.frame_settings import ONE_FRAME
 
 CLIP_HEADER = ("video", "rank", "label", "probability", "none_of_these")
 RUN_HEADER = ("video", "start_seconds", "end_seconds", "answer", "confidence", "windows", "none_of_these")
@@ -170,10 +171,11 @@ def model_text(predictor: Predictor) -> str:
     """A bundle in a few lines."""
     known = model_fields(predictor)
     about = predictor.sampling
+    snippets = "" if about.snippet == ONE_FRAME else f" snippets of {about.snippet.phrase}"
     threshold = f"answers are unsure below {percent(predictor.threshold)}" if predictor.threshold else "no threshold"
     return (
         f"{known['model']}: {known['architecture']}, ready on {known['device']}\n"
-        f"  frames     {about.count} a clip, {about.resolution} x {about.resolution}, {about.format}\n"
+        f"  frames     {about.count}{snippets} a clip, {about.resolution} x {about.resolution}, {about.format}\n"
         f"  backbone   {known['backbone']}, weights {known['weights']}, checked\n"
         f"  streams    {', '.join(predictor.streams)}\n"
         f"  confidence temperature {predictor.temperature:.3g}, {predictor.bundle.calibration_note}; {threshold}\n"

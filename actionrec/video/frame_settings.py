@@ -29,6 +29,17 @@ class Snippet:
         if self.rate is not None and self.length == 1:
             raise ValueError(f"rate has no effect on snippets of one frame; got {self.rate}. Set it to null, or raise length")
 
+    @property
+    def phrase(self) -> str:
+        """The snippet for people.
+
+        >>> Snippet(16, 7.5).phrase, Snippet(8).phrase
+        ('16 frames at 7.5 frames per second', '8 consecutive frames')
+        """
+        return (
+            f"{self.length} consecutive frames" if self.rate is None else f"{self.length} frames at {self.rate:g} frames per second"
+        )
+
 
 ONE_FRAME = Snippet()
 
@@ -83,6 +94,11 @@ class Sampling:
             "fit": self.fit if isinstance(self.fit, str) else list(self.fit),
         }
         return {key: value for key, value in described.items() if key not in IMPLIED or value != IMPLIED[key]}
+
+    @property
+    def frames(self) -> int:
+        """Frames of all sample points, also where snippets share them: T * L."""
+        return self.count * self.snippet.length
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from bundles import CALIBRATION, CLASSES, tiny_bundle
+from bundles import CALIBRATION, CLASSES, VIDEO, tiny_bundle
 
 from actionrec.export import onnx_export, onnx_graph
 from actionrec.export.onnx_graph import ExportError
@@ -97,6 +97,27 @@ def test_the_whole_model_makes_the_streams_itself(on_streams, tmp_path):
             np.testing.assert_allclose(own, extracted, rtol=2e-3, atol=2e-3)
     head = onnx_export.session(write(tmp_path / "head.onnx", predictor, pieces, "head"))
     np.testing.assert_allclose(onnx_export.run(head, features.numpy()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["r3d_18", "resnet18"])
+def test_the_whole_model_takes_snippets(backbone, tmp_path):
+    predictor = load(tiny_bundle(tmp_path / "gru", backbone=backbone, frames=VIDEO, streams=("rgb", "diff")), device="cpu")
+    pieces = onnx_graph.trace(predictor)
+    model = onnx_export.session(write(tmp_path / "whole.onnx", predictor, pieces, "whole"))
+    for count in (1, 2):
+        clips = np.random.default_rng(count).integers(0, 256, (count, *predictor.sampling.shape), dtype=np.uint8)
+        frames = np.concatenate([onnx_export.as_frames(clip) for clip in clips])
+        assert frames.shape == (count, 3, 4, 3, 32, 32)
+        got = onnx_export.run(model, frames)
+        for clip, probabilities in zip(clips, got, strict=True):
+            expected = predictor.answer(predictor.extractor(clip)).probabilities
+            np.testing.assert_allclose(probabilities, expected, atol=2e-3)
+    about = onnx_export.metadata(predictor, "whole", "ab")
+    assert about["input"] == "frames (B, 3, 4, 3, 32, 32) uint8"
+    assert json.loads(about["sampling"])["snippet"] == VIDEO["snippet"]
+    resized = "short side to 8/7 of size, then the centre of size x size; bilinear, or by area where a side shrinks to half or less"
+    preprocessing = json.loads(about["preprocessing"])
+    assert (preprocessing["fit"], preprocessing["resize"]) == ("crop", resized)
 
 
 def test_metadata_name_the_streams_unless_they_are_rgb_alone(on_streams, predictor):

@@ -179,6 +179,44 @@ def test_where_a_frame_is_hot_less_of_it_is_left():
     assert np.abs(shown[8, 8].astype(int) - 200).max() > np.abs(shown[56, 56].astype(int) - 200).max()
 
 
+@pytest.mark.parametrize("backbone", ["r3d_18", "resnet18"])
+def test_heat_of_a_snippet_is_the_mean_over_its_frames(tmp_path, clip, backbone):
+    video = predictor.load(bundles.tiny_bundle(tmp_path / "gru", backbone=backbone, frames={**bundles.VIDEO, "resolution": 64}))
+    sampled = video.sample(clip)
+    flat = torch.from_numpy(sampled.pictures.reshape(-1, 64, 64, 3))
+    maps = []
+    hook = video.backbone.network.layer4.register_forward_hook(lambda _, __, made: maps.append(made))
+    made = video.backbone(flat).detach().unflatten(0, (3, -1)).mean(dim=1).requires_grad_()
+    hook.remove()
+    logits = video.network(made[None])[0]
+    # The features are the mean of the last map (B, C, [t,] h, w), so Grad-CAM is the map weighted by the logit's gradient.
+    grid = maps[0] if maps[0].dim() == 5 else maps[0].unflatten(0, (3, -1)).transpose(1, 2)  # (3, C, t, h, w)
+    heats = []
+    for place, logit in enumerate(logits):
+        [gradient] = torch.autograd.grad(logit, made, retain_graph=True)
+        heats.append((grid * gradient[:, :, None, None, None]).sum(dim=1).relu().mean(dim=1).numpy())
+        expected = heats[-1] / max(heats[-1].max(), 1e-9)
+        np.testing.assert_allclose(explanation.grad_cam(video, sampled.pictures, place), expected, rtol=1e-3, atol=1e-4)
+    assert max(heat.max() for heat in heats) > 1e-9
+    found = explanation.explain(video, sampled)
+    assert found.indices == sampled.shown[1]
+    assert len(found.importance) == 3
+    assert plots.film_strip(found, sampled.shown[0], "clip.avi")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backbone", "length", "size"), [("swin3d_t", 4, 64), ("s3d", 13, 224), ("mvit_v2_s", 16, 224)])
+def test_heat_of_other_video_backbones(tmp_path, clip, backbone, length, size):
+    frames = {**bundles.VIDEO, "count": 2, "resolution": size, "snippet": {"length": length, "rate": None}}
+    video = predictor.load(bundles.tiny_bundle(tmp_path / "gru", backbone=backbone, frames=frames))
+    heat = explanation.grad_cam(video, video.sample(clip).pictures, 0)
+    if backbone == "mvit_v2_s":  # tokens without a place
+        assert heat is None
+    else:
+        assert heat.shape == ((2, 2, 2) if backbone == "swin3d_t" else (2, 7, 7))
+        assert (heat.min(), heat.max()) >= (0, 1)
+
+
 @pytest.fixture(scope="module")
 def on_streams(tmp_path_factory):
     """A model on frames and differences."""

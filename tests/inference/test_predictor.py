@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from actionrec.core import paths
 from actionrec.core.errors import DataError, VideoError, WeightsError
 from actionrec.evaluation import calibration
-from actionrec.features import backbones
+from actionrec.features import backbones, state_dicts
 from actionrec.features.backbones import FeatureSettings
 from actionrec.features.streams import pictures_of
 from actionrec.inference.predictor import BACKBONE, Prediction, find_bundle, load, read_backbone, videos_in
@@ -23,7 +23,7 @@ from actionrec.training import loop
 from actionrec.training.bundle import load_bundle
 from actionrec.video import frame_store
 from actionrec.video.clip_reader import sample_clip
-from actionrec.video.frame_settings import FrameSettings
+from actionrec.video.frame_settings import FrameSettings, Snippet
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,31 @@ def test_the_network_sees_what_the_frame_store_would_give_it(tmp_path, clips, fo
         writer.add("a.avi", "a", sample_clip(clips[0], 8, 64))
     ((_, stored),) = frame_store.read_shard(tmp_path / "shard.tar")
     assert np.array_equal(load(folder).sample(clips[0]).frames, stored)
+
+
+@pytest.mark.parametrize("backbone", ["r3d_18", "resnet18"])
+def test_snippets_pass_through_the_backbone_as_the_bundle_says(tmp_path, clips, backbone):
+    about = bundles.VIDEO
+    predictor = load(bundles.tiny_bundle(tmp_path / "gru", backbone=backbone, frames=about))
+    shown = sample_clip(clips[0], about["count"], about["resolution"], about["fit"], Snippet(**about["snippet"])).pictures
+    with torch.inference_mode():
+        expected = bundles.features_of(predictor.backbone, shown).numpy()
+    features = predictor.extractor(predictor.sample(clips[0]).pictures)
+    assert features.shape == (about["count"], 512)
+    np.testing.assert_allclose(features, expected, rtol=1e-2, atol=1e-2 * np.abs(expected).max())
+    assert [predictor.predict(path).label for path in clips] == [path.parent.name for path in clips]
+
+
+def test_a_bundle_whose_snippets_the_network_cannot_take_is_reported(tmp_path):
+    folder = bundles.tiny_bundle(tmp_path / "gru", backbone="r3d_18", frames=bundles.VIDEO)
+    description = json.loads((folder / "model.json").read_text())
+    description["features"]["backbone"] = "mvit_v2_s"
+    description["features"]["weights_sha256"] = state_dicts.state_sha256(
+        backbones.create_backbone(FeatureSettings("mvit_v2_s", "random", "fp32"), 4).network
+    )
+    (folder / "model.json").write_text(json.dumps(description))
+    with pytest.raises(WeightsError, match="mvit_v2_s cannot process frames of 32 x 32"):
+        load(folder)
 
 
 def test_answers_are_the_models_logits_with_the_bundles_temperature(predictor, clips):

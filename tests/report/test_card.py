@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from actionrec.core import paths
 from actionrec.models import MODELS
 from actionrec.report.card import RIGHTS, card, relocated
+from actionrec.video.frame_settings import Snippet
 from stages import package
 
 ROOT = Path(__file__).parents[2]
@@ -233,9 +234,25 @@ def test_streams_are_named_unless_they_are_rgb_alone(evidence):
     both, alone = (card(replace(one, context=replace(one.context, streams=streams))) for streams in (("rgb", "diff"), ("diff",)))
     assert rows(both)["streams"] == ["rgb, diff"]
     assert "a frame's features are those of rgb, then diff, side by side." in both
-    assert "so the middle frame alone shows motion, too." in both
+    assert "The features of one frame show motion, too, so these changes hide only the order of the frames." in both
     assert rows(alone)["streams"] == ["diff"]
     assert "sees the differences of neighbouring frames (`diff`) instead of the frames." in alone
+
+
+def test_snippets_are_described(evidence):
+    one = evidence["gru"]
+    assert "8 frames, evenly spaced over the clip, pass one by one through a frozen image network" in card(one)
+    assert "snippet" not in card(one)
+    context = replace(one.context, backbone="r3d_18", snippet=Snippet(16, 15.0))
+    video = card(replace(one, context=context))
+    assert (
+        "8 snippets of 16 frames at 15 frames per second, evenly spaced over the clip, pass through a frozen video network" in video
+    )
+    assert "Whole snippets were shuffled, reversed or repeated; the frames within a snippet kept their order." in video
+    assert "The features of one snippet show motion, too, so these changes hide only the order of the snippets." in video
+    image = card(replace(one, context=replace(context, backbone="resnet18")))
+    assert "frozen image network, resnet18; the features of a snippet are the mean over its frames." in image
+    assert "A model that is as accurate with the middle frame alone recognises scenes, not motion." in image
 
 
 def test_leaks_and_gaps_of_the_split_are_limits(evidence):
@@ -245,7 +262,7 @@ def test_leaks_and_gaps_of_the_split_are_limits(evidence):
     assert "**The split leaks**: 25.0 %" in limits
     assert "The names of 7 of" in limits
     assert "No test clips, so no results, for: x_1." in limits
-    assert "3 clips have fewer than 8 frames" in limits
+    assert "3 clips are too short for 8 different frames" in limits
 
 
 def test_rights_match_the_docs():

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from actionrec.data.clips import Clip
 from actionrec.report.card import RIGHTS
 from actionrec.report.dataset_card import LICENCES, PUBLISHED, DatasetRecords, dataset_card
+from actionrec.video.frame_settings import Snippet
 
 ROOT = Path(__file__).parents[2]
 SUBSET_OF_GROUP = {"g1": "train", "g2": "train", "g3": "val", "g4": "test"}
@@ -137,6 +138,13 @@ def test_differences_of_frames_are_named():
         assert f"{words} neighbouring stored frames; the differences are not stored." in text
 
 
+def test_snippets_are_named():
+    known = records()
+    text = dataset_card(replace(known, context=replace(known.context, snippet=Snippet(8)), frames={**known.frames, "fit": "crop"}))
+    assert "evenly spaced snippets of 8 consecutive frames per clip are stored as" in text
+    assert "pixels, the centre of each picture, jpeg" in text
+
+
 def test_clips_in_no_subset_are_counted():
     known = records()
     fewer = {clip: subset for clip, subset in known.subset_of.items() if subset != "val"}
@@ -156,7 +164,7 @@ def test_failed_and_damaged_clips_are_listed_with_the_reason():
     assert cells(text, "Failed and damaged clips")["a/g1-1.avi"] == ["3 frames are damaged"]
     assert cells(text, "Split")["training"][-1] == "1"
     assert cells(text, "Frames")["9"] == ["46", "51", "474"]
-    assert "1 clips have fewer than 32 frames" in text
+    assert "1 clips are too short for 32 different frames" in text
 
 
 def test_the_leak_audit_is_in_the_card():

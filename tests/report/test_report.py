@@ -16,6 +16,7 @@ from actionrec.evaluation.suspect_labels import check_labels
 from actionrec.evaluation.trained_models import Timing
 from actionrec.report import comparison_report, escape_markdown, table, tables
 from actionrec.report.headline import headline
+from actionrec.video.frame_settings import Snippet
 
 TIMINGS = {name: Timing(12.34, 1500.0, "Tesla T4", 2.5, 16.0) for name in ("gru", "lstm", "transformer", "mean_pool")}
 
@@ -116,6 +117,13 @@ def test_differences_are_suggested_for_real_data_where_only_frames_were_used(tex
     assert "100 test clips, streams rgb and diff." in with_both
     assert "so even the baselines and shuffled clips show motion between two frames" in with_both
     assert "show motion" not in texts[0]
+    with_snippets, _ = written(context=changed(dataset="mine", backbone="r3d_18", snippet=Snippet(16, 15.0)))
+    assert line not in with_snippets  # a video backbone sees motion
+    assert "100 test clips, snippets of 16 frames at 15 frames per second." in with_snippets
+    shown = (
+        "The features of one snippet (16 frames at 15 frames per second) show motion, so the baselines and shuffled clips hide only"
+    )
+    assert f"{shown} the order of the snippets." in with_snippets
 
 
 def test_sections_open_with_their_findings(texts):

@@ -240,6 +240,38 @@ def test_streams_are_computed_from_the_stored_frames_and_predicting_gives_the_sa
         assert error < 1e-2
 
 
+SNIPPETS = {"count": 3, "resolution": 32, "fit": "crop", "snippet": {"length": 4, "rate": 12.5}}
+
+
+def test_snippets_are_decoded_and_a_video_backbone_turns_each_into_a_feature(done, tmp_path, monkeypatch):
+    set_params(features__backbone="r3d_18", **{f"frames__{key}": value for key, value in SNIPPETS.items()})
+    for stage in (extract_frames, resnet_features):
+        stage.main()
+    assert files.read_json(paths.FRAMES / "frames.json") == {"format": "jpeg", "quality": 95, **SNIPPETS}
+    ledger = read_ledger()
+    assert ledger["Jump/v_Jump_g05_c01.avi"]["unique_frames"] == "4"  # of its 7 frames, two apart
+    assert ledger["Jump/v_Jump_g05_c01.avi"]["padded"] == "2"
+    stored, source = in_memory(), read_features(paths.FEATURES).source
+    assert source["frames"] == files.read_json(paths.FRAMES / "frames.json")
+    assert all(features.shape == (3, 512) for features in stored.values())
+
+    # Another backbone decodes nothing, and an image backbone gives the mean over a snippet.
+    monkeypatch.setattr(clip_reader, "sample_clip", None)
+    set_params(**{f"frames__{key}": value for key, value in SNIPPETS.items()})
+    resnet_features.main()
+    assert all(features.shape == (3, 512) for features in in_memory().values())
+    monkeypatch.undo()
+
+    monkeypatch.chdir(tmp_path)
+    architecture = Architecture("mean_pool", {}, 512, ["Jump", "Run", "Sit"])
+    save_bundle(tmp_path / "bundle", Bundle(architecture, architecture.create(), source))
+    predictor = load(tmp_path / "bundle", device="cpu")
+    for clip in list(stored)[::5]:
+        features = predictor.extractor(predictor.sample(done.resolve() / clip).pictures)
+        error = np.linalg.norm(features.astype(float) - stored[clip]) / np.linalg.norm(stored[clip].astype(float))
+        assert error < 1e-2
+
+
 def test_raw_frames_give_nearly_the_features_of_jpegs(done):
     jpeg = read_features(paths.FEATURES).features[range(15)].astype(float)
     set_params(frames__format="raw")
