@@ -49,10 +49,13 @@ OTHER = {  # a valid value for each key that a number or a switch cannot be made
     "data.group": r"(person\d+)",
     "split.protocol": "random",
     "split.validation": 0.25,
+    "frames.snippet.rate": 15.0,
+    "frames.fit": "crop",
     "frames.format": "raw",
     "frames.quality": 90,
     "features.backbone": "resnet18",
     "features.weights": "IMAGENET1K_V1",
+    "features.streams": ["diff"],
     "features.precision": "fp32",
     "train.precision": "fp32",
     "train.class_weights": "balanced",
@@ -62,6 +65,8 @@ OTHER = {  # a valid value for each key that a number or a switch cannot be made
     "models.swin_transformer.depths": [2, 2],
     "models.swin_transformer.num_heads": [2, 4],
 }
+
+ALONG = {"frames.snippet.rate": {"frames.snippet.length": 2}}  # what else must change for the other value to be valid
 
 
 def other_value(leaf):
@@ -175,13 +180,13 @@ def test_a_value_changed_and_changed_back_is_the_one_that_the_stages_wrote(proje
     stages = readers(leaf)
     first = written(stages)
 
-    edit_params(Path(), {leaf: other_value(leaf)})
+    edit_params(Path(), {leaf: other_value(leaf), **ALONG.get(leaf, {})})
     Repo().reproduce([f"{stage}/dvc.yaml" for stage in stages], single_item=True)
     assert project == stages
     assert written(stages) == {stage: what_it_reads(stage) for stage in stages}
     assert written(stages) != first
 
-    edit_params(Path(), {leaf: LEAVES[leaf]})
+    edit_params(Path(), {one: LEAVES[one] for one in (leaf, *ALONG.get(leaf, {}))})
     Repo().reproduce([f"{stage}/dvc.yaml" for stage in stages], single_item=True)
     assert project == stages  # nothing ran again: all is from the run cache
     assert written(stages) == first
@@ -197,7 +202,7 @@ def switch_and_number_swapped(value):
 
 
 REFUSED = {
-    "null": {leaf: None for leaf in LEAVES if leaf != "data.group"},
+    "null": {leaf: None for leaf in LEAVES if leaf not in ("data.group", "frames.snippet.rate")},
     "text for a number": {leaf: str(value) for leaf, value in LEAVES.items() if isinstance(value, int | float)},
     "a switch for a number or a number for a switch": {
         leaf: other for leaf, value in LEAVES.items() if (other := switch_and_number_swapped(value)) is not None
