@@ -57,20 +57,6 @@ def test_whole_and_head_are_written_and_checked(done):
     assert re.search(r"`predict` computes features in fp32 and differs by up to \S+; same top-1 for 3 of 3\.\n$", printed.stdout)
 
 
-@pytest.mark.slow
-def test_the_example_takes_snippets(tmp_path):
-    tiny_bundle(tmp_path / "gru", "gru", backbone="r3d_18", frames={**VIDEO, "format": "jpeg"})
-    [clip, *_] = clips(tmp_path / "videos", count=1)
-    assert export("--model", "./gru", "--check", "videos", cwd=tmp_path).returncode == 0
-    command = [sys.executable, EXAMPLE, ".work/export/gru/gru.onnx", clip]
-    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    [answer] = json.loads(actionrec("predict", clip, "--model", "./gru", "--json", cwd=tmp_path).stdout.splitlines())
-    listed = dict(reversed(line.split()) for line in printed.splitlines() if line[0] == " ")
-    assert {name: pytest.approx(float(share), abs=0.02) for name, share in listed.items()} == {
-        one["label"]: one["probability"] for one in answer["top"]
-    }
-
-
 def test_the_same_bundle_gives_the_same_bytes_and_json_tells_them(done, tmp_path):
     _, folder = done
     printed = export("--model", folder / "gru", "--output", tmp_path / "here", "--json", cwd=tmp_path)
@@ -110,16 +96,29 @@ def predict(videos, model, folder):
     return list(map(json.loads, printed.stdout.splitlines()))
 
 
-def test_the_example_answers_as_predict_does(done, tmp_path):
-    _, folder = done
+def check_example(folder, model, place):
+    """The example answers as `predict` does, for all videos of a folder."""
     videos = sorted((folder / "videos").rglob("*.avi"))
     for video, answer in zip(videos, predict(videos, folder / "gru", folder), strict=True):
-        printed = example(folder / ".work/export/gru/gru.onnx", video, tmp_path)
+        printed = example(model, video, place)
         assert printed.returncode == 0, printed.stderr
         lines = [line for line in printed.stdout.splitlines() if not line.startswith("unsure")]
         assert [line.split(maxsplit=1)[1] for line in lines] == [one["label"] for one in answer["top"]]
         for line, one in zip(lines, answer["top"], strict=True):
             assert float(line.split()[0]) == pytest.approx(one["probability"], abs=2e-3)
+
+
+def test_the_example_answers_as_predict_does(done, tmp_path):
+    _, folder = done
+    check_example(folder, folder / ".work/export/gru/gru.onnx", tmp_path)
+
+
+@pytest.mark.slow
+def test_the_example_takes_snippets(tmp_path):
+    tiny_bundle(tmp_path / "gru", "gru", backbone="r3d_18", frames={**VIDEO, "format": "jpeg"})
+    clips(tmp_path / "videos", count=1)
+    assert export("--model", "./gru", "--check", "videos", cwd=tmp_path).returncode == 0
+    check_example(tmp_path, tmp_path / ".work/export/gru/gru.onnx", tmp_path)
 
 
 def test_the_example_refuses_what_is_no_video(done, tmp_path):
