@@ -1,16 +1,9 @@
 from dataclasses import replace
 
-from actionrec.data.clips import Clip
+from grouped_clips import CLIPS, SETTINGS
+
 from actionrec.data.fold_plan import plan_folds
 from actionrec.data.splits import SplitSettings, divide
-
-CLIPS = [
-    Clip(f"{label}/v_g{group:02d}_c{take}.avi", label, f"g{group:02d}", 1, f"{label}{group}{take}")
-    for label in ("Run", "Jump")
-    for group in range(10)
-    for take in (1, 2)
-]
-SETTINGS = SplitSettings("group", folds=5, fold=1, validation=0.25)
 
 
 def test_one_fold_or_all_are_divided_as_single_folds(tmp_path):

@@ -1,19 +1,12 @@
 from dataclasses import replace
 
 import pytest
+from grouped_clips import CLIPS, SETTINGS
 
 from actionrec.core.errors import DataError
 from actionrec.data.clips import Clip
 from actionrec.data.folds import divide_others, read_other_folds, write_other_folds
 from actionrec.data.splits import SplitSettings, divide
-
-CLIPS = [
-    Clip(f"{label}/v_g{group:02d}_c{take}.avi", label, f"g{group:02d}", 1, f"{label}{group}{take}")
-    for label in ("Run", "Jump")
-    for group in range(10)
-    for take in (1, 2)
-]
-SETTINGS = SplitSettings("group", folds=5, fold=1, validation=0.25)
 
 
 def none_listed(fold):
