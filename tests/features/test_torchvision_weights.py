@@ -82,22 +82,18 @@ def test_a_damaged_file_in_the_cache_is_refused(cache, publish):
     )
 
 
-def test_an_unknown_name_lists_the_known_ones():
+@pytest.mark.parametrize(
+    ("backbone", "name", "known"),
+    [
+        ("resnet50", "IMAGENET1K_V3", "IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT"),
+        ("swin3d_b", "IMAGENET1K_V1", "KINETICS400_V1, KINETICS400_IMAGENET22K_V1, DEFAULT"),
+    ],
+)
+def test_an_unknown_name_lists_the_known_ones(backbone, name, known):
     with pytest.raises(WeightsError) as caught:
-        torchvision_weights.weights_file("resnet50", "IMAGENET1K_V3")
-    assert str(caught.value) == (
-        "features.weights: resnet50 has no such weights; "
-        "got 'IMAGENET1K_V3', expected random, IMAGENET1K_V1, IMAGENET1K_V2, DEFAULT, or a path."
-    )
-
-
-def test_an_unknown_name_lists_the_weights_of_a_video_backbone():
-    with pytest.raises(WeightsError) as caught:
-        torchvision_weights.weights_file("swin3d_b", "IMAGENET1K_V1")
-    assert str(caught.value) == (
-        "features.weights: swin3d_b has no such weights; got 'IMAGENET1K_V1', expected random, KINETICS400_V1, "
-        "KINETICS400_IMAGENET22K_V1, DEFAULT, or a path."
-    )
+        torchvision_weights.weights_file(backbone, name)
+    expected = f"got '{name}', expected random, {known}, or a path."
+    assert str(caught.value) == f"features.weights: {backbone} has no such weights; {expected}"
 
 
 def test_every_file_that_torchvision_publishes_has_its_hash_in_its_name():
