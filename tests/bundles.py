@@ -17,6 +17,7 @@ from actionrec.video.sampling import resize, snippet_frames
 CLASSES = ["Bright", "Dark", "Striped"]
 SETTINGS = {name: {"hidden_dim": 16} for name in MODELS} | {
     "mean_pool": {},
+    "mean_std": {},
     "middle_frame": {},
     "stacked_lstm": {"hidden_dim": 16, "num_layers": 2},
     "transformer": {"d_model": 16, "num_heads": 2, "num_layers": 2, "ff_dim": 32},

@@ -32,6 +32,7 @@ SKILL = {
     "transformer": 0.05,
     "swin_transformer": 0.92,
     "mean_pool": 0.5,
+    "mean_std": 0.5,
     "middle_frame": 0.4,
 }
 SKILL |= {name: 0.9 for name in MODELS if name not in SKILL}
@@ -53,7 +54,7 @@ AUDIT = {
         "top": [{"test": "a/v_1.avi", "train": "a/v_2.avi", "similarity": 0.991, "same_class": True, "sibling": False}],
     },
 }
-BASELINES = ("mean_pool", "middle_frame")
+BASELINES = ("mean_pool", "mean_std", "middle_frame")
 BACKBONE = BackboneCost(parameters=23_508_032, flops=261_576_720_384, memory_mb=452.3)  # resnet50, 32 frames
 NO_BACKBONE = BackboneCost(0, 0, 0.0)
 CLIP_TIMING = ClipTiming(decode_ms=40.0, backbone_ms=960.0, device="cpu (fast)")

@@ -23,6 +23,7 @@ from actionrec.features.settings import RGB_ONLY
 from actionrec.report import errors, p_value, rendering, table
 from actionrec.report.rendering import render
 from actionrec.report.wording import clean, points, protocol, span
+from actionrec.training import logistic_regression
 from actionrec.training.recipes import Recipe
 
 RIGHTS = {
@@ -108,6 +109,7 @@ def card(evidence: Evidence) -> str:
         weak=WEAK,
         weak_classes=[clean(score.name) for score in sorted(weak, key=lambda score: (score.f1, score.name))],
         training_table=_training_table(evidence),
+        solved=evidence.recipe.solved,
         rights=RIGHTS.get(context.dataset, UNKNOWN_RIGHTS),
     )
     return f"---\n{front_matter(evidence)}---\n\n{relocated(body)}"
@@ -257,7 +259,8 @@ def _wrong_clips(evidence: Evidence) -> dict[str, Any]:
 
 
 def _training_table(evidence: Evidence) -> str:
-    settings = {key: value for key, value in asdict(evidence.recipe.train).items() if key != "seeds"}
+    unused = ("seeds", *(logistic_regression.UNUSED if evidence.recipe.solved else ()))
+    settings = {key: value for key, value in asdict(evidence.recipe.train).items() if key not in unused}
     rows = [[f"`{key}`", _value(value)] for key, value in {**evidence.recipe.arguments, **settings}.items()]
     return table(["parameter", "value"], rows, "lr")
 

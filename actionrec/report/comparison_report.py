@@ -11,6 +11,7 @@ from actionrec.evaluation.calibration import TEMPERATURES, error_by_chance
 from actionrec.evaluation.clip_cost import SAME_COST, cheaper
 from actionrec.evaluation.comparison import Comparison, chosen_by_validation
 from actionrec.evaluation.context import EvaluationContext
+from actionrec.evaluation.leaderboard import LeaderboardRow
 from actionrec.evaluation.significance_tests import PairedTest
 from actionrec.evaluation.trained_models import Timing, TrainedModel
 from actionrec.report import errors, p_value, table
@@ -32,6 +33,10 @@ REMEDIES = {
     "at chance": "another `learning_rate`, `warmup_epochs` or `clip_norm`; this result says nothing about the architecture yet",
     "overfitted": "more clips, or a higher `dropout` or `weight_decay`; the epoch that was kept can still be good",
     "still improving": "raise `train.epochs`",
+}
+SOLVED_REMEDIES = {  # of linear probes, which have no epochs
+    "at chance": "other features; these are not shown to tell the classes apart without their order",
+    "overfitted": "more clips, or a higher `weight_decay`",
 }
 PICTURES = {
     "accuracy_intervals": "top-1 with intervals",
@@ -198,10 +203,19 @@ def _results(comparison: Comparison, context: EvaluationContext) -> str:
         ]
         cells += ["" if pair is None else _points(pair.test), percent(row.mean_class), percent(row.macro_f1)]
         cells += ["" if len(context.class_names) <= 10 else percent(row.top5)]
-        rows.append([*cells, f"{row.parameters:,}", f"{row.best_epoch} of {row.epochs}"])
+        rows.append([*cells, f"{row.parameters:,}", _kept_epoch(row)])
     return _varying(
         header, rows, "rl" + "r" * 10, ("± seeds", "folds from–to %", "behind the first", "top-5 %", "mean class %", "best epoch")
     )
+
+
+def _kept_epoch(row: LeaderboardRow) -> str:
+    return "solved" if _is_solved(row) else f"{row.best_epoch} of {row.epochs}"
+
+
+def _is_solved(model: TrainedModel | LeaderboardRow) -> bool:
+    """Whether it is a linear probe: solved exactly, not trained in epochs."""
+    return model.order_blind and model.epochs == 1
 
 
 def _points(test: PairedTest) -> str:
@@ -410,8 +424,8 @@ def _diagnosis(model: TrainedModel, health_notes: Sequence[str]) -> str:
     sentences = [verdict if model.health == LEARNED else f"**{verdict}**"]
     if notes:
         sentences.append(f"{notes[0].upper()}{notes[1:]}.")
-    if model.health in REMEDIES:
-        sentences.append(f"Try: {REMEDIES[model.health]}.")
+    if remedy := (SOLVED_REMEDIES if _is_solved(model) else REMEDIES).get(model.health):
+        sentences.append(f"Try: {remedy}.")
     return " ".join(sentences)
 
 
@@ -445,7 +459,7 @@ def _all_results(comparison: Comparison) -> str:
         row = [str(one.rank), one.name, percent(one.top1), span(one.interval), span(one.wilson), percent(one.top5)]
         row += [span(one.top5_interval), percent(one.mean_class), percent(one.macro_f1)]
         row += ["" if one.val_top1 is None else percent(one.val_top1), "" if one.val_loss is None else f"{one.val_loss:.3f}"]
-        rows.append([*row, f"{one.parameters:,}", f"{one.efficiency:.1f}", f"{one.best_epoch} of {one.epochs}"])
+        rows.append([*row, f"{one.parameters:,}", f"{one.efficiency:.1f}", _kept_epoch(one)])
     return table(header, rows, "rl" + "r" * 12)
 
 

@@ -15,7 +15,8 @@ from actionrec.features.state_dicts import check_shapes, load_state
 from actionrec.io.files import read_json, sha256_of, whole_folder, write_json
 from actionrec.io.params import section, typed, typed_fields, unknown_keys
 from actionrec.io.tensors import load_tensors, places, save_tensors
-from actionrec.models import MODELS, create_model, model_keys, parameter_count
+from actionrec.models import MODELS, create_model, model_class, model_keys, parameter_count
+from actionrec.models.layers.linear_probe import LinearProbe
 from actionrec.training.classifier import Classifier
 from actionrec.version import __version__
 from actionrec.video.frame_settings import IMPLIED, Sampling
@@ -177,6 +178,13 @@ def _argument_problems(description: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+def _drop_unused_dropout(description: dict[str, Any]) -> None:
+    """Older linear probes had a dropout, which predictions do not use."""
+    name, arguments = description.get("model"), description.get("arguments")
+    if name in MODELS and issubclass(model_class(name), LinearProbe) and isinstance(arguments, dict):
+        arguments.pop("dropout", None)
+
+
 def _is_unicode(text: str) -> bool:
     """Whether a text can be encoded as UTF-8; JSON can contain half of a surrogate pair, which cannot."""
     try:
@@ -230,6 +238,8 @@ def load_bundle(folder: Path) -> Bundle:
     description = read_json(folder / DESCRIPTION)
     if isinstance(description, dict) and "frames" in description:
         description["frames"] = current_frames(description["frames"])
+    if isinstance(description, dict):
+        _drop_unused_dropout(description)
     _check(description, folder / DESCRIPTION)
     file = folder / WEIGHTS
     try:

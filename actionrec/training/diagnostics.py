@@ -108,7 +108,8 @@ def verdict(
         if why:
             return TrainingDiagnostics(name, why, notes)
     best = curves.best_epoch
-    result = f"best held-out top-1 {_percent(curves.held_out_top1[best - 1])}, in epoch {best} of {_epochs(curves)}"
+    epoch = f", in epoch {best} of {_epochs(curves)}" if _epochs(curves) > 1 else ""
+    result = f"best held-out top-1 {_percent(curves.held_out_top1[best - 1])}{epoch}"
     return TrainingDiagnostics(
         "learned",
         f"{result} (majority class: {_percent(majority_accuracy)}); the training loss ends at {curves.train_loss[-1]:.3g}",

@@ -192,7 +192,7 @@ def fit(
     best = {name.removeprefix("best."): tensor for name, tensor in progress.tensors.items() if name.startswith("best.")}
     while not progress.finished:
         epoch = _train_epoch(model, examples, settings, optimiser, shuffle, len(progress.epochs) + 1)
-        epoch = _evaluated(model, examples, epoch)
+        epoch = evaluated(model, examples, epoch)
         if not np.isfinite([epoch.train_loss, epoch.held_out_loss]).all():
             if not progress.epochs:
                 raise TrainingError(_advice(epoch, settings))
@@ -245,7 +245,7 @@ def _train_epoch(
             group["lr"] = rate
         with _arithmetic(settings.precision, device):
             logits = model(batch).float()
-        loss = _loss(logits, batch_labels, class_weights)
+        loss = mean_loss(logits, batch_labels, class_weights)
         optimiser.zero_grad()
         loss.backward()
         if settings.clip_norm:
@@ -259,14 +259,14 @@ def _train_epoch(
     return Epoch(number, rate, loss_sum.item() / clips, correct.item() / clips, nan, nan, norm_sum.item() / len(groups))
 
 
-def _loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+def mean_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
     """Mean cross-entropy of a batch. Unlike torch's `weight`, it divides by clips: else weights would cancel in a batch of 1."""
     if class_weights is None:
         return functional.cross_entropy(logits, labels)
     return (functional.cross_entropy(logits, labels, reduction="none") * class_weights[labels]).mean()
 
 
-def _evaluated(model: nn.Module, examples: Examples, epoch: Epoch) -> Epoch:
+def evaluated(model: nn.Module, examples: Examples, epoch: Epoch) -> Epoch:
     """Add the held-out measurements to an epoch."""
     logits = predict(model, examples.features, examples.held_out_rows)
     labels = examples.labels[examples.held_out_rows].cpu().numpy()

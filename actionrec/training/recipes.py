@@ -11,7 +11,9 @@ from typing import Any, get_type_hints
 from actionrec.core import paths
 from actionrec.core.errors import ParamsError
 from actionrec.io import params
-from actionrec.models import MODELS, model_keys
+from actionrec.models import MODELS, model_class, model_keys
+from actionrec.models.layers.linear_probe import LinearProbe
+from actionrec.training import logistic_regression
 from actionrec.training.loop import TrainSettings
 
 
@@ -36,6 +38,8 @@ class Recipe:
     train: TrainSettings
     arguments: dict[str, Any]
     """Keywords of the model's constructor."""
+    solved: bool = False
+    """Whether the model is a linear probe, which is solved exactly (`logistic_regression`) instead of trained in epochs."""
 
 
 def read_recipe(model: str, path: Path = paths.PARAMS) -> Recipe:
@@ -59,14 +63,20 @@ def read_recipe(model: str, path: Path = paths.PARAMS) -> Recipe:
     problems += params.unknown_keys(shared_train, list(train_hints), "train.")
     problems += params.unknown_keys(shared_model, [field.name for field in fields(ModelSettings)], "model.")
     problems += params.unknown_keys(own, [*constructor, *train_hints], f"models.{model}.")
+    solved = issubclass(model_class(model), LinearProbe)
+    if solved:
+        no_effect = [f"models.{model}.{key}" for key in own if key in logistic_regression.UNUSED]
+        problems += [f"{key} has no effect: {model} is solved exactly, not trained in epochs; remove it" for key in no_effect]
     own_values = _located(own, f"models.{model}.")
     values = _typed(train_hints, {**_located(shared_train, "train."), **own_values}, "train.", problems)
     hints = {key: parameter.annotation for key, parameter in constructor.items()}
     defaults = [key for key, parameter in constructor.items() if parameter.default is not parameter.empty]
     arguments = _typed(hints, {**_located(shared_model, "model."), **own_values}, "model.", problems, optional=defaults)
     params.refuse(problems, path)
+    if solved:
+        values["epochs"] = 1
     try:
-        return Recipe(seed["seed"], TrainSettings(**values), arguments)
+        return Recipe(seed["seed"], TrainSettings(**values), arguments, solved)
     except ValueError as error:
         raise ParamsError(f"{path}: train (or models.{model}): {error}") from None
 

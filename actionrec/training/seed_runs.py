@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from actionrec.core.errors import TrainingError
 from actionrec.evaluation import metrics
 from actionrec.evaluation.predictions import Answers, Predictions
-from actionrec.training import frame_order, loop
+from actionrec.models.layers.linear_probe import LinearProbe
+from actionrec.training import frame_order, logistic_regression, loop
 from actionrec.training.batches import on_device
 from actionrec.training.bundle import Architecture
 from actionrec.training.classifier import Classifier
@@ -41,7 +42,7 @@ def run(
     on_epoch: Callable[[Epoch], None],
     checkpointer: Checkpointer | None = None,
 ) -> SeedRun:
-    """Train once.
+    """Train once. Linear probes are solved, and come out the same for every seed.
 
     Args:
         seed: one of train.seeds; the recipe's seed is added to it.
@@ -61,7 +62,10 @@ def run(
     labels = torch.from_numpy(data.labels).to(device)
     examples = Examples(features, labels, data.rows["train"], data.rows[data.held_out])
     try:
-        fit = loop.fit(network, examples, recipe.train, recipe.seed + seed, on_epoch, checkpointer)
+        if isinstance(network.model, LinearProbe):
+            fit = logistic_regression.fit(network, examples, recipe.train, on_epoch, checkpointer)
+        else:
+            fit = loop.fit(network, examples, recipe.train, recipe.seed + seed, on_epoch, checkpointer)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"{device} is out of memory for {architecture.model} ({str(error).partition('. ')[0]}). Train fewer models at a time "

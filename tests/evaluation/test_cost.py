@@ -10,6 +10,7 @@ from actionrec.training.classifier import Classifier
 FRAMES, D, K, H = 16, 24, 5, 12
 ARGUMENTS = {
     "mean_pool": {},
+    "mean_std": {},
     "middle_frame": {},
     **{name: {"hidden_dim": H} for name in ("simple_rnn", "lstm", "gru", "bilstm", "stacked_lstm")},
     "transformer": {"d_model": 16, "num_heads": 4, "num_layers": 3, "ff_dim": 40},
@@ -33,6 +34,7 @@ def attention(tokens, window, width, mlp):
 
 BY_HAND = {
     "mean_pool": 2 * D * K,
+    "mean_std": 2 * 2 * D * K,
     "middle_frame": 2 * D * K,
     "simple_rnn": recurrent(1, D) + 2 * H * K,
     "lstm": recurrent(4, D) + 2 * H * K,

@@ -9,8 +9,9 @@ from actionrec.models import MODELS, create_model, model_class, model_keys, para
 
 FEATURE_DIM, CLASS_COUNT = 8, 3
 SMALL = {name: {"hidden_dim": 6, "dropout": 0.0} for name in MODELS} | {
-    "mean_pool": {"dropout": 0.0},
-    "middle_frame": {"dropout": 0.0},
+    "mean_pool": {},
+    "mean_std": {},
+    "middle_frame": {},
     "stacked_lstm": {"hidden_dim": 6, "num_layers": 2, "dropout": 0.0},
     "transformer": {"d_model": 16, "num_heads": 2, "num_layers": 2, "ff_dim": 32},
     "swin_transformer": {"dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window": 4},
@@ -26,6 +27,7 @@ COUNTS = {
     "transformer": 13_684_274,
     "swin_transformer": 4_226_986,
     "mean_pool": 102_450,
+    "mean_std": 204_850,
     "middle_frame": 102_450,
 }
 
@@ -81,7 +83,7 @@ def test_the_order_of_frames_matters(name):
     assert (changes > 1e-4).all(), changes
 
 
-@pytest.mark.parametrize("name", [*SEQUENCE_MODELS, "mean_pool"])
+@pytest.mark.parametrize("name", [*SEQUENCE_MODELS, "mean_pool", "mean_std"])
 def test_every_frame_counts(name):
     model = small(name)
     features = clips(1, 11).requires_grad_()
@@ -95,7 +97,7 @@ def test_the_order_of_the_other_frames_does_not_matter_to_a_baseline(name):
     torch.testing.assert_close(model(features), model(features.flip(1)))
 
 
-@every_model
+@every_sequence_model
 def test_dropout_acts_in_training_only(name):
     model = create_model(name, {**SMALL[name], "dropout": 0.5}, feature_dim=FEATURE_DIM, class_count=CLASS_COUNT)
     features = clips(2, 6)

@@ -25,6 +25,7 @@ FEATURES = {
 }
 ARGUMENTS = {
     "mean_pool": {},
+    "mean_std": {},
     "middle_frame": {},
     "transformer": {"d_model": 8, "num_heads": 2, "num_layers": 1, "ff_dim": 8, "norm_first": False},
     "swin_transformer": {"dim": 8, "depths": (2, 1), "num_heads": (2, 2), "window": 4},
@@ -45,6 +46,16 @@ def folder(tmp_path):
     folder = tmp_path / "models" / "gru"
     save_bundle(folder, fresh())
     return folder
+
+
+def test_an_older_linear_probe_with_dropout_loads(tmp_path):
+    bundle = fresh("mean_pool")
+    save_bundle(tmp_path / "mean_pool", bundle)
+    description = json.loads((tmp_path / "mean_pool" / "model.json").read_text())
+    description["arguments"] = {"dropout": 0.3}
+    (tmp_path / "mean_pool" / "model.json").write_text(json.dumps(description))
+    features = torch.randn(2, 9, 4)
+    assert torch.equal(load_bundle(tmp_path / "mean_pool").network(features), bundle.network(features))
 
 
 @pytest.mark.parametrize("name", MODELS)

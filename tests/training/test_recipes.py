@@ -68,6 +68,17 @@ def test_a_good_own_value_hides_a_bad_shared_one(read):
     assert read("gru", train={**TRAIN, "epochs": "many"}, models={"gru": {"epochs": 2}}).train.epochs == 2
 
 
+@pytest.mark.parametrize("model", ["mean_pool", "mean_std", "middle_frame"])
+def test_a_linear_probe_takes_no_settings_of_epochs(read, model):
+    own = {"learning_rate": 0.01, "weight_decay": 0.1, "epochs": 5}
+    assert problems(read, model, models={model: own}) == [
+        f"models.{model}.learning_rate has no effect: {model} is solved exactly, not trained in epochs; remove it",
+        f"models.{model}.epochs has no effect: {model} is solved exactly, not trained in epochs; remove it",
+    ]
+    recipe = read(model, models={model: {"weight_decay": 0.1}})
+    assert (recipe.train.epochs, recipe.train.weight_decay, recipe.arguments) == (1, 0.1, {})
+
+
 def test_a_model_gets_only_the_shared_keys_that_it_has(read):
     assert "hidden_dim" not in read("transformer").arguments
 
@@ -86,7 +97,7 @@ def test_an_unknown_model_is_refused(read):
     with pytest.raises(ParamsError) as caught:
         read("gruu")
     assert str(caught.value) == (
-        "unknown model 'gruu'; expected one of bilstm, gru, lstm, mean_pool, middle_frame, simple_rnn, stacked_lstm, "
+        "unknown model 'gruu'; expected one of bilstm, gru, lstm, mean_pool, mean_std, middle_frame, simple_rnn, stacked_lstm, "
         "swin_transformer, transformer"
     )
 
