@@ -44,14 +44,20 @@ def model_curves(name: str, history: History, context: EvaluationContext) -> byt
 
 
 def all_models_grid(names: Sequence[str], histories: Mapping[str, History], context: EvaluationContext) -> bytes:
-    """Draw every model's loss above its top-1, with the same axis limits for all models, in the order of `names`."""
+    """Draw every model's loss above its top-1, with the same axis limits for all models, in the order of `names`.
+
+    Models of a single epoch have no curve. They are left out, unless all are so.
+    """
+    shown = [name for name in names if len(histories[name].train_loss) > 1] or names
+    left_out = [name for name in names if name not in shown]
     with drawing():
-        bands = -(-len(names) // COLUMNS)
+        bands = -(-len(shown) // COLUMNS)
         figure = Figure(figsize=(12, 0.9 + 4.3 * bands), layout="constrained")
-        figure.suptitle(f"Training of all models\n{shorten(context.phrase, 130)}")
+        without = shorten(f"; not shown, as they have a single epoch: {', '.join(left_out)}", 110) if left_out else ""
+        figure.suptitle(f"Training of all models{without}\n{shorten(context.phrase, 130)}")
         panels = figure.subplots(2 * bands, COLUMNS, sharex=True, squeeze=False)
         used: list[tuple[Axes, Axes]] = []
-        for place, name in enumerate(names):
+        for place, name in enumerate(shown):
             band, column = divmod(place, COLUMNS)
             loss, top1 = panels[2 * band, column], panels[2 * band + 1, column]
             if used:
@@ -60,18 +66,19 @@ def all_models_grid(names: Sequence[str], histories: Mapping[str, History], cont
             used.append((loss, top1))
             _loss(loss, name, histories[name])
             _top1(top1, name, histories[name])
-            loss.set_title(f"{place + 1}. {name}")
+            loss.set_title(f"{names.index(name) + 1}. {name}")
             loss.tick_params(labelbottom=False, labelleft=column == 0)
             top1.tick_params(labelbottom=True, labelleft=column == 0)
             top1.set_xlabel("epoch")
             if column == 0:
                 loss.set_ylabel("loss, nats")
                 top1.set_ylabel("top-1, %")
-        for place in range(len(names), bands * COLUMNS):
+        for place in range(len(shown), bands * COLUMNS):
             band, column = divmod(place, COLUMNS)
             panels[2 * band, column].set_axis_off()
             panels[2 * band + 1, column].set_axis_off()
-        used[0][0].set_ylim(0, _highest_loss([histories[name] for name in names]))
+        used[0][0].set_ylim(0, _highest_loss([histories[name] for name in shown]))
+        used[0][0].set_xlim(0.5, max(len(histories[name].train_loss) for name in shown) + 0.5)
         _legend(figure, context)
         return png(figure)
 

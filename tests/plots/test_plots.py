@@ -72,6 +72,21 @@ def test_a_diverged_training_can_be_drawn():
     pixels(curves.all_models_grid(list(MODELS), dict.fromkeys(MODELS, everything), CONTEXT))
 
 
+def test_the_grid_shows_all_epochs_of_every_model_and_leaves_out_models_without_a_curve(monkeypatch):
+    longer = curves.History(4, *[(0.5, 0.4, 0.3, 0.2)] * 4)
+    single = curves.History(1, (0.1,), (1.0,), (50.0,), (0.5,))
+    monkeypatch.setattr(curves, "png", lambda figure: figure)
+    names = ["mean_pool", "gru", "lstm"]
+    figure = curves.all_models_grid(names, {"gru": longer, "lstm": HISTORY, "mean_pool": single}, CONTEXT)
+    assert "not shown, as they have a single epoch: mean_pool" in figure.get_suptitle()
+    drawn = [axes for axes in figure.axes if axes.lines]
+    assert [axes.get_title() for axes in drawn] == ["2. gru", "3. lstm", "", ""]
+    assert {axes.get_xlim() for axes in drawn} == {(0.5, 4.5)}
+    assert drawn[0].get_ylim()[1] < 3  # the loss of 50 is not drawn
+    alone = curves.all_models_grid(["mean_pool"], {"mean_pool": single}, CONTEXT)
+    assert [axes.get_title() for axes in alone.axes if axes.lines] == ["1. mean_pool", ""]
+
+
 @pytest.mark.parametrize("classes", [2, 8, 15, 50, 101])
 def test_confusion_of_any_size_can_be_drawn(classes):
     counts = np.diag(np.full(classes, 9))
