@@ -21,8 +21,9 @@ from actionrec.inference.predictor import Prediction, Predictor, check_file, fin
 from actionrec.inference.predictor import load as load_predictor
 from actionrec.inference.timeline import Segment
 from actionrec.io import machine
-from actionrec.models import MODELS, model_keys
-from actionrec.training import loop, record, seed_runs
+from actionrec.models import MODELS, model_class, model_keys
+from actionrec.models.layers.linear_probe import LinearProbe
+from actionrec.training import logistic_regression, loop, record, seed_runs
 from actionrec.training.bundle import Architecture, Bundle, save_new_bundle
 from actionrec.training.loop import TrainSettings
 from actionrec.training.recipes import Recipe
@@ -46,7 +47,11 @@ _TRAIN: dict[str, Any] = {
 }
 _MODEL: dict[str, Any] = {"hidden_dim": 512, "dropout": 0.3}
 _ATTENTION: dict[str, Any] = {"learning_rate": 0.0003, "warmup_epochs": 1, "clip_norm": 1}
-_OWN: dict[str, dict[str, Any]] = {"transformer": _ATTENTION, "swin_transformer": _ATTENTION}
+_SOLVED: dict[str, Any] = {"weight_decay": 0.01}
+_OWN: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("transformer", "swin_transformer"), _ATTENTION),
+    **dict.fromkeys(("mean_pool", "mean_std", "middle_frame"), _SOLVED),
+}
 
 
 def load(model: str | Path, *, backbone: str | Path | None = None, device: str | None = None) -> "Model":
@@ -197,7 +202,7 @@ def train(
     device: str | None = None,
     **options: Any,
 ) -> SequenceModel:
-    """Train a sequence model on features; keep the epoch that is best on validation clips.
+    """Train a sequence model on features; keep the epoch that is best on validation clips. Linear probes are solved exactly.
 
     Args:
         features: (n, T, D), such as `Model.features` of n clips.
@@ -251,11 +256,13 @@ def _recipe(model: str, options: Mapping[str, Any], seed: int) -> Recipe:
     if model not in MODELS:
         raise ValueError(f"model: no such model; got {model!r}, expected one of {', '.join(MODELS)}.")
     trained, built = [field.name for field in fields(TrainSettings) if field.name != "seeds"], model_keys(model)
-    if unknown := sorted(set(options) - {*trained, *built}):
-        raise TypeError(f"{model}: no such options: {', '.join(unknown)}; expected some of {', '.join([*trained, *built])}.")
+    solved = issubclass(model_class(model), LinearProbe)
+    known = [*(name for name in trained if not (solved and name in logistic_regression.UNUSED)), *built]
+    if unknown := sorted(set(options) - set(known)):
+        raise TypeError(f"{model}: no such options: {', '.join(unknown)}; expected some of {', '.join(known)}.")
     values = {**_TRAIN, **_MODEL, **_OWN.get(model, {}), **options}
     settings = TrainSettings(**{name: values[name] for name in trained}, seeds=[0])
-    return Recipe(seed, settings, {name: values[name] for name in built if name in values})
+    return Recipe(seed, settings, {name: values[name] for name in built if name in values}, solved)
 
 
 def _validation_rows(places: NDArray[np.int64], validation: float | Sequence[int], seed: int) -> NDArray[np.int64]:

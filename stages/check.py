@@ -21,7 +21,7 @@ from actionrec.features.settings import FeatureSettings
 from actionrec.io import params
 from actionrec.io.files import write_text
 from actionrec.io.params import DataSettings
-from actionrec.models import MODELS
+from actionrec.models import MODELS, model_keys
 from actionrec.parallel.code_digest import trained_models
 from actionrec.training.recipes import read_recipe
 from actionrec.video.frame_settings import FrameSettings
@@ -88,13 +88,20 @@ def refuse_unfit_frames() -> None:
     params.refuse(found.errors)
 
 
+def shared_parameters(model: str) -> str:
+    """A model's value below stages.train.foreach: the shared parameters that it reads, or its own section instead."""
+    keys = model_keys(model)
+    width, dropout = (f"model.{key}" if key in keys else f"models.{model}" for key in ("hidden_dim", "dropout"))
+    return f"{{width: {width}, dropout: {dropout}}}"
+
+
 def refuse_models_without_stage() -> None:
     """Raise a ParamsError if the models of `train` in dvc.yaml are not those of actionrec/models."""
     declared = set(trained_models())
     if not declared:  # a pipeline that ends with the features
         return
     problems = [
-        f"dvc.yaml: {name} is missing below stages.train.foreach. Add the line `{name}: {{width: models.{name}}}`."
+        f"dvc.yaml: {name} is missing below stages.train.foreach. Add the line `{name}: {shared_parameters(name)}`."
         for name in MODELS
         if name not in declared
     ]

@@ -9,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from actionrec.core.errors import ParamsError
-from actionrec.features import frame_requirements, state_dicts
+from actionrec.features import frame_requirements, mvit_attention, state_dicts
 from actionrec.features.frame_requirements import VIDEO_BACKBONES
 from actionrec.features.networks import MEAN, STD, FeatureNetwork
 
@@ -79,6 +79,7 @@ def _without_last_layer(name: str) -> tuple[nn.Module, str]:
     network = torchvision.models.get_model(name, weights=None, **(inception if name in ("googlenet", "inception_v3") else {}))
     last_layer = _last_layer(network, name)
     network.set_submodule(last_layer, nn.Identity())
+    mvit_attention.add_to_whole_tensors(network)
     return network, last_layer
 
 
