@@ -82,7 +82,7 @@ def test_runs_are_trained_once_and_damaged_results_again(project, caplog):
 
 @pytest.mark.slow
 def test_a_failed_run_is_named_and_the_others_are_kept(project):
-    bad = replace(RECIPE, train=train_settings(epochs=2, learning_rate=1e38))
+    bad = replace(RECIPE, train=train_settings(epochs=2, learning_rate=3e38))
     bad = replace(bad, arguments={"hidden_dim": 4})
     runs = [a_run(part="1/4", model="simple_rnn", recipe=bad), a_run(part="all")]
     with pytest.raises(TrainingError) as caught:
