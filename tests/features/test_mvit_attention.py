@@ -15,7 +15,7 @@ def attention(request):
     """A layer of MViT v2's kind with random weights and positions, which pools queries by half."""
     torch.manual_seed(0)
     layer = MultiscaleAttention(
-        list(SIZE), DIM, DIM, HEADS, [3, 3, 3], [3, 3, 3], [1, 2, 2], [1, 1, 1], True, True, request.param
+        list(SIZE), DIM, DIM, HEADS, [3, 3, 3], [3, 3, 3], [1, 2, 2], [1, 1, 1], True, request.param, True
     ).eval()
     for name in ("rel_pos_h", "rel_pos_w", "rel_pos_t"):
         torch.nn.init.normal_(getattr(layer, name))
