@@ -17,7 +17,8 @@ from actionrec.core.text import percent
 from actionrec.evaluation.predictions import Predictions, read_predictions
 from actionrec.evaluation.significance_tests import PairedTest, paired_tests
 from actionrec.io.files import read_json
-from actionrec.report import p_value, table
+from actionrec.report import table
+from actionrec.report.wording import DIFFERENCE_HEADER, difference_cells
 
 
 def main() -> None:
@@ -27,6 +28,8 @@ def main() -> None:
     arguments = parser.parse_args()
     before, after = (predictions_of(folder) for folder in (arguments.before, arguments.after))
     names = [name for name in before if name in after]
+    if not names:
+        parser.error(f"no model was trained in both {arguments.before} and {arguments.after}; run `dvc repro` in each")
     for name in names:
         if not np.array_equal(before[name].test.clips, after[name].test.clips):
             parser.error(f"{name}: the runs were tested on different clips; use the same split in both")
@@ -37,20 +40,21 @@ def main() -> None:
     rows.sort(key=lambda cells: -float(cells[2]))
     mean = (np.mean([first for first, _ in pairs], axis=0), np.mean([second for _, second in pairs], axis=0))
     rows.append(row("mean of all", mean, paired_tests([mean], clusters)[0]))
-    print(table(["model", "before, top-1 %", "after, top-1 %", "gain, points", "95 % interval", "p"], rows, "lrrrrr"))
+    print(table(["model", "before, top-1 %", "after, top-1 %", *DIFFERENCE_HEADER], rows, "lrr" + "r" * len(DIFFERENCE_HEADER)))
 
 
 def row(name: str, pair: tuple[NDArray[np.float64], NDArray[np.float64]], test: PairedTest) -> list[str]:
     after, before = pair
-    interval = f"{100 * test.interval.low:+.1f} to {100 * test.interval.high:+.1f}"
-    return [name, percent(before.mean()), percent(after.mean()), f"{100 * test.difference:+.1f}", interval, p_value(test.p)]
+    return [name, percent(before.mean()), percent(after.mean()), *difference_cells(test)]
 
 
 def predictions_of(folder: Path) -> dict[str, Predictions]:
     """Each model's predictions in a project's folder."""
-    classes = len(read_json(next((folder / paths.MODELS).glob("*/model.json")))["class_names"])
-    files = sorted((folder / paths.PREDICTIONS).glob("*.npz"))
-    return {file.stem: read_predictions(file, classes, "Run `dvc repro` there.") for file in files}
+    found = {}
+    for file in sorted((folder / paths.PREDICTIONS).glob("*.npz")):
+        classes = len(read_json(folder / paths.model_folder(file.stem) / "model.json")["class_names"])
+        found[file.stem] = read_predictions(file, classes, "Run `dvc repro` there.")
+    return found
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fabricate
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,30 @@ def run(*command):
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_two_runs_are_compared_model_by_model(tmp_path, monkeypatch):
+    for folder, skill in (("before", 0.2), ("after", 0.9)):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        fabricate.results(("a", "b"), skill=dict.fromkeys(fabricate.SKILL, skill))
+    printed = run("benchmarks.two_runs", str(tmp_path / "before"), str(tmp_path / "after"))
+    rows = {cells[0].strip(): cells for line in printed.splitlines()[2:] if (cells := line.strip("| ").split("|"))}
+    assert set(rows) == {*fabricate.SKILL, "mean of all"}
+    for _, before, after, gain, *_, verdict in rows.values():
+        assert float(gain) == pytest.approx(float(after) - float(before), abs=0.11)
+        assert verdict.strip() == "better"
+    same = run("benchmarks.two_runs", str(tmp_path / "after"), str(tmp_path / "after"))
+    assert "better" not in same
+    assert "+0.0" in same
+
+
+def test_two_runs_need_a_model_in_common(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.two_runs", tmp_path, tmp_path], cwd=ROOT, text=True, capture_output=True
+    )
+    assert done.returncode == 2
+    assert "no model was trained in both" in done.stderr
 
 
 @pytest.mark.slow
