@@ -35,6 +35,18 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def one_seeded_thread():
+    """torch with one thread and a fixed random state, so that sums come out the same on a busy machine."""
+    import torch  # here: not every test needs it
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def host(monkeypatch):
     """A web host on this machine, without waits between attempts."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -13,6 +13,7 @@ import lookalikes
 import pytest
 from declared import covers, declared_code, is_empty, is_plumbing
 from dvc.repo import Repo
+from fabricate import BASELINES
 from projects import edit_params, ran, run
 from ruamel.yaml import YAML
 
@@ -136,7 +137,7 @@ def test_a_sweep_runs_from_the_queue_and_its_result_is_a_row_a_value(project):
     assert all(0 <= float(row["transformer"]) <= 1 for row in rows)
 
     [command] = re.findall(r"^\$ (dvc exp show .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
-    sequence_models = [name for name in MODELS if name not in ("mean_pool", "mean_std", "middle_frame")]
+    sequence_models = [name for name in MODELS if name not in BASELINES]
     everything = f"dvc exp show --drop '.*' --keep 'Experiment|best|{'|'.join(sequence_models)}|models.transformer.ff_dim'"
     for shown, columns in ((command, ["transformer"]), (everything, sequence_models)):
         table = run("sh", "-c", shown, cwd=project)

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from fabricate import train_settings
+from fabricate import BASELINES, train_settings
 from sklearn.linear_model import LogisticRegression
 
 from actionrec.core.errors import TrainingError
@@ -15,17 +15,10 @@ from actionrec.training.loop import Examples, predict
 
 CLIPS, FRAMES, FEATURE_DIM, CLASSES = 150, 6, 20, 3
 TRAIN, HELD_OUT = np.arange(0, 100), np.arange(100, CLIPS)
-PROBES = ("mean_pool", "mean_std", "middle_frame")
 SETTINGS = train_settings(weight_decay=0.01)
 
 
-@pytest.fixture(autouse=True)
-def one_seeded_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_seeded_thread")
 
 
 @pytest.fixture
@@ -60,7 +53,7 @@ def by_scikit_learn(examples, trained, weight_decay, class_weight=None):
     return solver.fit(pooled[TRAIN], examples.labels.numpy()[TRAIN]).predict_proba(pooled[HELD_OUT])
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize(("weight_decay", "class_weights"), [(0.01, "none"), (0.1, "balanced")])
 def test_it_finds_the_minimum_that_scikit_learn_finds(examples, name, weight_decay, class_weights):
     trained, _ = fitted(examples, dataclasses.replace(SETTINGS, weight_decay=weight_decay, class_weights=class_weights), name)
@@ -84,7 +77,7 @@ def test_the_fit_is_one_epoch_with_the_figures_of_the_solved_network(examples):
     assert epoch.gradient_norm < 1e-3
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", BASELINES)
 def test_initial_weights_do_not_matter(examples, name):
     first, _ = fitted(examples, name=name)
     torch.manual_seed(1)

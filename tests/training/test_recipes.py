@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from fabricate import BASELINES
 from ruamel.yaml import YAML
 
 from actionrec.core.errors import ParamsError
@@ -68,7 +69,7 @@ def test_a_good_own_value_hides_a_bad_shared_one(read):
     assert read("gru", train={**TRAIN, "epochs": "many"}, models={"gru": {"epochs": 2}}).train.epochs == 2
 
 
-@pytest.mark.parametrize("model", ["mean_pool", "mean_std", "middle_frame"])
+@pytest.mark.parametrize("model", BASELINES)
 def test_a_linear_probe_takes_no_settings_of_epochs(read, model):
     own = {"learning_rate": 0.01, "weight_decay": 0.1, "epochs": 5}
     assert problems(read, model, models={model: own}) == [
