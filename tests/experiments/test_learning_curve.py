@@ -240,7 +240,7 @@ def test_bad_input_is_one_clear_error(featured, arguments, message):
 
 @pytest.mark.slow
 def test_a_failing_training_is_named(featured):
-    edit_params(featured, {"models.simple_rnn.learning_rate": 3e38})
+    edit_params(featured, {"train.learning_rate": 3e38})
     done = actionrec("learning-curve", "--model", "simple_rnn", "--jobs", 1, cwd=featured)
     assert done.returncode == 2
     assert "error: simple_rnn, 1/4 of the training sources: the loss is not finite in the first epoch" in done.stderr
