@@ -60,7 +60,7 @@ def test_its_table_is_that_of_the_last_run(committed):
             for row in csv.DictReader(stream)
         ]
     [ranked] = [text for text in texts(committed) if "| 95 % interval |" in text]
-    assert re.findall(r"^\| +(\d) \| (\w+) +\| +([\d.]+) \| +([\d.]+)–", ranked, re.MULTILINE) == expected
+    assert re.findall(r"^\| +(\d+) \| (\w+) +\| +([\d.]+) \| +([\d.]+)–", ranked, re.MULTILINE) == expected
 
 
 def test_its_links_lead_to_files(committed):
