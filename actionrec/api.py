@@ -230,7 +230,7 @@ def train(
     if len(np.unique(places[rows["train"]])) < len(names):
         raise ValueError("validation: each class needs a training clip. Hold out fewer clips.")
     clips = FeatureSet([str(row) for row in range(len(array))], array, {})
-    data = TrainingData(clips, places, names, np.arange(len(array)), rows)
+    data = TrainingData(places, names, np.arange(len(array)), rows, clips)
     architecture = Architecture(model, recipe.arguments, array.shape[2], names)
     device = device or machine.device()
     threads = torch.get_num_threads()

@@ -10,8 +10,9 @@ import torch
 from actionrec.core.errors import MALFORMED, DataError, WeightsError
 from actionrec.core.text import first_few, quoted, shortened
 from actionrec.features.feature_store import current_frames
-from actionrec.features.settings import RGB_ONLY, Stream, streams_problem
+from actionrec.features.settings import RGB_ONLY, TUNED, Stream, streams_problem
 from actionrec.features.state_dicts import check_shapes, load_state
+from actionrec.features.tuned_backbone import tuning_of
 from actionrec.io.files import read_json, sha256_of, whole_folder, write_json
 from actionrec.io.params import section, typed, typed_fields, unknown_keys
 from actionrec.io.tensors import load_tensors, places, save_tensors
@@ -60,8 +61,8 @@ class Bundle:
     architecture: Architecture
     network: Classifier
     features: dict[str, Any]
-    """How its features are computed: backbone, weights and their hash, precision, preprocessing, sampling of frames, and
-    streams unless they are rgb alone."""
+    """How its features are computed: backbone, weights and their hash, precision, preprocessing, sampling of frames, streams
+    unless they are rgb alone, and tuning if the backbone was tuned."""
     calibration: dict[str, float] | None = None
     """None if there were no validation clips. Otherwise `temperature`, by which logits are divided before softmax;
     `temperature_fitted`, false if all validation predictions were correct (the temperature is then 1); and `threshold`, the top
@@ -141,6 +142,8 @@ def _check(description: Any, where: Path) -> None:
         known = typed_fields(_Features, {"streams": list(RGB_ONLY), **features}, "features.", problems)
         if "streams" in known and (problem := streams_problem(known["streams"])):
             problems.append(f"features.{problem}")
+        if tuning_of(features, problems, "features.") is None and features.get("weights") == TUNED:
+            problems.append("features.tuning is missing")
     if description.get("calibration") is not None and (fitted := section(description, "calibration", "", problems)) is not None:
         values = typed_fields(_Calibration, fitted, "calibration.", problems)
         if not isinstance(fitted.get("temperature_fitted", False), bool):

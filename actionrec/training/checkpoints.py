@@ -42,7 +42,7 @@ class Checkpoint:
             "finished": progress.finished,
             "seconds": progress.seconds,
         }
-        tensors = {name: tensor.detach().cpu().numpy() for name, tensor in progress.tensors.items()}
+        tensors = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in progress.tensors.items()}
         text = json.dumps(about)  # a norm may be infinite, which Python's JSON can represent
         save_tensors(self.path, tensors, {_ABOUT: text, _SUM: _checksum(tensors, text)})
 
@@ -83,8 +83,12 @@ def checkpoint(model: str, made_from: Mapping[str, Any]) -> Checkpoint:
 
 def keep_only(model: str, wanted: Collection[Checkpoint]) -> None:
     """Remove a model's other checkpoints, which are of other data, settings or code."""
-    kept = {checkpoint.path for checkpoint in wanted}
-    for path in folder(model).glob("*.safetensors"):
+    remove_others(folder(model), {checkpoint.path for checkpoint in wanted})
+
+
+def remove_others(folder: Path, kept: Collection[Path]) -> None:
+    """Remove the checkpoints of a folder that are not in `kept`."""
+    for path in folder.glob("*.safetensors"):
         if path not in kept:
             path.unlink(missing_ok=True)
 

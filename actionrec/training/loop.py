@@ -5,6 +5,7 @@ n clips, T frames, D features, K classes. On one kind of machine, the same seed 
 
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -108,6 +109,11 @@ class Epoch:
     gradient_norm: float
     """Mean over the epoch's steps, before gradients are scaled down."""
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether both losses are finite."""
+        return math.isfinite(self.train_loss) and math.isfinite(self.held_out_loss)
+
 
 Curve = Sequence[float] | NDArray[np.float64]
 """One value per epoch."""
@@ -178,9 +184,37 @@ def fit(
     Raises:
         TrainingError: the loss is not finite in the first epoch.
     """
-    start = time.perf_counter()
     shuffle = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+    def run_epoch(number: int) -> Epoch:
+        epoch = evaluated(model, examples, _train_epoch(model, examples, settings, optimiser, shuffle, number))
+        if number == 1 and not epoch.is_finite:
+            raise TrainingError(_advice(epoch, settings))
+        return epoch
+
+    return run_epochs(model, optimiser, shuffle, settings.epochs, run_epoch, on_epoch, checkpointer)
+
+
+def run_epochs(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    shuffle: torch.Generator,
+    epochs: int,
+    run_epoch: Callable[[int], Epoch],
+    on_epoch: Callable[[Epoch], None],
+    checkpointer: Checkpointer | None,
+) -> Fit:
+    """Run epochs from the last checkpoint on, and load the weights of the best one.
+
+    Training ends early if an epoch's loss is not finite.
+
+    Args:
+        epochs: how many to run.
+        run_epoch: trains and evaluates `model` in the epoch of this number, from 1, with `optimiser` and `shuffle`.
+        on_epoch, checkpointer: see `fit`.
+    """
+    start = time.perf_counter()
     progress = checkpointer.load() if checkpointer else None
     if progress is None:
         progress = Progress([], None, 0.0, False, {})
@@ -191,18 +225,15 @@ def fit(
     before = progress.seconds
     best = {name.removeprefix("best."): tensor for name, tensor in progress.tensors.items() if name.startswith("best.")}
     while not progress.finished:
-        epoch = _train_epoch(model, examples, settings, optimiser, shuffle, len(progress.epochs) + 1)
-        epoch = evaluated(model, examples, epoch)
-        if not np.isfinite([epoch.train_loss, epoch.held_out_loss]).all():
-            if not progress.epochs:
-                raise TrainingError(_advice(epoch, settings))
+        epoch = run_epoch(len(progress.epochs) + 1)
+        if not epoch.is_finite:
             progress.diverged_in = epoch.number
         else:
             progress.epochs.append(epoch)
             if progress.best_epoch == epoch.number:
                 best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
             on_epoch(epoch)
-        progress.finished = progress.diverged_in is not None or epoch.number == settings.epochs
+        progress.finished = progress.diverged_in is not None or epoch.number == epochs
         progress.seconds = before + time.perf_counter() - start
         if checkpointer:
             progress.tensors = {f"best.{name}": tensor for name, tensor in best.items()}
@@ -243,7 +274,7 @@ def _train_epoch(
         rate = learning_rate(settings, number - 1, step, len(groups))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        with _arithmetic(settings.precision, device):
+        with arithmetic(settings.precision, device):
             logits = model(batch).float()
         loss = mean_loss(logits, batch_labels, class_weights)
         optimiser.zero_grad()
@@ -281,14 +312,14 @@ def _advice(epoch: Epoch, settings: TrainSettings) -> str:
     )
 
 
-def _arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+def arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Context with matrix products in bf16 and everything else in float32, if `precision` is bf16 and the processor supports it."""
     if precision == "bf16" and machine.has_bf16(str(device)):
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
 
 
-def _state(model: nn.Module, optimiser: torch.optim.Adam, shuffle: torch.Generator) -> dict[str, Tensor]:
+def _state(model: nn.Module, optimiser: torch.optim.Optimizer, shuffle: torch.Generator) -> dict[str, Tensor]:
     """Tensors of everything that changes during training."""
     tensors = {f"weights.{name}": tensor for name, tensor in model.state_dict().items()}
     for number, moments in optimiser.state_dict()["state"].items():
@@ -301,22 +332,28 @@ def _state(model: nn.Module, optimiser: torch.optim.Adam, shuffle: torch.Generat
     return tensors
 
 
-def _restore(tensors: dict[str, Tensor], model: nn.Module, optimiser: torch.optim.Adam, shuffle: torch.Generator) -> None:
+def _restore(tensors: dict[str, Tensor], model: nn.Module, optimiser: torch.optim.Optimizer, shuffle: torch.Generator) -> None:
     """Load the tensors of `_state`."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         part, rest = name.split(".", 1)
         parts.setdefault(part, {})[rest] = tensor
     model.load_state_dict(parts["weights"])
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in parts["adam"].items():
         number, moment = name.split(".", 1)
-        moments.setdefault(int(number), {})[moment] = tensor
+        moments.setdefault(int(number), {})[moment] = _laid_out_like(weights[int(number)], tensor)
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
     shuffle.set_state(parts["random"]["shuffle"])
     torch.set_rng_state(parts["random"]["cpu"])
     if "cuda" in parts["random"]:
         torch.cuda.set_rng_state(parts["random"]["cuda"], next(model.parameters()).device)
+
+
+def _laid_out_like(weight: Tensor, moment: Tensor) -> Tensor:
+    """A moment in the memory layout of its weight, which Adam's fused kernel takes for granted."""
+    return torch.empty_like(weight, dtype=moment.dtype).copy_(moment) if moment.shape == weight.shape else moment
 
 
 def learning_rate(settings: TrainSettings, epoch: int, step: int, steps: int) -> float:

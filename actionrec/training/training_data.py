@@ -1,7 +1,8 @@
-"""Training data: the clips that have features, with their classes, source videos and subsets."""
+"""Training data: the clips that could be decoded, with their classes, source videos and subsets, and their features."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,9 @@ from actionrec.features.feature_store import FeatureSet, StoredFeatures, read_fe
 
 
 @dataclass(frozen=True)
-class TrainingData:
-    """Features, classes, clusters and subsets of n clips, sorted by id; K classes."""
+class LabelledClips:
+    """Classes, clusters and subsets of n clips, sorted by id; K classes."""
 
-    features: FeatureSet
     labels: NDArray[np.int64]
     """(n,), indices into `class_names`."""
     class_names: list[str]
@@ -42,6 +42,13 @@ class TrainingData:
     def reported_subsets(self) -> NDArray[np.str_]:
         """val or test, for each of `reported`."""
         return np.where(np.isin(self.reported, self.rows["test"]), "test", "val")
+
+
+@dataclass(frozen=True)
+class TrainingData(LabelledClips):
+    """Labelled clips with their features."""
+
+    features: FeatureSet
 
     def signature(self) -> dict[str, Any]:
         """Values that identify this data: clips, classes, subsets, and the files of features."""
@@ -77,20 +84,34 @@ def read_other_folds(features: FeatureSet) -> dict[int, TrainingData]:
 def make_training_data(clips: Sequence[Clip], split: Mapping[str, str], features: FeatureSet) -> TrainingData:
     """Join features, classes and split.
 
-    Clips without features (they could not be decoded) and clips without a subset (no official list names them) are left out.
+    Raises:
+        DataError: see `label_clips`.
+    """
+    labelled = label_clips(clips, split, features.clips, paths.FEATURES)
+    return TrainingData(labelled.labels, labelled.class_names, labelled.clusters, labelled.rows, features)
+
+
+def label_clips(clips: Sequence[Clip], split: Mapping[str, str], ids: Sequence[str], folder: Path) -> LabelledClips:
+    """Find the classes and subsets of the clips that could be decoded.
+
+    Clips without a subset (no official list names them) are in no subset.
+
+    Args:
+        clips: of the data set.
+        ids: of the clips in `folder`, sorted.
 
     Raises:
-        DataError: features and clips do not match, or a class has no training clip, or a subset no clip.
+        DataError: `folder` has other clips, or a class has no training clip, or a subset no clip.
     """
     by_id = {clip.id: clip for clip in clips}
     names = class_names(clips)
-    unknown = [clip for clip in features.clips if clip not in by_id]
+    unknown = [clip for clip in ids if clip not in by_id]
     if unknown:
-        raise DataError(f"{paths.FEATURES}: {len(unknown)} clips are not in {paths.CLIPS} ({unknown[0]}). Run `dvc repro`.")
+        raise DataError(f"{folder}: {len(unknown)} clips are not in {paths.CLIPS} ({unknown[0]}). Run `dvc repro`.")
     number = {name: place for place, name in enumerate(names)}
-    labels = np.array([number[by_id[clip].label] for clip in features.clips], dtype=np.int64)
-    clusters = cluster_ids([by_id[clip] for clip in features.clips])
-    subsets = np.array([split.get(clip, "unused") for clip in features.clips])
+    labels = np.array([number[by_id[clip].label] for clip in ids], dtype=np.int64)
+    clusters = cluster_ids([by_id[clip] for clip in ids])
+    subsets = np.array([split.get(clip, "unused") for clip in ids])
     rows = {subset: np.flatnonzero(subsets == subset) for subset in SUBSETS}
     untrained = [name for name in names if not (labels[rows["train"]] == number[name]).any()]
     if untrained:
@@ -101,4 +122,4 @@ def make_training_data(clips: Sequence[Clip], split: Mapping[str, str], features
     for subset in ("val", "test"):
         if subset in split.values() and not len(rows[subset]):
             raise DataError(f"no {subset} clip could be decoded; see {paths.FRAMES}/ledger.csv. Fix these clips.")
-    return TrainingData(features, labels, names, clusters, rows)
+    return LabelledClips(labels, names, clusters, rows)

@@ -43,7 +43,7 @@ def training_data(groups: dict[str, list[int]], *, held_out=4) -> TrainingData:
                 cluster += 1
     rows = {subset: np.flatnonzero(np.array(subsets) == subset) for subset in ("train", "val", "test")}
     features = FeatureSet(clips, np.zeros((len(clips), 2, 3), dtype=np.float16), {"backbone": "resnet50", "weights": "random"})
-    return TrainingData(features, np.array(labels), names, np.array(clusters), rows)
+    return TrainingData(np.array(labels), names, np.array(clusters), rows, features)
 
 
 DATA = training_data({"a": [2] * 12, "b": [1, 3, 2, 2, 5, 1, 1, 2], "c": [4] * 9})

@@ -17,7 +17,7 @@ def data(*, train=15) -> TrainingData:
     features, labels, *_ = toy_set(4, 5, 3, margin=2)
     rows = {"train": np.arange(train), "val": np.arange(15, 22), "test": np.arange(22, 30)}
     clips = [f"{place:02}.avi" for place in range(30)]
-    return TrainingData(FeatureSet(clips, features, {}), labels, ["a", "b", "c"], np.arange(30), rows)
+    return TrainingData(labels, ["a", "b", "c"], np.arange(30), rows, FeatureSet(clips, features, {}))
 
 
 def a_run(part="all", model="mean_pool", recipe=RECIPE, task=None, features_sum="", device="cpu"):

@@ -79,7 +79,7 @@ labels = np.arange(24) % 2
 features = np.random.default_rng(0).normal(labels[:, None, None], 0.1, (24, 5, 4)).astype(np.float16)
 clips = FeatureSet([f"{number:02}.avi" for number in range(24)], features, {"backbone": "resnet50", "weights": "random"})
 rows = {"train": np.arange(12), "val": np.arange(12, 18), "test": np.arange(18, 24)}
-data = TrainingData(clips, labels, ["a", "b"], np.arange(24), rows)
+data = TrainingData(labels, ["a", "b"], np.arange(24), rows, clips)
 architecture = Architecture("tcn", recipe.arguments, 4, data.class_names)
 recipe = replace(recipe, train=replace(recipe.train, epochs=1))
 run = seed_runs.run(data, architecture, recipe, 0, "cpu", lambda epoch: None)

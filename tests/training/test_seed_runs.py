@@ -30,7 +30,7 @@ def training_data(*, validation=True):
     if not validation:
         rows |= {"train": np.arange(18), "val": np.arange(0)}
     names = [f"{place:02d}.avi" for place in range(CLIPS)]
-    return TrainingData(FeatureSet(names, features, {}), labels, ["a", "b"], np.arange(CLIPS) // 2, rows)
+    return TrainingData(labels, ["a", "b"], np.arange(CLIPS) // 2, rows, FeatureSet(names, features, {}))
 
 
 def train(data, seeds=(0, 1, 2), project_seed=0):
