@@ -107,7 +107,7 @@ def read_shard(path: Path, threads: int = 1, keys: Collection[str] | None = None
     Raises:
         DataError: the file is cut off, damaged or not a shard.
     """
-    with _open(path) as tar:
+    with open_shard(path) as tar:
         if threads == 1:
             for description, contents in _members(tar, keys):
                 yield description["clip"], _decode(description, contents)
@@ -163,7 +163,7 @@ def _decode(description: Mapping[str, Any], contents: Sequence[bytes]) -> NDArra
 
 def count_clips(path: Path) -> int:
     """Count the clips of a shard, from the names of its members alone."""
-    with _open(path) as tar:
+    with open_shard(path) as tar:
         clips = 0
         while member := tar.next():
             clips += member.name.endswith(".json")
@@ -172,7 +172,7 @@ def count_clips(path: Path) -> int:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tarfile.TarFile]:
+def open_shard(path: Path) -> Iterator[tarfile.TarFile]:
     """Open a shard; while it is open, errors of reading it become a DataError."""
     try:
         with path.open("rb") as stream:

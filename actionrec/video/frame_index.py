@@ -1,0 +1,123 @@
+"""Frame index: reads single frames of the frame store, in any order, without decoding the others.
+
+T sample points, L frames per snippet, H and W pixels. The index holds the place of every frame in its shard, 16 bytes each.
+"""
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actionrec.core.errors import REPAIR, DataError, VideoError
+from actionrec.io import checksums
+from actionrec.video import frame_store
+
+
+@dataclass(frozen=True)
+class _StoredClip:
+    """Where a clip's frames are."""
+
+    shard: int
+    places: NDArray[np.int64]
+    """(N, 2): offset and length in bytes of each frame's JPEG; or (1, 2), of one array with all frames."""
+    frames: int
+    """N"""
+    snippets: NDArray[np.int64] | None
+    """(T, L): which of the N frames each snippet has; None: one frame for each sample point."""
+
+
+class FrameIndex:
+    """The frames of all clips of a folder of shards. Threads may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Verify the shards, and find the frames in them.
+
+        Raises:
+            DataError: there are no shards, or one is missing or damaged.
+        """
+        self._shards = sorted(folder.glob("*.tar"))
+        if not self._shards:
+            raise DataError(f"{folder} has no frames. Run `dvc repro extract_frames`.")
+        names = [path.name for path in self._shards]
+        checksums.refuse_missing(folder, ".tar", names)
+        self._sums = checksums.verify(folder, names)
+        clips = {clip: stored for number, path in enumerate(self._shards) for clip, stored in _clips_of(path, number)}
+        self.clips = sorted(clips)
+        """Clip ids, sorted."""
+        self._clips = [clips[clip] for clip in self.clips]
+        self.has_snippets = any(clip.snippets is not None for clip in self._clips)
+        """Whether there are several frames at each sample point."""
+
+    def signature(self) -> dict[str, str]:
+        """Identity of these frames: the SHA-256 of each shard by name."""
+        return dict(self._sums)
+
+    def steps(self, row: int) -> int:
+        """Sample points (T) of a clip."""
+        clip = self._clips[row]
+        return clip.frames if clip.snippets is None else len(clip.snippets)
+
+    def read(self, row: int, steps: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Read the frames at some sample points of a clip: (S, H, W, 3), or snippets (S, L, H, W, 3), RGB.
+
+        Frames that several of the steps share are decoded once.
+
+        Raises:
+            DataError: the shard cannot be read, or a frame is damaged.
+        """
+        clip = self._clips[row]
+        wanted = np.asarray(steps, dtype=np.int64)
+        wanted = wanted if clip.snippets is None else clip.snippets[wanted]
+        different, inverse = np.unique(wanted, return_inverse=True)
+        path = self._shards[clip.shard]
+        try:
+            with path.open("rb", buffering=0) as stream:
+                frames = _read(stream.fileno(), clip, different)
+        except (OSError, ValueError, VideoError) as error:
+            raise DataError(f"{path}: frames of {self.clips[row]} cannot be read ({error}). {REPAIR}") from None
+        return frames[inverse.reshape(wanted.shape)]
+
+
+def _read(file: int, clip: _StoredClip, frames: NDArray[np.int64]) -> NDArray[np.uint8]:
+    contents = [
+        os.pread(file, int(length), int(start)) for start, length in (clip.places if _is_array(clip) else clip.places[frames])
+    ]
+    if _is_array(clip):
+        return np.asarray(np.load(io.BytesIO(contents[0]), allow_pickle=False)[frames])
+    return np.stack([frame_store.decode_jpeg(jpeg) for jpeg in contents])
+
+
+def _is_array(clip: _StoredClip) -> bool:
+    return len(clip.places) < clip.frames
+
+
+def _clips_of(path: Path, shard: int) -> list[tuple[str, _StoredClip]]:
+    found: list[tuple[str, _StoredClip]] = []
+    with frame_store.open_shard(path) as tar:
+        description, places = None, []
+        while True:
+            member = tar.next()
+            if description is not None and (member is None or member.name.endswith(".json")):
+                found.append((description["clip"], _stored_clip(shard, description, places)))
+                places = []
+            if member is None:
+                return found
+            tar.members.clear()  # type: ignore[attr-defined]  # else it grows with every picture
+            if not member.name.endswith(".json"):
+                places.append((member.offset_data, member.size))
+                continue
+            stream = tar.extractfile(member)
+            description = json.loads(stream.read()) if stream else {}
+
+
+def _stored_clip(shard: int, description: dict[str, object], places: list[tuple[int, int]]) -> _StoredClip:
+    indices, snippets = description["frame_indices"], description.get("snippets")
+    assert isinstance(indices, list)
+    if len(places) not in (1, len(indices)):
+        raise ValueError(f"{len(places)} of {len(indices)} frames of {description['clip']!r}")
+    return _StoredClip(shard, np.array(places), len(indices), None if snippets is None else np.array(snippets))
