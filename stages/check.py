@@ -18,6 +18,7 @@ from actionrec.data.splits import SplitSettings
 from actionrec.evaluation.settings import CompareSettings
 from actionrec.features.frame_requirements import FrameFormat, frame_problems
 from actionrec.features.settings import FeatureSettings
+from actionrec.finetuning.settings import FinetuneSettings
 from actionrec.io import params
 from actionrec.io.files import write_text
 from actionrec.io.params import DataSettings
@@ -40,6 +41,7 @@ class Params:
     split: SplitSettings
     frames: FrameSettings
     features: FeatureSettings
+    finetune: FinetuneSettings
     evaluation: EvaluationSettings
     compare: CompareSettings
 
@@ -52,10 +54,18 @@ class Backbone:
     features: FeatureSettings
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """The sections that decide on which clips the backbone is tuned and tested."""
+
+    finetune: FinetuneSettings
+    evaluation: EvaluationSettings
+
+
 def main() -> None:
     readers: list[Callable[[], object]] = [partial(params.read, Params), refuse_unknown_models]
     readers += [partial(read_recipe, model) for model in MODELS]
-    readers += [refuse_models_without_stage, refuse_unfit_frames]
+    readers += [refuse_models_without_stage, refuse_unfit_frames, refuse_tuning_for_all_folds]
     problems: list[str] = []
     for read in readers:
         try:
@@ -86,6 +96,19 @@ def refuse_unfit_frames() -> None:
     for warning in found.warnings:
         logger.warning("%s", warning)
     params.refuse(found.errors)
+
+
+def refuse_tuning_for_all_folds() -> None:
+    """Raise a ParamsError if a backbone tuned on the training clips of one fold would be tested on other folds."""
+    try:
+        read = params.read(Tuning)
+    except ParamsError:  # reported by the reader of all sections
+        return
+    if read.finetune.epochs and read.evaluation.folds == "all":
+        raise ParamsError(
+            "params.yaml: evaluation.folds: all does not fit finetune.epochs: the backbone is tuned on the training clips of one "
+            "fold, which are test clips of others. Set evaluation.folds to one, and run each fold: `dvc exp run -S split.fold=1`."
+        )
 
 
 def shared_parameters(model: str) -> str:

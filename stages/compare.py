@@ -16,6 +16,7 @@ from actionrec.evaluation.group_scores import group_scores
 from actionrec.evaluation.risk_coverage import risk_coverage
 from actionrec.evaluation.settings import CompareSettings
 from actionrec.evaluation.trained_models import History, Timing, TrainedModel, read_history, read_model, read_timing
+from actionrec.evaluation.tuning_result import read_tuning_result
 from actionrec.io import params
 from actionrec.io.files import read_json, whole_file, write_csv, write_json, write_spreadsheet, write_text
 from actionrec.models import MODELS
@@ -81,6 +82,7 @@ def gather() -> Gathered:
         missed=analyses.missed_by_all(answered, models[0].class_names),
         label_checks=suspect_labels.check_labels(ranked, result.advice.avoid),
         audit=read_audit(context),
+        tuning=read_tuning_result(context.tuning, len(context.class_names)),
     )
     histories = {model.name: read_history(model) for model in models}
     return Gathered(models, result, context, timings, histories, found)

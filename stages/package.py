@@ -12,6 +12,7 @@ from actionrec.data.splits import read_split
 from actionrec.evaluation.analyses import class_scores
 from actionrec.evaluation.context import read_context
 from actionrec.evaluation.trained_models import SAME_ACCURACY, check_comparable, read_model, remake
+from actionrec.features.tuned_backbone import read_tuned
 from actionrec.io.files import read_csv, read_json, whole_folder, write_text
 from actionrec.models import MODELS
 from actionrec.report.card import Evidence, card
@@ -36,6 +37,8 @@ def main() -> None:
     with whole_folder(paths.BEST) as draft:
         for file in sorted(paths.model_folder(best).iterdir()):
             shutil.copyfile(file, draft / file.name)
+        if tuned := read_tuned(paths.BACKBONE):
+            shutil.copyfile(tuned.weights, draft / tuned.weights.name)
         write_text(draft / CARD, texts[best])
     logger.info("%s: the bundle of %s. %s: cards of the models and the data set.", paths.BEST, best, paths.model_card(best).parent)
     logger.info("Next: `actionrec predict VIDEO` classifies a clip, `actionrec serve` starts the web page.")

@@ -1,4 +1,4 @@
-"""Compute the features of each clip's stored frames with a frozen backbone: data/features/."""
+"""Compute the features of each clip's stored frames with the backbone: data/features/."""
 
 import logging
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from actionrec.core.progress import Advance
 from actionrec.features import backbones, extractors, feature_store
 from actionrec.features.backbones import FeatureSettings
 from actionrec.features.extractors import Extractor
+from actionrec.features.tuned_backbone import TunedBackbone, read_tuned
 from actionrec.io import checksums, files, machine, params
 from actionrec.parallel import engines, shards
 from actionrec.parallel.code_digest import code_digest
@@ -43,17 +44,18 @@ class FeatureJob:
 
     shard: Path
     settings: FeatureSettings
+    tuned: TunedBackbone | None
     source: dict[str, Any]
     device: str
 
 
 def main() -> None:
-    settings = params.read(Params).features
+    settings, tuned = params.read(Params).features, read_tuned(paths.BACKBONE)
     device = engines.ray.device() if machine.engine() == "ray" else machine.device()
     description = feature_store.current_frames(files.read_json(paths.FRAMES / DESCRIPTION))
-    backbone = backbones.create_backbone(settings, Sampling.of(description).snippet.length)
-    source = {**backbones.describe(settings, backbone), "frames": description}
-    tasks = plan(settings, source, device)
+    backbone = backbones.create_backbone(settings, Sampling.of(description).snippet.length, tuned)
+    source = {**backbones.describe(settings, backbone, tuned), "frames": description}
+    tasks = plan(settings, tuned, source, device)
     workers = machine.workers() if device == "cpu" else 1
     made = shards.complete("features", tasks, extract, what="Extracting features", workers=workers, device=device)
     with files.whole_folder(paths.FEATURES) as draft:
@@ -62,7 +64,7 @@ def main() -> None:
     logger.info("%d clips in %d shards", sum(task.clips for task in tasks), len(tasks))
 
 
-def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list[ShardJob]:
+def plan(settings: FeatureSettings, tuned: TunedBackbone | None, source: dict[str, Any], device: str) -> list[ShardJob]:
     """One job for each shard of frames; shards without clips (all failed to decode) are skipped."""
     found = sorted(paths.FRAMES.glob("*.tar"))
     if not found:
@@ -73,21 +75,23 @@ def plan(settings: FeatureSettings, source: dict[str, Any], device: str) -> list
     code = code_digest("resnet_features")
     libraries = [f"{name} {version(name)}" for name in ("torch", "torchvision", extractors.runtime(device))]
     made_by = [*libraries, f"cv2 {cv2.__version__}", device.partition(":")[0]]
-    weights = {Path(settings.weights): files.sha256_of(Path(settings.weights))} if settings.is_file else {}
+    weights = {tuned.weights: tuned.sha256} if tuned else {}
+    if settings.is_file and not tuned:
+        weights = {Path(settings.weights): files.sha256_of(Path(settings.weights))}
     tasks = []
     for path in found:
         clips = frame_store.count_clips(path)
         if clips:
             key = {"frames": contents[path.name], "source": source, "code": code, "made_by": made_by}
             inputs = {path: contents[path.name], **weights}
-            tasks.append(ShardJob(path.stem, files.digest(key), clips, FeatureJob(path, settings, source, device), inputs))
+            tasks.append(ShardJob(path.stem, files.digest(key), clips, FeatureJob(path, settings, tuned, source, device), inputs))
     return tasks
 
 
 def extract(job: FeatureJob, draft: Path, advance: Advance) -> None:
     """Compute one shard of features."""
     sampling = Sampling.of(job.source["frames"])
-    extractor = _extractor(job.settings, sampling.resolution, sampling.snippet.length, job.device)
+    extractor = _extractor(job.settings, job.tuned, sampling.resolution, sampling.snippet.length, job.device)
     # One process feeds a GPU and decodes frames on all cores; on a CPU there is one process per core.
     threads = machine.workers() if job.device.startswith("cuda") else 1
     names: list[str] = []
@@ -105,11 +109,11 @@ def extract(job: FeatureJob, draft: Path, advance: Advance) -> None:
 
 
 @lru_cache(maxsize=1)
-def _extractor(settings: FeatureSettings, size: int, snippet_length: int, device: str) -> Extractor:
+def _extractor(settings: FeatureSettings, tuned: TunedBackbone | None, size: int, snippet_length: int, device: str) -> Extractor:
     """The extractor, created once per process."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)  # there is one process per core, and results must not depend on their number
-    backbone = backbones.create_backbone(settings, snippet_length)
+    backbone = backbones.create_backbone(settings, snippet_length, tuned)
     precision, streams = settings.precision, settings.streams
     return extractors.create_extractor(backbone, precision=precision, size=size, device=device, threads=1, streams=streams)
 

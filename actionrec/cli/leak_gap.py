@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     from actionrec.data.splits import SplitSettings
     from actionrec.experiments import leak_gap
     from actionrec.features import feature_store
+    from actionrec.features.tuned_backbone import refuse_tuned
     from actionrec.io import machine, params
     from actionrec.models import MODELS
     from actionrec.report import leak_gap as texts
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     recipes = {name: read_recipe(name) for name in names}
     folds = range(settings.split.folds) if arguments.folds == "all" else [settings.split.fold % settings.split.folds]
     stored = feature_store.read_features(paths.FEATURES)
+    refuse_tuned(stored.source, "It has seen the labels of clips that other splits test.")
     runs = [*leak_gap.tasks(read_clips(paths.CLIPS), stored, settings.split, settings.seed, folds)]
     trainings = len(runs) * sum(len(recipe.train.seeds) for recipe in recipes.values())
     with progress("Training", trainings, "model") as advance:

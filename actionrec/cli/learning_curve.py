@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     from actionrec.data.splits import SplitSettings
     from actionrec.evaluation.settings import CompareSettings
     from actionrec.experiments import learning_curve, part_runs
+    from actionrec.features.tuned_backbone import refuse_tuned
     from actionrec.io import files, machine, params
     from actionrec.models import MODELS
     from actionrec.pipeline import train_all
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     output = arguments.output or part_runs.STORE
     make_writable(output)
     data, features_sum = read_training_data(), part_runs.digest_of(paths.FEATURES)
+    refuse_tuned(data.features.source, "It has seen the labels of all training clips, so parts of them would seem to be enough.")
     runs = learning_curve.runs(data, features_sum, model, recipe, machine.device())
     curve = learning_curve.curve(runs, part_runs.complete(runs, arguments.jobs or train_all.default_jobs()))
     phrase = learning_curve.phrase(settings.data.dataset, settings.split, data)

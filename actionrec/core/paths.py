@@ -14,6 +14,8 @@ CLIPS = Path("data/clips.csv")
 SPLIT = Path("data/split.csv")
 OTHER_FOLDS = Path("data/other_folds.csv")
 FRAMES = Path("data/frames")
+BACKBONE = Path("data/backbone")
+"""The tuned backbone, or a note that it is not tuned; see actionrec.features.tuned_backbone."""
 FEATURES = Path("data/features")
 MODELS = Path("data/models")
 PREDICTIONS = Path("data/predictions")
@@ -22,6 +24,8 @@ METRICS = Path("metrics")
 SPLIT_METRICS = METRICS / "split.json"
 FRAME_METRICS = METRICS / "extract_frames.json"
 AUDIT = METRICS / "audit.json"
+FINETUNE_METRICS = METRICS / "finetune.json"
+FINETUNE_TIMING = METRICS / "finetune_timing.json"  # differs on every run
 CLIP_COST = METRICS / "clip_cost.json"
 CLIP_TIMING = METRICS / "clip_timing.json"  # differs on every run
 COMPARISON = METRICS / "compare.json"

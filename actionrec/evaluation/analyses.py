@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
-from actionrec.evaluation import calibration, ensembles, metrics
+from actionrec.evaluation import calibration, ensembles, metrics, tuning_result
 from actionrec.evaluation.calibration import Reliability
 from actionrec.evaluation.clip_cost import BackboneCost, ClipTiming, cheaper
 from actionrec.evaluation.group_scores import GroupScore
@@ -22,6 +22,7 @@ from actionrec.evaluation.risk_coverage import RiskCoverage
 from actionrec.evaluation.significance_tests import PairedTest, paired_tests
 from actionrec.evaluation.suspect_labels import LabelCheck
 from actionrec.evaluation.trained_models import TrainedModel
+from actionrec.evaluation.tuning_result import TuningResult
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ class Analyses:
     """Of all test clips, the least probable label first."""
     audit: dict[str, Any]
     """metrics/audit.json."""
+    tuning: TuningResult | None = None
+    """None if the backbone is frozen."""
 
 
 def against_baselines(models: Mapping[str, Predictions], baselines: Sequence[str]) -> list[Baseline]:
@@ -305,6 +308,7 @@ def summary(results: Analyses) -> dict[str, Any]:
         ],
         "suspect_labels": [one.clip for one in results.label_checks if one.suspect],
         "missed_by_all": [one.clip for one in results.missed],
+        **tuning_result.summary(results.tuning),
     }
 
 

@@ -13,6 +13,7 @@ from actionrec.evaluation.predictions import Answers
 from actionrec.evaluation.trained_models import TrainedModel, typed_values
 from actionrec.features.frame_requirements import VIDEO_BACKBONES
 from actionrec.features.settings import RGB_ONLY, streams_of, streams_phrase
+from actionrec.features.tuned_backbone import Tuning, tuning_of
 from actionrec.io.files import read_json
 from actionrec.video.frame_settings import ONE_FRAME, Snippet
 
@@ -47,6 +48,7 @@ class EvaluationContext:
     repeated_tests: int = 0  # of test_clips: tests of a clip beyond its first, since official lists can share test clips
     streams: tuple[str, ...] = RGB_ONLY  # that features were computed from
     snippet: Snippet = ONE_FRAME  # at each sample point
+    tuning: Tuning | None = None  # of the backbone; None if it is frozen
 
     @classmethod
     def of(cls, model: TrainedModel, split: Mapping[str, Any], extraction: Mapping[str, Any]) -> Self:
@@ -88,6 +90,7 @@ class EvaluationContext:
             frames=model.frames["count"],
             streams=streams_of(model.features),
             snippet=Snippet(**model.frames.get("snippet", {})),
+            tuning=tuning_of(model.features, []),
         )
 
     def of_saved_fold(self, test: Answers) -> Self:
@@ -149,6 +152,8 @@ class EvaluationContext:
             parts.append("epoch chosen on the test clips")
         if self.weights == "random":
             parts.append("UNTRAINED backbone")
+        if self.tuning:
+            parts.append("tuned backbone")
         if self.snippet != ONE_FRAME:
             parts.append(f"snippets of {self.snippet.phrase}")
         if streams := streams_phrase(self.streams):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from actionrec.features import networks, state_dicts, torchvision_models, torchv
 from actionrec.features.frame_requirements import VIDEO_BACKBONES, FrameLimits
 from actionrec.features.networks import MEAN, STD, FeatureNetwork
 from actionrec.features.settings import RANDOM as RANDOM
+from actionrec.features.settings import TUNED, described_streams
 from actionrec.features.settings import FeatureSettings as FeatureSettings
-from actionrec.features.settings import described_streams
+from actionrec.features.tuned_backbone import TunedBackbone
 
 _RANDOM_SEED = 0  # not the parameter `seed`: another split or training run does not need new features
 _PROBE = (8, 112)  # least frames and pixels of the snippet that shows how large the features of an untrained video network are
@@ -54,12 +56,16 @@ class Backbone(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map frames (B, H, W, 3), or (B * L, H, W, 3) for a video network, uint8, to features (B, D)."""
-        # Normalise in float32 even if the network uses bf16, which rounds 123.675 to 123.5.
+        features = self.network(self.normalised(frames)).flatten(1)
+        return features if self.gain == 1 else features * self.gain
+
+    def normalised(self, frames: Tensor) -> Tensor:
+        """Map frames as in `forward` to what the network takes: (B, 3, H, W), or (B, 3, L, H, W) for a video network."""
+        # In float32 even if the network uses bf16, which rounds 123.675 to 123.5.
         pictures = (frames.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
         if self.limits is not None:
-            pictures = pictures.unflatten(0, (-1, self.snippet_length)).transpose(1, 2)  # (B, 3, L, H, W)
-        features = self.network(pictures.to(self.dtype)).flatten(1)
-        return features if self.gain == 1 else features * self.gain
+            pictures = pictures.unflatten(0, (-1, self.snippet_length)).transpose(1, 2)
+        return pictures.to(self.dtype)
 
     def in_bf16(self) -> "Backbone":
         """Convert the network's weights to bf16. Normalisation stays in float32."""
@@ -68,11 +74,12 @@ class Backbone(nn.Module):
         return self
 
 
-def create_backbone(settings: FeatureSettings, snippet_length: int = 1) -> Backbone:
+def create_backbone(settings: FeatureSettings, snippet_length: int = 1, tuned: TunedBackbone | None = None) -> Backbone:
     """Build a frozen backbone with its weights, in evaluation mode.
 
     Args:
         snippet_length: frames per snippet, which a video backbone turns into one feature.
+        tuned: has the weights, instead of `settings.weights`, from which its tuning started.
 
     Raises:
         ParamsError: the backbone is unknown, or its last layer is not linear.
@@ -81,10 +88,15 @@ def create_backbone(settings: FeatureSettings, snippet_length: int = 1) -> Backb
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
         parts = _create_network(settings.backbone)
-    if settings.weights != RANDOM:
+    if tuned is not None:
+        state = state_dicts.read_file(tuned.weights)
+        state_dicts.load_state(parts.network, state, f"{tuned.weights} for {settings.backbone}")
+    elif settings.weights != RANDOM:
         _load_weights(parts, settings)
     backbone = Backbone(parts.network, parts.mean, parts.std, snippet_length, parts.limits).eval().requires_grad_(False)
-    if settings.weights == RANDOM:
+    if tuned is not None:
+        backbone.gain = tuned.tuning.gain
+    elif settings.weights == RANDOM:
         backbone.gain = _gain(parts)
     return backbone
 
@@ -132,15 +144,16 @@ def _gain(parts: FeatureNetwork) -> float:
     return 1.0 if 2**-7 <= largest <= 2**10 else 2.0 ** -round(math.log2(largest))
 
 
-def describe(settings: FeatureSettings, backbone: Backbone) -> dict[str, Any]:
+def describe(settings: FeatureSettings, backbone: Backbone, tuned: TunedBackbone | None = None) -> dict[str, Any]:
     """Describe how features are made, for their metadata and for the bundles of models trained on them."""
+    tuning = {} if tuned is None else {"tuning": asdict(tuned.tuning)}
     mean, std = backbone.normalisation
     return {
         "backbone": settings.backbone,
-        # Only the file's name: the hash identifies the weights, and a path would reveal details of the machine.
-        "weights": Path(settings.weights).name if settings.is_file else settings.weights,
+        "weights": settings.weights_name if tuned is None else TUNED,  # the hash identifies them
         "weights_sha256": state_dicts.state_sha256(backbone.network),
         "precision": settings.precision,
+        **tuning,
         **described_streams(settings.streams),
         "preprocessing": {"mean": list(mean), "std": list(std), "colours": "RGB", "scale": 255},
     }

@@ -114,7 +114,11 @@ def create_extractor(
         ParamsError: the backbone does not take frames of this size, or snippets of this length.
     """
     _check_frames(backbone, size)
-    run = _openvino(backbone, precision, size, threads) if runtime(device) == "openvino" else _torch(backbone, precision, device)
+    run = (
+        openvino_runner(backbone, precision, size, threads)
+        if runtime(device) == "openvino"
+        else _torch(backbone, precision, device)
+    )
     on_gpu = device.startswith("cuda")
     return Extractor(run, _CLIPS_AHEAD if on_gpu else 0, streams, batch_frames(backbone, on_gpu))
 
@@ -154,7 +158,8 @@ def _check_frames(backbone: Backbone, size: int) -> None:
         ) from None
 
 
-def _openvino(backbone: Backbone, precision: str, size: int, threads: int) -> Runner:
+def openvino_runner(backbone: Backbone, precision: str, size: int, threads: int) -> Runner:
+    """Compile a backbone for frames of `size` x `size`, for a fixed number of CPU threads."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report usage; OpenVINO works without it
     import openvino  # here: it takes a second, and a GPU does not need it
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 
 RANDOM = "random"
+TUNED = "tuned"
+"""The weights in descriptions of features from a backbone that was tuned; they are in a file of their own."""
 
 Stream = Literal["rgb", "diff"]
 """What the backbone sees: frames, or differences of neighbouring frames; see actionrec.features.streams."""
@@ -33,6 +36,11 @@ class FeatureSettings:
             raise ValueError("weights must be random, a name such as IMAGENET1K_V1, or a path; got an empty text")
         if problem := streams_problem(self.streams):
             raise ValueError(problem)
+
+    @property
+    def weights_name(self) -> str:
+        """The weights for descriptions: of a path, only the file's name, as the folders would reveal details of the machine."""
+        return PurePath(self.weights).name if self.is_file else self.weights
 
     @property
     def is_file(self) -> bool:

@@ -23,10 +23,11 @@ from actionrec.core.errors import ActionrecError, DataError, ParamsError, VideoE
 from actionrec.core.text import first_few
 from actionrec.data.clips import SUFFIXES
 from actionrec.evaluation import calibration
-from actionrec.features import backbones, extractors, state_dicts
+from actionrec.features import backbones, extractors, state_dicts, tuned_backbone
 from actionrec.features.backbones import Backbone, FeatureSettings
 from actionrec.features.extractors import Extractor
-from actionrec.features.settings import streams_of
+from actionrec.features.settings import TUNED, streams_of
+from actionrec.features.tuned_backbone import TunedBackbone
 from actionrec.inference import clip_frames
 from actionrec.io import machine
 from actionrec.io.files import read_json
@@ -37,7 +38,7 @@ from actionrec.video.sampling import SampledClip
 
 logger = logging.getLogger(__name__)
 
-BACKBONE = "backbone.safetensors"
+BACKBONE = tuned_backbone.WEIGHTS
 """File of the backbone's weights in a bundle that includes them."""
 
 _AHEAD = 2  # clips that each decoding thread decodes ahead of the network
@@ -278,8 +279,9 @@ def temperature_and_threshold(bundle: Bundle) -> tuple[float, float]:
 def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Backbone:
     """Build a bundle's backbone, and check that its weights are those that the bundle was made with.
 
-    The weights come from `file`; else from the bundle's folder; else from a seed or torchvision, if their name says so; else from
-    the file in params.yaml's features.weights, if it has the same name.
+    The weights come from `file`; else from the bundle's folder; else from a seed or torchvision, if their name says so. A tuned
+    backbone is otherwise in the folder `backbone` beside the bundles' folder, where the stage `finetune` writes it. Other weights
+    are in the file in params.yaml's features.weights, if it has the same name.
 
     Raises:
         DataError: torchvision has no such backbone.
@@ -288,9 +290,13 @@ def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Bac
     about = bundle.features
     backbone, named, precision, expected = (about[key] for key in ("backbone", "weights", "precision", "weights_sha256"))
     settings, snippet_length = FeatureSettings(backbone, named, precision), sampling(bundle).snippet.length
+    tuned = None
     if named == backbones.RANDOM:  # drawn from a seed, and scaled, unlike those in a file
         if file is not None:
             raise WeightsError(f"{folder} was trained on random weights, which come from a seed. Omit --backbone.")
+    elif named == TUNED:
+        tuned = _tuned(folder, bundle, file)
+        settings = FeatureSettings(backbone, str(tuned.weights), precision)
     elif file is not None:
         settings = FeatureSettings(backbone, os.path.abspath(file), precision)  # noqa: PTH100
     elif (folder / BACKBONE).is_file():
@@ -298,7 +304,7 @@ def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Bac
     elif settings.is_file:
         settings = FeatureSettings(backbone, str(_named_in_params(folder, named)), precision)
     try:
-        built = backbones.create_backbone(settings, snippet_length)
+        built = backbones.create_backbone(settings, snippet_length, tuned)
     except ParamsError:  # its message is about params.yaml, which is not used here
         raise DataError(f"{folder} needs the backbone {backbone!r}, which the installed torchvision does not have.") from None
     if expected is None and settings.is_file:
@@ -311,6 +317,19 @@ def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Bac
             f"expected {expected[:12]}…. Name the right file with --backbone, or train again: `dvc repro`."
         )
     return built
+
+
+def _tuned(folder: Path, bundle: Bundle, file: Path | None) -> TunedBackbone:
+    """The file of a tuned backbone, which a bundle includes or shares with the others of its project."""
+    places = [file] if file else [folder / BACKBONE, folder.resolve().parents[1] / paths.BACKBONE.name / BACKBONE]
+    found = next((place for place in places if place.is_file()), None)
+    tuning = tuned_backbone.tuning_of(bundle.features, [])
+    if found is None or tuning is None:
+        raise WeightsError(
+            f"{folder} was trained on a tuned backbone, whose weights are missing; expected {' or '.join(map(str, places))}. Copy "
+            f"the project's {paths.BACKBONE / BACKBONE} into the bundle, or name it with --backbone."
+        )
+    return TunedBackbone(found, "", tuning)
 
 
 def _named_in_params(folder: Path, name: str) -> Path:

@@ -23,7 +23,7 @@ from actionrec.core.errors import MALFORMED, ParamsError
 from actionrec.core.text import first_few, is_printable, quoted, shortened
 from actionrec.io import patterns
 
-SECTIONS = ("seed", "data", "split", "frames", "features", "train", "model", "models", "evaluation", "compare")
+SECTIONS = ("seed", "data", "split", "frames", "features", "finetune", "train", "model", "models", "evaluation", "compare")
 
 RENAMED = {"frames.size": "frames.resolution"}
 """Keys of earlier params.yaml files. DVC's run cache ignores every key called `size` or `nfiles`, so none may have such a name."""

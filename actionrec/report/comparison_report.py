@@ -18,6 +18,7 @@ from actionrec.report import errors, p_value, table
 from actionrec.report.headline import headline
 from actionrec.report.rendering import render
 from actionrec.report.risk_coverage import risk_section, unsure_answers
+from actionrec.report.tuned_backbone import tuning_findings
 from actionrec.report.wording import DIFFERENCE_HEADER, clean, difference_cells, listed, points, span
 
 CONFUSED_PAIRS = 5  # in the report
@@ -71,6 +72,7 @@ def report(comparison: Comparison, context: EvaluationContext, found: Analyses, 
         warnings=_warnings(comparison, context),
         results_table=_results(comparison, context),
         differences=_differences(comparison),
+        tuning_findings=tuning_findings(found.tuning, comparison, context),
         order_finding=_order_finding(found, comparison.baselines),
         order_table=_order(comparison, found),
         cost_finding=_cost_finding(comparison, found, context),

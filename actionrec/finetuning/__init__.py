@@ -1,0 +1,1 @@
+"""Fine-tuning: train the last stages of the backbone on the training clips."""
