@@ -3,8 +3,9 @@
 Frames: each in turn is hidden from the sequence model (its features are replaced by the training clips' mean); the decrease of
 the class's log-probability is its importance (occlusion, Zeiler and Fergus 2014, arXiv 1311.2901). Streams likewise: each in turn
 is hidden in all frames. For attention models also the
-weight of each frame in the average over time (attention rollout, Abnar and Zuidema 2020, arXiv 2005.00928). Regions: Grad-CAM
-(Selvaraju et al. 2017, arXiv 1610.02391) from the class's logit through the sequence model to the backbone's last feature map.
+weight of each frame in the average over time: the model's own, if it has a method `attention_over_time`, else by attention rollout
+(Abnar and Zuidema 2020, arXiv 2005.00928). Regions: Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) from the class's logit
+through the sequence model to the backbone's last feature map.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,9 +125,23 @@ def _decreases(
 def attention(network: Classifier, features: NDArray[np.float16]) -> NDArray[np.float64] | None:
     """Share of each frame in the average over time that feeds a model's output: (T, D) -> (T,), sums to 1.
 
+    A model with a method `attention_over_time`, (B, T, D) to (B, T), states it. Of the others it is rolled out over their layers.
+
     Returns:
         None for models without attention.
     """
+    clip = torch.from_numpy(features[None]).float().to(network.standardise.mean.device)
+    own = getattr(network.model, "attention_over_time", None)
+    if own is None:
+        return _rollout(network, clip)
+    with torch.no_grad():
+        network.eval()
+        weights: Tensor = own(network.standardise(clip))
+        return weights[0].double().cpu().numpy()
+
+
+def _rollout(network: Classifier, clip: Tensor) -> NDArray[np.float64] | None:
+    """Attention rollout over all layers of a model for a clip (1, T, D): (T,), or None without attention layers."""
     steps: list[Tensor] = []
     hooks: list[Any] = []
     for module in network.modules():
@@ -140,13 +155,12 @@ def attention(network: Classifier, features: NDArray[np.float16]) -> NDArray[np.
     if not hooks:
         return None
     try:
-        device = network.standardise.mean.device
         with torch.no_grad(), _slow_path():
-            network.eval()(torch.from_numpy(features[None]).float().to(device))
+            network.eval()(clip)
     finally:
         for hook in hooks:
             hook.remove()
-    flow = torch.eye(len(features), device=steps[0].device)
+    flow = torch.eye(clip.shape[1], device=clip.device)
     for step in steps:
         square = step.shape[0] == step.shape[1]
         # Half of a block's output bypasses its attention (Abnar and Zuidema, section 3).

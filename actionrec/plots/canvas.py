@@ -24,8 +24,9 @@ _CHOSEN = {
     "stacked_lstm": "#D55E00",
     "transformer": "#CC79A7",
     "swin_transformer": "#000000",
+    "gru_attention": "#661100",  # of the palette below: Okabe and Ito's has no more
 }
-_FURTHER = ("#882255", "#999933", "#332288", "#661100")  # from Paul Tol's muted palette, for models without a chosen colour
+_FURTHER = ("#882255", "#999933", "#332288", "#AA4499")  # from Paul Tol's muted palette, for models without a chosen colour
 COLOURS = _CHOSEN | dict(zip((name for name in MODELS if name not in _CHOSEN), cycle(_FURTHER), strict=False))
 """One colour per model, the same in every picture."""
 GREY = "#666666"

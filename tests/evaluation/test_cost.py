@@ -13,6 +13,7 @@ ARGUMENTS = {
     "mean_std": {},
     "middle_frame": {},
     **{name: {"hidden_dim": H} for name in ("simple_rnn", "lstm", "gru", "bilstm", "stacked_lstm")},
+    "gru_attention": {"hidden_dim": H, "attention_dim": 7},
     "transformer": {"d_model": 16, "num_heads": 4, "num_layers": 3, "ff_dim": 40},
     "swin_transformer": {"dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window": 4},
 }
@@ -39,6 +40,7 @@ BY_HAND = {
     "simple_rnn": recurrent(1, D) + 2 * H * K,
     "lstm": recurrent(4, D) + 2 * H * K,
     "gru": recurrent(3, D) + 2 * H * K,
+    "gru_attention": recurrent(3, D) + FRAMES * 2 * (7 * H + 7) + 2 * H * K,
     "bilstm": 2 * recurrent(4, D) + 2 * 2 * H * K,
     "stacked_lstm": recurrent(4, D) + recurrent(4, H) + 2 * H * K,
     "transformer": 2 * FRAMES * D * 16 + 3 * attention(FRAMES, FRAMES, 16, 40) + 2 * 16 * K,

@@ -48,7 +48,7 @@ def test_every_model_is_explained(load, clip, model):
     assert found.heat.shape == (8, 2, 2)
     assert found.heat.min() >= 0
     assert found.heat.max() == 1
-    if "transformer" in model:
+    if "transformer" in model or model == "gru_attention":
         assert found.attention.shape == (8,)
         assert found.attention.min() >= 0
         assert found.attention.sum() == pytest.approx(1)
@@ -159,6 +159,22 @@ def test_a_transformers_attention_is_rolled_out_over_its_layers(load, clip):
             flow = (0.5 * weights[0] + 0.5 * torch.eye(8)) @ flow
             states = layer(states)
     np.testing.assert_allclose(explanation.attention(predictor.network, features), flow.mean(dim=0).numpy(), atol=1e-5)
+
+
+def test_a_model_that_pools_by_attention_states_its_own_weights(load, clip):
+    predictor = load("gru_attention")
+    sampled = predictor.sample(clip)
+    features = torch.from_numpy(predictor.extractor(sampled.frames)[None]).float()
+    with torch.no_grad():
+        expected = predictor.network.model.attention_over_time(predictor.network.standardise(features))[0]
+    found = explanation.explain(predictor, sampled)
+    np.testing.assert_allclose(found.attention, expected.numpy(), rtol=1e-5)
+    titles = []
+    original = plots.Axes.set_ylabel
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots.Axes, "set_ylabel", lambda axes, text, **style: (titles.append(text), original(axes, text, **style)))
+        plots.film_strip(found, sampled.frames, "clip.avi")
+    assert "attention, %" in titles
 
 
 def test_the_strip_shows_the_frame_of_each_part_that_mattered_most():

@@ -13,6 +13,7 @@ SMALL = {name: {"hidden_dim": 6, "dropout": 0.0} for name in MODELS} | {
     "mean_std": {},
     "middle_frame": {},
     "stacked_lstm": {"hidden_dim": 6, "num_layers": 2, "dropout": 0.0},
+    "gru_attention": {"hidden_dim": 6, "attention_dim": 5, "dropout": 0.0},
     "transformer": {"d_model": 16, "num_heads": 2, "num_layers": 2, "ff_dim": 32},
     "swin_transformer": {"dim": 8, "depths": (2, 2), "num_heads": (2, 4), "window": 4},
 }
@@ -22,6 +23,7 @@ COUNTS = {
     "simple_rnn": 1_337_394,
     "lstm": 5_272_626,
     "gru": 3_960_882,
+    "gru_attention": 3_960_882 + 512 * 128 + 128 + 128,
     "bilstm": 10_545_202,
     "stacked_lstm": 7_373_874,
     "transformer": 13_684_274,

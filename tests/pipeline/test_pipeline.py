@@ -22,7 +22,7 @@ from actionrec.models import MODELS
 
 ROOT = Path(__file__).parents[2]
 TRAINS = {f"train@{name}" for name in MODELS}
-RECURRENT = {f"train@{name}" for name in ("bilstm", "gru", "lstm", "simple_rnn", "stacked_lstm")}
+RECURRENT = {f"train@{name}" for name in ("bilstm", "gru", "gru_attention", "lstm", "simple_rnn", "stacked_lstm")}
 
 
 def changed(project: Path) -> set[str]:

@@ -98,8 +98,8 @@ def test_an_unknown_model_is_refused(read):
     with pytest.raises(ParamsError) as caught:
         read("gruu")
     assert str(caught.value) == (
-        "unknown model 'gruu'; expected one of bilstm, gru, lstm, mean_pool, mean_std, middle_frame, simple_rnn, stacked_lstm, "
-        "swin_transformer, transformer"
+        "unknown model 'gruu'; expected one of bilstm, gru, gru_attention, lstm, mean_pool, mean_std, middle_frame, simple_rnn, "
+        "stacked_lstm, swin_transformer, transformer"
     )
 
 
