@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from actionrec.cli.terminal import Commands, add, check_model, complain, positive, say
 
 if TYPE_CHECKING:
+    from actionrec.inference.explanation import Explanation
     from actionrec.inference.predictor import Predictor
     from actionrec.inference.timeline import Moment
 
@@ -99,7 +100,10 @@ def check(arguments: argparse.Namespace, named: list[Path]) -> None:
 
 
 def print_predictions(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:
-    """Print one prediction for each video. Errors of unreadable videos are printed at once, and counted at the end."""
+    """Print one prediction for each video, explained if asked for.
+
+    Errors of unreadable videos are printed at once, and counted at the end.
+    """
     from actionrec.core.errors import ActionrecError
     from actionrec.core.progress import progress
     from actionrec.report import prediction as texts
@@ -113,29 +117,32 @@ def print_predictions(arguments: argparse.Namespace, predictor: "Predictor", vid
             if isinstance(answer, ActionrecError):
                 failed.append(answer)
                 complain(answer)
-            elif arguments.json:
-                say(texts.clip_json(str(path), predictor.name, answer, arguments.top))
+                continue
+            explained = explain(arguments.explain, predictor, path) if arguments.explain else None
+            if arguments.json:
+                say(texts.clip_json(str(path), predictor.name, answer, arguments.top, explained))
             elif arguments.csv:
                 say(texts.csv_lines(texts.clip_rows(str(path), answer, arguments.top)))
             else:
                 say(texts.clip_text(str(path), answer, arguments.top, predictor.bundle))
-    if arguments.explain and not failed:
-        explain(arguments, predictor, videos[0])
+                say(texts.attention_text(explained) if explained else "")
     refuse(failed, len(videos))
 
 
-def explain(arguments: argparse.Namespace, predictor: "Predictor", path: Path) -> None:
+def explain(picture: Path, predictor: "Predictor", path: Path) -> "Explanation":
+    """Explain the answer for a video, and draw the explanation."""
     from actionrec.inference import explanation
     from actionrec.io import files
     from actionrec.plots import explanation as plots
 
     clip = predictor.sample(path)
     explained = explanation.explain(predictor, clip)
-    with files.whole_file(arguments.explain) as draft:
+    with files.whole_file(picture) as draft:
         draft.write_bytes(plots.film_strip(explained, clip.shown[0], f"{path.name}: {explained.prediction.headline}"))
-    logger.info("%s shows which frames mattered, and where in them", arguments.explain)
+    logger.info("%s shows which frames mattered, and where in them", picture)
     if shares := explained.stream_shares:
         logger.info("what mattered: %s", ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
+    return explained
 
 
 def print_timelines(arguments: argparse.Namespace, predictor: "Predictor", videos: list[Path]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from actionrec.core.text import printable
+from actionrec.inference.explanation import Explanation
 from actionrec.inference.predictor import Prediction, Predictor, Reading
 from actionrec.inference.timeline import Moment, Segment, clock
 from actionrec.io.files import write_rows_for_spreadsheets
@@ -18,6 +19,7 @@ RUN_HEADER = ("video", "start_seconds", "end_seconds", "answer", "confidence", "
 MOMENT_HEADER = ("start_seconds", "end_seconds", "answer", "confidence", "none_of_these")
 
 _BAR = 24  # characters of a full bar
+_LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def clip_text(video: str, prediction: Prediction, top: int, bundle: Bundle) -> str:
@@ -41,8 +43,19 @@ def _reading_note(reading: Reading | None) -> str:
     return f"  ({'; '.join(filter(None, (reading.warning, padded)))})\n"
 
 
-def clip_json(video: str, model: str, prediction: Prediction, top: int) -> str:
-    return _line({"video": video, "model": model, **prediction_fields(prediction, top)})
+def attention_text(explanation: Explanation) -> str:
+    """A line with a column for each frame's attention and the frame with the most; empty for a model without attention."""
+    shares = explanation.attention
+    if shares is None:
+        return ""
+    highest = shares.max()
+    columns = "".join(_LEVELS[round(share / highest * (len(_LEVELS) - 1))] for share in shares)
+    return f"  attention over time  {columns}  most on frame {explanation.indices[int(shares.argmax())]}: {percent(highest)}\n"
+
+
+def clip_json(video: str, model: str, prediction: Prediction, top: int, explanation: Explanation | None = None) -> str:
+    explained = {"explanation": explanation_fields(explanation)} if explanation else {}
+    return _line({"video": video, "model": model, **prediction_fields(prediction, top), **explained})
 
 
 def prediction_fields(prediction: Prediction, top: int) -> dict[str, Any]:
@@ -56,6 +69,18 @@ def prediction_fields(prediction: Prediction, top: int) -> dict[str, Any]:
         "threshold": prediction.threshold,
         "top": [{"label": label, "probability": share} for label, share in prediction.top(top)],
         **(asdict(prediction.reading) if prediction.reading else {}),
+    }
+
+
+def explanation_fields(explanation: Explanation) -> dict[str, Any]:
+    """The importance of frames and streams, and the attention over time, as a JSON object."""
+    streams = {"streams": dict(explanation.streams), "stream_shares": explanation.stream_shares} if explanation.streams else {}
+    return {
+        "label": explanation.label,
+        "frames": list(explanation.indices),
+        "importance": explanation.importance.tolist(),
+        "attention": None if explanation.attention is None else explanation.attention.tolist(),
+        **streams,
     }
 
 

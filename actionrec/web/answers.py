@@ -16,7 +16,7 @@ from actionrec.inference import explanation, timeline
 from actionrec.inference.predictor import Predictor, Reading, reading
 from actionrec.plots import explanation as explanation_plots
 from actionrec.plots import timeline as timeline_plots
-from actionrec.report.prediction import prediction_fields, timeline_fields
+from actionrec.report.prediction import explanation_fields, prediction_fields, timeline_fields
 from actionrec.video import frame_store
 from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import Video, open_video, read_header
@@ -69,13 +69,7 @@ def _clip(predictor: Predictor, path: Path, name: str, options: PredictRequest, 
         prediction = predictor.answer(predictor.extractor(clip.pictures))
     result = prediction_fields(replace(prediction, reading=reading(clip)), options.top)
     if options.explain:
-        result["explanation"] = {
-            "label": explained.label,
-            "frames": list(explained.indices),
-            "importance": explained.importance.tolist(),
-            "attention": None if explained.attention is None else explained.attention.tolist(),
-            **({"streams": dict(explained.streams), "stream_shares": explained.stream_shares} if explained.streams else {}),
-        }
+        result["explanation"] = explanation_fields(explained)
     if options.pictures:
         result["pictures"] = {"seconds": _length(path), "frames": _strip(clip)}
         if options.explain:

@@ -221,6 +221,26 @@ def test_an_explanation_is_a_picture(actionrec, made):
     assert "why.png shows which frames mattered" in err
 
 
+def test_an_explanation_is_also_in_the_line_of_json(actionrec, made):
+    status, out, _ = actionrec("predict", BRIGHT, "--explain", "why.png", "--json")
+    assert status == 0
+    answer = json.loads(out)
+    assert answer["explanation"]["label"] == answer["label"]
+    assert len(answer["explanation"]["importance"]) == len(answer["explanation"]["frames"]) == bundles.FRAMES["count"]
+    assert answer["explanation"]["attention"] is None
+    assert "explanation" not in json.loads(actionrec("predict", BRIGHT, "--json")[1])
+
+
+def test_the_attention_of_a_model_is_printed_below_its_answer(actionrec, made, tmp_path):
+    bundle = bundles.tiny_bundle(tmp_path / "attentive", "gru_attention")
+    status, out, _ = actionrec("predict", BRIGHT, "--explain", "why.png", "--model", bundle)
+    assert status == 0
+    assert re.search(r"^  attention over time  [▁▂▃▄▅▆▇█]{8}  most on frame \d+: [\d.]+ %$", out, re.MULTILINE)
+    attention = json.loads(actionrec("predict", BRIGHT, "--explain", "why.png", "--model", bundle, "--json")[1])["explanation"]
+    assert sum(attention["attention"]) == pytest.approx(1)
+    assert "attention over time" not in actionrec("predict", BRIGHT, "--explain", "why.png")[1]
+
+
 def test_evaluate_on_a_folder(actionrec):
     status, out, _ = actionrec("evaluate", "--data", "clips", "--json")
     assert status == 0

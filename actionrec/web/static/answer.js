@@ -69,7 +69,8 @@ export class Answer {
     const picture = result.pictures?.explanation;
     if (picture) {
       const shares = Object.entries(result.explanation.stream_shares ?? {}).map(([name, share]) => `${name} ${percent(share)}`);
-      const words = `The frames that mattered most for “${result.explanation.label}”, where in them, and how much the log-probability falls without each frame.${shares.length ? ` What mattered of the frames (rgb) and their differences (diff): ${shares.join(", ")}.` : ""}`;
+      const attention = result.explanation.attention ? " The line is the model's attention over time." : "";
+      const words = `The frames that mattered most for “${result.explanation.label}”, where in them, and how much the log-probability falls without each frame.${attention}${shares.length ? ` What mattered of the frames (rgb) and their differences (diff): ${shares.join(", ")}.` : ""}`;
       return plot(picture, "Why", words, { id: "why", tabIndex: -1 });
     }
     const button = element("button", { type: "button", id: "explain", textContent: "Explain this answer" });
