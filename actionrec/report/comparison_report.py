@@ -71,6 +71,7 @@ def report(comparison: Comparison, context: EvaluationContext, found: Analyses, 
         headline=headline(comparison, found.baselines, context),
         warnings=_warnings(comparison, context),
         results_table=_results(comparison, context),
+        not_in_study=_not_in_study(comparison),
         differences=_differences(comparison),
         tuning_findings=tuning_findings(found.tuning, comparison, context),
         order_finding=_order_finding(found, comparison.baselines),
@@ -429,6 +430,12 @@ def _diagnosis(model: TrainedModel, health_notes: Sequence[str]) -> str:
     if remedy := (SOLVED_REMEDIES if _is_solved(model) else REMEDIES).get(model.health):
         sentences.append(f"Try: {remedy}.")
     return " ".join(sentences)
+
+
+def _not_in_study(comparison: Comparison) -> str:
+    """The models of this project that the study does not have, without the baselines."""
+    known = {*comparison.baselines, *study_results.RESULTS}
+    return ", ".join(clean(row.name) for row in comparison.leaderboard if row.name not in known)
 
 
 def _against_study(comparison: Comparison) -> str:

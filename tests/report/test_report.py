@@ -321,6 +321,14 @@ def test_the_study_stands_beside_ucf50_only(texts):
     assert "Comparison with the study" not in texts[0]
 
 
+def test_sequence_models_that_the_study_lacks_are_marked(texts):
+    assert "Not in the study" not in texts[0]
+    own = [trained(name, first_right(right)) for name, right in (("gru", 90), ("gru_attention", 80))]
+    models = [*own, trained("mean_pool", first_right(40), order_blind=True)]
+    report, _ = written(models, timings={model.name: TIMINGS["gru"] for model in models})
+    assert "\nNot in the study: gru_attention.\n" in report
+
+
 def test_different_devices_are_not_compared(texts):
     _, details = written(timings={**TIMINGS, "gru": Timing(1.0, 9.0, "cpu", 2.5, 16.0)})
     assert "do not compare their times" in details
