@@ -1,4 +1,4 @@
-"""Training of the seven models on a stand-in for UCF-50's features: 6,681 clips, 50 classes, 25 groups, (32, 2048) per clip.
+"""Training of the models on a stand-in for UCF-50's features: 6,681 clips, 50 classes, 25 groups, (32, 2048) per clip.
 
     python -m benchmarks.full_size [--epochs 20] [--clips 6681] [--models gru,lstm] [--classes appearance] [--study]
 

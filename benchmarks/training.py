@@ -1,4 +1,4 @@
-"""Training time of the seven models against the study's loop, on stand-ins for UCF-50's features: (32, 2048) per clip, 50 classes.
+"""Training time of the models against the study's loop, on stand-ins for UCF-50's features: (32, 2048) per clip, 50 classes.
 
     python -m benchmarks.training [--clips 96] [--models gru,lstm] [--precision fp32]
 

@@ -161,7 +161,7 @@ def anchors(text):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-EXAMPLES = {*re.findall(r"^ *`(\S+)`:$", TEXTS["docs/extending.md"], re.MULTILINE), "metrics/tcn"}
+EXAMPLES = {*re.findall(r"^ *`(\S+)`:$", TEXTS["docs/extending.md"], re.MULTILINE), "metrics/gru_attention"}
 """Files that docs/extending.md adds: tests/pipeline/test_extending.py."""
 
 

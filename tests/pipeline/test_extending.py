@@ -1,6 +1,7 @@
 """docs/extending.md, followed word by word in a finished project."""
 
 import re
+import shutil
 import sys
 import textwrap
 import zipfile
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from film import numbered_picture, write_video
 from projects import ROOT, commit, edit_params, ran, run
+from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.slow
 
+MODEL = "gru_attention"
 PAGE = (ROOT / "docs/extending.md").read_text()
 
 
@@ -47,24 +50,54 @@ def insert_below(file: Path, header: str, lines: str) -> None:
     file.write_text(re.sub(rf"^({header}.*\n)", lambda match: match[1] + lines, text, flags=re.MULTILINE))
 
 
-def test_a_model_is_a_file_a_section_and_a_line(project):
-    add(project, "actionrec/models/tcn.py")
+def take_out(file: Path, lines: str) -> None:
+    text = file.read_text()
+    assert text.count(lines) == 1
+    file.write_text(text.replace(lines, ""))
+
+
+@pytest.fixture
+def without_the_model(project):
+    """The project as it was before anyone added gru_attention: without its file, lines, outputs and past runs."""
+    file = project / f"actionrec/models/{MODEL}.py"
+    assert file.read_text() == example(f"actionrec/models/{MODEL}.py")
+    file.unlink()
+    take_out(project / "params.yaml", lines_for("below `models`"))
+    take_out(project / "dvc.yaml", lines_for("below `stages.train.foreach`"))
+    take_out(project / "dvc.yaml", f"  {MODEL}: {{path: data/models/{MODEL}, type: model}}\n")
+    yaml = YAML()
+    lock = yaml.load(project / "dvc.lock")
+    for output in lock["stages"].pop(f"train@{MODEL}")["outs"]:
+        path = project / output["path"]
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    yaml.dump(lock, project / "dvc.lock")
+    shutil.rmtree(project / ".dvc/cache/runs")
+    assert ran(run("dvc", "repro", cwd=project)) == {"check", "compare", "package"}
+    assert not (project / f"metrics/cards/{MODEL}.md").exists()
+    return project
+
+
+def test_a_model_is_a_file_a_section_and_a_line(without_the_model):
+    project = without_the_model
+    add(project, f"actionrec/models/{MODEL}.py")
     printed = run("dvc", "repro", "check", cwd=project, fails=True)
-    assert "params.yaml: models.tcn" in printed
-    assert "dvc.yaml: tcn is missing below stages.train.foreach." in printed
+    assert f"params.yaml: models.{MODEL}" in printed
+    assert f"dvc.yaml: {MODEL} is missing below stages.train.foreach." in printed
 
     insert_below(project / "params.yaml", "models:", lines_for("below `models`"))
     insert_below(project / "dvc.yaml", "    foreach:", lines_for("below `stages.train.foreach`"))
     printed = run("dvc", "repro", cwd=project)
-    assert ran(printed) == {"check", "train@tcn", "compare", "package"}
-    assert "| tcn" in printed
-    for file in ("metrics/cards/tcn.md", "plots/tcn_curves.png", "plots/gru_confusion.png", "data/models/tcn/model.json"):
+    assert ran(printed) == {"check", f"train@{MODEL}", "compare", "package"}
+    assert f"| {MODEL}" in printed
+    pictures = (f"plots/{MODEL}_curves.png", "plots/gru_confusion.png")
+    for file in (f"metrics/cards/{MODEL}.md", *pictures, f"data/models/{MODEL}/model.json"):
         assert (project / file).is_file(), file
-    clip = "data/raw/tiny/Dark/v_Dark_g01_c01.avi"
-    assert '"model": "tcn"' in run(sys.executable, "-m", "actionrec", "predict", clip, "--model", "tcn", "--json", cwd=project)
+    predict = (sys.executable, "-m", "actionrec", "predict", "data/raw/tiny/Dark/v_Dark_g01_c01.avi", "--model", MODEL)
+    assert f'"model": "{MODEL}"' in run(*predict, "--json", cwd=project)
+    assert "attention over time" in run(*predict, "--explain", "why.png", cwd=project)
 
-    (project / "actionrec/models/tcn.py").unlink()
-    assert "actionrec/models has no tcn.py." in run("dvc", "repro", "check", cwd=project, fails=True)
+    (project / f"actionrec/models/{MODEL}.py").unlink()
+    assert f"actionrec/models has no {MODEL}.py." in run("dvc", "repro", "check", cwd=project, fails=True)
 
 
 def test_a_backbone_is_a_file(project):
