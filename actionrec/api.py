@@ -44,6 +44,9 @@ _TRAIN: dict[str, Any] = {
     "clip_norm": 0,
     "precision": "bf16",
     "class_weights": "none",
+    "mixup": 0,
+    "drop_frames": 0,
+    "time_jitter": 0,
 }
 _MODEL: dict[str, Any] = {"hidden_dim": 512, "dropout": 0.3}
 _ATTENTION: dict[str, Any] = {"learning_rate": 0.0003, "warmup_epochs": 1, "clip_norm": 1}

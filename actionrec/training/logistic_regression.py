@@ -28,12 +28,15 @@ from actionrec.training.loop import (
     Progress,
     TrainSettings,
     evaluated,
-    mean_loss,
 )
+from actionrec.training.losses import mean_loss
 
 logger = logging.getLogger(__name__)
 
-UNUSED = ("epochs", "batch_size", "learning_rate", "step_size", "gamma", "warmup_epochs", "clip_norm", "precision")
+UNUSED = (
+    *("epochs", "batch_size", "learning_rate", "step_size", "gamma", "warmup_epochs", "clip_norm", "precision"),
+    *("mixup", "drop_frames", "time_jitter"),
+)
 """Keys of section `train` that mean nothing here."""
 
 MOST_STEPS = 1000

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from actionrec.core.errors import TrainingError
 from actionrec.evaluation import metrics
 from actionrec.features.feature_store import Features
 from actionrec.io import machine
+from actionrec.training import augmentation
 from actionrec.training.batches import batches
+from actionrec.training.losses import mean_loss, mixed_loss
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,12 @@ class TrainSettings:
     that every class counts alike; the mean over the training clips is 1."""
     seeds: Sequence[int]
     """One training run per seed, with its own initial weights, order of clips and dropout; added to the project's seed."""
+    mixup: float = 0.0
+    """Each training clip is mixed with another one of its batch, by shares from Beta(mixup, mixup); 0: not."""
+    drop_frames: float = 0.0
+    """Probability that a time step of a training clip is replaced by the last one before it that is not; below 1."""
+    time_jitter: int = 0
+    """Most steps by which the features of a training clip move to another time step; their order stays."""
 
     def __post_init__(self) -> None:
         if self.class_weights not in ("none", "balanced"):
@@ -66,7 +73,11 @@ class TrainSettings:
         for name in ("epochs", "batch_size", "step_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup_epochs", "clip_norm"):
+        if not self.drop_frames < 1:
+            raise ValueError(f"drop_frames must be below 1; got {self.drop_frames}")
+        if self.mixup == float("inf"):
+            raise ValueError("mixup must be finite; got inf")
+        for name in ("weight_decay", "warmup_epochs", "clip_norm", "mixup", "drop_frames", "time_jitter"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0; got {getattr(self, name)}")
         for name in ("learning_rate", "gamma"):
@@ -102,8 +113,9 @@ class Epoch:
     """At the epoch's end."""
     train_loss: float
     """Mean over the epoch's clips, with the weights of their classes, in nats; measured while the network changes and dropout is
-    on."""
+    on, on augmented clips; with mixup, against both labels of a mixture."""
     train_top1: float
+    """Measured likewise. A mixture is correct if the most probable class is that of its greater part."""
     held_out_loss: float
     held_out_top1: float
     gradient_norm: float
@@ -177,7 +189,7 @@ def fit(
 
     Args:
         model: maps (B, T, D) to (B, K).
-        seed: for the order of the training clips.
+        seed: for the order of the training clips, and for their augmentation.
         on_epoch: called at the end of each epoch; in a resumed run first for each epoch that is already finished.
         checkpointer: stores the progress at each epoch's end; a killed run resumes from it.
 
@@ -188,7 +200,7 @@ def fit(
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
     def run_epoch(number: int) -> Epoch:
-        epoch = evaluated(model, examples, _train_epoch(model, examples, settings, optimiser, shuffle, number))
+        epoch = evaluated(model, examples, _train_epoch(model, examples, settings, optimiser, shuffle, seed, number))
         if number == 1 and not epoch.is_finite:
             raise TrainingError(_advice(epoch, settings))
         return epoch
@@ -251,6 +263,7 @@ def _train_epoch(
     settings: TrainSettings,
     optimiser: torch.optim.Adam,
     shuffle: torch.Generator,
+    seed: int,
     number: int,
 ) -> Epoch:
     """Train on each training clip once; the held-out measurements are NaN until the caller sets them."""
@@ -270,13 +283,21 @@ def _train_epoch(
     groups = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
     rate = settings.learning_rate
     feature_batches = batches(examples.features, groups, str(device))
-    for step, (batch, batch_labels) in enumerate(zip(feature_batches, label_batches, strict=True)):
+    draws = _augmentation(settings, examples.features.shape[:2], order, device, seed, number)
+    for step, (batch, batch_labels, steps, shares) in enumerate(zip(feature_batches, label_batches, *draws, strict=True)):
+        if steps is not None:
+            batch = augmentation.take_steps(batch, steps)
+        if shares is not None:
+            batch = augmentation.mixed(batch, shares)
         rate = learning_rate(settings, number - 1, step, len(groups))
         for group in optimiser.param_groups:
             group["lr"] = rate
         with arithmetic(settings.precision, device):
             logits = model(batch).float()
-        loss = mean_loss(logits, batch_labels, class_weights)
+        if shares is None:
+            loss = mean_loss(logits, batch_labels, class_weights)
+        else:
+            loss = mixed_loss(logits, batch_labels, class_weights, shares)
         optimiser.zero_grad()
         loss.backward()
         if settings.clip_norm:
@@ -290,11 +311,24 @@ def _train_epoch(
     return Epoch(number, rate, loss_sum.item() / clips, correct.item() / clips, nan, nan, norm_sum.item() / len(groups))
 
 
-def mean_loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Mean cross-entropy of a batch. Unlike torch's `weight`, it divides by clips: else weights would cancel in a batch of 1."""
-    if class_weights is None:
-        return functional.cross_entropy(logits, labels)
-    return (functional.cross_entropy(logits, labels, reduction="none") * class_weights[labels]).mean()
+def _augmentation(
+    settings: TrainSettings, shape: tuple[int, int], order: NDArray[np.int64], device: torch.device, seed: int, epoch: int
+) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
+    """For each batch of an epoch: the time steps that are taken (B, T), and the shares of mixup (B,); None: nothing is drawn.
+
+    Args:
+        shape: (n, T), of the features.
+        order: rows of the training clips.
+    """
+    steps = shares = None
+    if settings.time_jitter or settings.drop_frames:
+        steps = augmentation.time_steps(
+            *shape, time_jitter=settings.time_jitter, drop_frames=settings.drop_frames, seed=seed, epoch=epoch
+        )
+    if settings.mixup:
+        shares = augmentation.own_shares(shape[0], settings.mixup, seed=seed, epoch=epoch)
+    in_batches = [augmentation.in_batches(draws, order, settings.batch_size, device) for draws in (steps, shares)]
+    return in_batches[0], in_batches[1]
 
 
 def evaluated(model: nn.Module, examples: Examples, epoch: Epoch) -> Epoch:

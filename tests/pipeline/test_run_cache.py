@@ -59,6 +59,8 @@ OTHER = {  # a valid value for each key that a number or a switch cannot be made
     "features.precision": "fp32",
     "train.precision": "fp32",
     "train.class_weights": "balanced",
+    "train.mixup": 0.2,
+    "train.drop_frames": 0.1,
     "train.seeds": [0, 1],
     "evaluation.folds": "all",
     "models.bilstm.read": "last",

@@ -69,6 +69,17 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(toy, name, tmp_path):
     assert run(toy, name, checkpointer) == undisturbed
 
 
+@pytest.mark.parametrize("killed_in", [2, 3])
+def test_a_killed_run_repeats_its_augmentation(toy, tmp_path, killed_in):
+    settings = dataclasses.replace(SETTINGS, mixup=0.4, drop_frames=0.2, time_jitter=1)
+    undisturbed = run(toy, settings=settings)
+    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    with pytest.raises(Killed):
+        run(toy, checkpointer=checkpointer, killed_in=killed_in, settings=settings)
+    assert run(toy, checkpointer=checkpointer, settings=settings) == undisturbed
+    assert undisturbed[0] != run(toy)[0]
+
+
 def test_a_kill_costs_the_epoch_in_flight_and_no_other(toy, tmp_path, monkeypatch):
     checkpointer = Checkpoint(tmp_path / "c.safetensors")
     trained, train = [], loop._train_epoch

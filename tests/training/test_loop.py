@@ -13,7 +13,7 @@ from actionrec.core.errors import TrainingError
 from actionrec.evaluation import metrics
 from actionrec.io import machine
 from actionrec.models import create_model
-from actionrec.training import loop
+from actionrec.training import augmentation, loop
 from actionrec.training.classifier import Classifier
 from actionrec.training.loop import Examples, fit, learning_rate, predict
 
@@ -380,12 +380,124 @@ def test_prediction_keeps_the_order_of_rows_and_drops_nothing():
         ({"learning_rate": 0.0}, "learning_rate must be above 0; got 0.0"),
         ({"class_weights": "equal"}, "class_weights must be none or balanced; got 'equal'"),
         ({"gamma": math.nan}, "gamma must be above 0; got nan"),
+        ({"mixup": -0.1}, "mixup must be at least 0; got -0.1"),
+        ({"mixup": math.nan}, "mixup must be at least 0; got nan"),
+        ({"mixup": math.inf}, "mixup must be finite; got inf"),
+        ({"drop_frames": -0.1}, "drop_frames must be at least 0; got -0.1"),
+        ({"drop_frames": 1.0}, "drop_frames must be below 1; got 1.0"),
+        ({"time_jitter": -1}, "time_jitter must be at least 0; got -1"),
     ],
 )
 def test_settings_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match="must be") as caught:
         with_(**change)
     assert str(caught.value) == message
+
+
+def inputs_of_training(features, labels, train, settings, seed=0):
+    """The batches that the network sees in training, (B, T, D)."""
+    batches, model = [], Mean()
+    model.register_forward_pre_hook(lambda module, given: batches.append(given[0].clone()) if module.training else None)
+    run(model, (features, labels, train, np.arange(3)), settings, seed)
+    return batches
+
+
+def numbered():
+    """30 clips whose features are 100 times the clip's row plus the time step."""
+    numbers = 100 * torch.arange(30)[:, None] + torch.arange(FRAMES)
+    return numbers.float()[:, :, None].expand(30, FRAMES, FEATURE_DIM), torch.arange(30) % CLASS_COUNT, np.arange(30)
+
+
+def test_a_clip_s_steps_in_an_epoch_depend_on_seed_and_epoch_but_not_on_its_batch():
+    def seen(batch_size, seed=0):
+        settings = with_(epochs=2, batch_size=batch_size, drop_frames=0.3, time_jitter=1)
+        clips = torch.cat(inputs_of_training(*numbered(), settings, seed))[:, :, 0]
+        epochs = clips.split(30)
+        return [epoch[epoch[:, 0].argsort()] for epoch in epochs]  # in order of the rows
+
+    small, large, other = seen(4), seen(16), seen(4, seed=1)
+    assert all(torch.equal(one, another) for one, another in zip(small, large, strict=True))
+    assert not torch.equal(small[0], small[1])
+    assert not torch.equal(small[0], other[0])
+    assert torch.equal(small[0] // 100, torch.arange(30)[:, None].expand(30, FRAMES).float())  # never of another clip
+
+
+def test_mixup_mixes_each_clip_with_the_one_before_it_in_its_batch():
+    features, labels, rows = torch.eye(4)[:, None].expand(4, FRAMES, 4), torch.arange(4) % CLASS_COUNT, np.arange(4)
+    [batch] = inputs_of_training(features, labels, rows, with_(epochs=1, batch_size=4, mixup=1.0))
+    shares = batch[:, 0]  # of each of the 4 clips in each mixture
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(4))
+    own, partner = shares.topk(2, dim=1).indices.T
+    assert sorted(own.tolist()) == [0, 1, 2, 3]
+    assert torch.equal(partner, own.roll(1))
+
+
+def test_a_run_without_augmentation_draws_nothing(toy, monkeypatch):
+    monkeypatch.setattr(loop.augmentation, "_generator", lambda *_: pytest.fail("drawn"))
+    run(Mean(), toy)
+
+
+def test_augmentation_that_changes_nothing_gives_the_same_bytes_as_none(toy):
+    def outcome(**changes):
+        torch.manual_seed(0)
+        model = Mean(dropout=0.3)
+        return run(model, toy, with_(**changes)).epochs, flat(model).numpy().tobytes()
+
+    assert outcome(drop_frames=1e-15) == outcome()
+    assert outcome(time_jitter=1) != outcome()
+
+
+def test_the_loss_of_mixtures_is_weighted_and_their_greater_part_counts_as_the_label():
+    """A network that always answers class 0: every mixture's loss is known."""
+
+    class Always(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bias = nn.Parameter(torch.tensor([2.0, 0.0, 0.0]))
+
+        def forward(self, features):
+            return self.bias.expand(len(features), CLASS_COUNT)
+
+    labels = torch.tensor([0, 0, 0, 0, 1, 2])
+    data = torch.randn(6, FRAMES, FEATURE_DIM), labels, np.arange(6), np.arange(6)
+    [epoch] = run(Always(), data, with_(epochs=1, batch_size=6, mixup=1.0, learning_rate=1e-12)).epochs
+    assert epoch.train_top1 == pytest.approx(4 / 6)
+    plain = run(Always(), data, with_(epochs=1, batch_size=6, learning_rate=1e-12)).epochs[0].train_loss
+    shares = augmentation.own_shares(6, 1.0, seed=0, epoch=1)
+    losses = nn.functional.cross_entropy(torch.tensor([[2.0, 0, 0]]).expand(6, 3), labels, reduction="none").numpy()
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(0)).numpy()
+    partner = np.roll(losses[order], 1)
+    expected = (shares[order] * losses[order] + (1 - shares[order]) * partner).mean()
+    assert epoch.train_loss == pytest.approx(expected, rel=1e-5)
+    assert epoch.train_loss != pytest.approx(plain, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mixup": 0.5}, {"drop_frames": 0.3}, {"time_jitter": 1}, {"mixup": 0.5, "class_weights": "balanced"}]
+)
+def test_classes_are_learnt_from_augmented_clips(toy, changes):
+    done = run(Mean(), toy, with_(epochs=15, **changes))
+    assert done.epochs[-1].held_out_top1 >= 0.9
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("on_gpu", [True, False], ids=["resident", "read"])
+def test_a_gpu_augments_alike_on_every_run_and_as_a_cpu_does(toy, on_gpu):
+    features, labels, train, held_out = toy
+
+    def outcome(device):
+        loop.reproducible(0, device)
+        model = Classifier(FEATURE_DIM, create_model("gru", {"hidden_dim": 16}, feature_dim=FEATURE_DIM, class_count=CLASS_COUNT))
+        model.to(device)
+        examples = Examples(features.to(device) if on_gpu else features.numpy(), labels.to(device), train, held_out)
+        settings = with_(epochs=8, mixup=0.4, drop_frames=0.2, time_jitter=1)
+        done = fit(model, examples, settings, 0, lambda epoch: None)
+        return flat(model).cpu().numpy().tobytes(), done.epochs[-1].train_loss
+
+    first, again, cpu = outcome("cuda"), outcome("cuda"), outcome("cpu")
+    torch.use_deterministic_algorithms(False)
+    assert first == again
+    assert first[1] == pytest.approx(cpu[1], abs=0.05)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -24,6 +24,9 @@ TRAIN = {
     "precision": "fp32",
     "class_weights": "none",
     "seeds": [0],
+    "mixup": 0.0,
+    "drop_frames": 0.0,
+    "time_jitter": 0,
 }
 
 
@@ -78,6 +81,20 @@ def test_a_linear_probe_takes_no_settings_of_epochs(read, model):
     ]
     recipe = read(model, models={model: {"weight_decay": 0.1}})
     assert (recipe.train.epochs, recipe.train.weight_decay, recipe.arguments) == (1, 0.1, {})
+
+
+@pytest.mark.parametrize("model", BASELINES)
+def test_a_linear_probe_refuses_augmentation_of_its_own_and_ignores_the_shared_one(read, model):
+    augmented = {"mixup": 0.2, "drop_frames": 0.1, "time_jitter": 1}
+    assert [line.split(" has no effect")[0] for line in problems(read, model, models={model: augmented})] == [
+        f"models.{model}.{key}" for key in augmented
+    ]
+    read(model, train={**TRAIN, **augmented})
+
+
+def test_a_model_can_have_augmentation_of_its_own(read):
+    train = read("gru", models={"gru": {"mixup": 0.2, "drop_frames": 0.1, "time_jitter": 2}}).train
+    assert (train.mixup, train.drop_frames, train.time_jitter) == (0.2, 0.1, 2)
 
 
 def test_a_model_gets_only_the_shared_keys_that_it_has(read):
