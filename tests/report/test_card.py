@@ -129,7 +129,7 @@ def test_ties_wins_and_losses_match_the_comparison(evidence):
     _, compared, _ = recorded("transformer")
     text = card(evidence["transformer"])  # at chance, by fabrication
     better = [pair["a"] for pair in compared["pairs"] if pair["b"] == "transformer" and pair["verdict"] != "no difference shown"]
-    assert len(better) == 8
+    assert len(better) == 9
     assert "**Significantly less accurate than " in text
     assert all(name in text for name in better)
     assert "**Not shown to be better than always predicting" in text
