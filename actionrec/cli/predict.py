@@ -33,7 +33,7 @@ def register(commands: Commands) -> None:
     command.add_argument("--window", type=seconds, metavar="S", help="print a timeline: a prediction for each S seconds")
     command.add_argument("--stride", type=seconds, metavar="S", help="seconds from window to window (default: half a window)")
     command.add_argument("--plot", type=Path, metavar="PNG", help="write a plot of the timeline")
-    command.add_argument("--explain", type=Path, metavar="PNG", help="write a picture of the frames and regions that mattered")
+    command.add_argument("--explain", type=Path, metavar="PNG", help="draw the frames and regions that mattered; print attention")
     command.add_argument("--camera", metavar="N", help="predict live from a camera number, or from a file or URL")
     command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, if they are not found")
     command.set_defaults(run=run)
