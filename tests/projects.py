@@ -46,6 +46,20 @@ PARAMS = {
         "max_failed": 0.02,
     },
     "features": {"backbone": "resnet18", "weights": "random", "precision": "fp32", "streams": ["rgb"]},
+    "finetune": {
+        "epochs": 0,
+        "stages": 1,
+        "segments": 8,
+        "batch_size": 8,
+        "learning_rate": 0.0001,
+        "weight_decay": 0.0001,
+        "dropout": 0.5,
+        "crop": 0.5,
+        "flip": True,
+        "flip_pairs": [],
+        "colour": 0.2,
+        "precision": "bf16",
+    },
     "evaluation": {"folds": "one"},
 }
 

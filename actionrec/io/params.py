@@ -34,7 +34,7 @@ Settings = TypeVar("Settings")
 LARGEST_SEED = 2**32 - 1
 _LONGEST_FILE = 50_000  # characters of params.yaml
 _MOST_VALUES = 10_000
-_LISTED = 30  # problems
+_LISTED = 50  # problems
 _LONGEST_NAME = 255  # bytes of a file's name, on most systems
 
 

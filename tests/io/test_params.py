@@ -12,7 +12,7 @@ from actionrec.io import params
 from actionrec.io.params import DataSettings
 
 ROOT = Path(__file__).parents[2]
-SECTIONS = "seed, data, split, frames, features, train, model, models, evaluation, compare"
+SECTIONS = "seed, data, split, frames, features, finetune, train, model, models, evaluation, compare"
 
 
 @dataclass(frozen=True)
@@ -232,8 +232,8 @@ def test_references_to_a_few_values_are_read(read):
 def test_very_many_problems_are_counted(read):
     with pytest.raises(ParamsError) as caught:
         read("".join(f"k{number}: 1\n" for number in range(500)))
-    assert len(str(caught.value).splitlines()) == 30
-    assert str(caught.value).endswith(" and 472 more")
+    assert len(str(caught.value).splitlines()) == 50
+    assert str(caught.value).endswith(" and 452 more")
 
 
 @pytest.mark.parametrize(

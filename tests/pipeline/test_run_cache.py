@@ -26,7 +26,7 @@ from actionrec.io import params
 from actionrec.models import MODELS, model_keys
 from actionrec.training.loop import TrainSettings
 from actionrec.training.recipes import read_recipe
-from stages import check, clip_cost, compare, extract_frames, fetch, resnet_features, split, train, weights
+from stages import check, clip_cost, compare, extract_frames, fetch, finetune, resnet_features, split, train, weights
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = params.load(ROOT / "params.yaml")
@@ -39,6 +39,7 @@ PLAIN = {
     "compare": compare,
     "extract_frames": extract_frames,
     "fetch": fetch,
+    "finetune": finetune,
     "resnet_features": resnet_features,
     "split": split,
     "weights": weights,
@@ -57,6 +58,8 @@ OTHER = {  # a valid value for each key that a number or a switch cannot be made
     "features.weights": "IMAGENET1K_V1",
     "features.streams": ["diff"],
     "features.precision": "fp32",
+    "finetune.flip_pairs": [["turn_left", "turn_right"]],
+    "finetune.precision": "fp32",
     "train.precision": "fp32",
     "train.class_weights": "balanced",
     "train.mixup": 0.2,
