@@ -6,6 +6,7 @@ T sample points, L frames per snippet, H and W pixels. The index holds the place
 import io
 import json
 import os
+import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ class _StoredClip:
     shard: int
     places: NDArray[np.int64]
     """(N, 2): offset and length in bytes of each frame's JPEG; or (1, 2), of one array with all frames."""
+    is_array: bool
+    """Whether it is one array."""
     frames: int
     """N"""
     snippets: NDArray[np.int64] | None
@@ -78,46 +81,45 @@ class FrameIndex:
         try:
             with path.open("rb", buffering=0) as stream:
                 frames = _read(stream.fileno(), clip, different)
-        except (OSError, ValueError, VideoError) as error:
+        except (OSError, EOFError, ValueError, IndexError, VideoError) as error:
             raise DataError(f"{path}: frames of {self.clips[row]} cannot be read ({error}). {REPAIR}") from None
         return frames[inverse.reshape(wanted.shape)]
 
 
 def _read(file: int, clip: _StoredClip, frames: NDArray[np.int64]) -> NDArray[np.uint8]:
-    contents = [
-        os.pread(file, int(length), int(start)) for start, length in (clip.places if _is_array(clip) else clip.places[frames])
-    ]
-    if _is_array(clip):
+    places = clip.places if clip.is_array else clip.places[frames]
+    contents = [os.pread(file, int(length), int(start)) for start, length in places]
+    if clip.is_array:
         return np.asarray(np.load(io.BytesIO(contents[0]), allow_pickle=False)[frames])
     return np.stack([frame_store.decode_jpeg(jpeg) for jpeg in contents])
-
-
-def _is_array(clip: _StoredClip) -> bool:
-    return len(clip.places) < clip.frames
 
 
 def _clips_of(path: Path, shard: int) -> list[tuple[str, _StoredClip]]:
     found: list[tuple[str, _StoredClip]] = []
     with frame_store.open_shard(path) as tar:
-        description, places = None, []
+        description: dict[str, object] | None = None
+        pictures: list[tarfile.TarInfo] = []
         while True:
             member = tar.next()
             if description is not None and (member is None or member.name.endswith(".json")):
-                found.append((description["clip"], _stored_clip(shard, description, places)))
-                places = []
+                found.append((str(description["clip"]), _stored_clip(shard, description, pictures)))
+                pictures = []
             if member is None:
                 return found
             tar.members.clear()  # type: ignore[attr-defined]  # else it grows with every picture
             if not member.name.endswith(".json"):
-                places.append((member.offset_data, member.size))
+                pictures.append(member)
                 continue
             stream = tar.extractfile(member)
             description = json.loads(stream.read()) if stream else {}
 
 
-def _stored_clip(shard: int, description: dict[str, object], places: list[tuple[int, int]]) -> _StoredClip:
+def _stored_clip(shard: int, description: dict[str, object], pictures: list[tarfile.TarInfo]) -> _StoredClip:
     indices, snippets = description["frame_indices"], description.get("snippets")
-    assert isinstance(indices, list)
-    if len(places) not in (1, len(indices)):
-        raise ValueError(f"{len(places)} of {len(indices)} frames of {description['clip']!r}")
-    return _StoredClip(shard, np.array(places), len(indices), None if snippets is None else np.array(snippets))
+    if not isinstance(indices, list):
+        raise TypeError(f"frame_indices of {description['clip']!r} must be a list")
+    is_array = len(pictures) == 1 and pictures[0].name.endswith(".npy")
+    if not is_array and len(pictures) != len(indices):
+        raise ValueError(f"{len(pictures)} of {len(indices)} frames of {description['clip']!r}")
+    places = np.array([(member.offset_data, member.size) for member in pictures])
+    return _StoredClip(shard, places, is_array, len(indices), None if snippets is None else np.array(snippets))
