@@ -93,7 +93,7 @@ def augment(frames: NDArray[np.uint8], drawn: Draw) -> NDArray[np.uint8]:
     """Crop, mirror and colour frames (..., H, W, 3); the shape stays."""
     height, width = frames.shape[-3:-1]
     top, left, high, wide = drawn.box
-    changed = np.empty_like(frames)
+    changed = np.empty(frames.shape, dtype=np.uint8)
     for before, after in zip(_each(frames), _each(changed), strict=True):
         picture: NDArray[Any] = before[top : top + high, left : left + wide]
         if (high, wide) != (height, width):
