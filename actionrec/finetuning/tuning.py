@@ -5,6 +5,7 @@ n clips, T sample points, S segments, K classes. On one kind of machine, the sam
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,14 +84,15 @@ class Tuning:
             The measurements of the frozen backbone with this head.
 
         Raises:
-            TrainingError: features are not finite.
+            TrainingError: features are not finite, or a GPU is out of memory.
         """
         labelled = self.clips.labelled
         held_out = self.rows[labelled.held_out]
         needed = np.concatenate([self.rows["train"], held_out])
         features = np.zeros((len(labelled.labels), 1, self.network.head.standardise.mean.numel()), dtype=np.float32)
-        for group, found in self._evaluate(needed, self.settings.segments, self.network.features):
-            features[group] = found.mean(dim=1, keepdim=True).cpu().numpy()
+        with self._naming_memory():
+            for group, found in self._evaluate(needed, self.settings.segments, self.network.features):
+                features[group] = found.mean(dim=1, keepdim=True).cpu().numpy()
         self.network.head.standardise.fit(features, self.rows["train"])
         examples = Examples(features, torch.from_numpy(labelled.labels).to(self.device), self.rows["train"], held_out)
         fit = logistic_regression.fit(self.network.head, examples, _PROBE, lambda _: None)
@@ -119,8 +121,15 @@ class Tuning:
                 )
             return epoch
 
-        try:
+        with self._naming_memory():
             return loop.run_epochs(self.network, optimiser, shuffle, settings.epochs, run_epoch, on_epoch, checkpointer)
+
+    @contextmanager
+    def _naming_memory(self) -> Iterator[None]:
+        """Turn torch's error of a GPU without memory into a TrainingError that names the settings to lower."""
+        settings = self.settings
+        try:
+            yield
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"{self.device} is out of memory for fine-tuning ({str(error).partition('. ')[0]}). Lower finetune.batch_size (now "
