@@ -15,6 +15,7 @@ from actionrec.evaluation.clip_cost import BackboneCost, ClipTiming
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.predictions import Answers, Predictions, write_predictions
 from actionrec.evaluation.trained_models import TrainedModel
+from actionrec.features import tuned_backbone
 from actionrec.io.files import write_csv
 from actionrec.models import MODELS
 from actionrec.training.frame_order import PERTURBATIONS
@@ -149,6 +150,9 @@ def results(
     )
     shutil.copy(Path(__file__).parents[1] / paths.PARAMS, paths.PARAMS)
     data_set(class_names, test, val)
+    paths.BACKBONE.mkdir(parents=True, exist_ok=True)
+    tuned_backbone.write_untuned(paths.BACKBONE)
+    write(paths.FINETUNE_METRICS, {})
     write(paths.AUDIT, AUDIT)
     write(paths.CLIP_COST, {"backbone": "resnet50", "frames": 32, "resolution": 224, **asdict(BACKBONE)})
     write(paths.CLIP_TIMING, asdict(CLIP_TIMING))

@@ -4,7 +4,7 @@ If `finetune.epochs` is 0, the folder has a backbone.json that is always the sam
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def tuning_of(features: Mapping[str, Any], problems: list[str], prefix: str = ""
         problems.append(f"{prefix}tuning must hold keys and values")
         return None
     values = typed_fields(Tuning, described, f"{prefix}tuning.", problems)
-    problems += unknown_keys(described, list(values), f"{prefix}tuning.")
+    problems += unknown_keys(described, [field.name for field in fields(Tuning)], f"{prefix}tuning.")
     try:
         return Tuning(**values) if len(problems) == before else None
     except ValueError as error:

@@ -321,7 +321,7 @@ def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Bac
 
 def _tuned(folder: Path, bundle: Bundle, file: Path | None) -> TunedBackbone:
     """The file of a tuned backbone, which a bundle includes or shares with the others of its project."""
-    places = [file] if file else [folder / BACKBONE, folder.resolve().parents[1] / paths.BACKBONE.name / BACKBONE]
+    places = [file] if file else [folder / BACKBONE, folder.resolve().parent.parent / paths.BACKBONE.name / BACKBONE]
     found = next((place for place in places if place.is_file()), None)
     tuning = tuned_backbone.tuning_of(bundle.features, [])
     if found is None or tuning is None:

@@ -142,7 +142,8 @@ def _check(description: Any, where: Path) -> None:
         known = typed_fields(_Features, {"streams": list(RGB_ONLY), **features}, "features.", problems)
         if "streams" in known and (problem := streams_problem(known["streams"])):
             problems.append(f"features.{problem}")
-        if tuning_of(features, problems, "features.") is None and features.get("weights") == TUNED:
+        tuning_of(features, problems, "features.")
+        if features.get("weights") == TUNED and "tuning" not in features:
             problems.append("features.tuning is missing")
     if description.get("calibration") is not None and (fitted := section(description, "calibration", "", problems)) is not None:
         values = typed_fields(_Calibration, fitted, "calibration.", problems)

@@ -25,10 +25,10 @@ from actionrec.io import checksums, files
 from actionrec.training.bundle import Architecture, Bundle, save_bundle
 from actionrec.video import clip_reader
 from actionrec.video.frame_store import LEDGER_HEADER, read_shard
-from stages import extract_frames, resnet_features, split, weights
+from stages import extract_frames, finetune, resnet_features, split, weights
 
 ROOT = Path(__file__).parents[2]
-ALL = (split, extract_frames, resnet_features)
+ALL = (split, extract_frames, finetune, resnet_features)
 
 
 def set_params(**changes):
@@ -344,6 +344,9 @@ def test_odd_names_pass_through_all_stages(mine):
 def test_stages_without_their_inputs_say_what_to_run(mine):
     with pytest.raises(DataError, match=r"data/clips\.csv is missing\. Run `dvc repro` to make it\."):
         extract_frames.main()
+    with pytest.raises(DataError, match=r"data/backbone/backbone\.json is missing\. Run `dvc repro` to make it\."):
+        resnet_features.main()
+    finetune.main()
     with pytest.raises(DataError, match=r"data/frames/frames\.json is missing\. Run `dvc repro` to make it\."):
         resnet_features.main()
 
