@@ -13,7 +13,7 @@ from film import numbered_picture, write_video
 from ruamel.yaml import YAML
 
 from actionrec.core import paths
-from stages import split
+from stages import finetune, split
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,7 +67,10 @@ TWELVE_CLIPS = {**PARAMS, "frames": {**PARAMS["frames"], "shards": 4, "format": 
 
 
 def split_twelve_clips(monkeypatch):
-    """Write 12 clips of three classes and params.yaml in the current folder, and run `split`; return the clips' folder."""
+    """Write 12 clips of three classes and params.yaml in the current folder, run `split`, and `finetune`, which tunes nothing.
+
+    Returns the clips' folder.
+    """
     for name, value in {"ACTIONREC_WORKERS": "1", "ACTIONREC_DEVICE": "cpu", "ACTIONREC_RUNTIME": "torch"}.items():
         monkeypatch.setenv(name, value)
     folder = paths.RAW / "mine"
@@ -77,6 +80,7 @@ def split_twelve_clips(monkeypatch):
             write_video(folder / label / f"v_{label}_g{group:02d}_c01.avi", pictures)
     YAML().dump(TWELVE_CLIPS, paths.PARAMS)
     split.main()
+    finetune.main()
     return folder
 
 

@@ -1,13 +1,16 @@
 import argparse
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from projects import edit_params
 
-from actionrec.cli import leak_gap
+from actionrec.cli import leak_gap, learning_curve
+from actionrec.core.errors import DataError
 from actionrec.data import clips
 from actionrec.data.clips import Clip
 from actionrec.features import feature_store
@@ -49,3 +52,22 @@ def test_leak_gap_trains_all_seeds_on_the_chosen_folds(project, capsys, folds, c
         assert gap["common"]["interval"]["low"] <= gap["common"]["difference"] <= gap["common"]["interval"]["high"]
     else:
         assert gap["common"] is None or gap["common"]["clips"] < 8
+
+
+@pytest.mark.parametrize("command", ["leak-gap", "learning-curve"])
+def test_features_of_a_tuned_backbone_are_refused(project, monkeypatch, command):
+    module = {"leak-gap": leak_gap, "learning-curve": learning_curve}[command]
+    stored = replace(feature_store.read_features(Path()), source={"weights": "tuned", "tuning": {}})
+    monkeypatch.setattr(feature_store, "read_features", lambda path: stored)
+    data = SimpleNamespace(features=stored)
+    monkeypatch.setattr("actionrec.training.training_data.read_training_data", lambda: data)
+    monkeypatch.setattr("actionrec.experiments.part_runs.digest_of", lambda folder: "")
+    Path("metrics").mkdir()
+    Path("metrics/summary.json").write_text('{"best": "mean_pool"}')
+    parser = argparse.ArgumentParser()
+    module.register(parser.add_subparsers())
+    arguments = parser.parse_args([command])
+    with pytest.raises(
+        DataError, match=r"^data/features are of a tuned backbone\. It has seen the labels of .+Set finetune\.epochs to 0"
+    ):
+        arguments.run(arguments)

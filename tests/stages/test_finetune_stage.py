@@ -182,7 +182,7 @@ def test_classes_that_a_mirror_changes_are_refused_before_anything_is_written():
     set_params(**TUNED)
     with pytest.raises(ParamsError, match=r"finetune\.flip: a mirrored clip would show another class than turn_left"):
         finetune.main()
-    assert not paths.BACKBONE.exists()
+    assert not (paths.BACKBONE / WEIGHTS).exists()
 
 
 @pytest.mark.usefixtures("project")
