@@ -177,14 +177,14 @@ def plain_loop(name: str, batches: Iterable[Sequence[Tensor]], clips: int, setti
     learning = [weight for weight in model.backbone.parameters() if weight.requires_grad]
     groups = [{"params": learning, "factor": 1}, {"params": [*model.head.parameters()], "factor": HEAD_FACTOR}]
     optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    steps, step, ends, totals = settings.epochs * (clips // settings.batch_size), 0, [], torch.zeros(2)
-    for _ in range(settings.epochs):
+    steps, ends, totals = clips // settings.batch_size, [], torch.zeros(2)
+    for epoch in range(settings.epochs):
         model.train()
         model.backbone.eval()
         totals = torch.zeros(2, device=device)
-        for pictures, labels in batches:
+        for step, (pictures, labels) in enumerate(batches):
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate(settings, step, steps) * group["factor"]
+                group["lr"] = learning_rate(settings, epoch, step, steps) * group["factor"]
             on_device = labels.to(device, non_blocking=True)
             with loop.arithmetic(settings.precision, torch.device(device)):
                 logits = model(pictures.to(device, non_blocking=True)).float()
@@ -193,7 +193,6 @@ def plain_loop(name: str, batches: Iterable[Sequence[Tensor]], clips: int, setti
             loss.backward()
             optimiser.step()
             totals += torch.stack([loss.detach() * len(labels), (logits.argmax(1) == on_device).sum()])
-            step += 1
         loss_sum, correct = totals.tolist()
         ends.append(time.perf_counter())
     return Result(rate(ends, clips), loss_sum / clips, correct / clips)

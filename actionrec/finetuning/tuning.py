@@ -24,6 +24,7 @@ from actionrec.training import logistic_regression, loop
 from actionrec.training.loop import Checkpointer, Epoch, Examples, Fit, TrainSettings
 from actionrec.training.training_data import LabelledClips
 
+_WARMUP = 0.1  # share of the steps in which the learning rate rises
 _LARGEST_NORM = 20.0  # of the gradient, as in TSN; larger ones are scaled down
 
 _PROBE = TrainSettings(  # only the weight decay matters, which is that of the baseline `mean_pool` in params.yaml
@@ -185,7 +186,7 @@ class Tuning:
         rate = settings.learning_rate
         weights = [weight for group in optimiser.param_groups for weight in group["params"]]
         for step, (group, pictures) in enumerate(zip(groups, batches(groups, read), strict=True)):
-            rate = learning_rate(settings, (number - 1) * len(groups) + step, settings.epochs * len(groups))
+            rate = learning_rate(settings, number - 1, step, len(groups))
             for parameters in optimiser.param_groups:
                 parameters["lr"] = rate * parameters["factor"]
             labels = torch.tensor([targets[int(row)] for row in group], device=self.device)
@@ -217,14 +218,19 @@ class Tuning:
             return compute(self.parts.frozen(pictures.reshape(-1, *pictures.shape[-3:])), clips, streams, frames)
 
 
-def learning_rate(settings: FinetuneSettings, step: int, steps: int) -> float:
-    """The backbone's learning rate in one step: half a cosine, from `settings.learning_rate` to nearly 0.
+def learning_rate(settings: FinetuneSettings, epoch: int, step: int, steps: int) -> float:
+    """The backbone's learning rate in one step: it rises in the first tenth of the steps, and falls to nearly 0 along a cosine.
+
+    Without the rise, Adam's first steps, which are as large as later ones but less certain, spoil what the backbone knows.
 
     Args:
-        step: from 0.
-        steps: of all epochs.
+        epoch: from 0.
+        step: within the epoch, from 0.
+        steps: per epoch.
     """
-    return settings.learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+    step, total = epoch * steps + step, settings.epochs * steps
+    rising = min(1.0, (step + 1) / (_WARMUP * total))
+    return settings.learning_rate * rising * (1 + math.cos(math.pi * step / total)) / 2
 
 
 def _groups(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

@@ -122,12 +122,16 @@ def test_streams_side_by_side_are_tuned_together(easy_store):
     assert run.predict(clips.labelled.reported).shape == (12, 3)
 
 
-def test_the_learning_rate_falls_along_half_a_cosine():
-    rates = [learning_rate(PLAIN, step, 100) for step in range(101)]
-    assert rates[0] == PLAIN.learning_rate
-    assert rates[50] == pytest.approx(PLAIN.learning_rate / 2)
-    assert rates[100] == pytest.approx(0, abs=1e-12)
-    assert (np.diff(rates) < 0).all()
+def test_the_learning_rate_rises_in_a_tenth_of_the_steps_and_falls_along_half_a_cosine():
+    rates = np.array([learning_rate(settings(epochs=4), epoch, step, 25) for epoch in range(4) for step in range(25)])
+    highest = PLAIN.learning_rate
+    assert rates[0] == pytest.approx(highest / 10)
+    assert (np.diff(rates[:10]) > 0).all()
+    assert rates[9] == pytest.approx(highest * (1 + np.cos(np.pi * 0.09)) / 2)
+    assert rates[50] == pytest.approx(highest / 2)
+    assert (np.diff(rates[9:]) < 0).all()
+    assert 0 < rates[99] < highest / 1000
+    assert learning_rate(settings(epochs=1), 0, 0, 1) == pytest.approx(highest)  # a single step is not divided by ten
 
 
 def test_the_head_learns_ten_times_as_fast_with_the_rate_of_each_step(easy, monkeypatch):
@@ -140,7 +144,8 @@ def test_the_head_learns_ten_times_as_fast_with_the_rate_of_each_step(easy, monk
 
     monkeypatch.setattr(torch.optim.AdamW, "step", noted)
     _, _, fit = trained(easy, settings(epochs=2, batch_size=7))
-    assert seen == [[learning_rate(PLAIN, place, 8), 10 * learning_rate(PLAIN, place, 8)] for place in range(8)]
+    rates = [learning_rate(settings(epochs=2), epoch, step, 4) for epoch in range(2) for step in range(4)]
+    assert seen == [[rate, 10 * rate] for rate in rates]
     assert [epoch.learning_rate for epoch in fit.epochs] == [seen[3][0], seen[7][0]]
 
 

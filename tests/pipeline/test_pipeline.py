@@ -41,14 +41,17 @@ def project(finished_copy):
 @pytest.mark.slow
 def test_repro_makes_all_that_the_contract_names(finished):
     project, printed, _ = finished
-    before = {"check", "fetch", "weights", "split", "extract_frames", "resnet_features"}
+    before = {"check", "fetch", "weights", "split", "extract_frames", "finetune", "resnet_features"}
     assert ran(printed) == {*before, *TRAINS, "audit", "clip_cost", "compare", "package"}
     files = {
         "data/clips.csv",
         "data/split.csv",
         "data/other_folds.csv",
         "data/frames/ledger.csv",
+        "data/backbone/backbone.json",
         "metrics/extract_frames.json",
+        "metrics/finetune.json",
+        "metrics/finetune_timing.json",
         "metrics/audit.json",
         "metrics/clip_cost.json",
         "metrics/clip_timing.json",
@@ -93,14 +96,15 @@ def test_repro_again_does_nothing(finished):
 @pytest.mark.parametrize(
     ("change", "stages"),
     [
-        ({"seed": 1}, {"split", *TRAINS, "package"}),
-        ({"split.protocol": "random"}, {"split", *TRAINS}),
-        ({"split.fold": 1}, {"split", *TRAINS}),
+        ({"seed": 1}, {"split", "finetune", *TRAINS, "package"}),
+        ({"split.protocol": "random"}, {"split", "finetune", *TRAINS}),
+        ({"split.fold": 1}, {"split", "finetune", *TRAINS}),
         ({"evaluation.folds": "all"}, {"split"}),
         ({"compare.margin": 0.05}, {"compare"}),
         ({"frames.count": 4}, {"extract_frames", "clip_cost"}),
-        ({"features.precision": "bf16"}, {"resnet_features", "clip_cost"}),
-        ({"features.backbone": "resnet34"}, {"weights", "resnet_features", "clip_cost"}),
+        ({"features.precision": "bf16"}, {"finetune", "resnet_features", "clip_cost"}),
+        ({"features.backbone": "resnet34"}, {"weights", "finetune", "resnet_features", "clip_cost"}),
+        ({"finetune.epochs": 1}, {"finetune"}),
         ({"train.epochs": 3}, {*TRAINS, "package"}),
         ({"model.dropout": 0.1}, {*TRAINS, "package"} - {f"train@{name}" for name in BASELINES}),
         ({"model.hidden_dim": 8}, {*RECURRENT, "package"}),
@@ -112,6 +116,19 @@ def test_repro_again_does_nothing(finished):
 def test_a_parameter_reruns_only_what_reads_it(project, change, stages):
     edit_params(project, change)
     assert changed(project) == {"check", *stages}
+
+
+@pytest.mark.slow
+def test_a_new_fold_computes_features_again_only_with_a_tuned_backbone(project):
+    def rerun(change: dict[str, object]) -> set[str]:
+        edit_params(project, change)
+        return ran(run("dvc", "repro", "train@mean_pool", cwd=project))
+
+    new_fold = {"check", "split", "finetune", "train@mean_pool"}
+    assert rerun({"split.fold": 1}) == new_fold
+    tuned = {"finetune.epochs": 1, "finetune.segments": 2, "finetune.flip": False}
+    assert rerun(tuned) == {"check", "finetune", "resnet_features", "train@mean_pool"}
+    assert rerun({"split.fold": 2}) == {*new_fold, "resnet_features"}
 
 
 @pytest.mark.slow
