@@ -160,6 +160,7 @@ def is_file(weights: str) -> bool:
 def _data_table(evidence: Evidence) -> str:
     context, saved, features, frames = evidence.context, evidence.saved, evidence.bundle["features"], evidence.model.frames
     untrained = "**UNTRAINED**, " if context.weights == "random" else ""
+    kept = "tuned" if context.tuning else "frozen"
     rows = [
         ["data set", f"{clean(context.dataset)}, {context.clips:,} clips; {context.failed:,} could not be decoded"],
         ["split", f"{saved.split_phrase}, seed {context.seed}"],
@@ -171,7 +172,7 @@ def _data_table(evidence: Evidence) -> str:
         ["frames", f"{frames['count']} per clip, {frames['resolution']} x {frames['resolution']}, {frames['format']}"],
         [
             "backbone",
-            f"{clean(features['backbone'])}, frozen; weights: {untrained}{clean(features['weights'])}; {features['precision']}",
+            f"{clean(features['backbone'])}, {kept}; weights: {untrained}{clean(features['weights'])}; {features['precision']}",
         ],
         *([["streams", ", ".join(context.streams)]] if context.streams != RGB_ONLY else []),
         ["SHA-256 of these weights", f"`{features['weights_sha256']}`"],

@@ -94,4 +94,5 @@ def test_report_comparison_and_cards_say_how_the_backbone_was_tuned_or_nothing(r
     text = card(package.gather()["gru"])
     assert f"pass one by one through an image network, resnet18.\nIts {phrase}, starting from weights IMAGENET1K_V1." in text
     assert "they are the file `backbone.safetensors`, in the bundle's folder or in `data/backbone`." in text
+    assert "resnet18, tuned; weights: tuned; fp32" in text
     assert "frozen" not in text
