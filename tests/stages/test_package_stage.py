@@ -3,12 +3,17 @@ import shutil
 from pathlib import Path
 
 import finished
+import numpy as np
 import pytest
 from bundles import clips
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
+from actionrec.features import tuned_backbone
+from actionrec.features.tuned_backbone import Tuning
 from actionrec.inference import predictor
+from actionrec.io.files import whole_folder
+from actionrec.io.tensors import save_tensors
 from actionrec.models import MODELS
 from stages import package
 
@@ -47,6 +52,14 @@ def test_each_model_has_a_card_and_the_best_one_s_bundle_is_copied_with_its_card
     assert copy.probabilities.tolist() == original.probabilities.tolist()
     package.main()  # a second run replaces the outputs
     assert outputs() == first
+
+
+def test_the_best_one_s_bundle_includes_a_tuned_backbone():
+    with whole_folder(paths.BACKBONE) as draft:
+        save_tensors(draft / tuned_backbone.WEIGHTS, {"fc": np.ones(3, dtype=np.float32)}, {})
+        tuned_backbone.write_description(draft, Tuning("random", stages=1, epochs=2, protocol="group", fold=0, seed=0, gain=1.0))
+    package.main()
+    assert (paths.BEST / predictor.BACKBONE).read_bytes() == (paths.BACKBONE / tuned_backbone.WEIGHTS).read_bytes()
 
 
 METRICS, BUNDLE = paths.model_metrics("gru"), paths.model_folder("gru") / "model.json"
