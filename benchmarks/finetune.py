@@ -1,6 +1,6 @@
 """Rate of fine-tuning: an epoch of actionrec against a plain PyTorch loop with a DataLoader and torchvision.transforms.v2.
 
-    python -m benchmarks.finetune [--backbone resnet50] [--clips 32] [--epochs 2]
+    python -m benchmarks.finetune [--backbone resnet50] [--weights random] [--clips 32] [--epochs 2]
 
 Both read the same stored JPEG frames and train the last stage of the same network with the same loss, batch and optimiser; the
 plain loop freezes the other stages and batch normalisation, too. On a GPU there is a third row: the plain loop's step alone, with
@@ -59,6 +59,9 @@ class Result(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument(
+        "--weights", default=backbones.RANDOM, help="or a file; the accuracies say something only with trained weights"
+    )
     parser.add_argument("--clips", type=int, default=32, help="a multiple of the batch of 8")
     parser.add_argument("--epochs", type=int, default=2, help="that are timed, after one that is not")
     arguments = parser.parse_args()
@@ -70,7 +73,8 @@ def main() -> None:
         labels = write_frames(Path(name), arguments.clips)
         settings = FinetuneSettings(epochs=1 + arguments.epochs, **SETTINGS)
         ways = {"plain": plain, "actionrec": ours} | ({"plain, frames on the GPU": resident} if device != "cpu" else {})
-        results = {way: run(arguments.backbone, Path(name), labels, settings, device) for way, run in ways.items()}
+        backbone = FeatureSettings(arguments.backbone, arguments.weights, "bf16")
+        results = {way: run(backbone, Path(name), labels, settings, device) for way, run in ways.items()}
     print(f"\n{'':26}{'clips/s':>10}{'ratio':>8}{'loss':>8}{'top-1':>8}")
     for way, result in results.items():
         ratio = result.clips_per_second / results["plain"].clips_per_second
@@ -92,8 +96,8 @@ def write_frames(folder: Path, clips: int) -> torch.Tensor:
     return torch.from_numpy(labels)
 
 
-def ours(name: str, folder: Path, labels: Tensor, settings: FinetuneSettings, device: str) -> Result:
-    network = create(name)
+def ours(backbone: FeatureSettings, folder: Path, labels: Tensor, settings: FinetuneSettings, device: str) -> Result:
+    network = backbones.create_backbone(backbone)
     rows = {"train": np.arange(len(labels)), "val": np.arange(1), "test": np.arange(0)}
     labelled = LabelledClips(labels.numpy(), [str(number) for number in range(CLASSES)], np.arange(len(labels)), rows)
     clips = Clips(ClipReader(FrameIndex(folder), ["rgb"]), labelled, np.arange(CLASSES), SIZE)
@@ -156,22 +160,24 @@ class PlainNetwork(nn.Module):
         return logits
 
 
-def plain(name: str, folder: Path, labels: Tensor, settings: FinetuneSettings, device: str) -> Result:
+def plain(backbone: FeatureSettings, folder: Path, labels: Tensor, settings: FinetuneSettings, device: str) -> Result:
     on_gpu, workers = device != "cpu", machine.cores()
     data = StoredClips(folder, labels, settings)
     loader = DataLoader(data, settings.batch_size, shuffle=True, num_workers=workers, pin_memory=on_gpu, persistent_workers=True)
-    return plain_loop(name, loader, len(labels), settings, device)
+    return plain_loop(backbone, loader, len(labels), settings, device)
 
 
-def resident(name: str, folder: Path, labels: Tensor, settings: FinetuneSettings, device: str) -> Result:
+def resident(backbone: FeatureSettings, folder: Path, labels: Tensor, settings: FinetuneSettings, device: str) -> Result:
     data = StoredClips(folder, labels, settings)
     batches = [tuple(part.to(device) for part in batch) for batch in DataLoader(data, settings.batch_size)]
-    return plain_loop(name, batches, len(labels), settings, device)
+    return plain_loop(backbone, batches, len(labels), settings, device)
 
 
-def plain_loop(name: str, batches: Iterable[Sequence[Tensor]], clips: int, settings: FinetuneSettings, device: str) -> Result:
+def plain_loop(
+    backbone: FeatureSettings, batches: Iterable[Sequence[Tensor]], clips: int, settings: FinetuneSettings, device: str
+) -> Result:
     torch.manual_seed(0)
-    model = PlainNetwork(create(name), settings).to(device)
+    model = PlainNetwork(backbones.create_backbone(backbone), settings).to(device)
     if device != "cpu":
         model.to(memory_format=torch.channels_last)
     learning = [weight for weight in model.backbone.parameters() if weight.requires_grad]
@@ -201,10 +207,6 @@ def plain_loop(name: str, batches: Iterable[Sequence[Tensor]], clips: int, setti
 def rate(ends: Sequence[float], clips: int) -> float:
     """Clips a second of the median epoch, from the times at which epochs ended; the first is not counted."""
     return clips / statistics.median(after - before for before, after in pairwise(ends))
-
-
-def create(name: str) -> Backbone:
-    return backbones.create_backbone(FeatureSettings(name, backbones.RANDOM, "fp32"))
 
 
 if __name__ == "__main__":
