@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from torchvision.transforms import v2
 
 from actionrec.features import backbones, extractors
 from actionrec.features.backbones import MEAN, STD, Backbone, FeatureSettings
+from actionrec.finetuning.augmentation import augment, draw
 from actionrec.finetuning.clip_batches import ClipReader
 from actionrec.finetuning.frozen_part import two_parts
 from actionrec.finetuning.last_stages import last_stages
@@ -74,6 +75,7 @@ def main() -> None:
         settings = FinetuneSettings(epochs=1 + arguments.epochs, **SETTINGS)
         ways = {"plain": plain, "actionrec": ours} | ({"plain, frames on the GPU": resident} if device != "cpu" else {})
         backbone = FeatureSettings(arguments.backbone, arguments.weights, "bf16")
+        print_augmentation(settings)
         results = {way: run(backbone, Path(name), labels, settings, device) for way, run in ways.items()}
     print(f"\n{'':26}{'clips/s':>10}{'ratio':>8}{'loss':>8}{'top-1':>8}")
     for way, result in results.items():
@@ -110,6 +112,29 @@ def ours(backbone: FeatureSettings, folder: Path, labels: Tensor, settings: Fine
     return Result(rate(ends, len(labels)), last.train_loss, last.train_top1)
 
 
+def augmentation_v2(settings: FinetuneSettings) -> v2.Compose:
+    crop = v2.RandomResizedCrop(SIZE, scale=(settings.crop, 1), antialias=True)
+    return v2.Compose([crop, v2.RandomHorizontalFlip(), v2.ColorJitter(settings.colour, settings.colour, settings.colour)])
+
+
+def print_augmentation(settings: FinetuneSettings) -> None:
+    """Print the time of augmenting one clip's frames, on one thread."""
+    frames = np.random.default_rng(0).integers(0, 256, (settings.segments, SIZE, SIZE, 3), dtype=np.uint8)
+    tensors, transform = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous(), augmentation_v2(settings)
+    epochs = count()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    taken = pairs.interleaved(
+        {
+            "actionrec": lambda: augment(frames, draw("clip", 0, next(epochs), settings, STEPS, (SIZE, SIZE))),
+            "transforms.v2": lambda: transform(tensors),
+        },
+        repeats=31,
+    )
+    torch.set_num_threads(threads)
+    print("augmentation of a clip:", ", ".join(f"{way} {1000 * seconds:.1f} ms" for way, seconds in taken.items()))
+
+
 class StoredClips(Dataset[tuple[Tensor, Tensor]]):
     """The stored frames as a data set of torch: one random frame of each segment, and the clip's class."""
 
@@ -124,15 +149,7 @@ class StoredClips(Dataset[tuple[Tensor, Tensor]]):
                     self.clips.append([])
                 else:
                     self.clips[-1].append(contents.read())
-        self.transform = v2.Compose(
-            [
-                v2.RandomResizedCrop(SIZE, scale=(settings.crop, 1), antialias=True),
-                v2.RandomHorizontalFlip(),
-                v2.ColorJitter(settings.colour, settings.colour, settings.colour),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(MEAN, STD),
-            ]
-        )
+        self.transform = v2.Compose([augmentation_v2(settings), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)])
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -11,6 +11,7 @@ from actionrec.core.text import first_few
 
 _DIRECTIONS = {"left", "right", "leftward", "rightward", "leftwards", "rightwards", "lefthand", "righthand"}
 _DIRECTIONS |= {"clockwise", "anticlockwise", "counterclockwise", "cw", "ccw"}
+_OPPOSITES = (("left", "right"), ("counterclockwise", "clockwise"), ("anticlockwise", "clockwise"), ("ccw", "cw"))
 
 
 def mirrored_labels(class_names: Sequence[str], pairs: Sequence[Sequence[str]]) -> NDArray[np.int64]:
@@ -33,7 +34,7 @@ def mirrored_labels(class_names: Sequence[str], pairs: Sequence[Sequence[str]]) 
     if directed:
         raise ParamsError(
             f"params.yaml: finetune.flip: a mirrored clip would show another class than {first_few(directed)}. Set finetune.flip "
-            f"to false, or name the pairs that a mirror swaps, such as finetune.flip_pairs: [[{directed[0]}, {_other(directed)}]]."
+            f"to false, or name the pairs that a mirror swaps, such as finetune.flip_pairs: [{_listed(directed)}]."
         )
     labels = np.arange(len(class_names))
     for one, other in pairs:
@@ -52,5 +53,17 @@ def has_direction(name: str) -> bool:
     return "clockwise" in joined or any(word.lower() in _DIRECTIONS for word in words)
 
 
-def _other(directed: Sequence[str]) -> str:
-    return directed[1] if len(directed) > 1 else "<its mirror image>"
+def _listed(directed: Sequence[str]) -> str:
+    """Pairs to write: of the classes whose names differ in their direction alone, or of the first class."""
+    named = {_letters(name): name for name in directed}
+    pairs = [
+        f"[{name}, {named[mirrored]}]"
+        for letters, name in named.items()
+        for one, other in _OPPOSITES
+        if one in letters and (mirrored := letters.replace(one, other)) in named
+    ]
+    return first_few(pairs or [f"[{directed[0]}, <its mirror image>]"], limit=20)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())

@@ -52,5 +52,8 @@ def test_directions_without_a_pair_are_refused_with_the_pair_to_write():
         "params.yaml: finetune.flip: a mirrored clip would show another class than turn_left, turn_right. Set finetune.flip to "
         "false, or name the pairs that a mirror swaps, such as finetune.flip_pairs: [[turn_left, turn_right]]."
     )
+    names = ("SlideRight", "SlideLeft", "TurnCounterclockwise", "Turn clockwise", "Up")
+    with pytest.raises(ParamsError, match=r": \[\[SlideLeft, SlideRight\], \[TurnCounterclockwise, Turn clockwise\]\]\.$"):
+        mirrored_labels(names, [])
     with pytest.raises(ParamsError, match=r"flip_pairs: \[\[wave_left, <its mirror image>\]\]\.$"):
         mirrored_labels((*TURNS, "wave_left"), [["turn_left", "turn_right"]])
