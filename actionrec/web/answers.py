@@ -20,8 +20,10 @@ from actionrec.report.prediction import explanation_fields, prediction_fields, t
 from actionrec.video import frame_store
 from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import Video, open_video, read_header
+from actionrec.video.frame_settings import Sampling
 from actionrec.video.sampling import SampledClip, TimedFrame, evenly_spaced
 from actionrec.web import video_limits
+from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits, PredictRequest, RequestError
 
 _SHOWN_FRAMES = 8  # of a clip
@@ -55,6 +57,44 @@ def steps(load: Callable[[], Predictor], path: Path, name: str, options: Predict
         work = _timeline if options.window else _clip
         for step in work(predictor, path, name, options, limits):
             yield {"result": common | step["result"]} if "result" in step else step | {"of_seconds": seconds}
+
+
+def steps_of_all(registry: ModelRegistry, path: Path, name: str, options: PredictRequest, limits: Limits) -> Iterator[Step]:
+    """Predict a clip with all models; the last step has their answers, in the order of the registry.
+
+    The clip is decoded once for each way of sampling frames, and a backbone runs once for all models that share it. A model that
+    cannot be used has an error instead of an answer.
+
+    Args:
+        path, name, options, limits: as for `steps`.
+
+    Raises:
+        DataError, VideoError, RequestError: as for `steps`.
+    """
+    with _errors_with(name, path):
+        video_limits.check(path, name, limits)
+        clips: dict[Sampling, SampledClip] = {}
+        features: dict[tuple[Sampling, int], NDArray[np.float16]] = {}
+        found: list[dict[str, Any]] = []
+        for place, model in enumerate(registry.names, start=1):
+            yield {"doing": f"Asking {model}, model {place} of {len(registry.names)}"}
+            try:
+                predictor = registry.predictor(model)
+            except RequestError as error:
+                found.append({"model": model, "error": str(error)})
+                continue
+            if predictor.sampling not in clips:
+                clips[predictor.sampling] = predictor.sample(path)
+            clip = clips[predictor.sampling]
+            key = predictor.sampling, id(predictor.extractor)  # the registry shares those of equal backbones
+            if key not in features:
+                features[key] = predictor.extractor(clip.pictures)
+            prediction = predictor.answer(features[key])
+            found.append({"model": model, **prediction_fields(replace(prediction, reading=reading(clip)), options.top)})
+        result: dict[str, Any] = {"video": name, "answers": found}
+        if options.pictures and clips:
+            result["pictures"] = {"seconds": _length(path), "frames": _strip(next(iter(clips.values())))}
+        yield {"result": result}
 
 
 def _clip(predictor: Predictor, path: Path, name: str, options: PredictRequest, limits: Limits) -> Iterator[Step]:

@@ -3,13 +3,13 @@
 import json
 import logging
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, File, Form, Request, UploadFile
+from fastapi import FastAPI, File, Form, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from actionrec.core.errors import ActionrecError, DataError, VideoError
-from actionrec.core.text import is_printable, printable_lines, shortened
+from actionrec.core.text import first_few, is_printable, printable_lines, quoted, shortened
 from actionrec.data.clips import SUFFIXES
 from actionrec.web import answers, figures, schema
 from actionrec.web import samples as sample_clips
@@ -35,6 +35,7 @@ STATIC = Path(__file__).parent / "static"
 LINES = "application/x-ndjson"
 """Clients that accept it get one line of JSON for each step of `POST /predict`; the last line has the result."""
 
+_WRONG_METHOD = 405
 _TOO_SLOW = 408
 _DISCONNECTED = 499  # the status that nginx logs for a client that disconnected
 _NAME_LENGTH = 120  # characters of a file's name that are kept
@@ -71,6 +72,8 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
+    described = app.openapi
+    app.openapi = lambda: schema.require_video_or_sample(described())  # type: ignore[method-assign]
     app.state.queue = queue
     app.add_middleware(RequestMiddleware, queue=queue, limits=limits, framed_by=framed_by)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
@@ -108,7 +111,11 @@ class _Prediction:
                 path = draft
             else:
                 path = _sample(self.samples, sample or 0).path
-            work = answers.steps(lambda: self.registry.predictor(model), path, name or path.name, options, self.limits)
+            name = name or path.name
+            if options.all_models:
+                work = answers.steps_of_all(self.registry, path, name, options, self.limits)
+            else:
+                work = answers.steps(lambda: self.registry.predictor(model), path, name, options, self.limits)
             async with aclosing(self.queue.each(work)) as steps:
                 async for step in steps:
                     yield step
@@ -120,7 +127,7 @@ def _add_prediction(app: FastAPI, prediction: _Prediction) -> None:
     @app.post(
         "/predict",
         summary="Predict a video",
-        response_model=schema.ClipAnswer | schema.TimelineAnswer,
+        response_model=schema.ClipAnswer | schema.TimelineAnswer | schema.AllAnswers,
         responses={200: {"description": "The answer.", "content": {LINES: {"schema": schema.lines()}}}, **schema.refusals()},
     )
     async def predict(
@@ -139,13 +146,20 @@ def _add_prediction(app: FastAPI, prediction: _Prediction) -> None:
         ] = None,
         explain: Annotated[bool, Form(description="Also explain which frames mattered.")] = False,
         pictures: Annotated[bool, Form(description="Also send frames and plots, as data URLs.")] = False,
+        models: Annotated[Literal["all"] | None, Query(description="all: the answers of all models, side by side.")] = None,
     ) -> Response:
         """Answer with the same fields as `python -m actionrec predict --json`.
+
+        `?models=all` answers with `{"video": ..., "answers": [...]}`: those fields for each model, in the order of /models. The
+        video is decoded once, and models that share a backbone share its features.
 
         Accept `application/x-ndjson` to get one line for each step, `{"doing": ...}`, and at the end `{"result": ...}` or
         `{"error": ...}`.
         """
-        options = PredictRequest(top, window, stride, explain, pictures)
+        await _refuse_unknown(request, schema.QUERY, schema.FIELDS)
+        options = PredictRequest(top, window, stride, explain, pictures, all_models=models == "all")
+        if options.all_models and model is not None:
+            raise RequestError(400, "models=all takes no model. Omit one of them.")
         if (video is None) == (sample is None):
             raise RequestError(
                 400, f"send either a file as video or a sample's number as sample; got {'both' if video else 'neither'}."
@@ -221,8 +235,12 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        detail = str(getattr(error, "detail", error))
-        return _error(status, f"{shortened(request.url.path)}: {detail}.")
+        path, detail = shortened(request.url.path), str(getattr(error, "detail", error))
+        if status == _WRONG_METHOD:
+            allowed = (getattr(error, "headers", None) or {}).get("Allow", "GET")
+            allowed = "GET, HEAD" if "GET" in allowed else allowed
+            return _error(status, f"{path}: {request.method} is not allowed here; use {allowed}.", {"allow": allowed})
+        return _error(status, f"{path}: {detail}.")
 
 
 def _status(error: Exception) -> int:
@@ -231,9 +249,29 @@ def _status(error: Exception) -> int:
     return 422 if isinstance(error, (VideoError, DataError)) else 500
 
 
-def _error(status: int, message: str) -> JSONResponse:
-    # Do not wait for the rest of a slow upload.
-    return JSONResponse({"error": printable_lines(message)}, status, {"connection": "close"} if status == _TOO_SLOW else None)
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    if status == _TOO_SLOW:  # do not wait for the rest of a slow upload
+        headers = {"connection": "close"}
+    return JSONResponse({"error": printable_lines(message)}, status, headers)
+
+
+async def _refuse_unknown(request: Request, query: Collection[str], fields: Collection[str]) -> None:
+    """Refuse fields that do not exist: a misspelt one would silently have no effect.
+
+    Args:
+        query: the parameters that the address may have.
+        fields: those of the form.
+
+    Raises:
+        RequestError: a field is unknown, or was sent twice.
+    """
+    form = await request.form()
+    for kind, sent, known in (("parameter", request.query_params, query), ("field", form, fields)):
+        names = [name for name, _ in sent.multi_items()]
+        if unknown := [name for name in dict.fromkeys(names) if name not in known]:
+            raise RequestError(400, f"{first_few([*map(quoted, unknown)])}: no such {kind}; expected {', '.join(known)}.")
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise RequestError(400, f"{first_few(twice)}: sent more than once.")
 
 
 async def _lines(work: AsyncGenerator[answers.Step, None]) -> AsyncIterator[str]:

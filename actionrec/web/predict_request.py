@@ -107,9 +107,13 @@ class PredictRequest:
     """Whether to explain which frames mattered, and where in them."""
     pictures: bool = False
     """Whether to add the sampled frames, and plots."""
+    all_models: bool = False
+    """Whether all models answer."""
 
     def __post_init__(self) -> None:
         if self.stride and not self.window:
             raise RequestError(400, "stride needs window, the seconds of a window.")
         if self.explain and self.window:
             raise RequestError(400, "explain needs a whole clip, not a timeline. Cut the piece out of the video, and explain that.")
+        if self.all_models and (self.window or self.explain):
+            raise RequestError(400, "models=all takes neither window, stride nor explain. Choose one model for these.")

@@ -40,12 +40,17 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         started = False
+        without_body = scope["method"] == "HEAD"
+        if without_body:  # answered like GET: FastAPI's routes do not take HEAD
+            scope = {**scope, "method": "GET"}
 
         async def protected(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 MutableHeaders(scope=message).update(self._headers)
+            elif without_body and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         try:

@@ -18,6 +18,11 @@ WHY = {
 
 TEXT = {"type": "string"}
 
+FIELDS = ("video", "sample", "model", "top", "window", "stride", "explain", "pictures")
+"""Fields of the form of `POST /predict`."""
+QUERY = ("models",)
+"""Parameters of its address."""
+
 
 @dataclass
 class Share:
@@ -118,6 +123,41 @@ class TimelineAnswer:
     pictures: Pictures | None = None
 
 
+@dataclass(kw_only=True)
+class ModelAnswer:
+    """One model's answer, or why it has none."""
+
+    model: str
+    error: str | None = None
+    headline: str | None = None
+    answer: str | None = None
+    none_of_these: bool | None = None
+    label: str | None = None
+    confidence: float | None = None
+    threshold: float | None = None
+    top: list[Share] | None = None
+    frames_read: int | None = None
+    padded: int | None = None
+    warning: str | None = None
+
+
+@dataclass(kw_only=True)
+class AllAnswers:
+    """The answer with `?models=all`."""
+
+    video: str
+    answers: list[ModelAnswer]
+    pictures: Pictures | None = None
+
+
+def require_video_or_sample(document: dict[str, Any]) -> dict[str, Any]:
+    """Complete an OpenAPI document: a form has a video or a sample, and no other fields than it says."""
+    for name, form in document["components"]["schemas"].items():
+        if name.startswith("Body_predict"):
+            form |= {"oneOf": [{"required": ["video"]}, {"required": ["sample"]}], "additionalProperties": False}
+    return document
+
+
 def refusals(*only: int) -> dict[int | str, dict[str, Any]]:
     """The refusals of `POST /predict`, or some of them, as FastAPI's `responses`."""
     content = {"application/json": {"schema": {"type": "object", "properties": {"error": TEXT}, "required": ["error"]}}}
@@ -126,7 +166,7 @@ def refusals(*only: int) -> dict[int | str, dict[str, Any]]:
 
 def lines() -> dict[str, Any]:
     """JSON Schema of a line of the streamed answer, with references to the shapes above."""
-    shapes = [{"$ref": f"#/components/schemas/{one.__name__}"} for one in (ClipAnswer, TimelineAnswer)]
+    shapes = [{"$ref": f"#/components/schemas/{one.__name__}"} for one in (ClipAnswer, TimelineAnswer, AllAnswers)]
     times = {name: {"type": "number"} for name in ("seconds", "of_seconds")}
     return {
         "description": "One line for each step; the last line has only `result` or `error`.",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,58 @@ def test_wrong_fields_are_refused(client, clips, fields, status, message):
     assert len(told.json()["error"]) < 300
 
 
+@pytest.mark.parametrize(
+    ("address", "fields", "message"),
+    [
+        ("/predict", {"topp": 3}, "'topp': no such field; expected video, sample, model, top, window, stride, explain, pictures."),
+        ("/predict", {"models": "all"}, "'models': no such field"),
+        ("/predict", {"top": ["1", "2"]}, "top: sent more than once."),
+        ("/predict?top=3", {}, "'top': no such parameter; expected models."),
+        ("/predict?models=all&models=all", {}, "models: sent more than once."),
+        ("/predict?models=gru", {}, "models: Input should be 'all', got 'gru'."),
+        ("/predict?models=all", {"model": "gru"}, "models=all takes no model. Omit one of them."),
+        ("/predict?models=all", {"window": 2}, "models=all takes neither window, stride nor explain."),
+        ("/predict?models=all", {"explain": True}, "models=all takes neither window, stride nor explain."),
+    ],
+)
+def test_fields_that_would_have_no_effect_are_refused(client, address, fields, message):
+    told = client.post(address, data={"sample": 0, **fields})
+    assert told.status_code == 400
+    assert told.json()["error"].startswith(message)
+
+
+def test_all_models_answer_as_they_do_alone_and_share_the_backbone(client, clips, registry, monkeypatch):
+    clip = next(clips.glob("Dark/*"))
+    alone = [send(client, clip, model=name, top=2).json() for name in registry.names]
+    runs = []
+    for name in registry.names:
+        extractor = registry.predictor(name).extractor
+        monkeypatch.setattr(extractor, "_run", lambda frames, run=extractor._run: (runs.append(len(frames)), run(frames))[1])
+    with clip.open("rb") as stream:
+        told = client.post(
+            "/predict?models=all", files={"video": (clip.name, stream)}, data={"top": 2, "pictures": True}, headers=LINES
+        )
+    *steps, last = [json.loads(line) for line in told.text.splitlines()]
+    assert [step["doing"] for step in steps] == ["Asking gru, model 1 of 2", "Asking simple_rnn, model 2 of 2"]
+    assert len(last["result"].pop("pictures")["frames"]) == 8
+    without_video = [{key: value for key, value in one.items() if key != "video"} for one in alone]
+    assert last["result"] == {"video": clip.name, "answers": without_video}
+    # One extractor for both models, so it was wrapped twice, and each run counts twice.
+    assert sum(runs) == 2 * bundles.FRAMES["count"]
+
+
+def test_a_model_that_cannot_be_used_does_not_keep_the_others_from_answering(models, clips, temporary, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(models[0], broken)
+    (broken / "model.safetensors").write_bytes(b"")
+    app = web_app.create_app(ModelRegistry([*models, broken]), samples.of_folder(clips), Limits())
+    with TestClient(app) as client:
+        answers = client.post("/predict?models=all", data={"sample": 1}).json()["answers"]
+    assert [one["model"] for one in answers] == ["gru", "simple_rnn", "broken"]
+    assert [one.get("label") for one in answers] == ["Dark", "Dark", None]
+    assert "does not match model.json" in answers[2]["error"]
+
+
 def test_work_without_end_is_refused_before_it_begins(client, long_film, monkeypatch):
     monkeypatch.setattr(web_app.answers, "_MOST_WINDOWS", 100)
     told = send(client, long_film, window=1, stride=0.01)
@@ -162,7 +215,33 @@ def test_what_is_not_there_is_not_found(client):
     for address in ("/samples/3.jpg", "/samples/3/video", "/plots/nix.png", "/metrics/nix.json", "/nix", "/static/nix.js"):
         told = client.get(address)
         assert (told.status_code, list(told.json())) == (404, ["error"]), address
-    assert client.get("/predict").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/predict", "POST"),
+        ("HEAD", "/predict", "POST"),
+        ("POST", "/models", "GET, HEAD"),
+        ("DELETE", "/static/style.css", "GET, HEAD"),
+    ],
+)
+def test_wrong_methods_are_refused_with_the_right_one(client, method, path, allowed):
+    told = client.request(method, path)
+    assert (told.status_code, told.headers["allow"]) == (405, allowed)
+    if method != "HEAD":
+        assert told.json() == {"error": f"{path}: {method} is not allowed here; use {allowed}."}
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/models", "/samples/0.jpg", "/samples/0/video", "/static/style.css", "/openapi.json", "/nix"]
+)
+def test_head_gets_the_headers_of_get_and_no_body(client, path):
+    head, get = client.head(path), client.get(path)
+    assert head.status_code == get.status_code
+    assert head.content == b""
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert head.headers["content-length"] == str(len(get.content))
 
 
 def test_a_sample_that_is_gone_is_not_found(registry, temporary, tmp_path):

@@ -128,6 +128,26 @@ def test_an_upload_is_predicted_and_explained_and_another_model_asked(visit, cli
         expect(page.locator("#label")).to_have_text("Bright")
 
 
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_all_models_answer_side_by_side(visit, viewport):
+    with visit(viewport=viewport) as page:
+        page.get_by_role("button", name="Striped").click()
+        page.get_by_role("button", name="Compare all models").focus()
+        page.keyboard.press("Enter")
+        table = page.locator("#all table")
+        expect(table.locator("tbody th")).to_have_text(["gru", "simple_rnn", "strict"])
+        answers = table.locator("tbody td:nth-child(2)").all_inner_texts()
+        assert answers[:2] == ["Striped", "Striped"]
+        assert answers[2].endswith(", unsure")
+        expect(table.locator("[aria-current=true] th")).to_have_text("gru")
+        expect(page.locator("#all")).to_contain_text(
+            re.compile(r"All models give the same answer|The models give 2 different answers")
+        )
+        assert page.evaluate("() => document.activeElement.id") == "all"  # a keyboard goes on from here
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+        expect(page.locator("#label")).to_have_text("Striped")
+
+
 def test_below_the_threshold_the_headline_is_the_probable_class(visit):
     with visit() as page:
         page.get_by_label("strict").check()

@@ -7,8 +7,9 @@ import { timeline } from "./timeline.js";
 const LONG = 20; // seconds; for longer videos a timeline is offered
 
 export class Answer {
-  constructor({ explain, timeline: askTimeline }) {
+  constructor({ explain, compare, timeline: askTimeline }) {
     this.explain = explain;
+    this.compare = compare;
     this.askTimeline = askTimeline;
     this.place = byId("answer");
     this.idle = [...this.place.childNodes];
@@ -37,10 +38,11 @@ export class Answer {
     this.clear();
   }
 
-  show(result, seconds, about) {
+  show(result, seconds, models) {
+    const about = models.about(result.model);
     this.place.classList.remove("stale");
     forget();
-    const parts = result.runs ? this.film(result) : this.clip(result, about);
+    const parts = result.runs ? this.film(result) : [...this.clip(result, about), models.known.length > 1 ? this.others() : null].filter(Boolean);
     this.place.replaceChildren(...parts, this.foot(result, seconds, about));
   }
 
@@ -76,6 +78,29 @@ export class Answer {
     const button = element("button", { type: "button", id: "explain", textContent: "Explain this answer" });
     button.addEventListener("click", this.explain);
     return element("div", { className: "card hint" }, element("p", { textContent: "Which frames mattered, and where in them? This takes a few seconds." }), button);
+  }
+
+  others() {
+    const button = element("button", { type: "button", id: "compare", textContent: "Compare all models" });
+    button.addEventListener("click", this.compare);
+    return element("div", { className: "card hint", id: "all", tabIndex: -1 }, element("p", { textContent: "What do the other models answer for this video?" }), button);
+  }
+
+  /** Show the answers of all models in place of the button that asked for them. */
+  showAll({ answers }, chosen) {
+    const head = ["Model", "Answer", "Probability"].map((text) => element("th", { scope: "col", textContent: text }));
+    const rows = answers.map((one) => {
+      const name = element("th", { scope: "row", textContent: one.model });
+      if (one.error) return element("tr", {}, name, element("td", { colSpan: 2, className: "refused", textContent: `Cannot be used: ${one.error}` }));
+      const row = element("tr", {}, name, element("td", { textContent: one.none_of_these ? `${one.label}, unsure` : one.label }), element("td", { textContent: percent(one.confidence) }));
+      if (one.model === chosen) row.setAttribute("aria-current", "true");
+      return row;
+    });
+    const labels = new Set(answers.filter((one) => !one.error).map((one) => one.label));
+    const words = labels.size === 1 ? "All models give the same answer." : `The models give ${labels.size} different answers.`;
+    const table = element("table", { className: "all" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
+    const section = element("section", { className: "card", id: "all", tabIndex: -1 }, element("h2", { textContent: "All models" }), element("p", { textContent: words }), table);
+    document.getElementById("all")?.replaceWith(section);
   }
 
   foot(result, seconds, about) {

@@ -17,7 +17,7 @@ let asked = null; // seconds of a window in the latest request; null: one answer
 let turn = 0; // counts choices: a file that opens slowly must not replace a later one
 
 const models = new Models(() => chosen && predict());
-const answer = new Answer({ explain: () => predict({ explain: true }), timeline: () => { byId("timeline").checked = true; byHand = true; predict(); } });
+const answer = new Answer({ explain: () => predict({ explain: true }), compare: () => predict({ all: true }), timeline: () => { byId("timeline").checked = true; byHand = true; predict(); } });
 
 function say(text, { share = null, cancel = true } = {}) {
   const status = byId("status");
@@ -103,35 +103,36 @@ function secondsOf(file) {
 
 const windowSeconds = () => (byId("timeline").checked ? byId("window").value || "4" : null);
 
-function predict({ explain = false } = {}) {
+function predict({ explain = false, all = false } = {}) {
   request?.abort();
   byId("error").hidden = true;
   const fields = new FormData();
   if (chosen.file) fields.append("video", chosen.file, chosen.name);
   else fields.append("sample", chosen.sample);
-  fields.append("model", models.chosen);
+  if (!all) fields.append("model", models.chosen);
   fields.append("pictures", "true");
   if (explain) fields.append("explain", "true");
-  else {
+  else if (!all) {
     asked = windowSeconds();
     if (asked) fields.append("window", asked);
   }
-  if (!explain) answer.wait();
+  if (!explain && !all) answer.wait();
   say(chosen.file ? "Sending" : "Waiting for the model", { share: chosen.file ? 0 : null });
   bringUp("status");
   const start = performance.now();
-  const mine = send(fields, {
+  const mine = send(fields, all ? "predict?models=all" : "predict", {
     sending: (share) => say(share < 1 ? `Sending, ${Math.round(100 * share)} %` : "Waiting for the model", { share: share < 1 ? share : null }),
     working: (step) => say(phrase(step), { share: step.seconds && step.of_seconds ? Math.min(1, step.seconds / step.of_seconds) : null }),
     told: (result) => {
       byId("status").hidden = true;
       const focused = byId("answer").contains(document.activeElement); // on a button that is removed now
-      answer.show(result, (performance.now() - start) / 1000, models.about(result.model));
-      if (focused) byId(explain ? "why" : "answer").focus({ preventScroll: true });
-      if (!explain) bringUp("answer");
+      if (all) answer.showAll(result, models.chosen);
+      else answer.show(result, (performance.now() - start) / 1000, models);
+      if (focused) byId(all ? "all" : explain ? "why" : "answer").focus({ preventScroll: true });
+      if (!explain && !all) bringUp("answer");
       models.refresh();
     },
-    failed: (message) => { fail(message); if (!explain) answer.clear(); models.refresh(); },
+    failed: (message) => { fail(message); if (!explain && !all) answer.clear(); models.refresh(); },
     ended: () => { if (request === mine) request = null; },
   });
   request = mine;

@@ -1,7 +1,7 @@
 // POST /predict with progress both ways: XMLHttpRequest, since fetch does not report upload progress.
 
 /** Send a form; the answer comes as lines of JSON, one a step. Returns the request, which can be aborted. */
-export function send(fields, { sending, working, told, failed, ended }) {
+export function send(fields, address, { sending, working, told, failed, ended }) {
   const request = new XMLHttpRequest();
   let read = 0;
   let done = false;
@@ -27,7 +27,7 @@ export function send(fields, { sending, working, told, failed, ended }) {
     lines.forEach(take);
   };
 
-  request.open("POST", "predict");
+  request.open("POST", address);
   request.setRequestHeader("Accept", "application/x-ndjson");
   request.upload.addEventListener("progress", (event) => !done && event.lengthComputable && sending(event.loaded / event.total));
   request.addEventListener("progress", takeLines);
