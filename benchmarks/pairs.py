@@ -14,6 +14,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from actionrec.core import paths
+from actionrec.features import tuned_backbone
 from actionrec.io import machine
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +47,7 @@ def describe_machine() -> str:
 
 @contextmanager
 def project(**changes: Any) -> Iterator[Path]:
-    """An empty project in a temporary folder: params.yaml, with `section__key=value` changed."""
+    """A project in a temporary folder: params.yaml, with `section__key=value` changed, and a backbone that is not tuned."""
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
     for path, value in changes.items():
@@ -57,6 +59,7 @@ def project(**changes: Any) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         yaml.dump(params, folder / "params.yaml")
+        tuned_backbone.write_untuned(folder / paths.BACKBONE)
         yield folder
 
 

@@ -15,7 +15,7 @@ from actionrec.evaluation.predictions import pooled
 from actionrec.evaluation.suspect_labels import HEADER, check_labels, csv_rows
 from actionrec.evaluation.trained_models import read_model
 from actionrec.io.files import write_rows_for_spreadsheets
-from stages import extract_frames, resnet_features, split, train
+from stages import extract_frames, finetune, resnet_features, split, train
 
 CLASSES = 6
 
@@ -149,7 +149,7 @@ def test_swapped_labels_of_the_sample_are_in_the_list_s_top_tenth(project, monke
         },
     )
     wrong = mislabel(paths.RAW / "sample" / "clips.csv", count=5)
-    for stage in (split, extract_frames, resnet_features, train):
+    for stage in (split, extract_frames, finetune, resnet_features, train):
         stage.main()
     checks = check_labels([read_model("gru")], ())
     assert len(checks) == 96

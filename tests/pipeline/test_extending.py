@@ -103,7 +103,7 @@ def test_a_model_is_a_file_a_section_and_a_line(without_the_model):
 def test_a_backbone_is_a_file(project):
     add(project, "actionrec/features/networks/squeezenet1_1.py")
     edit_params(project, {"features.backbone": "squeezenet1_1"})
-    assert ran(run("dvc", "repro", "resnet_features", cwd=project)) == {"check", "weights", "resnet_features"}
+    assert ran(run("dvc", "repro", "resnet_features", cwd=project)) == {"check", "weights", "finetune", "resnet_features"}
     printed = run(
         sys.executable, "-c",
         "from actionrec.features.feature_store import read_features; from actionrec.core import paths;"

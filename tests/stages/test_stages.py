@@ -376,7 +376,7 @@ def test_real_odd_files_among_real_clips(mine, shared, caplog):
             (mine / label / path.name).symlink_to(path)
     set_params(frames__count=32, frames__max_failed=0.3)
     caplog.set_level(logging.INFO)
-    for stage in (split, extract_frames, resnet_features):
+    for stage in (split, extract_frames, finetune, resnet_features):
         stage.main()
     ledger = read_ledger()
     failed = {clip for clip, row in ledger.items() if row["error"]}
