@@ -27,10 +27,10 @@ from torchvision.transforms import v2
 
 from actionrec.features import backbones, extractors
 from actionrec.features.backbones import MEAN, STD, Backbone, FeatureSettings
-from actionrec.finetuning.augmentation import augment, draw
 from actionrec.finetuning.clip_batches import ClipReader
 from actionrec.finetuning.frozen_part import two_parts
 from actionrec.finetuning.last_stages import last_stages
+from actionrec.finetuning.pixel_augmentation import augment, draw
 from actionrec.finetuning.settings import HEAD_FACTOR, FinetuneSettings
 from actionrec.finetuning.tuning import Clips, Tuning, learning_rate
 from actionrec.io import checksums, machine

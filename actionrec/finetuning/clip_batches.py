@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.features.streams import pictures_of
-from actionrec.finetuning import augmentation
-from actionrec.finetuning.augmentation import Draw
+from actionrec.finetuning import pixel_augmentation
+from actionrec.finetuning.pixel_augmentation import Draw
 from actionrec.io import machine
 from actionrec.video.frame_index import FrameIndex
 
@@ -41,7 +41,7 @@ class ClipReader:
         first = np.minimum(steps, total - 2) if with_next else steps
         read = np.concatenate([steps, first, first + 1]) if with_next else steps
         frames = self.index.read(row, read)
-        frames = frames if drawn is None else augmentation.augment(frames, drawn)
+        frames = frames if drawn is None else pixel_augmentation.augment(frames, drawn)
         if self.index.has_snippets:
             return np.stack([np.stack([pictures_of(snippet, stream) for snippet in frames]) for stream in self.streams], axis=1)
         pictures = {"rgb": frames[: len(steps)]}

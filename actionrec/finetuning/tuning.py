@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from actionrec.core.errors import ParamsError, TrainingError
 from actionrec.evaluation import metrics
-from actionrec.finetuning import augmentation
+from actionrec.finetuning import pixel_augmentation
 from actionrec.finetuning.clip_batches import ClipReader, batches
 from actionrec.finetuning.frozen_part import TwoParts
 from actionrec.finetuning.segment_network import SegmentNetwork
@@ -159,7 +159,7 @@ class Tuning:
 
         def read(row: int) -> NDArray[np.uint8]:
             total = reader.index.steps(row)
-            return reader.read(row, augmentation.middle_steps(total, segments or total))
+            return reader.read(row, pixel_augmentation.middle_steps(total, segments or total))
 
         self.network.eval()
         groups = _groups(rows, 1 if segments is None else self.settings.batch_size)
@@ -201,9 +201,9 @@ class Tuning:
         clips, nan = len(order), math.nan
         return Epoch(number, rate, loss_sum.item() / clips, correct.item() / clips, nan, nan, norm_sum.item() / len(groups))
 
-    def _draw(self, row: int, epoch: int) -> augmentation.Draw:
+    def _draw(self, row: int, epoch: int) -> pixel_augmentation.Draw:
         index = self.clips.reader.index
-        return augmentation.draw(index.clips[row], self.seed, epoch, self.settings, index.steps(row), (self.clips.size,) * 2)
+        return pixel_augmentation.draw(index.clips[row], self.seed, epoch, self.settings, index.steps(row), (self.clips.size,) * 2)
 
     def _evaluated(self, epoch: Epoch) -> Epoch:
         rows = self.rows[self.clips.labelled.held_out]

@@ -10,7 +10,7 @@ from small_tuning import settings
 
 from actionrec.core.errors import DataError
 from actionrec.features.streams import pictures_of
-from actionrec.finetuning import augmentation
+from actionrec.finetuning import pixel_augmentation
 from actionrec.finetuning.clip_batches import ClipReader, batches
 from actionrec.video.frame_index import FrameIndex
 from actionrec.video.frame_store import read_frames
@@ -51,9 +51,9 @@ def test_frames_are_augmented_alike_before_their_difference_is_taken(store, stre
     index = FrameIndex(store)
     for row, clip in enumerate(index.clips):
         frames, steps = read_frames(store, [clip])[clip], np.arange(index.steps(row))
-        drawn = augmentation.draw(clip, 0, 1, AUGMENTED, len(steps), (SIZE, SIZE))
+        drawn = pixel_augmentation.draw(clip, 0, 1, AUGMENTED, len(steps), (SIZE, SIZE))
         read = ClipReader(index, streams).read(row, steps, drawn)
-        np.testing.assert_array_equal(read, expected(augmentation.augment(frames, drawn), streams, steps))
+        np.testing.assert_array_equal(read, expected(pixel_augmentation.augment(frames, drawn), streams, steps))
 
 
 def picture_of(row):

@@ -200,7 +200,7 @@ def test_mirrored_clips_have_the_label_of_their_mirror_image(easy, monkeypatch, 
     """Seen in the loss of the first step: half of the clips are mirrored."""
     pairs = np.array([0, 2, 1]) if swaps else np.arange(3)
     run, seen = started(replace(easy, mirrored=pairs), settings(epochs=1, batch_size=24, flip=True)), {}
-    drawn, entropy = tuning.augmentation.draw, torch.nn.functional.cross_entropy
+    drawn, entropy = tuning.pixel_augmentation.draw, torch.nn.functional.cross_entropy
 
     def noted_draw(clip, *rest):
         one = drawn(clip, *rest)
@@ -211,7 +211,7 @@ def test_mirrored_clips_have_the_label_of_their_mirror_image(easy, monkeypatch, 
         seen["labels"] = labels.tolist()
         return entropy(logits, labels)
 
-    monkeypatch.setattr(tuning.augmentation, "draw", noted_draw)
+    monkeypatch.setattr(tuning.pixel_augmentation, "draw", noted_draw)
     monkeypatch.setattr(torch.nn.functional, "cross_entropy", noted_entropy)
     run.fit(lambda _: None, None)
     labels = seen.pop("labels")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_tuning import settings
 
-from actionrec.finetuning.augmentation import Draw, augment, draw, middle_steps, segment_bounds
+from actionrec.finetuning.pixel_augmentation import Draw, augment, draw, middle_steps, segment_bounds
 
 ALL = settings(segments=4, crop=0.3, flip=True, colour=0.4)
 SIZE = (48, 64)
