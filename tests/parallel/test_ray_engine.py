@@ -244,7 +244,7 @@ def test_ctrl_c_ends_the_work_with_one_message_and_leaves_nothing_half_done(mine
     process = start("-m", "ray_jobs", "extract_at_the_gate", "3", "3", RAY_ADDRESS=cluster.address)
     wait_until(lambda: len(ray_jobs.journal()) >= 2)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=180)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.splitlines()[-1] == "interrupted; run `dvc repro` to continue"
     assert "Traceback" not in said
@@ -264,7 +264,7 @@ def test_a_node_that_dies_at_its_work_costs_nothing_but_time(mine, cluster, monk
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
     Path("open").touch()
-    _, said = process.communicate(timeout=180)
+    _, said = process.communicate(timeout=90)
     assert process.returncode == 0, said
     assert at_work
     assert {shard for node, _, shard in attempts() if node != second} == {"0", "1", "2"}
