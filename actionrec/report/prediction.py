@@ -122,11 +122,14 @@ def timeline_fields(moments: Sequence[Moment], runs: Sequence[Segment], top: int
             }
             for run in runs
         ],
-        "windows": [
-            {"start_seconds": round(one.start, 3), "end_seconds": round(one.end, 3), **prediction_fields(one.prediction, top)}
-            for one in moments
-        ],
+        "windows": [window_fields(one, top) for one in moments],
     }
+
+
+def window_fields(moment: Moment, top: int) -> dict[str, Any]:
+    """A window of a timeline as a JSON object."""
+    times = {"start_seconds": round(moment.start, 3), "end_seconds": round(moment.end, 3)}
+    return times | prediction_fields(moment.prediction, top)
 
 
 def run_rows(video: str, runs: Sequence[Segment]) -> list[list[Any]]:
@@ -154,8 +157,7 @@ def moment_text(moment: Moment, top: int) -> str:
 
 
 def moment_json(moment: Moment, top: int) -> str:
-    times = {"start_seconds": round(moment.start, 3), "end_seconds": round(moment.end, 3)}
-    return _line({**times, **prediction_fields(moment.prediction, top)})
+    return _line(window_fields(moment, top))
 
 
 def moment_row(moment: Moment) -> list[Any]:

@@ -1,6 +1,7 @@
 """Clip reader: evenly sampled frames of a video file, a single frame, or all frames with their times."""
 
 import logging
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,18 +11,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.core.errors import VideoError
+from actionrec.core.errors import DataError, VideoError
 from actionrec.video.decoder import Video, open_video
-from actionrec.video.frame_settings import ONE_FRAME, Fit, Snippet
-from actionrec.video.sampling import DEFAULT_RATE, SampledClip, TimedFrame, evenly_spaced, resize, snippet_frames
+from actionrec.video.frame_settings import ONE_FRAME, Fit, Sampling, Snippet
+from actionrec.video.sampling import DEFAULT_RATE, MOST_FRAMES, SampledClip, TimedFrame, evenly_spaced, resize, snippet_frames
 
 if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
     from actionrec.video.decoder import VideoPacket
 
 logger = logging.getLogger(__name__)
 
 MAX_HELD_BYTES = 1 << 28
 """Largest file whose packets are kept in memory."""
+
+_ROUNDING = 0.0005  # seconds: times in answers are rounded to milliseconds
+_STILL = 60.0  # seconds: the longest that a frame may be on screen
 
 UNEXPECTED = "unexpected error"
 """Start of the message of an error that may not be caused by the clip."""
@@ -141,8 +147,74 @@ def read_frame(path: Path, index: int) -> NDArray[np.uint8]:
     raise VideoError(f"frame {index} cannot be read; the file has {readable} readable frames", decoded_frames=readable)
 
 
+def sample_piece(
+    path: Path, start: float, end: float, sampling: Sampling, most_seconds: float = math.inf
+) -> tuple[SampledClip, list[float]]:
+    """Sample a piece of a video as `timeline.windows` samples a window with these times.
+
+    Args:
+        start, end: seconds from the first frame. If no frame starts between them, the one before is sampled, which is still on
+            screen.
+        most_seconds: decoding stops there, whatever `start` says.
+
+    Returns:
+        The clip, whose `indices` are those of the whole video, and the time in seconds of each of its `frames`.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        VideoError: no frame can be decoded, or the video ends before `start`.
+        DataError: the piece has more than MOST_FRAMES frames.
+    """
+    kept: list[TimedFrame] = []
+    numbers: list[int] = []
+    latest: tuple[int, float, VideoFrame] | None = None
+    last = -1.0
+    with open_video(path) as video:
+        for number, (seconds, frame) in enumerate(frames_with_times(video)):
+            if seconds >= min(end - _ROUNDING, most_seconds):
+                break
+            last = seconds
+            if seconds < start - _ROUNDING:
+                latest = number, seconds, frame
+                continue
+            if len(kept) == MOST_FRAMES:
+                raise DataError(f"a piece of {end - start:g} s has more than {MOST_FRAMES} frames. Choose a shorter one.")
+            numbers.append(number)
+            kept.append(TimedFrame(seconds, resize(video.picture(frame), sampling.resolution, sampling.fit)))
+        if not kept:
+            if latest is None or start > latest[1] + _STILL:
+                raise VideoError(f"the video ends at {last:.3f} s, before the piece from {start:g} s")
+            numbers = [latest[0]]
+            kept = [TimedFrame(latest[1], resize(video.picture(latest[2]), sampling.resolution, sampling.fit))]
+    rate = (len(kept) - 1) / (kept[-1].seconds - kept[0].seconds) if len(kept) > 1 else None
+    chosen = snippet_frames(len(kept), sampling.count, sampling.snippet, rate)
+    different, places = np.unique(chosen, return_inverse=True)
+    snippets = places.reshape(chosen.shape) if sampling.snippet.length > 1 else None
+    wanted = different if snippets is not None else chosen[:, 0]
+    clip = SampledClip(
+        np.stack([kept[one].picture for one in wanted]),
+        [numbers[one] for one in wanted],
+        video.header.frames,
+        len(kept),
+        video.warning,
+        snippets,
+        None if snippets is None else rate,
+    )
+    return clip, [kept[one].seconds for one in wanted]
+
+
 def timed_frames(video: Video, resolution: int, fit: Fit = "squash") -> Iterator[TimedFrame]:
-    """Decode a video from start to end, and yield each frame, resized to a square, with its time. Times always increase.
+    """Decode a video from start to end, and yield each frame, resized to a square, with its time.
+
+    Raises:
+        VideoError: no frame can be decoded.
+    """
+    for seconds, frame in frames_with_times(video):
+        yield TimedFrame(seconds, resize(video.picture(frame), resolution, fit))
+
+
+def frames_with_times(video: Video) -> "Iterator[tuple[float, VideoFrame]]":
+    """Decode a video from start to end, and yield each frame with its time in seconds from the first. Times always increase.
 
     If a frame has no time, as in AVI files with packed B-frames, or is not later than the previous frame, its time is that of the
     previous frame plus one frame interval.
@@ -158,6 +230,6 @@ def timed_frames(video: Video, resolution: int, fit: Fit = "squash") -> Iterator
             seconds = last + step
         last = seconds if seconds is not None else 0.0
         first = last if first is None else first
-        yield TimedFrame(last - first, resize(video.picture(frame), resolution, fit))
+        yield last - first, frame
     if first is None:
         raise video.no_frame()

@@ -1,7 +1,7 @@
 """Predictions for the page, in short steps, so that the steps of several requests can be interleaved."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import DataError, VideoError
 from actionrec.inference import explanation, timeline
+from actionrec.inference.explanation import Explanation
 from actionrec.inference.predictor import Predictor, Reading, reading
-from actionrec.plots import explanation as explanation_plots
-from actionrec.plots import timeline as timeline_plots
-from actionrec.report.prediction import explanation_fields, prediction_fields, timeline_fields
+from actionrec.plots.explanation import overlaid, shown_frames
+from actionrec.report.prediction import explanation_fields, prediction_fields, timeline_fields, window_fields
 from actionrec.video import frame_store
-from actionrec.video.clip_reader import timed_frames
+from actionrec.video.clip_reader import read_frame, sample_piece, timed_frames
 from actionrec.video.decoder import Video, open_video, read_header
 from actionrec.video.frame_settings import Sampling
-from actionrec.video.sampling import SampledClip, TimedFrame, evenly_spaced
+from actionrec.video.sampling import DEFAULT_RATE, SampledClip, TimedFrame, evenly_spaced
 from actionrec.web import video_limits
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits, PredictRequest, RequestError
@@ -29,10 +29,12 @@ from actionrec.web.predict_request import Limits, PredictRequest, RequestError
 _SHOWN_FRAMES = 8  # of a clip
 _MOST_WINDOWS = 2000  # of a timeline; each is as much work as a clip
 _MOST_RUNS = 60  # runs of a timeline that get a picture
-_SIDE, _QUALITY = 160, 85  # of the pictures: pixels, and JPEG quality
+_SMALL, _LARGE = 160, 320  # pixels of frames, and of frames with a heat map: at most
+_QUALITY = 85
 
 Step = dict[str, Any]
-"""`doing`: the work in words, with `seconds` and `of_seconds` of a timeline; in the last step `result`: the answer."""
+"""`doing`: the work in words, with `place` in the queue, or `seconds`, `of_seconds` and `window` of a timeline. `preview`: where it
+can be fetched. In the last step `result`: the answer."""
 
 
 def steps(load: Callable[[], Predictor], path: Path, name: str, options: PredictRequest, limits: Limits) -> Iterator[Step]:
@@ -93,13 +95,19 @@ def steps_of_all(registry: ModelRegistry, path: Path, name: str, options: Predic
             found.append({"model": model, **prediction_fields(replace(prediction, reading=reading(clip)), options.top)})
         result: dict[str, Any] = {"video": name, "answers": found}
         if options.pictures and clips:
-            result["pictures"] = {"seconds": _length(path), "frames": _strip(next(iter(clips.values())))}
+            result["pictures"] = _pictures(path, next(iter(clips)), next(iter(clips.values())))
         yield {"result": result}
 
 
 def _clip(predictor: Predictor, path: Path, name: str, options: PredictRequest, limits: Limits) -> Iterator[Step]:
     yield {"doing": "Decoding"}
-    clip = predictor.sample(path)
+    times = None
+    if options.start is None or options.end is None:
+        clip, between = predictor.sample(path), {}
+    else:
+        clip, times = sample_piece(path, options.start, options.end, predictor.sampling, limits.seconds)
+        clip = replace(clip, frames=predictor.stored(clip.frames))
+        between = {"start_seconds": options.start, "end_seconds": options.end}
     if options.explain:
         yield {"doing": "Explaining which frames mattered, and where in them"}
         explained = explanation.explain(predictor, clip)
@@ -107,14 +115,13 @@ def _clip(predictor: Predictor, path: Path, name: str, options: PredictRequest, 
     else:
         yield {"doing": f"Predicting from {len(clip.frames)} frames"}
         prediction = predictor.answer(predictor.extractor(clip.pictures))
-    result = prediction_fields(replace(prediction, reading=reading(clip)), options.top)
-    if options.explain:
-        result["explanation"] = explanation_fields(explained)
+    result = between | prediction_fields(replace(prediction, reading=reading(clip)), options.top)
     if options.pictures:
-        result["pictures"] = {"seconds": _length(path), "frames": _strip(clip)}
-        if options.explain:
-            drawn = explanation_plots.film_strip(explained, clip.shown[0], f"{name}: {prediction.headline}")
-            result["pictures"]["explanation"] = _data_url("png", drawn)
+        result["pictures"] = _pictures(path, predictor.sampling, clip, times)
+    if options.explain:
+        result["explanation"] = explanation_fields(explained) | {"seconds": _times(path, clip, times)}
+        if options.pictures and explained.heat is not None:
+            result["pictures"]["regions"] = _regions(explained, clip, _times(path, clip, times))
     yield {"result": result}
 
 
@@ -130,7 +137,7 @@ def _timeline(predictor: Predictor, path: Path, name: str, options: PredictReque
             if frame.seconds > limits.seconds:  # the header may be wrong
                 raise limits.too_long(name)
             if options.pictures and int(frame.seconds) not in kept:
-                kept[int(frame.seconds)] = frame.seconds, _jpeg(frame.picture)
+                kept[int(frame.seconds)] = frame.seconds, _jpeg(frame.picture, _SMALL)
             yield frame
 
     moments = []
@@ -141,7 +148,8 @@ def _timeline(predictor: Predictor, path: Path, name: str, options: PredictReque
                 moments.append(moment)
                 if len(moments) > _MOST_WINDOWS:  # the header may be wrong
                     raise _too_many_windows(stride)
-                yield {"doing": "Predicting windows", "seconds": moment.end}
+                window = window_fields(moment, options.top)
+                yield {"doing": "Predicting windows", "seconds": moment.end, "window": window}
             reading = Reading(video.frames_read, 0, video.warning)
     except DataError as error:  # a window with more frames than are held in memory
         raise RequestError(400, str(error).replace("--window", "window")) from None
@@ -149,11 +157,11 @@ def _timeline(predictor: Predictor, path: Path, name: str, options: PredictReque
     result = timeline_fields(moments, runs, options.top, reading)
     if options.pictures:
         middles = [(run.start + run.end) / 2 for run in runs[:_MOST_RUNS]]
-        nearest = [min(kept.values(), key=lambda one, middle=middle: abs(one[0] - middle)) for middle in middles]  # type: ignore[misc]
+        nearest = {min(kept, key=lambda one, middle=middle: abs(kept[one][0] - middle)) for middle in middles}  # type: ignore[misc]
         result["pictures"] = {
             "seconds": runs[-1].end,
-            "frames": [{"seconds": round(seconds, 3), "url": url} for seconds, url in nearest],
-            "timeline": _data_url("png", timeline_plots.timeline(moments, runs, name)),
+            "aspect": _aspect(path, predictor.sampling),
+            "frames": [{"seconds": round(kept[one][0], 3), "url": kept[one][1]} for one in sorted(nearest)],
         }
     yield {"result": result}
 
@@ -164,15 +172,57 @@ def _too_many_windows(stride: float) -> RequestError:
     )
 
 
-def _strip(clip: SampledClip) -> list[dict[str, Any]]:
-    """Some of a clip's sampled frames, evenly spaced: their numbers and small JPEGs."""
-    frames, indices = clip.shown
+def _pictures(path: Path, sampling: Sampling, clip: SampledClip, times: Sequence[float] | None = None) -> dict[str, Any]:
+    """Some of a clip's sampled frames, evenly spaced, as small JPEGs."""
+    frames, seconds = clip.shown[0], _times(path, clip, times)
     chosen = sorted(set(evenly_spaced(len(frames), _SHOWN_FRAMES)))
-    return [{"frame": indices[place], "url": _jpeg(frames[place])} for place in chosen]
+    return {
+        "seconds": _length(path),
+        "aspect": _aspect(path, sampling),
+        "frames": [{"seconds": seconds[place], "url": _jpeg(frames[place], _SMALL)} for place in chosen],
+    }
 
 
-def _jpeg(picture: NDArray[np.uint8]) -> str:
-    small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+def _regions(explained: Explanation, clip: SampledClip, seconds: Sequence[float]) -> list[dict[str, Any]]:
+    """The most important frames with a heat map of their regions over them, in order of time."""
+    frames = clip.shown[0]
+    assert explained.heat is not None
+    return [
+        {"seconds": seconds[place], "url": _jpeg(overlaid(_enlarged(frames[place]), explained.heat[place]), _LARGE)}
+        for place in shown_frames(explained.importance)
+    ]
+
+
+def _enlarged(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame of at least _LARGE pixels, on which a heat map is smooth."""
+    if len(frame) >= _LARGE:
+        return frame
+    return np.asarray(cv2.resize(frame, (_LARGE, _LARGE), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _times(path: Path, clip: SampledClip, times: Sequence[float] | None) -> list[float]:
+    """Seconds of a clip's shown frames: as decoded, else from their numbers and the rate in the file's header."""
+    indices = clip.shown[1]
+    if times is not None:
+        by_index = dict(zip(clip.indices, times, strict=True))
+        return [round(by_index[index], 3) for index in indices]
+    rate = read_header(path).frames_per_second or DEFAULT_RATE
+    return [round(index / rate, 3) for index in indices]
+
+
+def _aspect(path: Path, sampling: Sampling) -> float:
+    """Width divided by height of what the model's square frames show."""
+    if sampling.fit != "squash":
+        return 1.0
+    try:
+        height, width = read_frame(path, 0).shape[:2]
+    except VideoError:  # the first frame may be damaged
+        return 1.0
+    return round(width / height, 4)
+
+
+def _jpeg(picture: NDArray[np.uint8], side: int) -> str:
+    small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA) if len(picture) > side else picture
     return _data_url("jpeg", frame_store.encode_jpeg(np.asarray(small, dtype=np.uint8), _QUALITY))
 
 

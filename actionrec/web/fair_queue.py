@@ -1,4 +1,4 @@
-"""Queue for all work with models: one thread, first come first served, with the steps of several requests interleaved."""
+"""Queue for all work with models: one thread, the steps of some requests interleaved, further requests in line behind them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -11,14 +11,22 @@ from actionrec.web.predict_request import Limits, RequestError
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_REPEAT = 1.0  # seconds after which a waiting request's place is yielded again, which detects clients that left
+
 
 class FairQueue:
-    """Runs one step at a time in one thread. Between two steps of a request, the steps of the others run."""
+    """Runs one step at a time in one thread.
+
+    The first `limits.interleaved` requests take turns: between two steps of one, the steps of the others run. Further ones wait in
+    line, and start in the order in which they came.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, "models")
         self._present = 0
+        self._line: list[object] = []  # running requests, then waiting ones
+        self._moved = asyncio.Event()  # replaced each time that the line moves
         self._stopped = False
         self._stop_signals: set[asyncio.Future[None]] = set()  # one for each pending `unless_stopped`
 
@@ -41,6 +49,31 @@ class FairQueue:
             yield
         finally:
             self._present -= 1
+
+    @contextmanager
+    def in_line(self) -> Iterator[object]:
+        """Join the line's end; yield a ticket for `places`."""
+        ticket = object()
+        self._line.append(ticket)
+        try:
+            yield ticket
+        finally:
+            self._line.remove(ticket)
+            self._moved.set()
+            self._moved = asyncio.Event()
+
+    async def places(self, ticket: object) -> AsyncGenerator[int, None]:
+        """Yield a waiting request's place, from 1, at each change and at least once a second; end when it may run.
+
+        Raises:
+            RequestError: the server stops.
+        """
+        while (place := self._line.index(ticket) - self._limits.interleaved + 1) > 0:
+            yield place
+            try:
+                await self.unless_stopped(self._moved.wait(), _REPEAT)
+            except TimeoutError:
+                continue
 
     async def unless_stopped(self, awaited: Awaitable[R], timeout: float | None = None) -> R:
         """Await something while the server runs.

@@ -40,8 +40,10 @@ class Limits:
     """Of a picture: 8K video has fewer."""
     frames_per_second: int = 240
     """Of a video of the greatest length; a shorter one may have more."""
-    waiting: int = 8
+    waiting: int = 32
     """Requests that run or wait; further ones are refused."""
+    interleaved: int = 4
+    """Requests that run in turns; the others wait in line."""
     sending: int = 32
     """Simultaneous uploads."""
     silence: float = 30.0
@@ -107,13 +109,29 @@ class PredictRequest:
     """Whether to explain which frames mattered, and where in them."""
     pictures: bool = False
     """Whether to add the sampled frames, and plots."""
+    preview: bool = False
+    """Whether to make a preview of an uploaded video, for browsers that cannot play it."""
     all_models: bool = False
     """Whether all models answer."""
+    start: float | None = None
+    """Seconds: start of the piece of the video that is predicted; None: the whole video."""
+    end: float | None = None
+    """Seconds: end of that piece."""
 
     def __post_init__(self) -> None:
         if self.stride and not self.window:
             raise RequestError(400, "stride needs window, the seconds of a window.")
         if self.explain and self.window:
-            raise RequestError(400, "explain needs a whole clip, not a timeline. Cut the piece out of the video, and explain that.")
-        if self.all_models and (self.window or self.explain):
-            raise RequestError(400, "models=all takes neither window, stride nor explain. Choose one model for these.")
+            raise RequestError(400, "explain and window cannot be combined. To explain a piece of a video, send its start and end.")
+        if (self.start is None) != (self.end is None):
+            raise RequestError(400, "start and end belong together; got only one of them.")
+        if self.start is not None and self.end is not None:
+            self._check_piece(self.end - self.start)
+        if self.all_models and (self.window or self.explain or self.start is not None):
+            raise RequestError(400, "models=all takes none of window, stride, explain, start and end. Choose one model for these.")
+
+    def _check_piece(self, seconds: float) -> None:
+        if self.window:
+            raise RequestError(400, "window and start cannot be combined.")
+        if not 0 < seconds <= LONGEST_WINDOW:
+            raise RequestError(400, f"end must be after start, by {LONGEST_WINDOW:g} seconds at most; got {seconds:g}.")

@@ -1,25 +1,19 @@
 """Sample clips of the page: one of each class, a test clip if there is one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-import cv2
-
 from actionrec.core import paths
-from actionrec.core.errors import ActionrecError, DataError, VideoError
+from actionrec.core.errors import ActionrecError, DataError
 from actionrec.data import splits
 from actionrec.data.clips import SUFFIXES
 from actionrec.io import params
-from actionrec.video import clip_reader, decoder, frame_store
 from actionrec.video.sampling import evenly_spaced
+from actionrec.web.predict_request import RequestError
 
 MOST = 12
 """The most samples; with more classes, evenly spaced ones are taken."""
-
-_WIDTH = 240  # pixels of a thumbnail
-_QUALITY = 85
 
 
 @dataclass(frozen=True)
@@ -61,16 +55,14 @@ def of_folder(folder: Path, subset_of: Mapping[str, str] | None = None) -> list[
     return [offered[index] for index in sorted(set(evenly_spaced(len(offered), MOST)))] if len(offered) > MOST else offered
 
 
-@lru_cache(MOST)
-def thumbnail(path: Path) -> bytes:
-    """A clip's middle frame as a small JPEG.
+def find_sample(samples: Sequence[Sample], place: int) -> Sample:
+    """A sample by its number.
 
     Raises:
-        VideoError: it cannot be decoded.
+        RequestError: there is no such sample.
     """
-    picture = clip_reader.read_frame(path, decoder.read_header(path).frames // 2)
-    height, width = picture.shape[:2]
-    small = cv2.resize(picture, (_WIDTH, max(1, round(height * _WIDTH / width))), interpolation=cv2.INTER_AREA)
-    if not small.size:
-        raise VideoError("the picture is empty")
-    return frame_store.encode_jpeg(small, _QUALITY)  # type: ignore[arg-type]
+    if not 0 <= place < len(samples):
+        raise RequestError(404, f"sample {place}: no such sample; there are {len(samples)}, numbered from 0.")
+    if not samples[place].path.is_file():
+        raise RequestError(404, f"sample {place}: {samples[place].path.name} is no longer there.")
+    return samples[place]

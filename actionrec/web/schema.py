@@ -18,7 +18,7 @@ WHY = {
 
 TEXT = {"type": "string"}
 
-FIELDS = ("video", "sample", "model", "top", "window", "stride", "explain", "pictures")
+FIELDS = ("video", "sample", "model", "top", "window", "stride", "start", "end", "explain", "pictures", "preview")
 """Fields of the form of `POST /predict`."""
 QUERY = ("models",)
 """Parameters of its address."""
@@ -72,6 +72,7 @@ class FrameExplanation:
 
     label: str
     frames: list[int]
+    seconds: list[float]
     importance: list[float]
     attention: list[float] | None
     streams: dict[str, float] | None = None
@@ -80,21 +81,20 @@ class FrameExplanation:
 
 @dataclass
 class Frame:
-    """A frame as a data URL, with its number in a clip or its time in a video."""
+    """A frame as a data URL, with its time in the video."""
 
     url: str
-    frame: int | None = None
-    seconds: float | None = None
+    seconds: float
 
 
 @dataclass
 class Pictures:
-    """Frames and plots, as data URLs."""
+    """Frames as data URLs, the video's length in seconds, and the width of its pictures divided by their height."""
 
     seconds: float
+    aspect: float
     frames: list[Frame]
-    explanation: str | None = None
-    timeline: str | None = None
+    regions: list[Frame] | None = None
 
 
 @dataclass(kw_only=True)
@@ -106,6 +106,8 @@ class ClipAnswer(Answer):
     frames_read: int
     padded: int
     warning: str
+    start_seconds: float | None = None
+    end_seconds: float | None = None
     explanation: FrameExplanation | None = None
     pictures: Pictures | None = None
 
@@ -168,8 +170,10 @@ def lines() -> dict[str, Any]:
     """JSON Schema of a line of the streamed answer, with references to the shapes above."""
     shapes = [{"$ref": f"#/components/schemas/{one.__name__}"} for one in (ClipAnswer, TimelineAnswer, AllAnswers)]
     times = {name: {"type": "number"} for name in ("seconds", "of_seconds")}
+    window = {"$ref": "#/components/schemas/TimelineWindow"}
+    waits = {"place": {"type": "integer"}, "preview": TEXT}
     return {
         "description": "One line for each step; the last line has only `result` or `error`.",
         "type": "object",
-        "properties": {"doing": TEXT, **times, "result": {"anyOf": shapes}, "error": TEXT},
+        "properties": {"doing": TEXT, **waits, **times, "window": window, "result": {"anyOf": shapes}, "error": TEXT},
     }

@@ -25,12 +25,12 @@ from actionrec.plots import timeline as plots
 from actionrec.report import prediction as texts
 from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import open_video
+from actionrec.web import answers, predict_routes, samples
 from actionrec.web import app as web_app
-from actionrec.web import samples
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits
 
-LINES = {"accept": web_app.LINES}
+LINES = {"accept": predict_routes.LINES}
 
 
 def send(client, path, *, name=None, headers=None, **fields):
@@ -195,7 +195,7 @@ def test_a_model_that_cannot_be_used_does_not_keep_the_others_from_answering(mod
 
 
 def test_work_without_end_is_refused_before_it_begins(client, long_film, monkeypatch):
-    monkeypatch.setattr(web_app.answers, "_MOST_WINDOWS", 100)
+    monkeypatch.setattr(answers, "_MOST_WINDOWS", 100)
     told = send(client, long_film, window=1, stride=0.01)
     assert told.status_code == 400
     assert told.json()["error"].startswith("with a stride of 0.01 s, this video has more than 100 windows.")
@@ -392,13 +392,13 @@ def test_an_upload_takes_its_room_once(client, long_film, temporary, tmp_path, m
     large = tmp_path / "large.avi"
     large.write_bytes(long_film.read_bytes() + bytes(2_000_000))  # more than is kept in memory
     held = []
-    steps = web_app.answers.steps
+    steps = answers.steps
 
     def watched(find, path, *rest):
         held.append((path.stat().st_size, held_below(temporary)))
         return steps(find, path, *rest)
 
-    monkeypatch.setattr(web_app.answers, "steps", watched)
+    monkeypatch.setattr(answers, "steps", watched)
     assert send(client, large, window=4).status_code == 200
     assert held == [(large.stat().st_size, [])]
 
@@ -541,13 +541,13 @@ def test_the_description_fits_what_is_answered(client, clips, long_film):
     for path, fields in [(clip, {}), (clip, {"pictures": True, "explain": True}), (long_film, {"window": 2, "pictures": True})]:
         check("application/json", send(client, path, **fields).json())
         for line in send(client, path, headers=LINES, **fields).text.splitlines():
-            check(web_app.LINES, json.loads(line))
+            check(predict_routes.LINES, json.loads(line))
     with pytest.raises(jsonschema.ValidationError):
         check("application/json", {"video": "a.avi", "model": "gru"})
 
 
 def test_a_defect_is_told_without_its_insides(make_app, monkeypatch):
-    monkeypatch.setattr(web_app.answers, "steps", lambda *_: 1 / 0)
+    monkeypatch.setattr(answers, "steps", lambda *_: 1 / 0)
     with TestClient(make_app(), raise_server_exceptions=False) as client:
         told = client.post("/predict", data={"sample": 0})
         assert (told.status_code, told.json()) == (500, {"error": "the server failed unexpectedly; see its log."})

@@ -9,8 +9,7 @@ from contextlib import contextmanager, suppress
 import httpx
 import pytest
 
-from actionrec.web import app as web_app
-from actionrec.web import server
+from actionrec.web import predict_routes, server
 from actionrec.web.fair_queue import FairQueue
 from actionrec.web.predict_request import Limits, RequestError
 
@@ -112,7 +111,7 @@ def test_a_slow_but_steady_upload_is_answered(make_app, clips):
         assert (told.status_code, told.json()["label"]) == (200, "Dark")
 
 
-@pytest.mark.parametrize("headers", [{}, {"accept": web_app.LINES}])
+@pytest.mark.parametrize("headers", [{}, {"accept": predict_routes.LINES}])
 def test_waiting_requests_fail_with_a_message_when_the_server_stops(make_app, long_film, temporary, caplog, headers):
     told = []
 

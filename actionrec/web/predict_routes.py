@@ -1,0 +1,251 @@
+"""Route `POST /predict`: receives a video, waits in the queue, and streams the answer."""
+
+import json
+import logging
+import shutil
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
+
+from fastapi import FastAPI, File, Form, Query, Request, UploadFile
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from actionrec.core.errors import ActionrecError
+from actionrec.core.text import first_few, is_printable, printable_lines, quoted
+from actionrec.data.clips import SUFFIXES
+from actionrec.video.preview import MEDIA_TYPE
+from actionrec.web import answers, schema
+from actionrec.web.clip_media import ClipMedia
+from actionrec.web.fair_queue import FairQueue
+from actionrec.web.model_registry import ModelRegistry
+from actionrec.web.predict_request import LONGEST_WINDOW, SHORTEST_STRIDE, Limits, PredictRequest, RequestError
+from actionrec.web.request_middleware import DEFECT
+from actionrec.web.samples import Sample, find_sample
+from actionrec.web.uploads import Uploads
+
+logger = logging.getLogger(__name__)
+
+LINES = "application/x-ndjson"
+"""Clients that accept it get one line of JSON for each step of `POST /predict`; the last line has the result."""
+
+_DISCONNECTED = 499  # the status that nginx logs for a client that disconnected
+_NAME_LENGTH = 120  # characters of a file's name that are kept
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that a client sent."""
+
+    video: UploadFile
+    name: str
+    """One line, without folders."""
+
+    @classmethod
+    def of(cls, video: UploadFile | None) -> Self:
+        """Raises RequestError: the name does not end like a video's."""
+        assert video is not None
+        return cls(video, _file_name(video.filename or "video"))
+
+
+@dataclass(frozen=True)
+class ClipOnServer:
+    """A clip on the server's machine."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, sample: Sample) -> Self:
+        return cls(sample.path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+Source = Upload | ClipOnServer
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What `POST /predict` needs."""
+
+    registry: ModelRegistry
+    samples: Sequence[Sample]
+    limits: Limits
+    queue: FairQueue
+    uploads: Uploads
+    media: ClipMedia
+
+    async def steps(self, source: Source, model: str | None, options: PredictRequest) -> AsyncGenerator[answers.Step, None]:
+        """Yield the steps of one request; the last one has the result."""
+        async with self._opened(source) as path, self._preview(path, source, options) as token:
+            if token:
+                yield {"doing": "Waiting", "preview": f"/previews/{token}"}
+            with self.queue.in_line() as ticket:
+                async with aclosing(self.queue.places(ticket)) as places:
+                    async for place in places:
+                        yield {"doing": f"Waiting, place {place} in the queue", "place": place}
+                if options.all_models:
+                    work = answers.steps_of_all(self.registry, path, source.name, options, self.limits)
+                else:
+                    work = answers.steps(lambda: self.registry.predictor(model), path, source.name, options, self.limits)
+                async with aclosing(self.queue.each(work)) as steps:
+                    async for step in steps:
+                        yield step
+                        if "result" in step:
+                            return  # do not queue again only to see the end of the iterator
+
+    @asynccontextmanager
+    async def _opened(self, source: Source) -> AsyncIterator[Path]:
+        """The path of a clip, or of an upload, which is deleted afterwards."""
+        if isinstance(source, ClipOnServer):
+            yield source.path
+            return
+        with self.uploads.draft(PurePosixPath(source.name).suffix.lower()) as draft:
+            await _save(source.video, draft)
+            yield draft
+
+    @asynccontextmanager
+    async def _preview(self, path: Path, source: Source, options: PredictRequest) -> AsyncIterator[str | None]:
+        """Start a preview of an upload, if asked for; yield its token."""
+        if not options.preview or isinstance(source, ClipOnServer):
+            yield None
+            return
+        token = self.media.start_upload(path)
+        try:
+            yield token
+        except BaseException:
+            self.media.cancel_upload(token)
+            raise
+        finally:
+            await self.media.finish_upload(token)  # it reads the upload, which is deleted next
+
+
+def add_routes(app: FastAPI, prediction: Prediction) -> None:
+    """Add the address `/predict`, and that of the previews of uploads."""
+
+    @app.post(
+        "/predict",
+        summary="Predict a video",
+        response_model=schema.ClipAnswer | schema.TimelineAnswer | schema.AllAnswers,
+        responses={200: {"description": "The answer.", "content": {LINES: {"schema": schema.lines()}}}, **schema.refusals()},
+    )
+    async def predict(
+        request: Request,
+        video: Annotated[UploadFile | None, File(description="The file; or choose a sample.")] = None,
+        sample: Annotated[int | None, Form(description="A sample's number, instead of a file.")] = None,
+        model: Annotated[str | None, Form(description="A name from /models; the default is the first.")] = None,
+        top: Annotated[int, Form(ge=1, description="Number of classes in the answer.")] = 5,
+        window: Annotated[
+            float | None,
+            Form(ge=2 * SHORTEST_STRIDE, le=LONGEST_WINDOW, allow_inf_nan=False, description="Timeline: seconds of a window."),
+        ] = None,
+        stride: Annotated[
+            float | None,
+            Form(ge=SHORTEST_STRIDE, allow_inf_nan=False, description="Timeline: seconds from window to window (window / 2)."),
+        ] = None,
+        start: Annotated[float | None, Form(ge=0, allow_inf_nan=False, description="Predict from here, seconds.")] = None,
+        end: Annotated[
+            float | None,
+            Form(ge=0, allow_inf_nan=False, description=f"Predict up to here, at most {LONGEST_WINDOW:g} s from start."),
+        ] = None,
+        explain: Annotated[bool, Form(description="Also explain which frames mattered.")] = False,
+        pictures: Annotated[bool, Form(description="Also send frames, as data URLs.")] = False,
+        preview: Annotated[bool, Form(description="Streamed answers: also make an MP4 that browsers play.")] = False,
+        models: Annotated[Literal["all"] | None, Query(description="all: the answers of all models, side by side.")] = None,
+    ) -> Response:
+        """Answer with the same fields as `python -m actionrec predict --json`.
+
+        `?models=all` answers with `{"video": ..., "answers": [...]}`: those fields for each model, in the order of /models. The
+        video is decoded once, and models that share a backbone share its features.
+
+        Accept `application/x-ndjson` to get one line for each step, `{"doing": ...}`, and at the end `{"result": ...}` or
+        `{"error": ...}`. Of a timeline, each window is sent as soon as it is predicted: `{"doing": ..., "window": {...}}`.
+        """
+        await _refuse_unknown(request, schema.QUERY, schema.FIELDS)
+        streamed = LINES in request.headers.get("accept", "")
+        options = PredictRequest(
+            top, window, stride, explain, pictures, preview and streamed, all_models=models == "all", start=start, end=end
+        )
+        if options.all_models and model is not None:
+            raise RequestError(400, "models=all takes no model. Omit one of them.")
+        if (video is None) == (sample is None):
+            raise RequestError(
+                400, f"send either a file as video or a sample's number as sample; got {'both' if video else 'neither'}."
+            )
+        source: Source = ClipOnServer.of(find_sample(prediction.samples, sample)) if sample is not None else Upload.of(video)
+        work = prediction.steps(source, model, options)
+        if streamed:
+            return StreamingResponse(_lines(work), media_type=LINES)
+        last: answers.Step = {}
+        async with aclosing(work) as steps:
+            async for last in steps:
+                if "result" not in last and await request.is_disconnected():
+                    return Response(status_code=_DISCONNECTED)
+        return JSONResponse(last["result"])
+
+    @app.get("/previews/{token}", summary="A preview of an upload", response_class=Response, responses=schema.refusals(404, 422))
+    async def preview(token: str) -> Response:
+        """An MP4, for browsers that cannot play the file. Its address is in a streamed answer; it can be fetched once."""
+        return Response(await prediction.media.take_upload(token), media_type=MEDIA_TYPE)
+
+
+async def _refuse_unknown(request: Request, query: Collection[str], fields: Collection[str]) -> None:
+    """Refuse fields that do not exist: a misspelt one would silently have no effect.
+
+    Args:
+        query: the parameters that the address may have.
+        fields: those of the form.
+
+    Raises:
+        RequestError: a field is unknown, or was sent twice.
+    """
+    form = await request.form()
+    for kind, sent, known in (("parameter", request.query_params, query), ("field", form, fields)):
+        names = [name for name, _ in sent.multi_items()]
+        if unknown := [name for name in dict.fromkeys(names) if name not in known]:
+            raise RequestError(400, f"{first_few([*map(quoted, unknown)])}: no such {kind}; expected {', '.join(known)}.")
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise RequestError(400, f"{first_few(twice)}: sent more than once.")
+
+
+async def _lines(work: AsyncGenerator[answers.Step, None]) -> AsyncIterator[str]:
+    """Steps, or the error that ends them, as lines of JSON."""
+    try:
+        async with aclosing(work) as steps:
+            async for step in steps:
+                yield json.dumps(step, ensure_ascii=False, allow_nan=False) + "\n"
+    except ActionrecError as error:
+        yield json.dumps({"error": printable_lines(error)}, ensure_ascii=False) + "\n"
+    except Exception:
+        logger.exception("a request failed")
+        yield json.dumps({"error": DEFECT}) + "\n"
+
+
+def _file_name(sent: str) -> str:
+    """An upload's file name, on one line and without folders.
+
+    Raises:
+        RequestError: it does not end like a video's name.
+    """
+    name = PurePosixPath(sent.replace("\\", "/")).name
+    name = "".join(character if is_printable(character) else "_" for character in name)
+    name = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 21]}…{name[-20:]}"
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        raise RequestError(415, f"{name}: not a video's file name; expected one that ends in {', '.join(SUFFIXES)}.")
+    return name or "video"
+
+
+async def _save(video: UploadFile, path: Path) -> None:
+    """Write an upload to a file, and close the temporary file that it was received into."""
+
+    def copy() -> None:
+        with path.open("wb") as target:
+            shutil.copyfileobj(video.file, target, 1 << 20)
+
+    await run_in_threadpool(copy)
+    await video.close()
