@@ -16,6 +16,9 @@ def register(commands: Commands) -> None:
     command.add_argument("--port", default="8501", help="0 chooses a free one (default: 8501)")
     command.add_argument("--max-mb", type=positive, default=200, metavar="N", help="maximum size of an upload (default: 200)")
     command.add_argument("--max-minutes", type=positive, default=10, metavar="N", help="maximum length of a video (default: 10)")
+    command.add_argument(
+        "--collect", type=Path, metavar="DIR", help="let visitors label their videos, and save those in DIR (default: off)"
+    )
     command.add_argument("--open", action="store_true", help="open the page in a browser")
     command.set_defaults(run=run)
 
@@ -31,4 +34,6 @@ def run(arguments: argparse.Namespace) -> None:
     port = server.port_of(arguments.port, "--port")
     folders: list[Path] = [predictor.find_bundle(name) for name in arguments.model] if arguments.model else model_registry.trained()
     limits = Limits(megabytes=arguments.max_mb, minutes=arguments.max_minutes)
-    server.serve(folders, samples.of_project(), host=arguments.host, port=port, limits=limits, show=arguments.open)
+    server.serve(
+        folders, samples.of_project(), host=arguments.host, port=port, limits=limits, show=arguments.open, collect=arguments.collect
+    )

@@ -30,7 +30,13 @@ _TOO_SLOW = 408
 
 
 def create_app(
-    registry: ModelRegistry, samples: Sequence[Sample], limits: Limits, *, hosts: Sequence[str] = ("*",), framed_by: str = "'self'"
+    registry: ModelRegistry,
+    samples: Sequence[Sample],
+    limits: Limits,
+    *,
+    hosts: Sequence[str] = ("*",),
+    framed_by: str = "'self'",
+    collect: Path | None = None,
 ) -> FastAPI:
     """Create the server's application.
 
@@ -40,6 +46,7 @@ def create_app(
         limits: of uploads and videos.
         hosts: allowed Host headers, against DNS rebinding.
         framed_by: which sites may show the page in a frame, as in Content-Security-Policy.
+        collect: folder of clips that visitors label and agree to save; None: none are saved.
 
     Returns:
         The application; `state.queue.end()` fails all waiting requests.
@@ -68,8 +75,8 @@ def create_app(
     app.add_middleware(RequestMiddleware, queue=queue, limits=limits, framed_by=framed_by)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     _answer_errors(app)
-    predict_routes.add_routes(app, Prediction(registry, samples, limits, queue, uploads, media))
-    project_routes.add_routes(app, registry, samples, limits, media)
+    predict_routes.add_routes(app, Prediction(registry, samples, limits, queue, uploads, media, collect))
+    project_routes.add_routes(app, registry, samples, limits, media, collect is not None)
     for address, page in (("/", "index.html"), ("/results", "results.html"), ("/docs", "docs.html")):
         app.add_api_route(address, lambda page=page: FileResponse(STATIC / page), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))

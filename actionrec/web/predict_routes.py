@@ -17,7 +17,7 @@ from actionrec.core.errors import ActionrecError
 from actionrec.core.text import first_few, is_printable, printable_lines, quoted
 from actionrec.data.clips import SUFFIXES
 from actionrec.video.preview import MEDIA_TYPE
-from actionrec.web import answers, schema
+from actionrec.web import answers, collected_clips, schema
 from actionrec.web.clip_media import ClipMedia
 from actionrec.web.fair_queue import FairQueue
 from actionrec.web.model_registry import ModelRegistry
@@ -78,10 +78,12 @@ class Prediction:
     queue: FairQueue
     uploads: Uploads
     media: ClipMedia
+    collect: Path | None = None
+    """Folder of labelled clips; None: none are saved."""
 
     async def steps(self, source: Source, model: str | None, options: PredictRequest) -> AsyncGenerator[answers.Step, None]:
         """Yield the steps of one request; the last one has the result."""
-        async with self._opened(source) as path, self._preview(path, source, options) as token:
+        async with self.opened(source) as path, self._preview(path, source, options) as token:
             if token:
                 yield {"doing": "Waiting", "preview": f"/previews/{token}"}
             with self.queue.in_line() as ticket:
@@ -99,7 +101,7 @@ class Prediction:
                             return  # do not queue again only to see the end of the iterator
 
     @asynccontextmanager
-    async def _opened(self, source: Source) -> AsyncIterator[Path]:
+    async def opened(self, source: Source) -> AsyncIterator[Path]:
         """The path of a clip, or of an upload, which is deleted afterwards."""
         if isinstance(source, ClipOnServer):
             yield source.path
@@ -187,10 +189,38 @@ def add_routes(app: FastAPI, prediction: Prediction) -> None:
                     return Response(status_code=_DISCONNECTED)
         return JSONResponse(last["result"])
 
+    if prediction.collect is not None:
+        _add_collection(app, prediction, prediction.collect)
+
     @app.get("/previews/{token}", summary="A preview of an upload", response_class=Response, responses=schema.refusals(404, 422))
     async def preview(token: str) -> Response:
         """An MP4, for browsers that cannot play the file. Its address is in a streamed answer; it can be fetched once."""
         return Response(await prediction.media.take_upload(token), media_type=MEDIA_TYPE)
+
+
+def _add_collection(app: FastAPI, prediction: Prediction, folder: Path) -> None:
+    @app.post(
+        "/collect",
+        summary="Save a video and its label",
+        response_model=schema.Collected,
+        responses=schema.refusals(400, 413, 415, 422),
+    )
+    async def collect(
+        request: Request,
+        video: Annotated[UploadFile, File(description="The file.")],
+        label: Annotated[str, Form(description="What it shows: a class, or a new one.")],
+        consent: Annotated[bool, Form(description="Whether the sender agrees that the server keeps the video.")] = False,
+    ) -> schema.Collected:
+        """The video is saved on the server, where it may be used to train models. Without consent it is refused."""
+        await _refuse_unknown(request, (), ("video", "label", "consent"))
+        if not consent:
+            raise RequestError(400, "the video was not saved, as consent is not true.")
+        source = Upload.of(video)
+        collected_clips.check_label(label)
+        async with prediction.opened(source) as path:
+            clip = await run_in_threadpool(collected_clips.save, folder, path, label)
+        logger.info("saved %s", clip)
+        return schema.Collected(clip.parent.name)
 
 
 async def _refuse_unknown(request: Request, query: Collection[str], fields: Collection[str]) -> None:

@@ -16,7 +16,9 @@ from actionrec.web.predict_request import Limits
 from actionrec.web.samples import Sample, find_sample
 
 
-def add_routes(app: FastAPI, registry: ModelRegistry, samples: Sequence[Sample], limits: Limits, media: ClipMedia) -> None:
+def add_routes(
+    app: FastAPI, registry: ModelRegistry, samples: Sequence[Sample], limits: Limits, media: ClipMedia, collects: bool
+) -> None:
     """Add the addresses of models, samples and comparison."""
 
     @app.get("/models", summary="The models to choose from")
@@ -24,6 +26,7 @@ def add_routes(app: FastAPI, registry: ModelRegistry, samples: Sequence[Sample],
         """The models, with the figures of the comparison, the default first; and the server's limits."""
         return {
             "models": registry.describe(),
+            "collects": collects,
             "limits": {"megabytes": limits.megabytes, "minutes": limits.minutes, "suffixes": SUFFIXES},
             "setting": figures.comparison()["setting"],
         }

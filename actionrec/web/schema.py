@@ -152,6 +152,13 @@ class AllAnswers:
     pictures: Pictures | None = None
 
 
+@dataclass
+class Collected:
+    """A saved video."""
+
+    label: str
+
+
 def require_video_or_sample(document: dict[str, Any]) -> dict[str, Any]:
     """Complete an OpenAPI document: a form has a video or a sample, and no other fields than it says."""
     for name, form in document["components"]["schemas"].items():

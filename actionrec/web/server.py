@@ -11,6 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from actionrec.core.errors import DataError
+from actionrec.web import collected_clips
 from actionrec.web.app import create_app
 from actionrec.web.fair_queue import FairQueue
 from actionrec.web.model_registry import ModelRegistry
@@ -45,6 +46,7 @@ def serve(
     limits: Limits,
     framed_by: str = "'self'",
     show: bool = False,
+    collect: Path | None = None,
 ) -> None:
     """Serve models; the first one is loaded before the server accepts requests.
 
@@ -56,17 +58,20 @@ def serve(
         limits: of uploads and videos.
         framed_by: which sites may show the page in a frame, as in Content-Security-Policy.
         show: whether to open the page in a browser.
+        collect: folder of clips that visitors label and agree to save; None: none are saved.
 
     Raises:
         DataError: the port is in use, or there is no such host.
         RequestError: every model is damaged.
     """
+    if collect is not None:
+        collected_clips.require_folder(collect)
     registry = ModelRegistry(folders)
     with listen(host, port) as listener:
         registry.prepare()
         address, number = listener.getsockname()[:2]
         hosts = {*LOCAL, _in_url(host).lower()} if ipaddress.ip_address(address).is_loopback else {"*"}
-        app = create_app(registry, samples, limits, hosts=sorted(hosts), framed_by=framed_by)
+        app = create_app(registry, samples, limits, hosts=sorted(hosts), framed_by=framed_by, collect=collect)
         config = uvicorn.Config(
             app, log_level="warning", server_header=False, access_log=False, timeout_graceful_shutdown=_SECONDS_TO_END
         )

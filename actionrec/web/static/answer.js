@@ -1,24 +1,27 @@
-// A model's answer for a video: label, bars, frames, explanation, timeline and JSON download.
+// A model's answer for a clip: label, probabilities, frames, explanation, other models, and the JSON.
 
-import { byId, clock, element, percent } from "./page.js";
-import { forget, plot } from "./plot.js";
-import { timeline } from "./timeline.js";
+import { button, byId, clock, download, element, percent } from "./page.js";
+import { explanation } from "./explanation.js";
+import { Timeline } from "./timeline.js";
 
 const LONG = 20; // seconds; for longer videos a timeline is offered
+const KEPT = 5; // classes of each window in the JSON, as of `predict --json`
 
 export class Answer {
-  constructor({ explain, compare, timeline: askTimeline }) {
-    this.explain = explain;
-    this.compare = compare;
-    this.askTimeline = askTimeline;
+  /** `ask`: { explain, compare, timeline }, functions that send a request. */
+  constructor(player, ask) {
+    this.player = player;
+    this.ask = ask;
     this.place = byId("answer");
     this.idle = [...this.place.childNodes];
-    this.player = null;
+    this.timeline = null;
   }
 
-  clear() {
+  clear(idle = false) {
+    this.timeline = null;
+    this.player.forget();
     this.place.classList.remove("stale");
-    this.place.replaceChildren(...(this.player ? [] : this.idle));
+    this.place.replaceChildren(...(idle ? this.idle : []));
   }
 
   /** Mark the shown answer as outdated. */
@@ -26,64 +29,68 @@ export class Answer {
     this.place.classList.add("stale");
   }
 
-  /** Prepare the player for a file or sample; browsers that cannot play it show only the frames. */
-  play({ file, sample }) {
-    if (this.url) URL.revokeObjectURL(this.url);
-    this.url = file ? URL.createObjectURL(file) : null;
-    const player = element("video", { controls: true, muted: true, playsInline: true, preload: "metadata", hidden: true, className: "player" });
-    player.addEventListener("loadeddata", () => { player.hidden = !player.videoWidth; });
-    player.addEventListener("error", () => { player.hidden = true; });
-    player.src = this.url ?? `samples/${sample}/video`;
-    this.player = player;
-    this.clear();
+  fresh() {
+    this.place.classList.remove("stale");
   }
 
-  show(result, seconds, models) {
-    const about = models.about(result.model);
-    this.place.classList.remove("stale");
-    forget();
-    const parts = result.runs ? this.film(result) : [...this.clip(result, about), models.known.length > 1 ? this.others() : null].filter(Boolean);
-    this.place.replaceChildren(...parts, this.foot(result, seconds, about));
+  /** Show a window of a timeline that is not complete yet. */
+  partial(window, about) {
+    if (!this.timeline) this.startTimeline(about);
+    this.timeline.add(window);
+  }
+
+  startTimeline(about) {
+    this.clear();
+    this.timeline = new Timeline(this.player, about, this.ask.explain);
+    this.place.replaceChildren(this.timeline.place);
+  }
+
+  show(result, about) {
+    if (result.windows) {
+      if (!this.timeline) this.startTimeline(about);
+      this.timeline.complete(result);
+      this.place.replaceChildren(this.timeline.place, ...present(reading(result)), this.foot(result, about));
+    } else {
+      this.clear();
+      this.place.replaceChildren(...this.clip(result, about), this.foot(result, about));
+    }
+    this.fresh();
   }
 
   clip(result, about) {
     const { pictures = {} } = result;
-    return [
-      element("div", { className: "card" }, ...headline(result), bars(result), calibrated(about, result), reading(result), this.player),
-      pictures.seconds > LONG ? this.longHint(pictures.seconds) : null,
-      pictures.frames ? strip(pictures.frames, `${pictures.frames.length} of the frames that the model saw`) : null,
-      this.why(result),
-    ].filter(Boolean);
-  }
-
-  film(result) {
-    const seek = (at) => { if (!this.player.hidden) { this.player.currentTime = at; this.player.scrollIntoView({ block: "nearest" }); } };
-    return [...timeline(result, this.player, seek), reading(result)].filter(Boolean);
+    return present(
+      element("div", { className: "card" }, ...headline(result), bars(result), calibrated(about.model, result), reading(result)),
+      pictures.seconds > LONG && result.start_seconds === undefined ? this.longHint(pictures.seconds) : null,
+      pictures.frames ? strip(pictures) : null,
+      result.explanation ? this.why(result) : this.explainHint(),
+      about.models > 1 ? this.others() : null,
+    );
   }
 
   longHint(seconds) {
-    const button = element("button", { type: "button", textContent: "Show a timeline" });
-    button.addEventListener("click", this.askTimeline);
-    return element("div", { className: "card hint" }, element("p", { textContent: `This video is ${clock(seconds)} long. A timeline may tell more than one answer for all of it.` }), button);
+    return hint(`This video is ${clock(seconds)} long. A timeline may tell more than one answer for all of it.`, button("Show a timeline", this.ask.timeline));
   }
 
-  why(result) {
-    const picture = result.pictures?.explanation;
-    if (picture) {
-      const shares = Object.entries(result.explanation.stream_shares ?? {}).map(([name, share]) => `${name} ${percent(share)}`);
-      const attention = result.explanation.attention ? " The line is the model's attention over time." : "";
-      const words = `The frames that mattered most for “${result.explanation.label}”, where in them, and how much the log-probability falls without each frame.${attention}${shares.length ? ` What mattered of the frames (rgb) and their differences (diff): ${shares.join(", ")}.` : ""}`;
-      return plot(picture, "Why", words, { id: "why", tabIndex: -1 });
-    }
-    const button = element("button", { type: "button", id: "explain", textContent: "Explain this answer" });
-    button.addEventListener("click", this.explain);
-    return element("div", { className: "card hint" }, element("p", { textContent: "Which frames mattered, and where in them? This takes a few seconds." }), button);
+  explainHint() {
+    return hint("Which frames mattered, and where in them? This takes a few seconds.", button("Explain this answer", () => this.ask.explain(), { id: "explain" }));
   }
 
   others() {
-    const button = element("button", { type: "button", id: "compare", textContent: "Compare all models" });
-    button.addEventListener("click", this.compare);
-    return element("div", { className: "card hint", id: "all", tabIndex: -1 }, element("p", { textContent: "What do the other models answer for this video?" }), button);
+    return hint("What do the other models answer for this video?", button("Compare all models", this.ask.compare, { id: "compare" }), { id: "all", tabIndex: -1 });
+  }
+
+  why(result) {
+    const { seconds } = result.explanation;
+    const span = result.start_seconds === undefined ? [0, Math.max(result.pictures?.seconds ?? 0, seconds.at(-1))] : [result.start_seconds, result.end_seconds];
+    const piece = result.start_seconds === undefined ? "" : ` at ${clock(result.start_seconds)} – ${clock(result.end_seconds)}`;
+    return explanation(result, this.player, span, `Why “${result.explanation.label}”${piece}`);
+  }
+
+  /** Show the explanation of a part of the timeline below it. */
+  showPiece(result) {
+    byId("why")?.remove();
+    this.timeline.place.after(this.why(result));
   }
 
   /** Show the answers of all models in place of the button that asked for them. */
@@ -92,30 +99,41 @@ export class Answer {
     const rows = answers.map((one) => {
       const name = element("th", { scope: "row", textContent: one.model });
       if (one.error) return element("tr", {}, name, element("td", { colSpan: 2, className: "refused", textContent: `Cannot be used: ${one.error}` }));
-      const row = element("tr", {}, name, element("td", { textContent: one.none_of_these ? `${one.label}, unsure` : one.label }), element("td", { textContent: percent(one.confidence) }));
+      const row = element("tr", {}, name, element("td", {}, one.label, ...present(one.none_of_these ? pill() : null)), element("td", { textContent: percent(one.confidence) }));
       if (one.model === chosen) row.setAttribute("aria-current", "true");
       return row;
     });
     const labels = new Set(answers.filter((one) => !one.error).map((one) => one.label));
     const words = labels.size === 1 ? "All models give the same answer." : `The models give ${labels.size} different answers.`;
     const table = element("table", { className: "all" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows));
-    const section = element("section", { className: "card", id: "all", tabIndex: -1 }, element("h2", { textContent: "All models" }), element("p", { textContent: words }), table);
-    document.getElementById("all")?.replaceWith(section);
+    byId("all")?.replaceWith(element("section", { className: "card", id: "all", tabIndex: -1 }, element("h2", { textContent: "All models" }), element("p", { textContent: words }), table));
   }
 
-  foot(result, seconds, about) {
-    const { pictures, ...kept } = result;
-    const url = URL.createObjectURL(new Blob([`${JSON.stringify(kept, null, 2)}\n`], { type: "application/json" }));
-    const link = element("a", { href: url, download: `${result.video}.json`, textContent: "Download as JSON", id: "download" });
-    const words = `${result.model}${about.backbone ? ` on ${about.backbone}` : ""}, answered in ${seconds.toFixed(1)} s`;
-    return element("p", { className: "foot small" }, element("span", { id: "elapsed", textContent: words }), link);
+  foot(result, { model, seconds }) {
+    const words = `${result.model}${model.backbone ? ` on ${model.backbone}` : ""}${seconds === undefined ? "" : `, answered in ${seconds.toFixed(1)} s`}`;
+    const save = button("Download as JSON", () => download(`${result.video}.json`, "application/json", `${JSON.stringify(kept(result), null, 2)}\n`), { id: "download", className: "quiet" });
+    return element("p", { className: "foot small" }, element("span", { id: "elapsed", textContent: words }), save);
   }
 }
 
+const present = (...parts) => parts.filter(Boolean);
+const pill = () => element("small", { className: "pill", textContent: "not sure" });
+const hint = (text, ...rest) => {
+  const properties = rest.at(-1) instanceof Element ? {} : rest.pop();
+  return element("div", { className: "card hint", ...properties }, element("p", { textContent: text }), ...rest);
+};
+
+/** An answer as `predict --json` gives it. */
+export function kept({ pictures, ...result }) {
+  if (!result.windows) return result;
+  return { ...result, windows: result.windows.map((one) => ({ ...one, top: one.top.slice(0, KEPT) })) };
+}
+
 function headline(result) {
-  const words = [element("p", { className: "small over", textContent: result.video }), element("p", { className: "big", id: "label", textContent: result.headline })];
+  const label = element("p", { className: "big", id: "label" }, result.label, ...present(result.none_of_these ? " " : null, result.none_of_these ? pill() : null));
+  const words = [element("p", { className: "small over", textContent: result.video }), label];
   if (result.none_of_these) {
-    words.push(element("p", { textContent: `This answer is unsure: 19 of 20 correct answers on validation clips have a probability of ${percent(result.threshold)} or more. The video may show none of the classes.` }));
+    words.push(element("p", { textContent: `The probability is below ${percent(result.threshold)}, which 19 of 20 correct answers on validation clips reach. The video may show none of the classes.` }));
   }
   return words;
 }
@@ -123,26 +141,27 @@ function headline(result) {
 function bars(result) {
   const rows = result.top.map(({ label, probability }, place) => {
     const fill = element("i", { style: { width: `${100 * probability}%` } });
-    const mark = result.threshold > 0 ? element("b", { style: { left: `${100 * result.threshold}%` }, title: `answers are unsure below ${percent(result.threshold)}` }) : null;
+    const mark = result.threshold > 0 ? element("b", { style: { left: `${100 * result.threshold}%` }, title: `not sure below ${percent(result.threshold)}` }) : null;
     return element("li", { className: place === 0 ? "first" : "" }, element("span", { className: "label", textContent: label }), element("span", { className: "share", textContent: percent(probability) }), element("span", { className: "track", ariaHidden: "true" }, fill, mark));
   });
   return element("ol", { className: "bars" }, ...rows);
 }
 
-function calibrated(about, { threshold }) {
-  if (about.calibrated === undefined) return null;
-  const mark = threshold > 0 ? " Below the mark, answers are unsure." : "";
-  return element("p", { className: "small", textContent: `Probabilities: ${about.calibration_note}.${mark}` });
+function calibrated(model, { threshold }) {
+  if (model.calibrated === undefined) return null;
+  const mark = threshold > 0 ? " Answers below the mark are not sure." : "";
+  return element("p", { className: "small", textContent: `Probabilities: ${model.calibration_note}.${mark}` });
 }
 
 /** Notes on the file: damage, and too few frames. */
 function reading({ frames_read: read, padded, warning }) {
-  const notes = [warning && `This file is damaged: ${warning}.`, padded > 0 && `The video has only ${read} frames, so ${padded} of the frames that the model saw are repeats.`];
+  const notes = [warning && `This file is damaged: ${warning}. The answer uses the frames that could be read.`, padded > 0 && `The video has only ${read} frames, so ${padded} of the frames that the model saw are repeats.`];
   const text = notes.filter(Boolean).join(" ");
-  return text ? element("p", { className: "small", id: "reading", textContent: text }) : "";
+  return text ? element("p", { className: "small notice", id: "reading", textContent: text }) : null;
 }
 
-export function strip(frames, words) {
-  const pictures = frames.map((one) => element("figure", {}, element("img", { src: one.url, alt: "" }), element("figcaption", { textContent: one.frame === undefined ? clock(one.seconds) : one.frame })));
-  return element("section", { className: "card" }, element("h2", { textContent: "Frames" }), element("div", { className: "strip", tabIndex: 0, role: "group", ariaLabel: words }, ...pictures), element("p", { className: "small", textContent: `${words}, with their numbers.` }));
+function strip({ frames, aspect }) {
+  const figures = frames.map((one) => element("figure", {}, element("img", { src: one.url, alt: "", style: { aspectRatio: aspect } }), element("figcaption", { textContent: clock(one.seconds) })));
+  const words = `${frames.length} of the frames that the model saw`;
+  return element("section", { className: "card" }, element("h2", { textContent: "Frames" }), element("div", { className: "strip", tabIndex: 0, role: "group", ariaLabel: words }, ...figures), element("p", { className: "small", textContent: `${words}, with their times.` }));
 }

@@ -2,6 +2,8 @@
 
 import { aloud, ask, byId, element, millions } from "./page.js";
 
+const WINDOW = 4; // seconds, for a model that does not know its clips' length
+
 export class Models {
   constructor(changed) {
     this.changed = changed;
@@ -9,11 +11,12 @@ export class Models {
     this.chosen = "";
   }
 
-  async load() {
+  /** Load the list; `wanted` is chosen if there is such a model, else the first. */
+  async load(wanted) {
     const told = await ask("models");
     this.known = told.models;
     this.setting = told.setting;
-    this.chosen ||= this.known[0].model;
+    this.chosen = (this.known.find((one) => one.model === wanted) ?? this.known[0]).model;
     this.draw();
     return told;
   }
@@ -30,6 +33,11 @@ export class Models {
 
   about(name) {
     return this.known.find((one) => one.model === name) ?? {};
+  }
+
+  /** Usual seconds of a window of the chosen model. */
+  get window() {
+    return this.about(this.chosen).window_seconds ?? WINDOW;
   }
 
   draw() {

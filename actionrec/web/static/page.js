@@ -1,4 +1,4 @@
-// Shared by all pages: elements, number formats, and requests to the server.
+// Shared by all pages: elements, number formats, downloads, and requests to the server.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -12,6 +12,21 @@ export function element(tag, properties = {}, ...children) {
     else made.setAttribute(name, value);
   }
   made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+/** Make an SVG element; all properties are attributes. */
+export function shape(tag, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+/** Make a button. */
+export function button(text, clicked, properties = {}) {
+  const made = element("button", { type: "button", textContent: text, ...properties });
+  made.addEventListener("click", clicked);
   return made;
 }
 
@@ -33,9 +48,25 @@ export const millions = (count) => `${(count / 1e6).toFixed(1)} M`;
 /** Text for screen readers only. */
 export const aloud = (text) => element("span", { className: "aloud", textContent: text });
 
+/** Offer text as a file. */
+export function download(name, type, text) {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  element("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+/** Rows as CSV. Spreadsheets would run a text that starts like a formula, so it gets an apostrophe. */
+export function csv(rows) {
+  const cell = (value) => {
+    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value ?? "");
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return rows.map((row) => `${row.map(cell).join(",")}\r\n`).join("");
+}
+
 /** Get JSON; on errors, throw the server's message. */
 export async function ask(address) {
-  const answered = await fetch(address);
+  const answered = await fetch(address).catch(() => { throw new Error("The server does not answer. Is it still running? Reload the page to try again."); });
   const body = await answered.json().catch(() => ({ error: `the server answered ${answered.status}.` }));
   if (!answered.ok) throw new Error(body.error);
   return body;

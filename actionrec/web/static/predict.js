@@ -1,34 +1,49 @@
 // First page: choose a video and a model, send it, and show the answer.
 
-import { Models } from "./models.js";
-import { ask, byId, clock, element, showLinks } from "./page.js";
 import { Answer } from "./answer.js";
+import { Batch } from "./batch.js";
+import { feedback } from "./collect.js";
+import { dropped, videosAmong } from "./files.js";
+import { Earlier, fromAddress, toAddress } from "./history.js";
+import { Models } from "./models.js";
+import { ask, button, byId, clock, element, showLinks } from "./page.js";
+import { Player } from "./player.js";
+import { canRecord, record } from "./record.js";
 import { send } from "./send.js";
 
 const LONG = 20; // seconds; of a longer video the page asks for a timeline
+const MOST_CLASSES = 20; // of each window of a timeline, from which segments are merged when the threshold is moved
+const HOVER = 150; // ms until a sample plays
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-let limits = { megabytes: 200, minutes: 10 };
-let byHand = false; // whether the visitor set the timeline option
-let chosen = null; // { file } or { sample }, each with a name
+let limits = { megabytes: 200, minutes: 10, suffixes: [] };
+let collects = false; // whether the server saves clips that visitors label
+let byHand = { timeline: false, window: false }; // what the visitor set
+let chosen = null; // { name, and file, sample or clip }; `playable` if the browser plays the file itself
 let request = null; // the one in progress
 let asked = null; // seconds of a window in the latest request; null: one answer for the clip
+let latest = null; // options of the latest request, for "Try again"
+let batch = null; // several files in progress
 let turn = 0; // counts choices: a file that opens slowly must not replace a later one
 
-const models = new Models(() => chosen && predict());
-const answer = new Answer({ explain: () => predict({ explain: true }), compare: () => predict({ all: true }), timeline: () => { byId("timeline").checked = true; byHand = true; predict(); } });
+const models = new Models(() => { setWindow(); if (chosen) predict(); });
+const player = new Player(byId("stage"));
+const answer = new Answer(player, {
+  explain: (window) => predict({ explain: true, window }),
+  compare: () => predict({ all: true }),
+  timeline: () => { byId("timeline").checked = true; byHand.timeline = true; predict(); },
+});
+const earlier = new Earlier(showEarlier);
 
-function say(text, { share = null, cancel = true } = {}) {
+/** Show what is going on, with a bar; `share` is null while the end is unknown. */
+function say(text, { share = null } = {}) {
   const status = byId("status");
   if (status.hidden || !status.querySelector(".bar")) {
-    const button = element("button", { type: "button", className: "quiet", textContent: "Cancel" });
-    button.addEventListener("click", stop);
-    status.replaceChildren(element("p", {}), element("div", { className: "bar", ariaHidden: "true" }, element("i")), button);
+    status.replaceChildren(element("p", {}), element("div", { className: "bar", ariaHidden: "true" }, element("i")), button("Cancel", stop, { className: "quiet" }));
   }
   status.hidden = false;
   status.querySelector("p").textContent = text;
-  status.querySelector("button").hidden = !cancel;
   const bar = status.querySelector(".bar");
   bar.classList.toggle("endless", share === null);
   bar.firstChild.style.width = share === null ? "" : `${100 * share}%`;
@@ -40,102 +55,199 @@ function bringUp(id) {
   if (top < 0 || top > 0.6 * innerHeight) byId(id).scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
 }
 
-function fail(message) {
+function fail(message, again = null) {
+  const focused = byId("status").contains(document.activeElement);
+  const retry = again && button("Try again", again, { className: "quiet" });
   byId("status").hidden = true;
   byId("error").hidden = false;
-  byId("error").textContent = message;
+  byId("error").replaceChildren(element("span", { textContent: message }), ...(retry ? [" ", retry] : []));
+  if (focused) retry?.focus();
   bringUp("error");
 }
 
+/** End what is in progress; the keyboard's focus stays here. */
 function stop() {
+  const focused = byId("status").contains(document.activeElement);
   turn += 1;
   request?.abort();
-  request = null;
-  byId("answer").classList.remove("stale");
-  byId("status").replaceChildren(element("p", { textContent: "Cancelled." }));
+  answer.fresh();
+  const again = chosen && latest ? button("Try again", () => predict(latest), { className: "quiet" }) : null;
+  byId("status").replaceChildren(element("p", { textContent: "Cancelled." }), ...(again ? [again] : []));
+  if (focused) (again ?? byId("file")).focus();
+}
+
+function reset() {
+  turn += 1;
+  request?.abort();
+  if (batch) batch.stopped = true;
+  batch?.running.forEach((one) => one.abort());
+  batch = null;
+  byId("error").hidden = true;
 }
 
 function choose(what) {
-  turn += 1;
   chosen = what;
-  for (const button of document.querySelectorAll(".thumbs button")) {
-    button.setAttribute("aria-pressed", String(Number(button.dataset.sample) === what.sample));
-  }
+  for (const tile of document.querySelectorAll(".thumbs button")) tile.setAttribute("aria-pressed", String(Number(tile.dataset.sample) === what.sample));
   byId("drop").classList.toggle("has", Boolean(what.file));
-  byId("drop").querySelector("strong").textContent = what.file ? what.file.name : "Choose a video";
-  byId("drop").querySelector("strong + span").textContent = what.file ? "Choose or drop another" : "or drop one here";
+  byId("drop").querySelector("strong").textContent = what.file ? what.name : "Choose videos";
+  byId("drop").querySelector("strong + span").textContent = what.file ? "Choose, drop or paste another" : "or drop or paste them here";
   answer.clear();
-  answer.play(what);
+}
+
+const tooLarge = (file) => (file.size > limits.megabytes * 1e6 ? `${file.name} has ${Math.ceil(file.size / 1e6)} MB; this server takes ${limits.megabytes} MB. Send a shorter piece.` : null);
+
+function chooseFiles(files, { folder = false } = {}) {
+  const all = [...files];
+  if (!all.length) return;
+  const videos = all.length > 1 || folder ? videosAmong(all, limits.suffixes) : all;
+  if (!videos.length) {
+    fail(`There is no video among these ${all.length} files. Choose files that end in ${limits.suffixes.join(", ")}.`);
+  } else if (videos.length === 1) {
+    chooseFile(videos[0]);
+  } else {
+    reset();
+    player.clear();
+    byId("status").hidden = true;
+    chosen = null;
+    toAddress({ model: models.chosen });
+    batch = new Batch(videos, { model: models.chosen, tooLarge, open: (file) => chooseFile(file, { one: true }), ended: () => models.refresh() });
+    bringUp("answer");
+  }
+}
+
+/** Show one file; `recorded`: recordings have no length, so the server makes a preview. `one`: one answer for all of it. */
+async function chooseFile(file, { recorded = false, one = false } = {}) {
+  if (tooLarge(file)) {
+    fail(tooLarge(file));
+    return;
+  }
+  reset();
+  const mine = turn;
+  choose({ file, name: file.name });
+  say(`Opening ${file.name}`);
+  const { playable, seconds } = await player.open(file, file.name);
+  if (mine !== turn) return;
+  chosen.playable = playable && !recorded;
+  if (!byHand.timeline) byId("timeline").checked = !one && seconds > LONG;
   predict();
 }
 
-async function chooseFile(file) {
-  if (!file) return;
-  if (file.size > limits.megabytes * 1e6) {
-    fail(`${file.name} has ${Math.ceil(file.size / 1e6)} MB; this server takes ${limits.megabytes} MB. Send a shorter piece.`);
-    return;
-  }
-  if (!byHand) {
-    turn += 1;
-    const mine = turn;
-    request?.abort();
-    byId("error").hidden = true;
-    say(`Opening ${file.name}`);
-    const seconds = await secondsOf(file);
-    if (mine !== turn) return;
-    byId("timeline").checked = seconds > LONG;
-  }
-  choose({ file, name: file.name });
+function chooseSample(one) {
+  reset();
+  if (!byHand.timeline) byId("timeline").checked = false;
+  choose({ sample: one.sample, name: one.video });
+  player.openAddress(`samples/${one.sample}/preview`, one.video);
+  predict();
 }
 
-/** A video's seconds, as the browser reads them; 0 if it cannot play the video. */
-function secondsOf(file) {
-  const url = URL.createObjectURL(file);
-  const probe = element("video", { preload: "metadata" });
-  return new Promise((done) => {
-    const tell = (seconds) => { clearTimeout(late); URL.revokeObjectURL(url); done(Number.isFinite(seconds) ? seconds : 0); };
-    const late = setTimeout(() => tell(0), 3000);
-    probe.addEventListener("loadedmetadata", () => tell(probe.duration));
-    probe.addEventListener("error", () => tell(0));
-    probe.src = url;
-  });
+function chooseClip(clip) {
+  reset();
+  choose({ clip, name: clip.split("/").at(-1) });
+  player.openAddress(`test-clips/preview?clip=${encodeURIComponent(clip)}`, chosen.name);
+  predict();
 }
 
-const windowSeconds = () => (byId("timeline").checked ? byId("window").value || "4" : null);
+function showEarlier({ result, source }) {
+  reset();
+  byId("status").hidden = true;
+  choose({ ...source, name: result.video });
+  if (source.file) player.open(source.file, result.video).then(({ playable }) => { chosen.playable = playable; if (!playable) player.note("To see this video again, predict it again."); });
+  else if (source.sample !== undefined) player.openAddress(`samples/${source.sample}/preview`, result.video);
+  else if (source.clip) player.openAddress(`test-clips/preview?clip=${encodeURIComponent(source.clip)}`, result.video);
+  else player.clear();
+  if (!source.file && source.sample === undefined && !source.clip) chosen = null;
+  answer.show(result, about(result));
+  byId("answer").focus({ preventScroll: true });
+  bringUp("answer");
+}
 
-function predict({ explain = false, all = false } = {}) {
-  request?.abort();
-  byId("error").hidden = true;
+const windowSeconds = () => (byId("timeline").checked ? Number(byId("window").value) || models.window : null);
+
+/** What the answer shows about its request. */
+function about(result, seconds) {
+  const width = result.windows ? result.windows[0].end_seconds - result.windows[0].start_seconds : 0;
+  return { model: models.about(result.model), models: models.known.length, seconds, video: result.video, stride: width / 2 };
+}
+
+function fieldsOf({ explain, all, window }) {
   const fields = new FormData();
   if (chosen.file) fields.append("video", chosen.file, chosen.name);
+  else if (chosen.clip) fields.append("clip", chosen.clip);
   else fields.append("sample", chosen.sample);
+  if (chosen.file && !chosen.playable) fields.append("preview", "true");
   if (!all) fields.append("model", models.chosen);
   fields.append("pictures", "true");
   if (explain) fields.append("explain", "true");
-  else if (!all) {
-    asked = windowSeconds();
-    if (asked) fields.append("window", asked);
+  if (window) {
+    fields.append("start", window.start_seconds);
+    fields.append("end", window.end_seconds);
+  } else if (!explain && !all && windowSeconds()) {
+    fields.append("window", windowSeconds());
+    fields.append("top", Math.max(5, Math.min(MOST_CLASSES, models.about(models.chosen).class_names?.length ?? 5)));
   }
-  if (!explain && !all) answer.wait();
+  return fields;
+}
+
+/** Send the chosen video; `window`: only this piece of it. */
+function predict(options = {}) {
+  const { explain = false, all = false, window = null } = options;
+  const whole = !explain && !all;
+  latest = options;
+  request?.abort();
+  byId("error").hidden = true;
+  const fields = fieldsOf(options);
+  if (whole) {
+    asked = windowSeconds();
+    answer.wait();
+    toAddress({ sample: chosen.sample, clip: chosen.clip, model: models.chosen, window: asked });
+  }
   say(chosen.file ? "Sending" : "Waiting for the model", { share: chosen.file ? 0 : null });
   bringUp("status");
   const start = performance.now();
+  const source = chosen;
+  let first = true;
   const mine = send(fields, all ? "predict?models=all" : "predict", {
     sending: (share) => say(share < 1 ? `Sending, ${Math.round(100 * share)} %` : "Waiting for the model", { share: share < 1 ? share : null }),
-    working: (step) => say(phrase(step), { share: step.seconds && step.of_seconds ? Math.min(1, step.seconds / step.of_seconds) : null }),
+    waiting: (seconds) => say(`The server is full. Trying again in ${seconds} s; keep this page open.`),
+    working: (step) => {
+      say(phrase(step), { share: step.seconds && step.of_seconds ? Math.min(1, step.seconds / step.of_seconds) : null });
+      if (step.preview) player.openPreview(step.preview.slice(1)).then((playable) => { source.playable ||= playable; });
+      if (step.window) {
+        if (first) answer.startTimeline({ video: source.name, stride: asked / 2, seconds: step.of_seconds ?? 0 });
+        first = false;
+        answer.partial(step.window);
+        answer.fresh();
+      }
+    },
     told: (result) => {
       byId("status").hidden = true;
-      const focused = byId("answer").contains(document.activeElement); // on a button that is removed now
+      const focused = byId("answer").contains(document.activeElement) && !answer.timeline; // on a button that is removed now
+      const seconds = (performance.now() - start) / 1000;
       if (all) answer.showAll(result, models.chosen);
-      else answer.show(result, (performance.now() - start) / 1000, models);
-      if (focused) byId(all ? "all" : explain ? "why" : "answer").focus({ preventScroll: true });
-      if (!explain && !all) bringUp("answer");
+      else if (window) answer.showPiece(result);
+      else answer.show(result, about(result, seconds));
+      if (whole) {
+        earlier.add(result, source);
+        offerFeedback(result, source);
+      }
+      const place = all ? "all" : explain ? "why" : "answer";
+      if (focused || !whole) byId(place).focus({ preventScroll: true });
+      bringUp(place);
       models.refresh();
     },
-    failed: (message) => { fail(message); if (!explain && !all) answer.clear(); models.refresh(); },
+    failed: (message) => {
+      fail(message, () => predict(options));
+      if (whole) answer.clear();
+      models.refresh();
+    },
     ended: () => { if (request === mine) request = null; },
   });
   request = mine;
+}
+
+function offerFeedback(result, source) {
+  if (!collects || !source.file || result.windows) return;
+  byId("answer").querySelector(".foot").before(feedback(source.file, result, models.about(result.model).class_names ?? []));
 }
 
 function phrase(step) {
@@ -143,46 +255,113 @@ function phrase(step) {
   return `${step.doing}, ${clock(step.seconds)}${step.of_seconds ? ` of ${clock(step.of_seconds)}` : ""}`;
 }
 
+/** Set the usual seconds of a window of the chosen model, unless the visitor set others. */
+function setWindow() {
+  if (!byHand.window) byId("window").value = models.window;
+  const known = models.about(models.chosen).window_seconds;
+  byId("window-note").textContent = known === undefined ? "" : `${known} s is the median length of the clips that this model was trained with.`;
+}
+
 function listen() {
   const drop = byId("drop");
   byId("form").addEventListener("submit", (event) => event.preventDefault());
-  byId("file").addEventListener("change", (event) => { chooseFile(event.target.files[0]); event.target.value = ""; });
+  for (const [id, options] of [["file", {}], ["film", {}], ["folder", { folder: true }]]) {
+    byId(id).addEventListener("change", (event) => { const files = [...event.target.files]; event.target.value = ""; chooseFiles(files, options); });
+  }
   for (const kind of ["dragenter", "dragover"]) {
     document.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
   }
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) drop.classList.remove("over"); });
-  document.addEventListener("drop", (event) => {
+  document.addEventListener("drop", async (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    chooseFile(event.dataTransfer.files[0]);
+    chooseFiles(await dropped(event.dataTransfer));
   });
-  byId("timeline").addEventListener("change", () => { byHand = true; });
+  document.addEventListener("paste", (event) => {
+    if (!event.clipboardData.files.length) return;
+    event.preventDefault();
+    chooseFiles(event.clipboardData.files);
+  });
+  byId("record").addEventListener("click", async () => {
+    try {
+      const file = await record();
+      if (file) chooseFile(file, { recorded: true });
+      else byId("record").focus();
+    } catch (error) {
+      fail(error.message, () => byId("record").click());
+    }
+  });
   // The number field also sends `change` when it loses the focus, for a value that was already sent.
-  for (const id of ["timeline", "window"]) byId(id).addEventListener("change", () => chosen && windowSeconds() !== asked && predict());
+  const changed = () => chosen && windowSeconds() !== asked && predict();
+  byId("timeline").addEventListener("change", () => { byHand.timeline = true; changed(); });
+  byId("window").addEventListener("change", () => { byHand.window = true; changed(); });
+  const phone = matchMedia("(pointer: coarse)").matches;
+  byId("record").hidden = phone || !canRecord();
+  byId("capture").hidden = !phone;
+  byId("folders").hidden = phone || !("webkitdirectory" in byId("folder"));
 }
 
 async function showSamples() {
   const samples = await ask("samples");
   byId("samples").hidden = !samples.length;
-  byId("thumbs").replaceChildren(...samples.map((one) => {
-    const picture = element("img", { src: one.thumbnail.slice(1), alt: "", loading: "lazy" });
-    const button = element("button", { type: "button", data: { sample: one.sample }, title: one.video }, picture, element("span", { textContent: one.label }));
-    button.setAttribute("aria-pressed", "false");
-    button.addEventListener("click", () => { if (!byHand) byId("timeline").checked = false; choose({ sample: one.sample, name: one.video }); });
-    return button;
-  }));
+  byId("thumbs").replaceChildren(...samples.map(tile));
+  return samples;
+}
+
+/** A sample's button; the clip plays while it is pointed at, touched or focused. */
+function tile(one) {
+  const picture = element("img", { src: one.thumbnail.slice(1), alt: "", loading: "lazy" });
+  const frame = element("span", { className: "frame" }, picture);
+  const made = element("button", { type: "button", data: { sample: one.sample }, title: one.video }, frame, element("span", { className: "tile-name", textContent: one.label }));
+  made.setAttribute("aria-pressed", "false");
+  made.addEventListener("click", () => chooseSample(one));
+  if (calm) return made;
+  let timer = null;
+  const play = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (frame.querySelector("video")) return;
+      const video = element("video", { src: `samples/${one.sample}/preview`, muted: true, loop: true, autoplay: true, playsInline: true, ariaHidden: "true", tabIndex: -1 });
+      video.addEventListener("error", () => video.remove());
+      frame.append(video);
+    }, HOVER);
+  };
+  const still = () => {
+    clearTimeout(timer);
+    frame.querySelector("video")?.remove();
+  };
+  for (const kind of ["pointerenter", "focus"]) made.addEventListener(kind, play);
+  for (const kind of ["pointerleave", "blur"]) made.addEventListener(kind, still);
+  return made;
+}
+
+/** Do what the address asks for. */
+function startFrom({ sample, clip, window }, samples) {
+  if (window) {
+    byHand = { timeline: true, window: true };
+    byId("timeline").checked = true;
+    byId("window").value = window;
+  }
+  if (clip) chooseClip(clip);
+  else if (samples[sample]) chooseSample(samples[sample]);
+  else if (sample !== undefined) fail(`There is no sample ${sample}. Choose one of the ${samples.length} below.`);
 }
 
 async function start() {
   listen();
+  const given = fromAddress();
   try {
-    const known = await models.load();
+    const known = await models.load(given.model);
     limits = known.limits;
+    collects = known.collects ?? false;
     byId("file").accept = limits.suffixes.join();
     byId("limits").textContent = `MP4, AVI, MOV, MKV, WebM or MPEG, up to ${limits.megabytes} MB and ${limits.minutes} minutes`;
-    await Promise.all([showSamples(), showLinks()]);
+    if (collects) byId("privacy").textContent = "Videos you send are deleted as soon as they are answered, unless you agree to save them.";
+    setWindow();
+    const [samples] = await Promise.all([showSamples(), showLinks()]);
+    startFrom(given, samples);
   } catch (error) {
-    fail(error.message);
+    fail(error.message, () => location.reload());
   }
 }
 
