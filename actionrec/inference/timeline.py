@@ -17,6 +17,7 @@ from actionrec.inference.predictor import Prediction, Predictor, headline
 from actionrec.video.frame_settings import ONE_FRAME, Snippet
 from actionrec.video.sampling import MOST_FRAMES, TimedFrame, snippet_frames
 
+_ROUNDING = 1e-6  # seconds: sums of strides are not exact
 _ONLY_FRAME = 0.04  # assumed duration, in seconds, of the frame of a one-frame video
 
 
@@ -94,8 +95,8 @@ def windows(
             ended = start + seconds
             start += stride * max(1, math.floor((frame.seconds - seconds - start) / stride) + 1)  # skip windows that already ended
         oldest = min(start, frame.seconds + step - seconds)  # the last window may start this early
-        if kept and kept[0].seconds < oldest:
-            kept = [one for one in kept if one.seconds >= oldest]
+        if kept and kept[0].seconds < oldest - _ROUNDING:
+            kept = [one for one in kept if one.seconds >= oldest - _ROUNDING]
         kept.append(frame)  # even if the next window starts later: it may still be on screen then
         if len(kept) > MOST_FRAMES:
             raise DataError(f"a window of {seconds:g} s has more than {MOST_FRAMES} frames. Choose a shorter --window.")
@@ -106,10 +107,12 @@ def windows(
             yield _cut(kept, count, snippet, (last, end), tolerance=step / 2)  # half a frame, because files store rounded times
 
 
-def _cut(kept: Sequence[TimedFrame], count: int, snippet: Snippet, between: tuple[float, float], tolerance: float = 1e-6) -> Window:
+def _cut(
+    kept: Sequence[TimedFrame], count: int, snippet: Snippet, between: tuple[float, float], tolerance: float = _ROUNDING
+) -> Window:
     """Sample a window; if no frame starts in it, use the previous frame, which is still on screen."""
     start, end = between
-    inside = [one for one in kept if start - tolerance <= one.seconds < end] or [kept[-1]]
+    inside = [one for one in kept if start - tolerance <= one.seconds < end - tolerance] or [kept[-1]]
     rate = (len(inside) - 1) / (inside[-1].seconds - inside[0].seconds) if len(inside) > 1 else None
     chosen = snippet_frames(len(inside), count, snippet, rate)
     different, places = np.unique(chosen[:, 0] if snippet.length == 1 else chosen, return_inverse=True)

@@ -27,7 +27,6 @@ MAX_HELD_BYTES = 1 << 28
 """Largest file whose packets are kept in memory."""
 
 _ROUNDING = 0.0005  # seconds: times in answers are rounded to milliseconds
-_STILL = 60.0  # seconds: the longest that a frame may be on screen
 
 UNEXPECTED = "unexpected error"
 """Start of the message of an error that may not be caused by the clip."""
@@ -168,12 +167,10 @@ def sample_piece(
     kept: list[TimedFrame] = []
     numbers: list[int] = []
     latest: tuple[int, float, VideoFrame] | None = None
-    last = -1.0
     with open_video(path) as video:
         for number, (seconds, frame) in enumerate(frames_with_times(video)):
             if seconds >= min(end - _ROUNDING, most_seconds):
                 break
-            last = seconds
             if seconds < start - _ROUNDING:
                 latest = number, seconds, frame
                 continue
@@ -181,9 +178,12 @@ def sample_piece(
                 raise DataError(f"a piece of {end - start:g} s has more than {MOST_FRAMES} frames. Choose a shorter one.")
             numbers.append(number)
             kept.append(TimedFrame(seconds, resize(video.picture(frame), sampling.resolution, sampling.fit)))
+        else:
+            step = 1 / (video.header.frames_per_second or DEFAULT_RATE)
+            if not kept and latest and start > latest[1] + step:
+                raise VideoError(f"the video ends at {latest[1] + step:.3f} s, before the piece from {start:g} s")
         if not kept:
-            if latest is None or start > latest[1] + _STILL:
-                raise VideoError(f"the video ends at {last:.3f} s, before the piece from {start:g} s")
+            assert latest is not None  # frames_with_times gives a frame or an error, and `end` is after the first
             numbers = [latest[0]]
             kept = [TimedFrame(latest[1], resize(video.picture(latest[2]), sampling.resolution, sampling.fit))]
     rate = (len(kept) - 1) / (kept[-1].seconds - kept[0].seconds) if len(kept) > 1 else None

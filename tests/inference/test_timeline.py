@@ -49,6 +49,12 @@ def test_windows_begin_with_the_film_and_end_with_it(count, seconds, stride):
     assert all(one.end < later.end - 1e-6 for one, later in pairwise(found))  # none twice
 
 
+def test_a_frame_at_the_edge_of_two_windows_is_the_first_of_the_second_one():
+    found = list(windows(numbered(200, rate=20.0), count=30, seconds=1.5, stride=0.7))  # sums of 0.7 are not exact
+    for place, window in enumerate(found[:-1]):
+        assert numbers(window) == list(range(14 * place, 14 * place + 30))
+
+
 @pytest.mark.parametrize("rate", [None, 5.0])
 def test_windows_hold_snippets(rate):
     snippet = Snippet(3, rate)

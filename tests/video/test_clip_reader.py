@@ -12,9 +12,9 @@ from film import ODD_NAMES, number_of, numbered_picture, read_all, write_h264, w
 
 from actionrec.core.errors import VideoError
 from actionrec.video import clip_reader
-from actionrec.video.clip_reader import read_frame, sample_clip, sample_clip_safely, timed_frames
+from actionrec.video.clip_reader import read_frame, sample_clip, sample_clip_safely, sample_piece, timed_frames
 from actionrec.video.decoder import open_video, read_header
-from actionrec.video.frame_settings import Snippet
+from actionrec.video.frame_settings import Sampling, Snippet
 from actionrec.video.sampling import evenly_spaced, resize, snippet_frames
 
 MADE = Path(__file__).parent / "videos"  # its README describes each
@@ -371,3 +371,23 @@ def test_an_unexpected_failure_becomes_a_video_error_and_logs_its_traceback(tmp_
         sample_clip_safely(tmp_path / "a.avi", 8, 40)
     assert "Traceback" in caplog.text
     assert "a.avi" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "shown"),
+    [
+        (0.4, 1.2, [10, 13, 16, 19, 22, 25, 29]),
+        (0.401, 0.479, [11] * 7),
+        (0.401, 0.439, [10] * 7),
+        (1.9, 99, [48, 48, 48, 48, 48, 48, 49]),
+    ],
+)
+def test_a_piece_shows_the_frames_that_start_in_it_or_the_one_on_screen(tmp_path, start, end, shown):
+    clip, times = sample_piece(write_video(tmp_path / "clip.avi", 50), start, end, Sampling(7, 64, "raw", 95))
+    assert [number_of(picture) for picture in clip.frames] == clip.indices == shown
+    assert times == pytest.approx([number / 25 for number in shown])
+
+
+def test_a_piece_after_the_end_is_refused(tmp_path):
+    with pytest.raises(VideoError, match=r"ends at 2\.000 s, before the piece from 3 s"):
+        sample_piece(write_video(tmp_path / "clip.avi", 50), 3, 4, Sampling(7, 64, "raw", 95))

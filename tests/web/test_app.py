@@ -1,6 +1,7 @@
 """The HTTP API: the command line's answers and messages, limits, and nothing left behind."""
 
 import asyncio
+import base64
 import json
 import re
 import shutil
@@ -27,6 +28,7 @@ from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import open_video
 from actionrec.web import answers, predict_routes, samples
 from actionrec.web import app as web_app
+from actionrec.web import schema as web_schema
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits
 
@@ -64,16 +66,81 @@ def test_a_timeline_gets_the_command_lines_json(client, long_film, predictors):
 def test_pictures_and_explanation_come_when_asked_for(client, clips, long_film):
     clip = next(clips.glob("Dark/*"))
     told = send(client, clip, pictures=True, explain=True).json()
-    assert [one["url"][:23] for one in told["pictures"]["frames"]] == ["data:image/jpeg;base64,"] * 8
-    assert told["pictures"]["explanation"].startswith("data:image/png;base64,")
-    assert told["pictures"]["seconds"] == pytest.approx(12 / 25)
-    assert len(told["explanation"]["importance"]) == len(told["explanation"]["frames"]) == bundles.FRAMES["count"]
+    pictures, explained = told["pictures"], told["explanation"]
+    assert [one["url"][:23] for one in pictures["frames"]] == ["data:image/jpeg;base64,"] * 8
+    assert pictures["seconds"] == pytest.approx(12 / 25)
+    height, width = bundles.pictures(1, 1)[0].shape[:2]
+    assert pictures["aspect"] == pytest.approx(width / height, abs=1e-4)
+    assert len(explained["importance"]) == len(explained["frames"]) == len(explained["seconds"]) == bundles.FRAMES["count"]
+    assert explained["seconds"] == pytest.approx([frame / 25 for frame in explained["frames"]], abs=1e-3)
+    assert [one["seconds"] for one in pictures["regions"]] == explained["seconds"]  # all of so few frames
+    assert picture_of(pictures["regions"][0]).shape == (320, 320, 3)
 
     told = send(client, long_film, pictures=True, window=2).json()
-    assert len(told["pictures"]["frames"]) == len(told["runs"])
-    for run, picture in zip(told["runs"], told["pictures"]["frames"], strict=True):
-        assert run["start_seconds"] <= picture["seconds"] <= run["end_seconds"]
-    assert told["pictures"]["timeline"].startswith("data:image/png;base64,")
+    times = [one["seconds"] for one in told["pictures"]["frames"]]
+    assert times == sorted(times)
+    for run in told["runs"]:
+        assert any(run["start_seconds"] <= seconds <= run["end_seconds"] for seconds in times)
+
+
+def picture_of(frame):
+    return cv2.imdecode(np.frombuffer(base64.b64decode(frame["url"].split(",")[1]), np.uint8), cv2.IMREAD_COLOR)
+
+
+def test_a_piece_of_a_video_gets_its_windows_answer_and_an_explanation(client, long_film):
+    windows = send(client, long_film, window=1.5, stride=0.7).json()["windows"]
+    for window in windows[:-1]:
+        times = {"start": window["start_seconds"], "end": window["end_seconds"]}
+        told = send(client, long_film, **times).json()
+        assert {key: told[key] for key in window} == window
+    explained = send(client, long_film, **times, explain=True, pictures=True).json()
+    assert explained["explanation"]["label"] == window["label"]
+    assert explained["confidence"] == pytest.approx(window["confidence"])
+    for seconds in explained["explanation"]["seconds"]:
+        assert window["start_seconds"] <= seconds < window["end_seconds"]
+    assert min(explained["explanation"]["frames"]) == pytest.approx(25 * window["start_seconds"], abs=1)
+
+    told = send(client, long_film, start=30, end=31)
+    assert (told.status_code, told.json()) == (
+        422,
+        {"error": "long.avi: the video ends at 8.000 s, before the piece from 30 s."},
+    )
+
+
+def test_windows_are_sent_as_soon_as_they_are_predicted(client, long_film):
+    told = send(client, long_film, window=2, top=2, headers=LINES)
+    steps = [json.loads(line) for line in told.text.splitlines()]
+    assert [step["window"] for step in steps if "window" in step] == steps[-1]["result"]["windows"]
+    assert all("result" not in step for step in steps[:-1])
+
+
+def test_a_preview_of_an_upload_can_be_fetched_once(client, long_film, temporary):
+    told = send(client, long_film, preview=True, window=2, headers=LINES)
+    steps = [json.loads(line) for line in told.text.splitlines()]
+    address = steps[0]["preview"]
+    assert address.startswith("/previews/")
+    preview = client.get(address)
+    assert (preview.status_code, preview.headers["content-type"]) == (200, "video/mp4")
+    assert b"ftyp" in preview.content[:12]
+    assert client.get(address).status_code == 404
+    assert files_in(temporary) == []
+    assert "result" in steps[-1]
+
+    plain = send(client, long_film, preview=True, window=2)
+    assert plain.json() == steps[-1]["result"]
+    assert files_in(temporary) == []  # an answer in one piece has no place for a preview's address
+    sample = client.post("/predict", data={"sample": 0, "preview": True}, headers=LINES)
+    assert "preview" not in sample.text  # a sample has an address of its own
+    assert client.get("/samples/0/preview").headers["content-type"] == "video/mp4"
+
+
+def test_a_preview_of_a_damaged_file_is_refused_with_the_reason(client, tmp_path):
+    path = tmp_path / "noise.mp4"
+    path.write_bytes(b"no video at all" * 100)
+    told = send(client, path, preview=True, headers=LINES)
+    steps = [json.loads(line) for line in told.text.splitlines()]
+    assert "error" in steps[-1]
+    assert client.get(steps[0]["preview"]).status_code in (404, 422)
 
 
 def test_steps_come_as_lines_and_the_last_is_the_answer(client, long_film):
@@ -130,7 +197,13 @@ def test_a_broken_file_is_named_as_its_sender_does(client, tmp_path, predictors,
         ({"window": 61}, 400, "window: Input should be less than or equal to 60"),
         ({"window": 1, "stride": 1e-18}, 400, "stride: Input should be greater than or equal to 0.01"),
         ({"stride": 1}, 400, "stride needs window"),
-        ({"window": 1, "explain": True}, 400, "explain needs a whole clip, not a timeline."),
+        ({"window": 1, "explain": True}, 400, "explain and window cannot be combined."),
+        ({"start": 1}, 400, "start and end belong together; got only one of them."),
+        ({"start": 1, "end": 1}, 400, "end must be after start, by 60 seconds at most; got 0."),
+        ({"start": 1, "end": 61.5}, 400, "end must be after start, by 60 seconds at most; got 60.5."),
+        ({"start": -1, "end": 1}, 400, "start: Input should be greater than or equal to 0"),
+        ({"start": 0, "end": "nan"}, 400, "end: Input should be"),
+        ({"start": 1, "end": 2, "window": 1}, 400, "window and start cannot be combined."),
         ({"sample": 0}, 400, "send either a file as video or a sample's number as sample; got both."),
     ],
 )
@@ -145,15 +218,15 @@ def test_wrong_fields_are_refused(client, clips, fields, status, message):
 @pytest.mark.parametrize(
     ("address", "fields", "message"),
     [
-        ("/predict", {"topp": 3}, "'topp': no such field; expected video, sample, model, top, window, stride, explain, pictures."),
+        ("/predict", {"topp": 3}, "'topp': no such field; expected video, sample, model, top, "),
         ("/predict", {"models": "all"}, "'models': no such field"),
         ("/predict", {"top": ["1", "2"]}, "top: sent more than once."),
         ("/predict?top=3", {}, "'top': no such parameter; expected models."),
         ("/predict?models=all&models=all", {}, "models: sent more than once."),
         ("/predict?models=gru", {}, "models: Input should be 'all', got 'gru'."),
         ("/predict?models=all", {"model": "gru"}, "models=all takes no model. Omit one of them."),
-        ("/predict?models=all", {"window": 2}, "models=all takes neither window, stride nor explain."),
-        ("/predict?models=all", {"explain": True}, "models=all takes neither window, stride nor explain."),
+        ("/predict?models=all", {"window": 2}, "models=all takes none of window, stride, explain, start and end."),
+        ("/predict?models=all", {"explain": True}, "models=all takes none of window, stride, explain, start and end."),
     ],
 )
 def test_fields_that_would_have_no_effect_are_refused(client, address, fields, message):
@@ -465,6 +538,35 @@ def test_two_people_take_turns(make_app, clips, long_film):
     assert ended[-1] == long_film.name  # who came later with a clip need not wait for the film's end
 
 
+def test_many_at_once_wait_in_line_and_each_gets_its_own_answer(make_app, clips, temporary):
+    app = make_app()
+    paths = sorted(clips.glob("*/*.avi"))
+
+    async def ask(client, number):
+        path = paths[number % len(paths)]
+        files = {"video": (f"{number} {path.name}", path.read_bytes())}
+        told = await client.post("/predict", data={"preview": "true"}, files=files, headers=LINES)
+        return [json.loads(line) for line in told.text.splitlines()]
+
+    async def all_of_them():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver", timeout=60) as client:
+            told = await asyncio.gather(*(ask(client, number) for number in range(20)))
+            for steps in told:
+                assert (await client.get(steps[0]["preview"])).status_code == 200
+            return told
+
+    told = asyncio.run(all_of_them())
+    for number, steps in enumerate(told):
+        path = paths[number % len(paths)]
+        assert steps[-1]["result"]["video"] == f"{number} {path.name}"
+        assert steps[-1]["result"]["label"] == path.parent.name
+    places = [[step["place"] for step in steps if "place" in step] for steps in told]
+    assert max(max(one, default=0) for one in places) == 20 - Limits().interleaved
+    for one in places:
+        assert one == sorted(one, reverse=True)
+    assert files_in(temporary) == []
+
+
 def test_more_than_may_wait_are_turned_away(make_app, clips):
     app = make_app(waiting=2)
 
@@ -486,7 +588,7 @@ def test_pages_fetch_nothing_from_elsewhere(client):
         assert "unsafe" not in policy
         assert told.headers["x-content-type-options"] == "nosniff"
     for path in web_app.STATIC.iterdir():
-        text = path.read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
+        text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         used = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("//"))
         assert not re.search(r"https?://|//[a-z]", used), path.name
 
@@ -522,7 +624,7 @@ def test_the_api_describes_itself(client):
     assert {"/predict", "/models", "/samples", "/comparison"} <= set(known["paths"])
     schema = known["paths"]["/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     fields = known["components"]["schemas"][schema["$ref"].split("/")[-1]]["properties"]
-    assert set(fields) == {"video", "sample", "model", "top", "window", "stride", "explain", "pictures"}
+    assert set(fields) == set(web_schema.FIELDS)
 
 
 def test_the_description_fits_what_is_answered(client, clips, long_film):

@@ -1,6 +1,6 @@
 // A model's answer for a clip: label, probabilities, frames, explanation, other models, and the JSON.
 
-import { button, byId, clock, download, element, percent } from "./page.js";
+import { button, byId, clock, download, element, moment, percent } from "./page.js";
 import { explanation } from "./explanation.js";
 import { Timeline } from "./timeline.js";
 
@@ -160,8 +160,8 @@ function reading({ frames_read: read, padded, warning }) {
   return text ? element("p", { className: "small notice", id: "reading", textContent: text }) : null;
 }
 
-function strip({ frames, aspect }) {
-  const figures = frames.map((one) => element("figure", {}, element("img", { src: one.url, alt: "", style: { aspectRatio: aspect } }), element("figcaption", { textContent: clock(one.seconds) })));
+function strip({ frames, aspect, seconds: length }) {
+  const figures = frames.map((one) => element("figure", {}, element("img", { src: one.url, alt: "", style: { aspectRatio: aspect } }), element("figcaption", { textContent: moment(one.seconds, length) })));
   const words = `${frames.length} of the frames that the model saw`;
   return element("section", { className: "card" }, element("h2", { textContent: "Frames" }), element("div", { className: "strip", tabIndex: 0, role: "group", ariaLabel: words }, ...figures), element("p", { className: "small", textContent: `${words}, with their times.` }));
 }

@@ -1,6 +1,6 @@
 // Explanation of an answer: importance of each frame over the video's time, attention, and pictures with important regions.
 
-import { button, clock, element, percent, shape } from "./page.js";
+import { button, element, moment, percent, shape } from "./page.js";
 
 const HEIGHT = 150;
 const LEFT = 8;
@@ -15,7 +15,7 @@ export function explanation({ explanation: told, pictures = {} }, player, span, 
     element("h2", { textContent: heading }),
     element("p", { className: "small", textContent: `How much each frame supports “${told.label}”: the drop of its log-probability when the model does not see the frame.` }),
     chart.place, legend(told));
-  if (pictures.regions?.length) section.append(...regions(pictures, told, player));
+  if (pictures.regions?.length) section.append(...regions(pictures, told, player, span));
   const shares = Object.entries(told.stream_shares ?? {}).map(([name, share]) => `${name === "rgb" ? "frames" : "differences between frames"} ${percent(share)}`);
   if (shares.length) section.append(element("p", { className: "small", textContent: `What mattered: ${shares.join(", ")}.` }));
   return section;
@@ -28,7 +28,8 @@ function legend({ importance, attention, label }) {
   return element("p", { className: "legend small" }, ...entries);
 }
 
-function regions({ regions: frames, aspect }, { label }, player) {
+function regions({ regions: frames, aspect }, { label }, player, [start, end]) {
+  const clock = (seconds) => moment(seconds, end - start);
   const figures = frames.map((one) => {
     const jump = button("", () => player.seek(one.seconds), { ariaLabel: `Go to ${clock(one.seconds)}` });
     jump.append(element("img", { src: one.url, alt: `Frame at ${clock(one.seconds)} with a heat map`, style: { aspectRatio: aspect } }));
@@ -44,12 +45,16 @@ function regions({ regions: frames, aspect }, { label }, player) {
 class Chart {
   constructor(told, player, [start, end]) {
     Object.assign(this, { told, player, start, end: Math.max(end, start + 0.1) });
-    this.svg = shape("svg", { class: "chart", role: "img", "aria-label": spoken(told) });
+    this.svg = shape("svg", { class: "chart", role: "img", "aria-label": spoken(told, this.end - this.start) });
     this.place = element("div", { className: "chart-place" }, this.svg);
     this.head = shape("line", { class: "playhead-line", y1: 0, y2: HEIGHT - BOTTOM });
     new ResizeObserver(() => this.draw()).observe(this.place);
     this.svg.addEventListener("click", (event) => player.seek(this.secondsAt(event.clientX)));
     player.watch((seconds) => this.move(seconds));
+  }
+
+  clock(seconds) {
+    return moment(seconds, this.end - this.start);
   }
 
   x(seconds) {
@@ -73,11 +78,11 @@ class Chart {
     const bars = seconds.map((at, place) => {
       const value = importance[place];
       const bar = shape("rect", { x: this.x(at) - wide / 2, y: y(Math.max(value, 0)), width: wide, height: Math.max(1, Math.abs(value) * scale), class: value < 0 ? "against" : "for" });
-      bar.append(shape("title", {}, `${clock(at)}: ${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}`));
+      bar.append(shape("title", {}, `${this.clock(at)}: ${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}`));
       return bar;
     });
     const ticks = Array.from({ length: 5 }, (_, place) => this.start + ((this.end - this.start) * place) / 4);
-    const labels = ticks.map((at, place) => shape("text", { x: this.x(at), y: HEIGHT - 6, "text-anchor": ["start", "middle", "middle", "middle", "end"][place] }, clock(at)));
+    const labels = ticks.map((at, place) => shape("text", { x: this.x(at), y: HEIGHT - 6, "text-anchor": ["start", "middle", "middle", "middle", "end"][place] }, this.clock(at)));
     const line = attention && shape("polyline", { class: "attention", points: seconds.map((at, place) => `${this.x(at)},${4 + (HEIGHT - BOTTOM - 8) * (1 - attention[place] / Math.max(...attention))}`).join(" ") });
     this.svg.setAttribute("width", this.width);
     this.svg.setAttribute("height", HEIGHT);
@@ -94,7 +99,7 @@ class Chart {
   }
 }
 
-function spoken({ label, seconds, importance }) {
+function spoken({ label, seconds, importance }, length) {
   const order = importance.map((value, place) => [value, seconds[place]]).sort((one, other) => other[0] - one[0]).slice(0, SHOWN);
-  return `Importance of each frame for ${label}. Most important: ${order.map(([, at]) => clock(at)).join(", ")}.`;
+  return `Importance of each frame for ${label}. Most important: ${order.map(([, at]) => moment(at, length)).join(", ")}.`;
 }

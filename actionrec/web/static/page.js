@@ -42,6 +42,11 @@ export function clock(seconds) {
   return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
+const BRIEF = 10; // seconds
+
+/** A time in a clip of a few seconds, in hundredths; else as `clock`. */
+export const moment = (seconds, length) => (length < BRIEF ? `${seconds.toFixed(2)} s` : clock(seconds));
+
 /** A count of parameters: 3939336 -> 3.9 M. */
 export const millions = (count) => `${(count / 1e6).toFixed(1)} M`;
 
