@@ -13,6 +13,7 @@ const NONE = "#9aa0a6";
 const HEIGHT = 96; // pixels of the curve
 const ZOOMS = [1, 2, 4, 8, 16, 32];
 const PICTURES = 60; // the most rows with a picture
+const NEAR = 1; // seconds: pictures come once a second
 
 export class Timeline {
   /**
@@ -166,11 +167,11 @@ export class Timeline {
     if (focused >= 0) this.list.querySelectorAll("button")[focused]?.focus({ preventScroll: true });
   }
 
-  /** The received picture nearest to a segment's middle, if it lies in the segment. */
+  /** The received picture nearest to a segment's middle; none if it is far from the segment. */
   picture({ start, end }) {
-    const inside = this.pictures.filter((one) => one.seconds >= start && one.seconds < end);
     const middle = (start + end) / 2;
-    return inside.reduce((best, one) => (best && Math.abs(best.seconds - middle) <= Math.abs(one.seconds - middle) ? best : one), null);
+    const near = this.pictures.filter((one) => one.seconds > start - NEAR && one.seconds < end + NEAR);
+    return near.reduce((best, one) => (best && Math.abs(best.seconds - middle) <= Math.abs(one.seconds - middle) ? best : one), null);
   }
 
   /** Move the playhead, and mark the segment that plays. */
