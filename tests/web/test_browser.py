@@ -12,6 +12,7 @@ from pathlib import Path
 import bundles
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 from served import serving
 
@@ -473,6 +474,46 @@ def test_it_is_used_without_a_mouse(visit):
         assert "file" in names
         page.keyboard.press("Enter")
         expect(page.locator("#label")).to_have_text("Dark")
+
+
+@pytest.mark.parametrize(("viewport", "scheme"), [(PHONE, "dark"), (DESK, "light")], ids=["phone", "desk"])
+def test_every_state_is_accessible_by_axe(visit, clips, long_film, viewport, scheme):
+    def check(state):
+        found = Axe().run(page).response
+        assert len(found["passes"]) > 10
+        assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]] == [], state
+
+    with visit(viewport=viewport, color_scheme=scheme, reduced_motion="reduce") as page:
+        expect(page.locator(".thumbs button")).to_have_count(3)
+        check("empty")
+        page.get_by_label("strict").check()
+        page.get_by_role("button", name="Dark").click()
+        page.get_by_role("button", name="Explain this answer").click()
+        expect(page.locator("#why .chart rect")).to_have_count(8, timeout=30_000)
+        page.get_by_role("button", name="Compare all models").click()
+        expect(page.locator("#all table")).to_be_visible()
+        check("answer, not sure, with explanation and all models")
+        page.get_by_label("gru").check()
+        timeline_of(page, long_film)
+        check("timeline")
+        page.locator("#file").set_input_files([*clips.glob("*/*.avi")])
+        expect(page.locator("#batch [role=status]")).to_contain_text("3 of 3 done", timeout=30_000)
+        check("several files")
+        page.route("**/predict", lambda route: route.abort())
+        page.get_by_role("button", name="Bright").click()
+        expect(page.get_by_role("alert")).to_be_visible()
+        check("error")
+
+
+def test_a_page_is_light(visit):
+    for path in ("/", "/results", "/docs"):
+        with visit() as page:
+            sizes = []
+            page.on("response", lambda told, sizes=sizes: sizes.append((told.url, len(told.body()))))
+            page.goto(page.url.rstrip("/") + path)
+            page.wait_for_load_state("networkidle")
+            own = [size for url, size in sizes if "/samples/" not in url and "/plots/" not in url and "/test-clips/" not in url]
+            assert 5_000 < sum(own) < 150_000, path
 
 
 def test_names_are_text_and_never_markup(visit, clips, tmp_path):

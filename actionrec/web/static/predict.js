@@ -87,11 +87,16 @@ function reset() {
 
 function choose(what) {
   chosen = what;
+  mark(what);
+  answer.clear();
+}
+
+/** Show beside the samples and in the drop zone what was chosen. */
+function mark(what) {
   for (const tile of document.querySelectorAll(".thumbs button")) tile.setAttribute("aria-pressed", String(Number(tile.dataset.sample) === what.sample));
   byId("drop").classList.toggle("has", Boolean(what.file));
   byId("drop").querySelector("strong").textContent = what.file ? what.name : "Choose videos";
   byId("drop").querySelector("strong + span").textContent = what.file ? "Choose, drop or paste another" : "or drop or paste them here";
-  answer.clear();
 }
 
 const tooLarge = (file) => (file.size > limits.megabytes * 1e6 ? `${file.name} has ${Math.ceil(file.size / 1e6)} MB; this server takes ${limits.megabytes} MB. Send a shorter piece.` : null);
@@ -109,6 +114,7 @@ function chooseFiles(files, { folder = false } = {}) {
     player.clear();
     byId("status").hidden = true;
     chosen = null;
+    mark({});
     toAddress({ model: models.chosen });
     batch = new Batch(videos, { model: models.chosen, tooLarge, open: (file) => chooseFile(file, { one: true }), ended: () => models.refresh() });
     bringUp("answer");
