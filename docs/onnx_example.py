@@ -43,5 +43,5 @@ inputs = np.stack([frames[place] for place in steps.ravel()]).reshape(1, *steps.
 best = np.argsort(-probabilities, kind="stable")[:5]
 lines = [f"{probabilities[place]:8.4f}  {names[place]}" for place in best]
 if probabilities.max() < float(about["threshold"]):
-    print(f"unsure, probably {names[best[0]]}")
+    print(f"not sure: {names[best[0]]}")
 print("\n".join(lines))

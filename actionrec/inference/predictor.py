@@ -89,7 +89,7 @@ class Prediction:
 
     @property
     def headline(self) -> str:
-        """The answer for people: `Rise`, or `probably Rise, 67 %` if it is unsure."""
+        """The answer for people: `Rise`, or `not sure: Rise, 67 %` if it is unsure."""
         return headline(self.label, self.confidence, self.none_of_these)
 
     def top(self, count: int) -> list[tuple[str, float]]:
@@ -100,9 +100,9 @@ class Prediction:
 def headline(label: str, confidence: float, unsure: bool) -> str:
     """Format an answer for people.
     >>> headline("Rise", 0.674, unsure=True), headline("Rise", 0.97, unsure=False)
-    ('probably Rise, 67 %', 'Rise')
+    ('not sure: Rise, 67 %', 'Rise')
     """
-    return f"probably {label}, {'>99' if 0.995 <= confidence < 1 else f'{100 * confidence:.0f}'} %" if unsure else label
+    return f"not sure: {label}, {'>99' if 0.995 <= confidence < 1 else f'{100 * confidence:.0f}'} %" if unsure else label
 
 
 class Predictor:

@@ -24,7 +24,7 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 
 def clip_text(video: str, prediction: Prediction, top: int, bundle: Bundle) -> str:
     """The video, the prediction, and bars of the most probable classes."""
-    why = f" (unsure: below {percent(prediction.threshold)}; perhaps none of the classes)" if prediction.none_of_these else ""
+    why = f" (below {percent(prediction.threshold)}; perhaps none of the classes)" if prediction.none_of_these else ""
     width = max(len(printable(label)) for label, _ in prediction.top(top))
     bars = [f"  {printable(label):{width}}  {percent(share):>7}  {bar(share)}" for label, share in prediction.top(top)]
     note = "" if bundle.is_calibrated else f"  ({bundle.calibration_note})\n"
@@ -152,7 +152,7 @@ def moment_text(moment: Moment, top: int) -> str:
     """One line, most probable class first."""
     prediction = moment.prediction
     shares = "  ".join(f"{printable(label)} {percent(share)}" for label, share in prediction.top(top))
-    none = "probably " if prediction.none_of_these else ""
+    none = "not sure: " if prediction.none_of_these else ""
     return f"{clock(moment.end):>9}  {none}{shares}\n"
 
 

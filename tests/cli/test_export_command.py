@@ -102,7 +102,7 @@ def check_example(folder, model, place):
     for video, answer in zip(videos, predict(videos, folder / "gru", folder), strict=True):
         printed = example(model, video, place)
         assert printed.returncode == 0, printed.stderr
-        lines = [line for line in printed.stdout.splitlines() if not line.startswith("unsure")]
+        lines = [line for line in printed.stdout.splitlines() if not line.startswith("not sure")]
         assert [line.split(maxsplit=1)[1] for line in lines] == [one["label"] for one in answer["top"]]
         for line, one in zip(lines, answer["top"], strict=True):
             assert float(line.split()[0]) == pytest.approx(one["probability"], abs=2e-3)
@@ -213,6 +213,6 @@ def test_real_clips_and_real_weights(shared, tmp_path):
     shutil.copy(weights, folder / "backbone.safetensors")
     for video, answer in zip(videos, predict(videos, folder, tmp_path), strict=True):
         lines = example(tmp_path / "here/lstm.onnx", video, tmp_path).stdout.splitlines()
-        best = next(line for line in lines if not line.startswith("unsure"))
+        best = next(line for line in lines if not line.startswith("not sure"))
         assert best.split(maxsplit=1)[1] == answer["top"][0]["label"]
         assert float(best.split()[0]) == pytest.approx(answer["top"][0]["probability"], abs=1e-2)

@@ -63,11 +63,11 @@ def test_an_unsure_answer_has_the_probable_class_as_its_headline(actionrec, made
     assert status == 0
     told = json.loads(line)
     assert (told["headline"], told["answer"], told["none_of_these"]) == (
-        f"probably Bright, {100 * told['confidence']:.0f} %",
+        f"not sure: Bright, {100 * told['confidence']:.0f} %",
         "Bright",
         True,
     )
-    assert out.splitlines()[0] == f"{BRIGHT}: {told['headline']} (unsure: below >99.9 %; perhaps none of the classes)"
+    assert out.splitlines()[0] == f"{BRIGHT}: {told['headline']} (below >99.9 %; perhaps none of the classes)"
 
 
 def test_an_answer_of_a_model_that_was_not_calibrated_says_so(actionrec, made):

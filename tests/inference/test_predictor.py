@@ -109,8 +109,8 @@ def test_below_the_threshold_the_headline_says_that_the_top_class_is_a_guess():
     assert not prediction(0.4, 0.3, 0.3).none_of_these  # without a threshold
     sure, unsure = prediction(0.6, 0.4, threshold=0.6), prediction(0.6, 0.4, threshold=0.61)
     assert (sure.headline, sure.none_of_these, sure.label) == ("a", False, "a")
-    assert (unsure.headline, unsure.none_of_these, unsure.label) == ("probably a, 60 %", True, "a")
-    assert prediction(0.9999, 0.0001, threshold=1.0).headline == "probably a, >99 %"
+    assert (unsure.headline, unsure.none_of_these, unsure.label) == ("not sure: a, 60 %", True, "a")
+    assert prediction(0.9999, 0.0001, threshold=1.0).headline == "not sure: a, >99 %"
 
 
 def test_a_name_that_is_not_utf8_is_reported_and_other_clips_go_on(predictor, clips, tmp_path):

@@ -143,7 +143,7 @@ def test_segments_merge_neighbours_and_cover_the_film_once():
     assert [(segment.start, segment.end, segment.headline, segment.windows, segment.none_of_these) for segment in merged] == [
         (0, 5, "a", 2, False),
         (5, 7, "b", 1, False),
-        (7, 12, "probably a, 57 %", 2, True),
+        (7, 12, "not sure: a, 57 %", 2, True),
     ]
     assert [segment.confidence for segment in merged] == pytest.approx([0.8, 0.8, 0.575])
     assert segments([]) == []
@@ -153,7 +153,7 @@ def test_unsure_neighbours_are_one_segment_whatever_their_top_classes():
     found = [moment(start, start + 1, share, 1 - share, threshold=0.9) for start, share in enumerate((0.6, 0.3, 0.7))]
     (segment,) = segments(found)
     assert (segment.start, segment.end, segment.answer, segment.windows) == (0, 3, "a", 3)
-    assert segment.headline == "probably a, 53 %"
+    assert segment.headline == "not sure: a, 53 %"
 
 
 @pytest.fixture(scope="module")
