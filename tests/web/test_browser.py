@@ -500,7 +500,7 @@ def test_every_state_is_accessible_by_axe(visit, clips, long_film, viewport, sch
         expect(page.locator("#batch [role=status]")).to_contain_text("3 of 3 done", timeout=30_000)
         check("several files")
         page.route("**/predict", lambda route: route.abort())
-        page.get_by_role("button", name="Bright").click()
+        page.get_by_role("button", name="Bright", exact=True).click()
         expect(page.get_by_role("alert")).to_be_visible()
         check("error")
 
