@@ -13,8 +13,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from actionrec.core.errors import ActionrecError, DataError, VideoError
 from actionrec.core.text import printable_lines, shortened
-from actionrec.web import predict_routes, project_routes, schema
+from actionrec.web import predict_routes, project_routes, results_routes, schema
 from actionrec.web.clip_media import ClipMedia
+from actionrec.web.evaluation_cache import EvaluationCache
 from actionrec.web.fair_queue import FairQueue
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits, RequestError
@@ -52,7 +53,7 @@ def create_app(
         The application; `state.queue.end()` fails all waiting requests.
     """
     queue, uploads = FairQueue(limits), Uploads()
-    media = ClipMedia(uploads.folder)
+    media, evaluation = ClipMedia(uploads.folder), EvaluationCache()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,13 +71,14 @@ def create_app(
         lifespan=lifespan,
     )
     described = app.openapi
-    app.openapi = lambda: schema.require_video_or_sample(described())  # type: ignore[method-assign]
+    app.openapi = lambda: schema.require_one_source(described())  # type: ignore[method-assign]
     app.state.queue = queue
     app.add_middleware(RequestMiddleware, queue=queue, limits=limits, framed_by=framed_by)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     _answer_errors(app)
-    predict_routes.add_routes(app, Prediction(registry, samples, limits, queue, uploads, media, collect))
+    predict_routes.add_routes(app, Prediction(registry, samples, limits, queue, uploads, media, evaluation, collect))
     project_routes.add_routes(app, registry, samples, limits, media, collect is not None)
+    results_routes.add_routes(app, evaluation, media)
     for address, page in (("/", "index.html"), ("/results", "results.html"), ("/docs", "docs.html")):
         app.add_api_route(address, lambda page=page: FileResponse(STATIC / page), include_in_schema=False)
     app.mount("/static", StaticFiles(directory=STATIC))

@@ -21,7 +21,8 @@ TITLES = {
 """Pictures of the comparison, in the order in which they are shown; others come after them by name."""
 
 _SETTING = ("dataset", "protocol", "fold", "folds", "evaluated_folds", "backbone", "weights", "streams", "classes", "test_clips")
-_COMPARED = ("rank", "top1", "top1_low", "top1_high", "mean_class", "parameters", "total_params", "total_flops", "tied_with_best")
+_COMPARED = ("rank", "top1", "top1_low", "top1_high", "mean_class", "parameters", "flops", "total_params", "total_flops")
+_ABOUT = ("tied_with_best", "order_blind")
 _TIMED = ("latency_ms", "memory_mb", "train_seconds", "device")
 
 
@@ -29,7 +30,9 @@ def of_model(name: str) -> dict[str, Any]:
     """One model's figures; those that were not measured are missing."""
     compared = _models(_read(paths.COMPARISON)).get(name, {})
     timed = _read(paths.model_timing(name)) if compared else {}
-    figures = {key: compared[key] for key in _COMPARED if key in compared} | {key: timed[key] for key in _TIMED if key in timed}
+    figures = {key: compared[key] for key in (*_COMPARED, *_ABOUT) if key in compared} | {
+        key: timed[key] for key in _TIMED if key in timed
+    }
     before = _read(paths.CLIP_TIMING)
     steps = [before.get("decode_ms"), before.get("backbone_ms"), figures.get("latency_ms")]
     if figures and all(isinstance(step, int | float) for step in steps):
@@ -59,6 +62,18 @@ def comparison() -> dict[str, Any]:
         ],
         "files": [f"/metrics/{path.name}" for path in texts().values()] if models else [],
     }
+
+
+def dataset() -> str | None:
+    """The compared data set; None if there was no comparison."""
+    found = _read(paths.COMPARISON).get("dataset")
+    return found if isinstance(found, str) else None
+
+
+def suspect_labels() -> list[str]:
+    """Test clips whose label is probably wrong."""
+    found = _read(paths.COMPARISON).get("suspect_labels")
+    return [clip for clip in found if isinstance(clip, str)] if isinstance(found, list) else []
 
 
 def pictures() -> dict[str, Path]:

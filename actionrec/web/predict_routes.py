@@ -14,14 +14,16 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from actionrec.core.errors import ActionrecError
-from actionrec.core.text import first_few, is_printable, printable_lines, quoted
+from actionrec.core.text import first_few, is_printable, printable_lines
 from actionrec.data.clips import SUFFIXES
 from actionrec.video.preview import MEDIA_TYPE
 from actionrec.web import answers, collected_clips, schema
 from actionrec.web.clip_media import ClipMedia
+from actionrec.web.evaluation_cache import EvaluationCache
 from actionrec.web.fair_queue import FairQueue
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import LONGEST_WINDOW, SHORTEST_STRIDE, Limits, PredictRequest, RequestError
+from actionrec.web.request_fields import refuse_unknown
 from actionrec.web.request_middleware import DEFECT
 from actionrec.web.samples import Sample, find_sample
 from actionrec.web.uploads import Uploads
@@ -56,10 +58,6 @@ class ClipOnServer:
 
     path: Path
 
-    @classmethod
-    def of(cls, sample: Sample) -> Self:
-        return cls(sample.path)
-
     @property
     def name(self) -> str:
         return self.path.name
@@ -78,6 +76,7 @@ class Prediction:
     queue: FairQueue
     uploads: Uploads
     media: ClipMedia
+    evaluation: EvaluationCache
     collect: Path | None = None
     """Folder of labelled clips; None: none are saved."""
 
@@ -139,6 +138,7 @@ def add_routes(app: FastAPI, prediction: Prediction) -> None:
         request: Request,
         video: Annotated[UploadFile | None, File(description="The file; or choose a sample.")] = None,
         sample: Annotated[int | None, Form(description="A sample's number, instead of a file.")] = None,
+        clip: Annotated[str | None, Form(description="A test clip from /test-clips, instead of a file.")] = None,
         model: Annotated[str | None, Form(description="A name from /models; the default is the first.")] = None,
         top: Annotated[int, Form(ge=1, description="Number of classes in the answer.")] = 5,
         window: Annotated[
@@ -174,11 +174,18 @@ def add_routes(app: FastAPI, prediction: Prediction) -> None:
         )
         if options.all_models and model is not None:
             raise RequestError(400, "models=all takes no model. Omit one of them.")
-        if (video is None) == (sample is None):
+        sent = [name for name, value in (("video", video), ("sample", sample), ("clip", clip)) if value is not None]
+        if len(sent) != 1:
             raise RequestError(
-                400, f"send either a file as video or a sample's number as sample; got {'both' if video else 'neither'}."
+                400, f"send one of video (a file), sample (its number) and clip (a test clip); got {first_few(sent) or 'none'}."
             )
-        source: Source = ClipOnServer.of(find_sample(prediction.samples, sample)) if sample is not None else Upload.of(video)
+        source: Source
+        if clip is not None:
+            source = ClipOnServer(await run_in_threadpool(prediction.evaluation.file, clip))
+        elif sample is not None:
+            source = ClipOnServer(find_sample(prediction.samples, sample).path)
+        else:
+            source = Upload.of(video)
         work = prediction.steps(source, model, options)
         if streamed:
             return StreamingResponse(_lines(work), media_type=LINES)
@@ -224,22 +231,10 @@ def _add_collection(app: FastAPI, prediction: Prediction, folder: Path) -> None:
 
 
 async def _refuse_unknown(request: Request, query: Collection[str], fields: Collection[str]) -> None:
-    """Refuse fields that do not exist: a misspelt one would silently have no effect.
-
-    Args:
-        query: the parameters that the address may have.
-        fields: those of the form.
-
-    Raises:
-        RequestError: a field is unknown, or was sent twice.
-    """
+    """Raises RequestError: a parameter of the address or a field of the form is unknown, or was sent twice."""
     form = await request.form()
-    for kind, sent, known in (("parameter", request.query_params, query), ("field", form, fields)):
-        names = [name for name, _ in sent.multi_items()]
-        if unknown := [name for name in dict.fromkeys(names) if name not in known]:
-            raise RequestError(400, f"{first_few([*map(quoted, unknown)])}: no such {kind}; expected {', '.join(known)}.")
-        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-            raise RequestError(400, f"{first_few(twice)}: sent more than once.")
+    refuse_unknown("parameter", request.query_params.multi_items(), query)
+    refuse_unknown("field", form.multi_items(), fields)
 
 
 async def _lines(work: AsyncGenerator[answers.Step, None]) -> AsyncIterator[str]:

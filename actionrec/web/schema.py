@@ -6,7 +6,7 @@ from typing import Any
 WHY = {
     400: "A field is invalid.",
     403: "The request comes from another site's page.",
-    404: "No such model or sample.",
+    404: "No such model, sample or test clip, or its file is missing.",
     408: "The upload is too slow.",
     413: "The file or its pictures are too large, or the video is too long.",
     415: "The file name does not end like a video's.",
@@ -18,7 +18,7 @@ WHY = {
 
 TEXT = {"type": "string"}
 
-FIELDS = ("video", "sample", "model", "top", "window", "stride", "start", "end", "explain", "pictures", "preview")
+FIELDS = ("video", "sample", "clip", "model", "top", "window", "stride", "start", "end", "explain", "pictures", "preview")
 """Fields of the form of `POST /predict`."""
 QUERY = ("models",)
 """Parameters of its address."""
@@ -159,11 +159,12 @@ class Collected:
     label: str
 
 
-def require_video_or_sample(document: dict[str, Any]) -> dict[str, Any]:
-    """Complete an OpenAPI document: a form has a video or a sample, and no other fields than it says."""
+def require_one_source(document: dict[str, Any]) -> dict[str, Any]:
+    """Complete an OpenAPI document: a form has a video, a sample or a clip, and no other fields than it says."""
     for name, form in document["components"]["schemas"].items():
         if name.startswith("Body_predict"):
-            form |= {"oneOf": [{"required": ["video"]}, {"required": ["sample"]}], "additionalProperties": False}
+            sources = [{"required": [source]} for source in ("video", "sample", "clip")]
+            form |= {"oneOf": sources, "additionalProperties": False}
     return document
 
 

@@ -204,7 +204,7 @@ def test_a_broken_file_is_named_as_its_sender_does(client, tmp_path, predictors,
         ({"start": -1, "end": 1}, 400, "start: Input should be greater than or equal to 0"),
         ({"start": 0, "end": "nan"}, 400, "end: Input should be"),
         ({"start": 1, "end": 2, "window": 1}, 400, "window and start cannot be combined."),
-        ({"sample": 0}, 400, "send either a file as video or a sample's number as sample; got both."),
+        ({"sample": 0}, 400, "send one of video (a file), sample (its number) and clip (a test clip); got video, sample."),
     ],
 )
 def test_wrong_fields_are_refused(client, clips, fields, status, message):
@@ -218,7 +218,7 @@ def test_wrong_fields_are_refused(client, clips, fields, status, message):
 @pytest.mark.parametrize(
     ("address", "fields", "message"),
     [
-        ("/predict", {"topp": 3}, "'topp': no such field; expected video, sample, model, top, "),
+        ("/predict", {"topp": 3}, "'topp': no such field; expected video, sample, clip, model, top, "),
         ("/predict", {"models": "all"}, "'models': no such field"),
         ("/predict", {"top": ["1", "2"]}, "top: sent more than once."),
         ("/predict?top=3", {}, "'top': no such parameter; expected models."),
