@@ -23,15 +23,22 @@ def on_device(features: Features, device: str) -> Features:
     if not device.startswith("cuda") or isinstance(features, Tensor):
         return features
     clips, frames, feature_dim = features.shape
-    free, _ = torch.cuda.mem_get_info(device)
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # cached by torch, such as an earlier copy's
-    if clips * frames * feature_dim * 2 > _GPU_SHARE * free:
+    if not fits_on_gpu(clips * frames * feature_dim * 2, device):
         return features
     resident = torch.empty((clips, frames, feature_dim), dtype=torch.float16, device=device)
     for start in range(0, clips, 256):
         rows = np.arange(start, min(start + 256, clips))
         resident[start : start + len(rows)] = torch.from_numpy(features[rows]).to(device)
     return resident
+
+
+def fits_on_gpu(size: int, device: str) -> bool:
+    """Whether the device is a GPU and half of its free memory holds `size` bytes."""
+    if not device.startswith("cuda"):
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # cached by torch, such as an earlier copy's
+    return size <= _GPU_SHARE * free
 
 
 def batches(features: Features, rows: Sequence[NDArray[np.int64]], device: str) -> Iterator[Tensor]:

@@ -1,7 +1,8 @@
 """Logistic regression: solves a linear probe instead of training it in epochs.
 
-The loss of a linear probe has one minimum. L-BFGS finds it from all training clips at once, so the answer depends on no learning
-rate, batch, epoch or seed. On small data sets, epochs of Adam end far from it (docs/protocols.md, baselines).
+The loss of a linear probe has one minimum. L-BFGS finds it from all training clips, so the answer depends on no learning rate,
+batch, epoch or seed. On small data sets, epochs of Adam end far from it (docs/protocols.md, baselines). With more than 20,000
+training clips, loss and gradient are summed over blocks of clips, so that there are never logits of all clips in memory.
 
 n training clips, P pooled features, K classes.
 """
@@ -9,7 +10,7 @@ n training clips, P pooled features, K classes.
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import torch
@@ -17,10 +18,8 @@ from torch import Tensor
 
 from actionrec.core.errors import TrainingError
 from actionrec.models.layers.linear_probe import LinearProbe
-from actionrec.training.batches import batches
 from actionrec.training.classifier import Classifier
 from actionrec.training.loop import (
-    EVALUATION_BATCH,
     Checkpointer,
     Epoch,
     Examples,
@@ -30,6 +29,7 @@ from actionrec.training.loop import (
     evaluated,
 )
 from actionrec.training.losses import mean_loss
+from actionrec.training.pooled_features import pooled_blocks, standardisation
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,6 @@ UNUSED = (
 
 MOST_STEPS = 1000
 _FLAT = 1e-5  # the minimum is reached where no component of the gradient is larger
-_CONSTANT = 1e-4  # below this share of the typical deviation, a pooled feature counts as constant and is ignored
 
 
 def fit(
@@ -79,12 +78,16 @@ def fit(
 
 def _solve(network: Classifier, probe: LinearProbe, examples: Examples, settings: TrainSettings) -> Epoch:
     """Set the weights of the probe's linear layer."""
-    pooled = _pooled(network, probe, examples)
-    if not torch.isfinite(pooled).all():
+    blocks = pooled_blocks(network, examples)
+    if not all(torch.isfinite(block).all() for block in blocks):
         raise _not_finite("training", settings)
     labels = examples.labels[torch.from_numpy(examples.train_rows).to(examples.labels.device)]
-    mean, scale = _standardisation(pooled) if settings.standardise else (pooled.new_zeros(()), pooled.new_ones(()))
-    pooled.sub_(mean).mul_(scale)
+    if settings.standardise:
+        mean, scale = standardisation(blocks)
+        for block in blocks:
+            block.sub_(mean).mul_(scale)
+    else:
+        mean, scale = blocks[0].new_zeros(()), blocks[0].new_ones(())
     class_weights = examples.balanced_weights() if settings.class_weights == "balanced" else None
     weight = torch.zeros_like(probe.fc.weight, requires_grad=True)
     bias = torch.zeros_like(probe.fc.bias, requires_grad=True)
@@ -92,20 +95,36 @@ def _solve(network: Classifier, probe: LinearProbe, examples: Examples, settings
         [weight, bias], max_iter=MOST_STEPS, tolerance_grad=_FLAT, history_size=10, line_search_fn="strong_wolfe"
     )
 
+    def block_logits() -> Iterator[tuple[Tensor, Tensor, float]]:
+        """Logits (b, K) and labels (b,) of each block, and its share of the clips."""
+        start = 0
+        for block in blocks:
+            end = start + len(block)
+            yield block.to(weight.device) @ weight.T + bias, labels[start:end], len(block) / len(labels)
+            start = end
+
     def objective() -> Tensor:
+        """The loss, with its gradient: the sum of those of the blocks."""
         optimiser.zero_grad()
-        loss = mean_loss(pooled @ weight.T + bias, labels, class_weights) + settings.weight_decay / 2 * weight.square().sum()
-        loss.backward()
-        return loss
+        loss = weight.new_zeros(())
+        for logits, block_labels, share in block_logits():
+            block_loss = share * mean_loss(logits, block_labels, class_weights)
+            block_loss.backward()
+            loss += block_loss.detach()
+        penalty = settings.weight_decay / 2 * weight.square().sum()
+        penalty.backward()
+        return loss + penalty.detach()
 
     optimiser.step(objective)
     if optimiser.state[weight]["n_iter"] == MOST_STEPS:
         logger.warning("logistic regression ended after %d steps, short of its minimum; raise weight_decay", MOST_STEPS)
+    train_loss = train_top1 = 0.0
     with torch.no_grad():
-        logits = pooled @ weight.T + bias
-        train_loss = mean_loss(logits, labels, class_weights).item()
-        train_top1 = (logits.argmax(dim=1) == labels).float().mean().item()
+        for logits, block_labels, share in block_logits():
+            train_loss += share * mean_loss(logits, block_labels, class_weights).item()
+            train_top1 += share * (logits.argmax(dim=1) == block_labels).float().mean().item()
         gradient_norm = torch.nn.utils.get_total_norm([cast(Tensor, weight.grad), cast(Tensor, bias.grad)]).item()
+        mean, scale = mean.to(weight.device), scale.to(weight.device)
         probe.fc.weight.copy_(weight * scale)
         probe.fc.bias.copy_(bias - (weight * scale * mean).sum(dim=1))
     nan = float("nan")
@@ -120,19 +139,3 @@ def _not_finite(clips: str, settings: TrainSettings) -> TrainingError:
         f"features of {clips} clips are not finite, so logistic regression has no solution. Set standardise to true (now "
         f"{str(settings.standardise).lower()}), or compute the features again: `dvc repro -f resnet_features`."
     )
-
-
-def _pooled(network: Classifier, probe: LinearProbe, examples: Examples) -> Tensor:
-    """Pooled features of the training clips, (n, P), on the labels' device."""
-    rows = examples.train_rows
-    groups = [rows[start : start + EVALUATION_BATCH] for start in range(0, len(rows), EVALUATION_BATCH)]
-    with torch.no_grad():
-        found = batches(examples.features, groups, str(examples.labels.device))
-        return torch.cat([probe.pool(network.standardise(batch)) for batch in found])
-
-
-def _standardisation(pooled: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (P,) of the columns, and what to multiply with (P,): 1 / deviation, or 0 for a constant column."""
-    deviation, mean = torch.std_mean(pooled.double(), dim=0, correction=0)
-    scale = torch.where(deviation > _CONSTANT * deviation.median(), 1 / deviation, 0)
-    return mean.float(), scale.float()

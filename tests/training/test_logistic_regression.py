@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from actionrec.core.errors import TrainingError
 from actionrec.evaluation.calibration import softmax
 from actionrec.models import create_model
-from actionrec.training import logistic_regression
+from actionrec.training import logistic_regression, pooled_features
 from actionrec.training.classifier import Classifier
 from actionrec.training.loop import Examples, predict
 
@@ -32,12 +32,12 @@ def examples():
     return Examples((features * scales + 3).astype(np.float32), torch.from_numpy(labels), TRAIN, HELD_OUT)
 
 
-def network(name="mean_pool"):
-    return Classifier(FEATURE_DIM, create_model(name, {}, feature_dim=FEATURE_DIM, class_count=CLASSES))
+def network(name="mean_pool", classes=CLASSES):
+    return Classifier(FEATURE_DIM, create_model(name, {}, feature_dim=FEATURE_DIM, class_count=classes))
 
 
 def fitted(examples, settings=SETTINGS, name="mean_pool"):
-    trained = network(name)
+    trained = network(name, int(examples.labels.max()) + 1)
     if settings.standardise:
         trained.standardise.fit(examples.features, examples.train_rows)
     fit = logistic_regression.fit(trained, examples, settings, lambda epoch: None)
@@ -59,6 +59,42 @@ def test_it_finds_the_minimum_that_scikit_learn_finds(examples, name, weight_dec
     trained, _ = fitted(examples, dataclasses.replace(SETTINGS, weight_decay=weight_decay, class_weights=class_weights), name)
     expected = by_scikit_learn(examples, trained, weight_decay, None if class_weights == "none" else "balanced")
     np.testing.assert_allclose(softmax(predict(trained, examples.features, HELD_OUT)), expected, atol=1e-3)
+
+
+def test_many_blocks_have_the_same_minimum_and_hold_few_logits_at_a_time(monkeypatch):
+    clips, classes = 4_000, 30
+    random = np.random.default_rng(0)
+    labels = random.integers(0, classes, clips)
+    mixture = random.normal(size=(FEATURE_DIM, FEATURE_DIM)) * np.arange(1, FEATURE_DIM + 1) ** -1.0  # features correlate
+    features = (random.normal(size=(classes, FEATURE_DIM))[labels] + random.normal(size=(clips, FEATURE_DIM))) @ mixture
+    rows = np.arange(clips)
+    examples = Examples(features.astype(np.float32)[:, None], torch.from_numpy(labels), rows[:2_000], rows[2_000:])
+    whole, _ = fitted(examples)
+    sizes, mean_loss = [], logistic_regression.mean_loss
+
+    def counted(logits, *arguments):
+        sizes.append(len(logits))
+        return mean_loss(logits, *arguments)
+
+    monkeypatch.setattr(logistic_regression, "mean_loss", counted)
+    monkeypatch.setattr(pooled_features, "ONE_BLOCK", 1_999)
+    monkeypatch.setattr(pooled_features, "_BLOCK", 300)
+    (blocks, fit), (again, _) = fitted(examples), fitted(examples)
+    assert max(sizes) == 300
+    assert torch.equal(blocks.model.fc.weight, again.model.fc.weight)
+    torch.testing.assert_close(blocks.model.fc.weight, whole.model.fc.weight, rtol=0.01, atol=2e-3)
+
+    with torch.no_grad():
+        pooled = blocks.model.pool(blocks.standardise(torch.from_numpy(examples.features))).double().numpy()
+    pooled = (pooled - pooled[:2_000].mean(axis=0)) / pooled[:2_000].std(axis=0)
+    solver = LogisticRegression(C=1 / (2_000 * SETTINGS.weight_decay), tol=1e-6, max_iter=10_000)
+    accuracy = solver.fit(pooled[:2_000], labels[:2_000]).score(pooled[2_000:], labels[2_000:])
+    assert 0.5 < accuracy < 0.95
+    assert fit.epochs[0].held_out_top1 == pytest.approx(accuracy, abs=0.001)
+    logits = torch.from_numpy(predict(blocks, examples.features, examples.train_rows))
+    loss = torch.nn.functional.cross_entropy(logits, examples.labels[:2_000]).item()
+    assert fit.epochs[0].train_loss == pytest.approx(loss, rel=1e-4)
+    assert fit.epochs[0].train_top1 == pytest.approx((logits.argmax(dim=1) == examples.labels[:2_000]).double().mean().item())
 
 
 def test_the_fit_is_one_epoch_with_the_figures_of_the_solved_network(examples):
