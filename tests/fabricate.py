@@ -53,6 +53,7 @@ AUDIT = {
         "strangers": 1,
         "share": 0.025,
         "top": [{"test": "a/v_1.avi", "train": "a/v_2.avi", "similarity": 0.991, "same_class": True, "sibling": False}],
+        "recall": None,
     },
 }
 BASELINES = ("mean_pool", "mean_std", "middle_frame")

@@ -193,6 +193,11 @@ def _audit_limits(near: Mapping[str, Any] | None, context: EvaluationContext) ->
             f" Similarity is the cosine between two clips' mean features; its threshold is {source}. Near-duplicates of different "
             "classes can mean a wrong label."
         )
+        if near["recall"] is not None:
+            notes += (
+                f" There are too many pairs to compare each. The search found {percent(near['recall'])} % of planted copies whose "
+                "similarity is the threshold."
+            )
     if near and context.weights == "random":
         notes += " **The backbone is untrained**, so its similarities mean little."
     if context.clips_without_group:

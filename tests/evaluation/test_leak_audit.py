@@ -123,13 +123,17 @@ def test_similarity_is_the_cosine_of_centred_means():
     assert (near.threshold, near.unrelated_pairs, near.flagged) == (DEFAULT_THRESHOLD, 0, 0)
 
 
-@pytest.mark.parametrize("batch", [1, 7, 512])
-def test_the_size_of_batches_changes_nothing(monkeypatch, batch):
-    expected = audit(*many(sources=10, test_sources=3)).near
-    monkeypatch.setattr(auditing, "_BATCH", batch)
-    found = audit(*many(sources=10, test_sources=3)).near
-    assert [(pair.test, pair.train) for pair in found.top] == [(pair.test, pair.train) for pair in expected.top]
-    assert found.flagged == expected.flagged
+def test_beyond_the_limit_of_pairs_an_index_finds_the_same_near_duplicates_and_its_recall_is_stated(monkeypatch):
+    clips = many(spread=0.1, per_source=False)
+    exact = audit(*clips).near
+    monkeypatch.setattr(auditing, "EXACT_PAIRS", exact.test_clips * 300)  # there are 300 training clips
+    assert audit(*clips).near == exact
+    assert exact.recall is None
+    monkeypatch.setattr(auditing, "EXACT_PAIRS", exact.test_clips * 300 - 1)
+    found = audit(*clips).near
+    assert [(pair.test, pair.train) for pair in found.top] == [(pair.test, pair.train) for pair in exact.top]
+    assert found.flagged == exact.flagged
+    assert 0.99 <= found.recall <= 1
 
 
 def test_large_classes_are_sampled_for_the_threshold(monkeypatch):
@@ -138,6 +142,8 @@ def test_large_classes_are_sampled_for_the_threshold(monkeypatch):
     sampled = audit(*many()).near
     assert sampled.unrelated_pairs == 4 * 10 * 10
     assert sampled.threshold == pytest.approx(every.threshold, abs=0.04)
+    monkeypatch.setattr(auditing, "_ALL_PAIRS", 4 * 5 * 5 + 1)
+    assert audit(*many()).near.unrelated_pairs == 4 * 5 * 5
 
 
 def test_the_threshold_of_normal_similarities(monkeypatch):

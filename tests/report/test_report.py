@@ -273,6 +273,12 @@ def test_over_all_folds_leaks_diagnoses_and_times_are_of_the_saved_fold():
     assert "test clips of fold" not in written()[0]
 
 
+def test_the_recall_of_an_audit_that_did_not_compare_every_pair_is_stated():
+    _, details = written(audit={**AUDIT, "near": {**AUDIT["near"], "recall": 0.995}})
+    assert "The search found 99.5 % of planted copies whose similarity is the threshold." in details
+    assert "planted" not in written()[1]
+
+
 def test_official_lists_that_share_test_clips_are_counted_once_where_clips_are_listed():
     lists = changed(protocol="official", fold=1, evaluated_folds=3, repeated_tests=20)
     report, _ = written(in_folds(3), lists)
