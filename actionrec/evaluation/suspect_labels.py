@@ -14,6 +14,9 @@ from actionrec.evaluation import ensembles
 from actionrec.evaluation.calibration import softmax
 from actionrec.evaluation.trained_models import TrainedModel
 
+_BLOCK = 8_000_000  # logits of all models that are averaged at a time: a few hundred MB in float64
+_WIDE = 20_000_000  # up to this many probabilities are kept in float64: 160 MB; more are kept in float32
+
 HEADER = ("rank", "clip", "label", "suggestion", "probability_of_label", "probability_of_suggestion", "suspect")
 
 
@@ -44,11 +47,12 @@ def check_labels(models: Sequence[TrainedModel], avoid: Collection[str]) -> list
     from cleanlab.rank import get_label_quality_scores  # takes seconds to load: only where labels are checked
 
     reliable = [model for model in models if model.name not in avoid]
-    test, names = models[0].test, models[0].class_names
-    answered = softmax(ensembles.average([model.test.logits / (model.temperature or 1.0) for model in reliable or models]))
-    clips, rows, tests = np.unique(test.clips, return_index=True, return_counts=True)
-    labels = test.labels[rows]
-    probabilities = np.add.reduceat(answered[np.argsort(test.clips, kind="stable")], np.cumsum(tests) - tests) / tests[:, None]
+    names, first = models[0].class_names, models[0].predictions
+    tested = np.flatnonzero(first.subsets == "test")
+    order = tested[np.argsort(first.answers.clips[tested], kind="stable")]  # the predictions of one clip are neighbours
+    clips, starts = np.unique(first.answers.clips[order], return_index=True)
+    labels = first.answers.labels[order[starts]]
+    probabilities = _mean_probabilities(reliable or models, np.split(order, starts[1:]))
     suspects = _suspects(labels, probabilities) if reliable else np.zeros(len(labels), dtype=np.bool_)
     own = probabilities[np.arange(len(labels)), labels]
     scores = get_label_quality_scores(labels, probabilities, method="self_confidence")
@@ -66,6 +70,25 @@ def check_labels(models: Sequence[TrainedModel], avoid: Collection[str]) -> list
     ]
 
 
+def _mean_probabilities(models: Sequence[TrainedModel], rows: Sequence[NDArray[np.int64]]) -> NDArray[np.floating]:
+    """Mean of the models' calibrated probabilities for each clip, (n, K), computed in blocks.
+
+    Args:
+        rows: of each clip's predictions, one or more.
+    """
+    class_count = len(models[0].class_names)
+    dtype = np.float64 if len(rows) * class_count <= _WIDE else np.float32
+    probabilities = np.empty((len(rows), class_count), dtype=dtype)
+    step = max(1, _BLOCK // (class_count * len(models)))
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        together, tests = np.concatenate(block), np.array([len(one) for one in block])
+        logits = [model.predictions.answers.logits[together] / (model.temperature or 1.0) for model in models]
+        answered = softmax(ensembles.average(logits))
+        probabilities[start : start + step] = np.add.reduceat(answered, np.cumsum(tests) - tests) / tests[:, None]
+    return probabilities
+
+
 def _suspects(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
     """(n,) the labels that confident learning finds wrong. Classes without clips are left out: it needs clips of each."""
     from cleanlab.filter import find_label_issues  # see check_labels
@@ -73,12 +96,11 @@ def _suspects(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) ->
     present = np.unique(labels)
     if len(present) < 2:
         return np.zeros(len(labels), dtype=np.bool_)
-    among = probabilities[:, present].astype(np.float64)
+    among = probabilities[:, present]
+    among /= among.sum(axis=1, keepdims=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="May not flag all label issues")  # in classes with few clips: nothing to act on
-        found: NDArray[np.bool_] = find_label_issues(
-            np.searchsorted(present, labels), among / among.sum(axis=1, keepdims=True), n_jobs=1
-        )
+        found: NDArray[np.bool_] = find_label_issues(np.searchsorted(present, labels), among, n_jobs=1)
     return found
 
 

@@ -10,6 +10,7 @@ from fabricate import predictions, trained
 from projects import ROOT, edit_params
 
 from actionrec.core import paths
+from actionrec.evaluation import suspect_labels
 from actionrec.evaluation.calibration import softmax
 from actionrec.evaluation.predictions import pooled
 from actionrec.evaluation.suspect_labels import HEADER, check_labels, csv_rows
@@ -108,6 +109,22 @@ def test_a_clip_that_several_folds_test_has_one_check_with_its_mean_probability(
         assert check.label == "abcdef"[labels[row]]
         assert check.probability_of_label == pytest.approx(probabilities[row, labels[row]], rel=1e-5)
         assert check.probability_of_suggestion == pytest.approx(probabilities[row].max(), rel=1e-5)
+
+
+def test_blocks_change_nothing_and_float32_finds_the_same_suspects(monkeypatch):
+    labels, _ = swapped(400, 0.05, 0)
+    models = two(labels)
+    once = models[0].predictions
+    again = replace(once, answers=once.answers.chosen(np.arange(400) % 3 == 0), folds=np.full(134, 1))
+    models = [replace(one, predictions=pooled(one.predictions, [replace(again, subsets=again.subsets[:134])])) for one in models]
+    expected = check_labels(models, ())
+    monkeypatch.setattr(suspect_labels, "_BLOCK", 7 * 2 * CLASSES)  # 7 clips
+    assert check_labels(models, ()) == expected
+    monkeypatch.setattr(suspect_labels, "_WIDE", 0)
+    found = {one.clip: one for one in check_labels(models, ())}
+    assert [found[one.clip].suspect for one in expected] == [one.suspect for one in expected]
+    own = [found[one.clip].probability_of_label for one in expected]
+    np.testing.assert_allclose(own, [one.probability_of_label for one in expected], rtol=1e-5)
 
 
 @pytest.mark.parametrize("labels", [np.zeros(5, dtype=int), np.array([0, 0, 3, 3, 3]), np.arange(1)])
