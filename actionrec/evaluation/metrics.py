@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+_BLOCK = 4_000_000  # logits that are converted to float64 at a time: 32 MB
+
 
 def correct_at_k(logits: NDArray[np.float32], labels: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
     """Check for each clip whether its class is among the k highest logits.
@@ -51,8 +53,13 @@ def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray
 
 
 def cross_entropy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Mean of -log softmax at the true class, in nats."""
-    wide = logits.astype(np.float64)
-    highest = wide.max(axis=1)
-    log_sum = highest + np.log(np.exp(wide - highest[:, None]).sum(axis=1))
-    return float((log_sum - wide[np.arange(len(labels)), labels]).mean())
+    """Mean of -log softmax at the true class, in nats; computed in blocks of clips, because it takes float64."""
+    losses = np.empty(len(labels))
+    clips = max(1, _BLOCK // logits.shape[1])
+    for start in range(0, len(labels), clips):
+        block = slice(start, start + clips)
+        wide, own = logits[block].astype(np.float64), labels[block]
+        highest = wide.max(axis=1)
+        log_sum = highest + np.log(np.exp(wide - highest[:, None]).sum(axis=1))
+        losses[block] = log_sum - wide[np.arange(len(own)), own]
+    return float(losses.mean())

@@ -38,6 +38,15 @@ def test_cross_entropy_by_hand():
     assert metrics.cross_entropy(logits, np.array([0, 2])) == pytest.approx(-(np.log(0.5) + np.log(0.1)) / 2, rel=1e-6)
 
 
+@pytest.mark.parametrize("block", [1, 21, 70])
+def test_blocks_do_not_change_the_cross_entropy(monkeypatch, block):
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(100, 7)).astype(np.float32), random.integers(0, 7, 100)
+    expected = metrics.cross_entropy(logits, labels)
+    monkeypatch.setattr(metrics, "_BLOCK", block)
+    assert metrics.cross_entropy(logits, labels) == expected
+
+
 def test_cross_entropy_of_huge_logits_is_finite():
     logits = np.array([[1e30, 0, -1e30], [0, 88_000, 0]], dtype=np.float32)
     assert metrics.cross_entropy(logits, np.array([0, 1])) == 0
