@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from actionrec.core.errors import REPAIR, DataError
 from actionrec.core.process_lifetime import is_running
 from actionrec.core.text import printable, shortened
+from actionrec.io.tar_member import ClipFile
 
 LARGEST_JSON = 32 << 20  # bytes
 _MOST_DIGITS = 40  # of a whole number
@@ -193,7 +194,7 @@ def _read_text(path: Path) -> str:
         raise DataError(f"{path} is damaged: not valid UTF-8 ({error.reason}). {REPAIR}") from None
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: ClipFile) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -5,13 +5,13 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.core.errors import DataError, VideoError
+from actionrec.io.tar_member import ClipFile
 from actionrec.video.decoder import Video, open_video
 from actionrec.video.frame_settings import ONE_FRAME, Fit, Sampling, Snippet
 from actionrec.video.sampling import DEFAULT_RATE, MOST_FRAMES, SampledClip, TimedFrame, evenly_spaced, resize, snippet_frames
@@ -49,7 +49,7 @@ class _Wanted:
         return frames.tolist(), places.reshape(self.count, -1)
 
 
-def sample_clip(path: Path, count: int, resolution: int, fit: Fit = "squash", snippet: Snippet = ONE_FRAME) -> SampledClip:
+def sample_clip(path: ClipFile, count: int, resolution: int, fit: Fit = "squash", snippet: Snippet = ONE_FRAME) -> SampledClip:
     """Decode `count` frames or snippets of a clip, evenly spaced over all frames that can be decoded, and resize them to squares.
 
     The packets give the expected number of frames. If decoding gives another number, because of damage, the clip is decoded again
@@ -115,7 +115,9 @@ def _sample(
     return found(frames, indices, video.header.frames, video.frames_read, video.warning)
 
 
-def sample_clip_safely(path: Path, count: int, resolution: int, fit: Fit = "squash", snippet: Snippet = ONE_FRAME) -> SampledClip:
+def sample_clip_safely(
+    path: ClipFile, count: int, resolution: int, fit: Fit = "squash", snippet: Snippet = ONE_FRAME
+) -> SampledClip:
     """Call `sample_clip` and turn any error into a VideoError. The traceback of an unexpected error is logged.
 
     Raises:
@@ -130,7 +132,7 @@ def sample_clip_safely(path: Path, count: int, resolution: int, fit: Fit = "squa
         raise VideoError(f"{UNEXPECTED}: {type(error).__name__}: {error}. The log has its traceback") from None
 
 
-def read_frame(path: Path, index: int) -> NDArray[np.uint8]:
+def read_frame(path: ClipFile, index: int) -> NDArray[np.uint8]:
     """Decode frame `index`, from 0: (H, W, 3), RGB. All frames before it are decoded, too.
 
     Raises:

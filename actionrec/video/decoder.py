@@ -14,8 +14,6 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -26,6 +24,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from actionrec.core.errors import VideoError
+from actionrec.io.tar_member import ClipFile, TarMember
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -45,6 +44,7 @@ _FORMATS = (
 )
 _STREAMS = 64  # number of streams that get the picture limit when a file is opened
 _LONGEST = 10_000_000  # frames; larger numbers in headers (over 4 days at 25 frames per second) are ignored
+_READ_BYTES = 1 << 20
 _MOST_ERRORS = 100  # consecutive errors of the demuxer that count as the end of the file
 _SKIPPABLE = ("h264", "hevc")  # decoders that can skip frames that no other frame refers to
 _INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # containers that store where each frame begins
@@ -212,10 +212,11 @@ class PictureTooLargeError(VideoError):
 
 
 @contextmanager
-def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
+def open_video(path: ClipFile, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
     """Open a video file.
 
     Args:
+        path: a file, or a member of a tar archive, which is read in place.
         max_pixels: largest picture, width times height.
 
     Raises:
@@ -223,7 +224,7 @@ def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
         VideoError: it is empty, not a video, without a video stream, of an unknown codec, or its pictures are too large.
     """
     try:
-        os.path.abspath(path).encode()  # noqa: PTH100
+        os.path.abspath(str(path)).encode()  # noqa: PTH100
     except UnicodeEncodeError:
         raise VideoError("the path is not valid UTF-8. Rename the file or folder") from None
     try:
@@ -247,33 +248,46 @@ def open_video(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Video]:
         yield Video(container, _video_stream(container, max_pixels))
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: ClipFile) -> Header:
     """Read the header of a video file. Raises the same errors as `open_video`."""
     with open_video(path) as video:
         return video.header
 
 
-def _open(path: Path, max_pixels: int) -> "InputContainer":
+def _open(path: ClipFile, max_pixels: int) -> "InputContainer":
     """Open a file such that FFmpeg decodes no picture of more than `max_pixels`, not even to detect the format."""
-    name = os.path.abspath(path)  # noqa: PTH100 - FFmpeg treats `a:b.avi` as a protocol
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     limits = [{"max_pixels": str(max_pixels)}] * _STREAMS
     try:
-        return av.open(name, container_options=options, stream_options=limits, metadata_errors="replace")  # type: ignore[arg-type]
+        return av.open(_source(path), container_options=options, stream_options=limits, metadata_errors="replace")  # type: ignore[arg-type]
     except ValueError as error:
         if isinstance(error, FFmpegError):
             raise
     # In MPEG and FLV files, streams are found only while reading. Their parsers find the picture sizes without decoders.
-    with av.open(name, container_options=options | {"codec_whitelist": "none"}, metadata_errors="replace") as container:
+    with av.open(_source(path), container_options=options | {"codec_whitelist": "none"}, metadata_errors="replace") as container:
         if container.streams.video:
             _video_stream(container, max_pixels)
-    return av.open(name, container_options=options, metadata_errors="replace")
+    return av.open(_source(path), container_options=options, metadata_errors="replace")
 
 
-def _lacks_index(path: Path) -> bool:
+def _source(path: ClipFile) -> Any:  # PyAV's stubs accept a name or a stream, not either
+    """What FFmpeg reads a file from."""
+    if isinstance(path, TarMember):
+        return path.open()
+    return os.path.abspath(path)  # noqa: PTH100 - FFmpeg treats `a:b.avi` as a protocol
+
+
+def _lacks_index(path: ClipFile) -> bool:
     """Whether a file starts like MP4 and MOV but has no `moov` box: it was not completely written or copied."""
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as contents:
-        return contents[4:8] == b"ftyp" and contents.find(b"moov") < 0
+    with path.open("rb") as file:
+        before = file.read(8)
+        if before[4:] != b"ftyp":
+            return False
+        while part := file.read(_READ_BYTES):
+            if b"moov" in before + part:
+                return False
+            before = part[-3:]
+    return True
 
 
 def _video_stream(container: "InputContainer", max_pixels: int) -> "VideoStream":
