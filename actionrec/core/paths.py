@@ -6,11 +6,15 @@ PARAMS = Path("params.yaml")
 PARAMS_CHECKED = Path("data/params_checked.txt")
 WORK = Path(".work")
 DOWNLOADS = WORK / "downloads"
+HASHES = WORK / "hashes.sqlite"
+"""Hashes of clips that have not changed; see actionrec.io.hash_memory."""
 
 RAW = Path("data/raw")
 ARCHIVES = Path("data/archives.sha256")
 WEIGHTS_CHECK = Path("data/weights.txt")
 CLIPS = Path("data/clips.csv")
+TAR_MEMBERS = Path("data/tar_members.csv")
+"""Where clips are in tar shards."""
 SPLIT = Path("data/split.csv")
 OTHER_FOLDS = Path("data/other_folds.csv")
 FRAMES = Path("data/frames")
