@@ -18,7 +18,9 @@ import torchvision
 from PIL import Image
 from torchvision import transforms
 
-from actionrec.data.clips import Clip, find_clips, write_clips
+from actionrec.data.clip_files import write_members
+from actionrec.data.clip_search import find_clips
+from actionrec.data.clips import Clip, write_clips
 from actionrec.io import machine
 from benchmarks import decode, pairs
 
@@ -70,6 +72,7 @@ def main() -> None:
 
         def ours(chosen: list[Clip]) -> None:
             write_clips(folder / "data/clips.csv", chosen)
+            write_members(folder / "data/tar_members.csv", {})
             shutil.rmtree(folder / ".work", ignore_errors=True)
             pairs.stage("extract_frames", folder)
             pairs.stage("resnet_features", folder)

@@ -2,12 +2,12 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from actionrec.core import entry, paths
 from actionrec.core.errors import DataError
+from actionrec.data.clip_files import ClipFiles, read_clip_files
 from actionrec.evaluation import cost
 from actionrec.features import backbones, extractors
 from actionrec.features.backbones import Backbone, FeatureSettings
@@ -15,6 +15,7 @@ from actionrec.features.settings import described_streams
 from actionrec.inference import clip_latency
 from actionrec.io import files, machine, params
 from actionrec.io.params import DataSettings
+from actionrec.io.tar_member import ClipFile
 from actionrec.models import parameter_count
 from actionrec.video.frame_settings import FrameSettings
 from actionrec.video.frame_store import LEDGER, LEDGER_HEADER
@@ -48,7 +49,7 @@ def main() -> None:
         threads=machine.workers(),
         streams=settings.features.streams,
     )
-    latency = clip_latency.measure(clips_to_time(paths.RAW / settings.data.dataset), settings.frames, extractor)
+    latency = clip_latency.measure(clips_to_time(read_clip_files(paths.RAW / settings.data.dataset)), settings.frames, extractor)
     timing = {"decode_ms": round(latency.decode_ms, 3), "backbone_ms": round(latency.backbone_ms, 3)}
     files.write_json(paths.CLIP_TIMING, {**timing, "device": machine.device_name(device)})
     logger.info("One clip: %.0f ms to decode, %.0f ms for the backbone on %s", *timing.values(), machine.device_name(device))
@@ -69,14 +70,14 @@ def counted(backbone: Backbone, settings: Params) -> dict[str, object]:
     }
 
 
-def clips_to_time(folder: Path) -> list[Path]:
+def clips_to_time(files_of: ClipFiles) -> list[ClipFile]:
     """A few clips that can be decoded, spread evenly over the data set."""
     ledger = paths.FRAMES / LEDGER
     decoded = sorted(row["clip"] for row in files.read_csv(ledger, LEDGER_HEADER) if not row["error"])
     if not decoded:
         raise DataError(f"{ledger}: all clips failed to decode. Run `dvc repro -f extract_frames`.")
     places = np.linspace(0, len(decoded) - 1, min(TIMED, len(decoded))).round().astype(int)
-    return [folder / decoded[place] for place in places]
+    return [files_of[decoded[place]] for place in places]
 
 
 if __name__ == "__main__":

@@ -14,10 +14,12 @@ import cv2
 from actionrec.core import entry, paths
 from actionrec.core.errors import DataError, VideoError
 from actionrec.core.progress import Advance
+from actionrec.data.clip_files import ClipFiles, read_clip_files
 from actionrec.data.clips import Clip, read_clips
 from actionrec.io import checksums, files, machine, params
 from actionrec.io.params import DataSettings
 from actionrec.io.sharding import shard_name, shard_of
+from actionrec.io.tar_member import ClipFile
 from actionrec.parallel import shards
 from actionrec.parallel.code_digest import code_digest
 from actionrec.parallel.shard_store import ShardJob
@@ -41,17 +43,18 @@ class Params:
 
 @dataclass(frozen=True)
 class FrameJob:
-    """The job for one shard: its clips, their folder and the settings."""
+    """The job for one shard: its clips and the settings."""
 
     clips: list[Clip]
-    folder: Path
+    files: list[ClipFile]
+    """Of each clip."""
     settings: FrameSettings
 
 
 def main() -> None:
     settings = params.read(Params)
     clips = read_clips(paths.CLIPS)
-    tasks = plan(clips, paths.RAW / settings.data.dataset, settings.frames)
+    tasks = plan(clips, read_clip_files(paths.RAW / settings.data.dataset), settings.frames)
     made = shards.complete("frames", tasks, extract, what="Extracting frames", workers=machine.workers())
 
     ledger = sorted((row for folder in made.values() for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)), key=clip_of)
@@ -79,7 +82,7 @@ def main() -> None:
     report_damaged([row for row in ledger if row["warning"]])
 
 
-def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[ShardJob]:
+def plan(clips: list[Clip], files_of: ClipFiles, settings: FrameSettings) -> list[ShardJob]:
     """Spread the clips over shards."""
     of_shard = defaultdict(list)
     for clip in clips:
@@ -95,9 +98,9 @@ def plan(clips: list[Clip], folder: Path, settings: FrameSettings) -> list[Shard
             "cv2": cv2.__version__,
             "av": version("av"),
         }
-        job = FrameJob(inside, folder, settings)
-        inputs = {folder / clip.id: clip.sha256 for clip in inside}
+        job = FrameJob(inside, [files_of[clip.id] for clip in inside], settings)
         ids = [clip.id for clip in inside]
+        inputs = dict(zip(job.files, (clip.sha256 for clip in inside), strict=True))
         tasks.append(ShardJob(shard_name(number), files.digest(key), len(inside), job, inputs, ids))
     return tasks
 
@@ -108,8 +111,7 @@ def extract(job: FrameJob, draft: Path, advance: Advance) -> None:
     rows: list[list[object]] = []
     wanted = job.settings
     with FrameWriter(draft / "frames.tar", wanted) as writer:
-        for clip in job.clips:
-            path = job.folder / clip.id
+        for clip, path in zip(job.clips, job.files, strict=True):
             with unchanged(path, clip.sha256):
                 try:
                     sampled = clip_reader.sample_clip_safely(path, wanted.count, wanted.resolution, wanted.fit, wanted.snippet)
@@ -124,7 +126,7 @@ def extract(job: FrameJob, draft: Path, advance: Advance) -> None:
 
 
 @contextmanager
-def unchanged(path: Path, sha256: str) -> Iterator[None]:
+def unchanged(path: ClipFile, sha256: str) -> Iterator[None]:
     """Check that a file has the given SHA-256 and does not change while it is read.
 
     Raises:

@@ -1,10 +1,16 @@
-"""Find the clips and divide them: data/clips.csv, data/split.csv, and data/other_folds.csv for `evaluation.folds=all`."""
+"""Find the clips and divide them: data/clips.csv and data/split.csv, and data/other_folds.csv for `evaluation.folds=all`.
+
+data/tar_members.csv locates clips that are in tar shards.
+"""
 
 import logging
 from dataclasses import asdict, dataclass
 
 from actionrec.core import entry, paths
-from actionrec.data.clips import find_clips, write_clips
+from actionrec.data import tar_shards
+from actionrec.data.clip_files import write_members
+from actionrec.data.clip_search import find_clips
+from actionrec.data.clips import write_clips
 from actionrec.data.fold_plan import plan_folds
 from actionrec.data.folds import EvaluationSettings, write_other_folds
 from actionrec.data.splits import SplitSettings, duplicates, summarise, warnings, write_split
@@ -28,7 +34,8 @@ class Params:
 def main() -> None:
     settings = params.read(Params)
     folder = paths.RAW / settings.data.dataset
-    clips = find_clips(folder, settings.data.group)
+    shards = tar_shards.scan(folder)
+    clips = find_clips(folder, settings.data.group, shards=shards, memory=paths.HASHES)
     plan = plan_folds(folder, clips, settings.split, settings.seed, all_folds=settings.evaluation.folds == "all")
     subsets = plan.subsets
     for same in duplicates(clips):
@@ -42,7 +49,8 @@ def main() -> None:
         "seed": settings.seed,
         **summarise(clips, subsets, plan.others),
     }
-    summary["warnings"] = warnings(clips, subsets, settings.split, plan.listed)
+    notes = warnings(clips, subsets, settings.split, plan.listed)
+    summary["warnings"] = [*shards.damage, *notes]  # `scan` has logged the damage
     if summary["clips_without_group"] and settings.split.protocol == "group":
         logger.warning(
             "%d of %d clips have names without a source video (_g<number>_c, as in v_Diving_g07_c02.avi): each counts as "
@@ -53,9 +61,11 @@ def main() -> None:
     if summary["classes_without_test_clips"]:
         names = ", ".join(summary["classes_without_test_clips"])
         logger.warning("no test clips of: %s (too few groups; fewer split.folds may help)", names)
-    for note in summary["warnings"]:
+    for note in notes:
         logger.warning("%s", note)
     write_clips(paths.CLIPS, clips)
+    members = shards.members
+    write_members(paths.TAR_MEMBERS, {clip.id: members[clip.id] for clip in clips if clip.id in members})
     write_split(paths.SPLIT, subsets)
     write_other_folds(paths.OTHER_FOLDS, plan.others)
     write_json(paths.SPLIT_METRICS, summary)

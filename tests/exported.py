@@ -2,7 +2,8 @@
 
 from bundles import FRAMES, clips
 
-from actionrec.data.clips import find_clips, write_clips
+from actionrec.data.clip_search import find_clips
+from actionrec.data.clips import write_clips
 from actionrec.io.files import write_csv, write_json
 from actionrec.io.sharding import shard_name, shard_of
 from actionrec.video import clip_reader

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from actionrec.core import entry, paths
+from actionrec.data.clip_files import read_clip_files
 from actionrec.data.clips import read_clips
 from actionrec.io import params, sharding
 from actionrec.parallel import engines, shards
@@ -51,7 +52,8 @@ def crash_at_second_clip(job, draft, advance):
 def main():
     name, at_most, retries = sys.argv[1:]
     settings = params.read(extract_frames.Params)
-    tasks = extract_frames.plan(read_clips(paths.CLIPS), paths.RAW / settings.data.dataset, settings.frames)
+    files = read_clip_files(paths.RAW / settings.data.dataset)
+    tasks = extract_frames.plan(read_clips(paths.CLIPS), files, settings.frames)
     engines.ray.RETRIES = int(retries)
     shards.complete("frames", tasks[: int(at_most)], globals()[name], what="Working", workers=1)
 

@@ -25,7 +25,24 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 
 OTHER_PROGRAMS = {  # of which nothing more is checked
-    *("apt", "brew", "cat", "cd", "curl", "export", "git", "grep", "gto", "ln", "pre-commit", "python3", "ray", "sha256sum"),
+    *(
+        "apt",
+        "brew",
+        "cat",
+        "cd",
+        "curl",
+        "export",
+        "for",
+        "git",
+        "grep",
+        "gto",
+        "ln",
+        "mkdir",
+        "pre-commit",
+        "python3",
+        "ray",
+        "sha256sum",
+    ),
     *(".", ".ci/run", "python"),
 }
 

@@ -18,7 +18,7 @@ def register(commands: Commands) -> None:
     command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
     where = command.add_mutually_exclusive_group()
     where.add_argument("--subset", choices=SUBSETS, default="test", help="subset of the project's clips (default: test)")
-    where.add_argument("--data", type=Path, metavar="FOLDER", help="other clips, one folder for each class")
+    where.add_argument("--data", type=Path, metavar="FOLDER", help="other clips, one folder for each class, or tar shards")
     command.add_argument("--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group, as data.group")
     command.add_argument(
         "--max-failed", type=share, default=0.02, metavar="SHARE", help="share of --data's clips that may fail (default: 0.02)"
@@ -32,7 +32,9 @@ def run(arguments: argparse.Namespace) -> None:
     from actionrec.core import paths
     from actionrec.core.errors import DataError
     from actionrec.core.progress import progress
-    from actionrec.data.clips import find_clips
+    from actionrec.data import tar_shards
+    from actionrec.data.clip_files import ClipFiles
+    from actionrec.data.clip_search import find_clips
     from actionrec.inference import recompute_metrics
     from actionrec.inference.predictor import find_bundle, load
     from actionrec.io import files
@@ -44,10 +46,12 @@ def run(arguments: argparse.Namespace) -> None:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such model.")
     if arguments.data:
-        data_set = find_clips(arguments.data, arguments.group)
+        shards = tar_shards.scan(arguments.data)
+        data_set = find_clips(arguments.data, arguments.group, shards=shards)
+        files_of = ClipFiles(arguments.data, shards.members)
         predictor = load(folder, backbone_file=arguments.backbone)
         with progress("Evaluating", len(data_set), "clip") as advance:
-            evaluation = recompute_metrics.of_folder(predictor, arguments.data, data_set, advance, arguments.max_failed)
+            evaluation = recompute_metrics.of_folder(predictor, files_of, data_set, advance, arguments.max_failed)
         differences: list[str] = []
         what = str(arguments.data)
     else:

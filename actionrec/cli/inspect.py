@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 def register(commands: Commands) -> None:
     command = add(commands, "inspect", "summarise a data set and report its problems, before training")
-    command.add_argument("folder", type=Path, help="the data set, such as data/raw/sample: one folder a class")
+    command.add_argument("folder", type=Path, help="the data set, such as data/raw/sample: one folder a class, or tar shards")
     command.add_argument("--decode", action="store_true", help="decode each clip to its end, not only its header")
     command.add_argument(
         "--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group; replaces data.group"
@@ -27,7 +27,8 @@ def register(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from actionrec.core import paths
-    from actionrec.data import clips
+    from actionrec.data import clip_search, clips, tar_shards
+    from actionrec.data.clip_files import ClipFiles
     from actionrec.inspection import split_preview
     from actionrec.io import files
 
@@ -37,7 +38,10 @@ def run(arguments: argparse.Namespace) -> None:
     except UnicodeEncodeError:  # OpenCV crashes on it
         raise DataError(f"{str(folder)!a}: the path is not valid UTF-8. Rename the folder, or link to it.") from None
     plan = split_preview.read_plan(arguments.group)
-    data_set = clips.find_clips(arguments.folder, plan.group_pattern)
+    shards = tar_shards.scan(arguments.folder)
+    memory = paths.HASHES if paths.PARAMS.is_file() else None  # a project has a folder .work
+    data_set = clip_search.find_clips(arguments.folder, plan.group_pattern, shards=shards, memory=memory)
+    clip_files = ClipFiles(folder, shards.members)
     name = folder.name or "root"
     output = arguments.output or paths.WORK / "inspect" / name
     make_writable(output)
@@ -47,13 +51,13 @@ def run(arguments: argparse.Namespace) -> None:
     from actionrec.plots import inspection as plots
     from actionrec.report import inspection as texts
 
-    probes = probe.probe(folder, data_set, decode=arguments.decode)
+    probes = probe.probe(clip_files, data_set, decode=arguments.decode)
     known = summary.summarise(name, probes, read_through=arguments.decode)
     planned = split_preview.preview(folder, data_set, plan)
     report = texts.report(known, planned)
     files.write_text(output / texts.REPORT, report)
     files.write_spreadsheet(output / texts.FILES, texts.FILES_HEADER, texts.file_rows(probes, known.suspicious))
-    shown = probe.pictures(folder, probes, plots.chosen_classes(clips.class_names(data_set)))
+    shown = probe.pictures(clip_files, probes, plots.chosen_classes(clips.class_names(data_set)))
     with files.whole_file(output / texts.PAGE) as draft:
         draft.write_bytes(plots.page(known, [one.seconds for one in probes if one.seconds], shown))
     document = {**asdict(known), "split": asdict(planned)}

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 
 from actionrec.core.errors import DataError
 from actionrec.core.text import first_few
-from actionrec.data.clips import INDEX, SUFFIXES, read_index
+from actionrec.data.clip_list import INDEX, read_index
+from actionrec.data.clips import SUFFIXES
 
 logger = logging.getLogger(__name__)
 

@@ -1,16 +1,15 @@
 """Frames of a clip's file for a model: decoded, sampled, resized, and compressed as in the frame store."""
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrec.io.tar_member import ClipFile
 from actionrec.video import clip_reader, frame_store
 from actionrec.video.frame_settings import Sampling
 from actionrec.video.sampling import SampledClip
 
 
-def read(path: Path, sampling: Sampling) -> SampledClip:
+def read(path: ClipFile, sampling: Sampling) -> SampledClip:
     """Decode a clip's frames, as they are after the compression of the frame store.
 
     Raises:

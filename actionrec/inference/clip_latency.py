@@ -4,10 +4,10 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from actionrec.features.extractors import Extractor
 from actionrec.inference import clip_frames
+from actionrec.io.tar_member import ClipFile
 from actionrec.video.frame_settings import Sampling
 
 ENOUGH_SECONDS = 5.0
@@ -23,7 +23,7 @@ class Latency:
     backbone_ms: float
 
 
-def measure(clips: Sequence[Path], sampling: Sampling, extractor: Extractor) -> Latency:
+def measure(clips: Sequence[ClipFile], sampling: Sampling, extractor: Extractor) -> Latency:
     """Time some clips, once each. The first also runs before timing starts, because the first run of a network is slow.
 
     Args:

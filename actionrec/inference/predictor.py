@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,12 +31,15 @@ from actionrec.features.tuned_backbone import TunedBackbone
 from actionrec.inference import clip_frames
 from actionrec.io import machine
 from actionrec.io.files import read_json
+from actionrec.io.tar_member import ClipFile
 from actionrec.training import loop
 from actionrec.training.bundle import Bundle, load_bundle
 from actionrec.video.frame_settings import Sampling
 from actionrec.video.sampling import SampledClip
 
 logger = logging.getLogger(__name__)
+
+File = TypeVar("File", bound=ClipFile)
 
 BACKBONE = tuned_backbone.WEIGHTS
 """File of the backbone's weights in a bundle that includes them."""
@@ -145,7 +148,7 @@ class Predictor:
             streams=self.streams,
         )
 
-    def sample(self, path: Path) -> SampledClip:
+    def sample(self, path: ClipFile) -> SampledClip:
         """Decode a clip's frames, as they are after the compression of the frame store.
 
         Raises:
@@ -190,7 +193,7 @@ class Predictor:
         clip = self.sample(path)
         return replace(self.answer(self.extractor(clip.pictures)), reading=reading(clip))
 
-    def features_of_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, tuple[NDArray[np.float16], Reading] | ActionrecError]]:
+    def features_of_all(self, clips: Sequence[File]) -> Iterator[tuple[File, tuple[NDArray[np.float16], Reading] | ActionrecError]]:
         """Yield each clip's features (T, D), or the error, in order; decoding runs ahead of the network."""
         for path, decoded in _ahead(self.sample, clips, machine.workers()):
             try:
@@ -199,7 +202,7 @@ class Predictor:
             except (DataError, VideoError) as error:
                 yield path, error
 
-    def predict_all(self, clips: Sequence[Path]) -> Iterator[tuple[Path, Prediction | ActionrecError]]:
+    def predict_all(self, clips: Sequence[File]) -> Iterator[tuple[File, Prediction | ActionrecError]]:
         """Yield each clip's prediction, or the error, in order."""
         for path, result in self.features_of_all(clips):
             yield path, result if isinstance(result, ActionrecError) else replace(self.answer(result[0]), reading=result[1])
@@ -253,7 +256,7 @@ def find_bundle(name: str | None) -> Path:
     return Path(name) if "/" in name or Path(name).is_dir() else paths.model_folder(name)
 
 
-def check_file(path: Path) -> None:
+def check_file(path: ClipFile) -> None:
     """Check that a path is a regular file, because reading from a pipe could block forever.
 
     Raises:
@@ -377,7 +380,7 @@ def videos_in(arguments: Iterable[Path]) -> list[Path]:
 
 
 def _inside(folder: Path, above: set[Path]) -> Iterator[Path]:
-    """Yield files at any depth; follows links and skips hidden files, like `clips.find_clips`.
+    """Yield files at any depth; follows links and skips hidden files, like `find_clips`.
 
     Args:
         above: resolved folders above this one, to stop at circular links.
@@ -393,11 +396,11 @@ def _inside(folder: Path, above: set[Path]) -> Iterator[Path]:
 
 
 def _ahead(
-    work: Callable[[Path], SampledClip], clips: Sequence[Path], threads: int
-) -> Iterator[tuple[Path, Callable[[], SampledClip]]]:
+    work: Callable[[ClipFile], SampledClip], clips: Sequence[File], threads: int
+) -> Iterator[tuple[File, Callable[[], SampledClip]]]:
     """Yield each clip with a function that waits for its frames, and decode the next clips meanwhile."""
     with ThreadPoolExecutor(threads) as pool:
-        pending: deque[tuple[Path, Future[SampledClip]]] = deque()
+        pending: deque[tuple[File, Future[SampledClip]]] = deque()
         remaining = iter(clips)
         while True:
             while len(pending) < _AHEAD * threads and (path := next(remaining, None)) is not None:

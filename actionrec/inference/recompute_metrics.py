@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from actionrec.core import paths
 from actionrec.core.errors import ActionrecError, DataError, VideoError
 from actionrec.core.text import first_few
+from actionrec.data.clip_files import ClipFiles
 from actionrec.data.clips import Clip, cluster_ids
 from actionrec.data.splits import SUBSETS
 from actionrec.evaluation import calibration, metrics
@@ -115,12 +115,13 @@ def of_subset(name: str, bundle: Bundle, task: TrainingData, subset: str) -> Eva
 
 
 def of_folder(
-    predictor: Predictor, folder: Path, clips: Sequence[Clip], advance: Callable[[int], None], max_failed: float = 0.02
+    predictor: Predictor, files: ClipFiles, clips: Sequence[Clip], advance: Callable[[int], None], max_failed: float = 0.02
 ) -> Evaluation:
-    """Decode and evaluate the clips of a folder with one folder per class.
+    """Decode and evaluate the clips of a folder.
 
     Args:
-        clips: the folder's clips, from `clips.find_clips`.
+        files: the clips' files.
+        clips: the folder's clips, from `find_clips`.
         advance: called with 1 after each clip.
         max_failed: share of clips that may fail to decode.
 
@@ -132,14 +133,14 @@ def of_folder(
     unknown = sorted({clip.label for clip in clips} - set(known))
     if unknown:
         raise DataError(
-            f"{folder} has classes that {predictor.name} does not know: {first_few(unknown)}. It knows {first_few(known, 10)}. "
-            "Rename these folders to the model's classes, or remove them."
+            f"{files.folder} has classes that {predictor.name} does not know: {first_few(unknown)}. "
+            f"It knows {first_few(known, 10)}. Rename these folders to the model's classes, or remove them."
         )
     features: list[NDArray[np.float16]] = []
     logits: list[NDArray[np.float32]] = []
     failed: dict[str, str] = {}
     decoded: list[Clip] = []
-    results = predictor.features_of_all([folder / clip.id for clip in clips])
+    results = predictor.features_of_all([files[clip.id] for clip in clips])
     for clip, (_, result) in zip(clips, results, strict=True):
         if isinstance(result, ActionrecError):
             failed[clip.id] = str(result)

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.core.errors import VideoError
+from actionrec.data.clip_files import ClipFiles
 from actionrec.data.clips import Clip
+from actionrec.io.tar_member import ClipFile
 from actionrec.parallel.file_pool import each
 from actionrec.video import clip_reader
 from actionrec.video.decoder import Header, read_header
@@ -51,49 +51,54 @@ class Probe:
         return self.frames / self.header.frames_per_second
 
 
-def probe(folder: Path, clips: Sequence[Clip], *, decode: bool) -> list[Probe]:
+_Located = tuple[Clip, ClipFile]
+
+
+def probe(files: ClipFiles, clips: Sequence[Clip], *, decode: bool) -> list[Probe]:
     """Read the header of each clip; with `decode`, also decode each clip to its end."""
-    if decode:
-        return each(partial(_decode, folder), clips, "Decoding clips", chunk=1)
-    return each(partial(_read_header, folder), clips, "Reading headers", chunk=16)
+    located: list[_Located] = [(clip, files[clip.id]) for clip in clips]
+    return each(_decode, located, "Decoding clips", chunk=1) if decode else each(_read_header, located, "Reading headers", chunk=16)
 
 
-def _read_header(folder: Path, clip: Clip) -> Probe:
+def _read_header(located: _Located) -> Probe:
+    clip, file = located
     try:
-        return Probe(clip, read_header(folder / clip.id))
+        return Probe(clip, read_header(file))
     except VideoError as error:
         return Probe(clip, None, str(error))
 
 
-def _decode(folder: Path, clip: Clip) -> Probe:
-    header_probe = _read_header(folder, clip)
+def _decode(located: _Located) -> Probe:
+    clip, file = located
+    header_probe = _read_header(located)
     if not header_probe.header:
         return header_probe
     try:
         # Tiny pictures are enough to see whether anything changes.
-        sampled = clip_reader.sample_clip_safely(folder / clip.id, SAMPLED, resolution=8)
+        sampled = clip_reader.sample_clip_safely(file, SAMPLED, resolution=8)
     except VideoError as error:
         return Probe(clip, header_probe.header, str(error), error.decoded_frames)
     still = sampled.unique_frames > 1 and bool((sampled.frames == sampled.frames[0]).all())
     return Probe(clip, header_probe.header, "", sampled.decoded_frames, still, sampled.warning)
 
 
-def pictures(folder: Path, probes: Sequence[Probe], class_names: Sequence[str]) -> dict[str, NDArray[np.uint8] | None]:
+def pictures(files: ClipFiles, probes: Sequence[Probe], class_names: Sequence[str]) -> dict[str, NDArray[np.uint8] | None]:
     """Class -> a small picture (H, W, 3), RGB, of one of its clips; None if the first few clips cannot be read."""
     by_class: dict[str, list[Probe]] = {name: [] for name in class_names}
     for clip_probe in probes:
         if clip_probe.header and clip_probe.clip.label in by_class:
             by_class[clip_probe.clip.label].append(clip_probe)
-    candidates = [sorted(of_class, key=lambda clip_probe: clip_probe.error != "")[:TRIED] for of_class in by_class.values()]
-    return dict(zip(by_class, each(partial(_picture, folder), candidates, "Taking pictures", chunk=8), strict=True))
+    tried = [sorted(of_class, key=lambda clip_probe: clip_probe.error != "")[:TRIED] for of_class in by_class.values()]
+    candidates = [[(one, files[one.clip.id]) for one in of_class] for of_class in tried]
+    return dict(zip(by_class, each(_picture, candidates, "Taking pictures", chunk=8), strict=True))
 
 
-def _picture(folder: Path, candidates: Sequence[Probe]) -> NDArray[np.uint8] | None:
-    for candidate in candidates:
+def _picture(candidates: Sequence[tuple[Probe, ClipFile]]) -> NDArray[np.uint8] | None:
+    for candidate, file in candidates:
         # Frame 0 is tried too: the middle is after the end if the header overstates the length.
         for index in dict.fromkeys((min(candidate.frames // 2, LATEST_FRAME), 0)):
             try:
-                return _thumbnail(clip_reader.read_frame(folder / candidate.clip.id, index))
+                return _thumbnail(clip_reader.read_frame(file, index))
             except VideoError:
                 continue
     return None

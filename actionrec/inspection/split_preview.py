@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
-from actionrec.data.clips import INDEX, Clip, class_names, cluster_ids
+from actionrec.data.clip_list import INDEX
+from actionrec.data.clips import Clip, class_names, cluster_ids
 from actionrec.data.fold_plan import plan_folds
 from actionrec.data.folds import EvaluationSettings
 from actionrec.data.splits import SUBSETS, SplitSettings

@@ -18,6 +18,7 @@ from actionrec.core import file_lock
 from actionrec.core.errors import DataError
 from actionrec.core.progress import Advance
 from actionrec.io.files import read_json, sha256_of, whole_folder, write_json
+from actionrec.io.tar_member import ClipFile
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,9 @@ SPARE_BYTES = 2**30
 """Bytes that unused shards may take in any case."""
 
 _SUMS = "sha256.json"
+
+Inputs = Mapping[Path, str] | Mapping[ClipFile, str]
+"""File -> its SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class ShardJob:
     """Number of clips, for progress."""
     job: Any
     """Argument of `compute`; picklable."""
-    inputs: Mapping[Path, str] = field(default_factory=dict)
-    """The files that `compute` reads, with the SHA-256 of each. Workers on other machines must see the same files."""
+    inputs: Inputs = field(default_factory=dict)
+    """The files that `compute` reads. Workers on other machines must see the same files."""
     clip_ids: Sequence[str] = ()
     """The clips in the order of the work, if known."""
 

@@ -1,19 +1,25 @@
 """Sample clips of the page: one of each class, a test clip if there is one."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from actionrec.core import paths
 from actionrec.core.errors import ActionrecError, DataError
 from actionrec.data import splits
-from actionrec.data.clips import SUFFIXES
+from actionrec.data.clip_files import ClipFiles, read_clip_files
+from actionrec.data.clips import SUFFIXES, Clip, read_clips
 from actionrec.io import params
+from actionrec.io.files import whole_file
 from actionrec.video.sampling import evenly_spaced
 from actionrec.web.predict_request import RequestError
 
 MOST = 12
 """The most samples; with more classes, evenly spaced ones are taken."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,13 @@ class Sample:
 
 
 def of_project() -> list[Sample]:
-    """Samples of the data set in params.yaml; none if it is missing."""
+    """Samples of the data set in params.yaml; none if it is missing. Those in tar shards are copied to .work/samples."""
     try:
-        return of_folder(paths.RAW / str(params.load()["data"]["dataset"]), subsets())
-    except (ActionrecError, KeyError, TypeError):  # a bundle can be served outside a project
+        folder = paths.RAW / str(params.load()["data"]["dataset"])
+        if paths.TAR_MEMBERS.is_file() and (files := read_clip_files(folder)).members:
+            return _of_shards(read_clips(paths.CLIPS), files, subsets())
+        return of_folder(folder, subsets())
+    except (ActionrecError, OSError, KeyError, TypeError):  # a bundle can be served outside a project
         return []
 
 
@@ -52,6 +61,30 @@ def of_folder(folder: Path, subset_of: Mapping[str, str] | None = None) -> list[
         clips = sorted(clip for clip in class_folder.iterdir() if clip.suffix.lower() in SUFFIXES and clip.is_file())
         unseen = [clip for clip in clips if (subset_of or {}).get(f"{class_folder.name}/{clip.name}") == "test"]
         offered += [Sample(class_folder.name, clip) for clip in (unseen or clips)[:1]]
+    return _spread(offered)
+
+
+def _of_shards(clips: Sequence[Clip], files: ClipFiles, subset_of: Mapping[str, str]) -> list[Sample]:
+    """As `of_folder`, for a data set with tar shards."""
+    first: dict[str, Clip] = {}
+    for clip in sorted(clips, key=lambda clip: (clip.label, subset_of.get(clip.id) != "test", clip.id)):
+        first.setdefault(clip.label, clip)
+    return [Sample(clip.label, _file(clip, files)) for clip in _spread([*first.values()])]
+
+
+def _file(clip: Clip, files: ClipFiles) -> Path:
+    """A clip's file. If it is in a tar shard, it is copied: the server sends files, and `actionrec export --space` packs them."""
+    file = files[clip.id]
+    if isinstance(file, Path):
+        return file
+    copy = paths.WORK / "samples" / clip.sha256[:16] / file.name
+    if not copy.is_file():
+        with whole_file(copy) as draft, draft.open("wb") as stream, file.open() as contents:
+            shutil.copyfileobj(contents, stream)
+    return copy
+
+
+def _spread(offered: list[Item]) -> list[Item]:
     return [offered[index] for index in sorted(set(evenly_spaced(len(offered), MOST)))] if len(offered) > MOST else offered
 
 

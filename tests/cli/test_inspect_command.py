@@ -10,6 +10,7 @@ import pytest
 from commands import actionrec
 from film import write_video
 from projects import edit_params
+from tar_files import write_tar
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +45,17 @@ def test_report_page_and_table_are_where_the_command_says(done):
     output = place / ".work" / "inspect" / "mine"
     assert {path.name for path in output.iterdir()} == {"report.md", "page.png", "files.csv"}
     assert (output / "page.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tar_shards_have_the_report_of_their_clips(done, folder, tmp_path):
+    contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.avi")}
+    write_tar(tmp_path / "mine/all.tar", contents)
+    printed = inspect(tmp_path / "mine", cwd=tmp_path)
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout == done[0].stdout
+    place = ".work/inspect/mine"
+    assert (tmp_path / place / "page.png").read_bytes() == (done[1] / place / "page.png").read_bytes()
+    assert (tmp_path / place / "files.csv").read_bytes() == (done[1] / place / "files.csv").read_bytes()
 
 
 def test_the_report_is_printed_and_tells_what_is_wrong(done):

@@ -13,7 +13,7 @@ from rar import rar
 from actionrec.core import paths
 from actionrec.core.errors import DataError
 from actionrec.data import archives, official_splits, published
-from actionrec.data.clips import find_clips
+from actionrec.data.clip_search import find_clips
 from actionrec.data.datasets import hmdb51, ucf50, ucf101
 from actionrec.data.download import DownloadError
 from actionrec.data.published import fetch_published

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from actionrec.data.clips import find_clips
+from actionrec.data.clip_search import find_clips
 from actionrec.data.datasets import sample
 from actionrec.data.splits import SplitSettings, divide
 from actionrec.evaluation import calibration

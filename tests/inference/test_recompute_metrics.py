@@ -6,9 +6,12 @@ import shutil
 import bundles
 import numpy as np
 import pytest
+from tar_files import write_tar
 
 from actionrec.core.errors import DataError, VideoError
-from actionrec.data.clips import find_clips
+from actionrec.data import tar_shards
+from actionrec.data.clip_files import ClipFiles
+from actionrec.data.clip_search import find_clips
 from actionrec.evaluation import metrics
 from actionrec.evaluation.predictions import Answers
 from actionrec.features.feature_store import FeatureSet
@@ -41,7 +44,7 @@ def data(predictor, folder):
 
 
 def of_folder(predictor, folder, **options):
-    return recompute_metrics.of_folder(predictor, folder, find_clips(folder), lambda count: None, **options)
+    return recompute_metrics.of_folder(predictor, ClipFiles(folder), find_clips(folder), lambda count: None, **options)
 
 
 @pytest.mark.parametrize("subset", ["train", "val", "test"])
@@ -63,8 +66,14 @@ def test_a_folder_of_clips_has_the_metrics_of_their_cached_features(predictor, d
         (tmp_path / "again" / clip.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(clip, tmp_path / "again" / clip.parent.name)
     done = []
-    found = recompute_metrics.of_folder(predictor, tmp_path / "again", find_clips(tmp_path / "again"), done.append)
+    found = recompute_metrics.of_folder(predictor, ClipFiles(tmp_path / "again"), find_clips(tmp_path / "again"), done.append)
     assert sum(done) == 6
+    write_tar(tmp_path / "tar/a.tar", {clip: (tmp_path / "again" / clip).read_bytes() for clip in found.clips})
+    shards = tar_shards.scan(tmp_path / "tar")
+    files, clips = ClipFiles(tmp_path / "tar", shards.members), find_clips(tmp_path / "tar", shards=shards)
+    of_shards = recompute_metrics.of_folder(predictor, files, clips, done.append)
+    assert of_shards.clips == found.clips
+    assert np.array_equal(of_shards.logits, found.logits)
     cached = [recompute_metrics.of_subset("gru", predictor.bundle, data, subset) for subset in ("val", "test")]
     for one in cached:
         rows = np.isin(found.clips, one.clips)

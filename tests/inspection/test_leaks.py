@@ -4,7 +4,8 @@ import pytest
 from probes import clip, groups
 
 from actionrec.core.errors import DataError
-from actionrec.data.clips import Clip, find_clips
+from actionrec.data.clip_search import find_clips
+from actionrec.data.clips import Clip
 from actionrec.data.splits import SplitSettings, divide
 from actionrec.inspection.leaks import inseparable_classes, possible_folds, random_split_leak
 

@@ -47,6 +47,7 @@ def test_repro_makes_all_that_the_contract_names(finished):
         "data/clips.csv",
         "data/split.csv",
         "data/other_folds.csv",
+        "data/tar_members.csv",
         "data/frames/ledger.csv",
         "data/backbone/backbone.json",
         "metrics/extract_frames.json",

@@ -6,6 +6,7 @@ from ruamel.yaml import YAML
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError
+from actionrec.data.clip_files import ClipFiles
 from actionrec.evaluation.clip_cost import read_backbone_cost
 from actionrec.io import files
 from actionrec.video.frame_store import LEDGER, LEDGER_HEADER
@@ -64,9 +65,9 @@ def ledger(*rows):
 def test_clips_are_spread_over_those_that_decode(tmp_path):
     paths.FRAMES.mkdir(parents=True)
     ledger(*((f"{number:02}.avi", "") for number in range(11)), ("99.avi", "the file is empty"))
-    assert clip_cost.clips_to_time(tmp_path) == [tmp_path / f"{number:02}.avi" for number in (0, 2, 5, 8, 10)]
+    assert clip_cost.clips_to_time(ClipFiles(tmp_path)) == [tmp_path / f"{number:02}.avi" for number in (0, 2, 5, 8, 10)]
     ledger(("a.avi", ""), ("b.avi", "the file is empty"))
-    assert clip_cost.clips_to_time(tmp_path) == [tmp_path / "a.avi"]
+    assert clip_cost.clips_to_time(ClipFiles(tmp_path)) == [tmp_path / "a.avi"]
     ledger(("b.avi", "the file is empty"))
     with pytest.raises(DataError, match="all clips failed to decode"):
         clip_cost.clips_to_time(tmp_path)

@@ -3,9 +3,12 @@
 import csv
 import json
 import logging
+import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from ruamel.yaml import YAML
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError, VideoError, WeightsError
+from actionrec.data.clip_files import read_clip_files
 from actionrec.data.clips import SUFFIXES
 from actionrec.features.feature_store import read_features
 from actionrec.inference.predictor import load
@@ -25,7 +29,7 @@ from actionrec.io import checksums, files
 from actionrec.training.bundle import Architecture, Bundle, save_bundle
 from actionrec.video import clip_reader
 from actionrec.video.frame_store import LEDGER_HEADER, read_shard
-from stages import extract_frames, finetune, resnet_features, split, weights
+from stages import clip_cost, extract_frames, finetune, resnet_features, split, weights
 
 ROOT = Path(__file__).parents[2]
 ALL = (split, extract_frames, finetune, resnet_features)
@@ -465,3 +469,65 @@ def test_weights_are_checked_before_clips_are_decoded_and_leave_the_same_note(sh
     with pytest.raises(WeightsError, match=r"for resnet18 does not fit: .* set features\.backbone to mobilenet_v2"):
         weights.main()
     assert not paths.WEIGHTS_CHECK.exists()
+
+
+def make_shards(folder):
+    """Pack a data set's class folders by the commands in docs/data.md."""
+    [block] = re.findall(
+        r"```console\n(\$ mkdir data/raw/shards .*?)```", (ROOT / "docs/data.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    commands = block.replace("$ ", "", 1).replace("\n$ ", "\n").replace("\n> ", "\n").replace("raw/mine", f"raw/{folder.name}")
+    subprocess.run(["bash", "-euc", commands], check=True)
+    return folder.with_name("shards")
+
+
+def test_clips_in_tar_shards_give_the_same_bytes_as_in_folders(done):
+    (done / "Run" / "v_Run_g06_c01.avi").write_bytes((done / "Run" / "v_Run_g05_c01.avi").read_bytes()[:5000])  # cut off
+    set_params(frames__max_failed=0.2)
+    for stage in ALL:
+        stage.main()
+    clip_cost_clips = clip_cost.clips_to_time(read_clip_files(done))
+    tables = (paths.CLIPS, paths.SPLIT, paths.FRAME_METRICS)
+    before = [path.read_bytes() for path in tables], bytes_of(paths.FRAMES, paths.FEATURES)
+    contents = [path.read_bytes() for path in clip_cost_clips]
+    shards = make_shards(done)
+    assert sorted(path.name for path in shards.iterdir()) == ["Jump.tar", "Run.tar", "Sit.tar"]
+    shutil.rmtree(done)
+    shutil.rmtree(paths.WORK)
+    set_params(data__dataset="shards", frames__max_failed=0.2)
+    for stage in ALL:
+        stage.main()
+    assert ([path.read_bytes() for path in tables], bytes_of(paths.FRAMES, paths.FEATURES)) == before
+    members = clip_cost.clips_to_time(read_clip_files(shards))
+    assert [member.open().read() for member in members] == contents
+
+
+def test_a_damaged_shard_costs_its_clips_and_stops_nothing(mine, caplog):
+    tar = make_shards(mine) / "Jump.tar"
+    with tarfile.open(tar) as archive:
+        cut, last = archive.getmembers()[-2:]
+    os.truncate(tar, cut.offset_data + 100)  # the last clip is lost, and of the one before it there is a start
+    set_params(data__dataset="shards", frames__max_failed=0.2)
+    split.main()
+    extract_frames.main()
+    assert frame_metrics() == {"clips": 14, "decoded": 13, "padded": 3, "damaged": 0, "failed": 1}
+    assert read_ledger()[cut.name]["error"]
+    assert last.name not in read_ledger()
+    damage = (
+        f"{paths.RAW}/shards/Jump.tar is cut off at byte {cut.offset_data + 100:,}. Copy or download it again. Readable clips: 4."
+    )
+    assert json.loads(paths.SPLIT_METRICS.read_text())["warnings"] == [damage]
+    assert caplog.messages.count(damage) == 1
+
+
+def test_a_shard_that_changed_after_split_is_noticed(mine):
+    tar = make_shards(mine) / "Jump.tar"
+    set_params(data__dataset="shards")
+    split.main()
+    contents = tar.read_bytes()
+    tar.write_bytes(contents[:1024] + bytes([contents[1024] ^ 1]) + contents[1025:])
+    with pytest.raises(DataError, match=r"shards/Jump\.tar/Jump/v_Jump_g01_c01\.avi has changed since data/clips\.csv was written"):
+        extract_frames.main()
+    tar.unlink()
+    with pytest.raises(DataError, match=r"Jump\.tar/Jump/.*\.avi is missing, but data/clips\.csv lists it"):
+        extract_frames.main()

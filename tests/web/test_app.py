@@ -19,7 +19,13 @@ import pytest
 from damaged import DECODABLE, UNDECODABLE
 from fastapi.testclient import TestClient
 from served import ROOT
+from tar_files import write_tar
 
+from actionrec.core import paths
+from actionrec.data import tar_shards
+from actionrec.data.clip_files import write_members
+from actionrec.data.clip_search import find_clips
+from actionrec.data.clips import write_clips
 from actionrec.inference import timeline
 from actionrec.inference.predictor import Reading
 from actionrec.plots import timeline as plots
@@ -706,6 +712,26 @@ def test_samples_are_clips_that_no_model_was_trained_on(project):
     assert [one.path.name for one in samples.of_project()] == ["a.avi"]
     Path("data/split.csv").write_text("clip,subset\nJump/a.avi,train\nJump/b.avi,val\nJump/c.avi,test\n")
     assert [one.path.name for one in samples.of_project()] == ["c.avi"]
+
+
+def test_samples_in_tar_shards_are_copied_so_that_they_can_be_played(project):
+    folder = Path("data/raw/mine")
+    contents = {f"{label}/{name}.avi": films.write_video(Path("a.avi"), length).read_bytes()
+                for label in ("Jump", "Run") for length, name in enumerate(("a", "b"), start=3)}  # fmt: skip
+    write_tar(folder / "a.tar", contents)
+    write_clips(paths.CLIPS, find_clips(folder))
+    write_members(paths.TAR_MEMBERS, tar_shards.scan(folder).members)
+    Path("params.yaml").write_text("data: {dataset: mine}\n")
+    Path("data/split.csv").write_text("clip,subset\nJump/a.avi,train\nJump/b.avi,test\nRun/a.avi,val\n")
+    for _ in range(2):
+        found = samples.of_project()
+        assert [(one.label, one.path.name) for one in found] == [("Jump", "b.avi"), ("Run", "a.avi")]
+        assert [one.path.read_bytes() for one in found] == [contents["Jump/b.avi"], contents["Run/a.avi"]]
+        assert samples.thumbnail(found[0].path).startswith(b"\xff\xd8")
+    (folder / "a.tar").rename("gone.tar")
+    assert len(samples.of_project()) == 2
+    shutil.rmtree(".work")
+    assert samples.of_project() == []
 
 
 def test_real_odd_files_get_an_answer_or_a_clear_refusal(client, shared):

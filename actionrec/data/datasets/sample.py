@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import DataError
 from actionrec.core.text import first_few
-from actionrec.data.clips import INDEX
+from actionrec.data.clip_list import INDEX
 from actionrec.io.files import whole_folder, write_csv
 
 logger = logging.getLogger(__name__)

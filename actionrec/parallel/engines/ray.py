@@ -29,8 +29,9 @@ from actionrec.core.errors import ActionrecError
 from actionrec.core.progress import Advance
 from actionrec.io import machine
 from actionrec.io.files import sha256_of
+from actionrec.io.tar_member import ClipFile
 from actionrec.parallel import shard_store
-from actionrec.parallel.shard_store import Compute, ShardJob
+from actionrec.parallel.shard_store import Compute, Inputs, ShardJob
 
 logger = logging.getLogger(__name__)
 
@@ -244,7 +245,7 @@ def _read(progress_actor: Any, before: Mapping[str, int]) -> Mapping[str, int]:
 
 
 def _make(
-    name: str, parcel: bytes, root: str, inputs: Mapping[Path, str], libraries: Mapping[str, str | None], progress_actor: Any
+    name: str, parcel: bytes, root: str, inputs: Inputs, libraries: Mapping[str, str | None], progress_actor: Any
 ) -> Contents:
     """Compute one shard.
 
@@ -278,7 +279,7 @@ def _make(
         ) from error
 
 
-def _refuse_other_machines(root: str, inputs: Mapping[Path, str], libraries: Mapping[str, str | None]) -> None:
+def _refuse_other_machines(root: str, inputs: Inputs, libraries: Mapping[str, str | None]) -> None:
     """Raise an error if this machine would compute another result than the driver's machine."""
     this = f"the Ray worker on {socket.gethostname()}"
     share = "Share the project's folder, and the data set's, with all machines at the same path."
@@ -295,12 +296,16 @@ def _refuse_other_machines(root: str, inputs: Mapping[Path, str], libraries: Map
         try:
             actual = sha256_of(path)
         except OSError as error:
-            raise ActionrecError(f"{this} cannot see an input: {error.strerror}: {Path(root, path)}. {share}") from None
+            raise ActionrecError(f"{this} cannot see an input: {error.strerror}: {_absolute(root, path)}. {share}") from None
         if actual != expected:
             raise ActionrecError(
-                f"{this} sees other contents of {Path(root, path)} than the stage: SHA-256 {actual[:12]}..., expected "
+                f"{this} sees other contents of {_absolute(root, path)} than the stage: SHA-256 {actual[:12]}..., expected "
                 f"{expected[:12]}.... {share} If the file changed on all machines, rerun `dvc repro`."
             )
+
+
+def _absolute(root: str, file: ClipFile) -> Path:
+    return Path(root, str(file))
 
 
 def _libraries() -> dict[str, str | None]:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from actionrec.core.errors import DataError
-from actionrec.data.clips import cluster_ids, find_clips
+from actionrec.data.clip_search import find_clips
+from actionrec.data.clips import cluster_ids
 from actionrec.data.datasets import sample
 
 CLASSES = sorted(name for names in sample.PAIRS.values() for name in names)
