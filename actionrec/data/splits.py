@@ -88,9 +88,11 @@ def divide(clips: Sequence[Clip], settings: SplitSettings, seed: int, listed: Ma
 
 def _divisible(labels: NDArray[np.str_], groups: NDArray[np.int64], pool: NDArray[np.int64]) -> NDArray[np.int64]:
     """The clips of a pool that may leave it: those whose split group is not the only one of a class."""
-    groups_of_class = {label: set(groups[pool[labels[pool] == label]]) for label in set(labels[pool])}
-    pinned = {group for members in groups_of_class.values() if len(members) == 1 for group in members}
-    return pool[~np.isin(groups[pool], list(pinned))]
+    classes, owners = np.unique(labels[pool], return_inverse=True)[1], groups[pool]
+    pairs = np.unique(classes * (owners.max(initial=0) + 1) + owners)  # each class with each of its split groups
+    of_class, of_group = np.divmod(pairs, owners.max(initial=0) + 1)
+    pinned = of_group[np.bincount(of_class)[of_class] == 1]
+    return pool[~np.isin(owners, pinned)]
 
 
 def _reject_too_many_parts(parts: int, available: int, what: str) -> None:
@@ -126,12 +128,15 @@ def _draw_validation(
     taken, parts = _as_parts(share, available)
     part = deal(labels[candidates], groups[candidates], parts, seed)
     order = np.argsort(_oversized(groups[candidates], part, parts), kind="stable")
-    drawn = set(groups[candidates[np.isin(part, order[:taken])]])
-    for label in np.unique(labels[candidates]):
-        of_class = groups[pool[labels[pool] == label]]
-        if drawn.issuperset(of_class):
-            drawn.discard(min(set(of_class), key=lambda group: ((groups[pool] == group).sum(), group)))
-    return pool[np.isin(groups[pool], list(drawn))]
+    owners = groups[pool]
+    drawn = np.isin(owners, groups[candidates[np.isin(part, order[:taken])]])  # of the pool
+    sizes = np.bincount(owners)
+    of_clip = np.unique(labels[pool], return_inverse=True)[1]
+    by_class = np.split(np.argsort(of_clip, kind="stable"), np.cumsum(np.bincount(of_clip))[:-1])
+    for places in by_class:
+        if drawn[places].all():
+            drawn &= owners != min(set(owners[places]), key=lambda group: (sizes[group], group))
+    return pool[drawn]
 
 
 def _as_parts(share: float, most: int) -> tuple[int, int]:

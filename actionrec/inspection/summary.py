@@ -92,7 +92,7 @@ def summarise(dataset: str, probes: Sequence[Probe], *, read_through: bool) -> S
     classes = _classes(probes)
     copies = [clip_set for clip_set in duplicates(clips) if clip_set[0].bytes]  # empty files do not count as copies
     across = [clip_set for clip_set in copies if len({clip.label for clip in clip_set}) > 1]
-    within = [clip_set for clip_set in copies if clip_set not in across]
+    within = [clip_set for clip_set in copies if len({clip.label for clip in clip_set}) == 1]
     group_folds, group_folds_of_all_classes = possible_folds(clips)
     return Summary(
         dataset=dataset,
@@ -120,9 +120,11 @@ def summarise(dataset: str, probes: Sequence[Probe], *, read_through: bool) -> S
 
 
 def _classes(probes: Sequence[Probe]) -> tuple[ClassSummary, ...]:
+    by_class: dict[str, list[Probe]] = {name: [] for name in class_names(probe.clip for probe in probes)}
+    for probe in probes:
+        by_class[probe.clip.label].append(probe)
     summaries = []
-    for name in class_names(probe.clip for probe in probes):
-        of_class = [probe for probe in probes if probe.clip.label == name]
+    for name, of_class in by_class.items():
         seconds = [probe.seconds for probe in of_class if probe.seconds is not None]
         groups = len({probe.clip.group for probe in of_class})
         share = len(of_class) / len(probes)

@@ -9,10 +9,12 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from actionrec.core.progress import Advance
 from actionrec.io import machine
@@ -28,7 +30,10 @@ SETTLED_SECONDS = 2.0
 """A file that changed more recently is not remembered: the next change may leave it with the same times."""
 
 _TABLE = "CREATE TABLE IF NOT EXISTS hashes (file TEXT PRIMARY KEY, state TEXT NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID"
+_CHUNK = 16  # files per task
 _LOCK_SECONDS = 30
+
+Result = TypeVar("Result")
 
 
 def hash_files(files: Sequence[ClipFile], memory: Path | None, advance: Advance) -> list[tuple[int, str]]:
@@ -46,18 +51,24 @@ def hash_files(files: Sequence[ClipFile], memory: Path | None, advance: Advance)
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
             now = time.time_ns()
-            statuses = list(pool.map(lambda file: file.stat(), batch))
+            statuses = list(_each(pool, lambda file: file.stat(), batch))
             keys = list(map(_key, batch, statuses))
             found = _look_up(store, keys)
             pending = [place for place, digest in enumerate(found) if not digest]
             advance(len(batch) - len(pending))
-            for place, digest in zip(pending, pool.map(_hash, [batch[place] for place in pending]), strict=True):
+            for place, digest in zip(pending, _each(pool, _hash, [batch[place] for place in pending]), strict=True):
                 found[place] = digest
                 advance(1)
             settled = [place for place in pending if now - _changed(statuses[place]) > SETTLED_SECONDS * 1e9]
             store = _remember(store, [(*keys[place], found[place]) for place in settled])
             hashed += [(status.st_size, digest) for status, digest in zip(statuses, found, strict=True)]
     return hashed
+
+
+def _each(pool: ThreadPoolExecutor, work: Callable[[ClipFile], Result], files: Sequence[ClipFile]) -> Iterator[Result]:
+    """Run `work` on each file, a few files at a time: a task costs as much as hashing a small file."""
+    chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
+    return chain.from_iterable(pool.map(lambda chunk: [work(file) for file in chunk], chunks))
 
 
 def _hash(file: ClipFile) -> str:
