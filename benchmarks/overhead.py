@@ -1,9 +1,12 @@
 """Time before any work: `dvc status` and `dvc repro` with nothing to do at UCF-50's size, and the start of each stage's script and
 of the command line.
 
-    python -m benchmarks.overhead
+    python -m benchmarks.overhead [--shards 2048]
+
+With `--shards`, only DVC is timed, in a project with so many tar shards of clips, shards of frames and shards of features.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -19,10 +22,14 @@ COMMANDS = ("actionrec.inference.predictor", "actionrec.web.app", "actionrec.exp
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shards", type=int, help="of a data set of tar shards")
+    shards = parser.parse_args().shards
     print(f"{pairs.describe_machine()}\n")
-    starts()
+    if not shards:
+        starts()
     with tempfile.TemporaryDirectory() as name:
-        dvc(Path(name) / "project")
+        dvc(Path(name) / "project", shards)
 
 
 def starts() -> None:
@@ -41,12 +48,13 @@ def starts() -> None:
     print(f"{'actionrec --help':31} {pairs.interleaved(ways)['actionrec --help']:6.2f} s")
 
 
-def dvc(folder: Path) -> None:
-    """Time DVC in a generated project of UCF-50's size, 6,681 files, whose stages are up to date."""
+def dvc(folder: Path, shards: int | None) -> None:
+    """Time DVC in a generated project whose stages are up to date: of UCF-50's size, 6,681 files, or with so many tar shards."""
     subprocess.run(["git", "clone", "--quiet", str(pairs.ROOT), str(folder)], check=True)
     data = folder / "data" / "raw" / "mine"
-    for clip in range(CLIPS):
-        path = data / f"Class{clip % CLASSES:02d}" / f"v_Class{clip % CLASSES:02d}_g{clip % 25 + 1:02d}_c{clip:04d}.avi"
+    names = [f"Class{clip % CLASSES:02d}/v_Class{clip % CLASSES:02d}_g{clip % 25 + 1:02d}_c{clip:04d}.avi" for clip in range(CLIPS)]
+    for clip, name in enumerate([f"shard-{shard:05d}.tar" for shard in range(shards)] if shards else names):
+        path = data / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(clip.to_bytes(4, "big") * 4096)
 
@@ -61,7 +69,7 @@ def dvc(folder: Path) -> None:
     params = (folder / "params.yaml").read_text(encoding="utf-8")
     (folder / "params.yaml").write_text(params.replace("dataset: sample", "dataset: mine"), encoding="utf-8")
     # Fake the outputs of the stages: DVC compares files, whatever they contain.
-    stand_ins(folder)
+    stand_ins(folder, shards or 64)
     run("commit", "--force")
     print()
     for arguments in (("status",), ("repro",)):
@@ -76,8 +84,8 @@ def dvc(folder: Path) -> None:
         print(f"{name:31} {taken:6.2f} s")
 
 
-def stand_ins(folder: Path) -> None:
-    """Write a file or folder for each output in dvc.yaml that is not in Git."""
+def stand_ins(folder: Path, shards: int) -> None:
+    """Write a file or folder for each output in dvc.yaml that is not in Git; frames and features have so many shards."""
     from dvc.repo import Repo
 
     with Repo(str(folder)) as repo:
@@ -90,8 +98,8 @@ def stand_ins(folder: Path) -> None:
                 path.write_text("{}\n", encoding="utf-8")
             else:
                 path.mkdir(parents=True)
-                for shard in range(64):
-                    (path / f"shard-{shard:04d}").write_bytes(shard.to_bytes(1, "big") * 100_000)
+                for shard in range(shards if path.name in ("frames", "features") else 64):
+                    (path / f"shard-{shard:04d}").write_bytes(shard.to_bytes(4, "big") * 1_000)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 import fabricate
 import pytest
 
+from benchmarks import scale
+
 ROOT = Path(__file__).parents[1]
 PARTS = {"pairs", "simulations"}  # of other benchmarks
 SCRIPTS = sorted({path.stem for path in (ROOT / "benchmarks").glob("*.py")} - PARTS)
@@ -53,6 +55,23 @@ def test_two_runs_need_a_model_in_common(tmp_path):
     )
     assert done.returncode == 2
     assert "no model was trained in both" in done.stderr
+
+
+@pytest.mark.slow
+def test_split_is_measured_on_files_and_on_tar_shards():
+    printed = run("benchmarks.scale", "--clips", "1400,2800", "--stages", "split")
+    rows = re.findall(r"^\| (split.*?) \| ([\d.]+) s, ([\d.]+) GiB \| [\d.]+ s, [\d.]+ GiB \| [\d.]+ \|$", printed, re.MULTILINE)
+    assert [name for name, *_ in rows] == ["split", "split, hashes remembered", "split, tar shards"]
+    assert all(0 < float(seconds) < 60 and 0 < float(gib) < 4 for _, seconds, gib in rows)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [((1, 10, 100), "1.00"), ((1, 10, 1000), "10.00"), ((1, 2, 2), "0.10"), ((1, 20, None), "2.00"), ((None, 2, None), "")],
+)
+def test_growth_is_that_of_the_last_two_sizes_that_finished(seconds, expected):
+    found = [scale.Measured(one, 1.0) if one else None for one in seconds]
+    assert scale.growth((10, 100, 1000), found) == expected
 
 
 @pytest.mark.slow
