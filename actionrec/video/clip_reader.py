@@ -149,7 +149,7 @@ def read_frame(path: ClipFile, index: int) -> NDArray[np.uint8]:
 
 
 def sample_piece(
-    path: Path, start: float, end: float, sampling: Sampling, most_seconds: float = math.inf
+    path: ClipFile, start: float, end: float, sampling: Sampling, most_seconds: float = math.inf
 ) -> tuple[SampledClip, list[float]]:
     """Sample a piece of a video as `timeline.windows` samples a window with these times.
 

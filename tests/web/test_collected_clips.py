@@ -4,7 +4,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from actionrec.core.errors import DataError, VideoError
-from actionrec.data.clips import find_clips
+from actionrec.data.clip_search import find_clips
 from actionrec.web import app as web_app
 from actionrec.web import collected_clips
 from actionrec.web.predict_request import Limits, RequestError
