@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
+from actionrec.data import clip_seconds, folds, splits
 from actionrec.data import clips as clip_lists
-from actionrec.data import folds, splits
 from actionrec.data.clips import Clip
 from actionrec.features.feature_store import read_features, write_shard
 from actionrec.io import machine
@@ -109,7 +109,7 @@ def products_per_second(device: str) -> float:
 
 
 def write_project(folder: Path, count: int, classes: str) -> list[Clip]:
-    """Write data/clips.csv, data/split.csv, data/other_folds.csv and data/features like the stages before training."""
+    """Write what the stages before training leave for it: clips.csv, split.csv, other_folds.csv, clip_seconds.csv and features."""
     clips = sorted(
         (
             Clip(f"Class{number % CLASSES:02d}/v_g{number // CLASSES % GROUPS + 1:02d}_c{number:04d}.avi", *about(number))
@@ -121,6 +121,7 @@ def write_project(folder: Path, count: int, classes: str) -> list[Clip]:
     clip_lists.write_clips(folder / "data/clips.csv", clips)
     splits.write_split(folder / "data/split.csv", splits.divide(clips, settings, 0))
     folds.write_other_folds(folder / "data/other_folds.csv", {})
+    clip_seconds.write_clip_seconds(folder / "data/clip_seconds.csv", {})
     source = {"backbone": "stand-in", "weights": "random", "weights_sha256": "0" * 64, "frames": {"count": FRAMES}}
     of_shard: dict[int, list[Clip]] = {}
     for clip in clips:

@@ -1,4 +1,4 @@
-"""Decode each clip, sample its frames evenly, and store them: data/frames/."""
+"""Decode each clip, sample its frames evenly, and store them: data/frames/; and the clips' lengths: data/clip_seconds.csv."""
 
 import logging
 import shutil
@@ -15,6 +15,7 @@ from actionrec.core import entry, paths
 from actionrec.core.errors import DataError, VideoError
 from actionrec.core.progress import Advance
 from actionrec.data.clip_files import ClipFiles, read_clip_files
+from actionrec.data.clip_seconds import read_clip_seconds, write_clip_seconds
 from actionrec.data.clips import Clip, read_clips
 from actionrec.io import checksums, files, machine, params
 from actionrec.io.params import DataSettings
@@ -24,12 +25,14 @@ from actionrec.parallel import shards
 from actionrec.parallel.code_digest import code_digest
 from actionrec.parallel.shard_store import ShardJob
 from actionrec.video import clip_reader
+from actionrec.video.decoder import read_header
 from actionrec.video.frame_settings import FrameSettings
 from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameWriter
 
 logger = logging.getLogger(__name__)
 
 LISTED = 25
+SECONDS = "seconds.csv"  # of a shard's clips
 DECODER = "pyav"
 
 
@@ -74,6 +77,8 @@ def main() -> None:
         files.write_csv(draft / LEDGER, LEDGER_HEADER, ([*row.values()] for row in ledger))
         files.write_json(draft / DESCRIPTION, settings.frames.sampling())
         checksums.write(draft, sums)
+    lengths = {clip: seconds for folder in made.values() for clip, seconds in read_clip_seconds(folder / SECONDS).items()}
+    write_clip_seconds(paths.CLIP_SECONDS, lengths)
     files.write_json(paths.FRAME_METRICS, counts)
     for folder in made.values():
         if any(row["error"].startswith(clip_reader.UNEXPECTED) for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)):
@@ -106,23 +111,28 @@ def plan(clips: list[Clip], files_of: ClipFiles, settings: FrameSettings) -> lis
 
 
 def extract(job: FrameJob, draft: Path, advance: Advance) -> None:
-    """Write one shard: frames.tar, and the ledger of its clips."""
+    """Write one shard: frames.tar, and the ledger and the lengths of its clips."""
     cv2.setNumThreads(1)
     rows: list[list[object]] = []
+    lengths: dict[str, float] = {}
     wanted = job.settings
     with FrameWriter(draft / "frames.tar", wanted) as writer:
         for clip, path in zip(job.clips, job.files, strict=True):
             with unchanged(path, clip.sha256):
                 try:
                     sampled = clip_reader.sample_clip_safely(path, wanted.count, wanted.resolution, wanted.fit, wanted.snippet)
+                    rate = read_header(path).frames_per_second
                 except VideoError as error:
                     rows.append([clip.id, error.header_frames, error.decoded_frames, 0, 0, DECODER, "", str(error)])
                 else:
                     counts = [sampled.header_frames, sampled.decoded_frames, sampled.unique_frames, sampled.padded]
                     rows.append([clip.id, *counts, DECODER, sampled.warning, ""])
                     writer.add(clip.id, clip.label, sampled)
+                    if rate:
+                        lengths[clip.id] = sampled.decoded_frames / rate
             advance(1)
     files.write_csv(draft / LEDGER, LEDGER_HEADER, rows)
+    write_clip_seconds(draft / SECONDS, lengths)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dvclive.live import Live
 from actionrec.core import entry, paths
 from actionrec.core.errors import ParamsError, TrainingError
 from actionrec.core.progress import progress
+from actionrec.data.clip_seconds import median_seconds, read_clip_seconds
 from actionrec.data.splits import SplitSettings
 from actionrec.evaluation import metrics, predictions
 from actionrec.evaluation.predictions import Predictions
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("model", choices=MODELS)
     job = read_job(parser.parse_args().model)
     name, data, device = job.name, job.data, job.device
+    clip_seconds = median_seconds(read_clip_seconds(paths.CLIP_SECONDS), data.training_clips)
 
     runs, others = train(job)
     chosen = seed_runs.best(runs, data)
@@ -70,7 +72,7 @@ def main() -> None:
     diagnosis = record.judge(chosen.fit, data, result)
     files.write_json(paths.model_metrics(name), record.metrics_of(data, runs, chosen, result, calibration, diagnosis))
     record_sha256 = record.digest(paths.model_metrics(name), paths.model_epochs(name))
-    bundle = Bundle(job.architecture, chosen.network, data.features.source, calibration, record_sha256)
+    bundle = Bundle(job.architecture, chosen.network, data.features.source, calibration, record_sha256, clip_seconds)
     save_bundle(paths.model_folder(name), bundle)
     files.write_json(paths.model_timing(name), record.timing_of(data, runs, chosen, device))
     top1 = metrics.top_k(result.saved_test.logits, result.saved_test.labels, 1)

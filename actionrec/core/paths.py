@@ -18,6 +18,7 @@ TAR_MEMBERS = Path("data/tar_members.csv")
 SPLIT = Path("data/split.csv")
 OTHER_FOLDS = Path("data/other_folds.csv")
 FRAMES = Path("data/frames")
+CLIP_SECONDS = Path("data/clip_seconds.csv")
 BACKBONE = Path("data/backbone")
 """The tuned backbone, or a note that it is not tuned; see actionrec.features.tuned_backbone."""
 FEATURES = Path("data/features")

@@ -69,6 +69,8 @@ class Bundle:
     probability below which a prediction is unsure, 0 if there were too few validation predictions to choose one."""
     record_sha256: str | None = None
     """Digest of the metrics and curves of its training (`record.digest`); None if no stage trained the model."""
+    clip_seconds: float | None = None
+    """Median length of its training clips, in seconds; None if unknown, as in older bundles."""
 
     @property
     def is_calibrated(self) -> bool:
@@ -107,6 +109,15 @@ class _Calibration:
 
 
 @dataclass(frozen=True)
+class _Clips:
+    median_seconds: float | None
+
+    def __post_init__(self) -> None:
+        if self.median_seconds is not None and self.median_seconds < 0:
+            raise ValueError(f"median_seconds must be null or from 0; got {self.median_seconds}")
+
+
+@dataclass(frozen=True)
 class _Features:
     """The entries of `features` in model.json that are used."""
 
@@ -124,6 +135,7 @@ class _Description:
     class_names: Sequence[str]
     sha256: str
     frames: Sampling
+    clips: _Clips
 
 
 def _check(description: Any, where: Path) -> None:
@@ -136,7 +148,9 @@ def _check(description: Any, where: Path) -> None:
     if not isinstance(description, dict):
         raise DataError(f"{where} is not a valid model description: expected keys and values. Run `dvc repro` to recompute it.")
     frames = description.get("frames")
-    complete = {**description, "frames": {**IMPLIED, **frames}} if isinstance(frames, dict) else description
+    complete = {"clips": {"median_seconds": None}, **description}  # unknown in older descriptions
+    if isinstance(frames, dict):
+        complete["frames"] = {**IMPLIED, **frames}
     said = typed_fields(_Description, complete, "", problems)
     if isinstance(features := section(description, "features", "", problems), dict):
         known = typed_fields(_Features, {"streams": list(RGB_ONLY), **features}, "features.", problems)
@@ -213,6 +227,7 @@ def save_bundle(folder: Path, bundle: Bundle) -> None:
             "feature_dim": architecture.feature_dim,
             "class_names": architecture.class_names,
             "frames": features.pop("frames", None),
+            "clips": {"median_seconds": bundle.clip_seconds},
             "features": features,
             "calibration": bundle.calibration,
             "record_sha256": bundle.record_sha256,
@@ -267,4 +282,11 @@ def load_bundle(folder: Path) -> Bundle:
     state, _ = load_tensors(file)
     load_state(network, {name: torch.from_numpy(array) for name, array in state.items()}, str(file))
     network.eval()
-    return Bundle(architecture, network, features, description.get("calibration"), description.get("record_sha256"))
+    return Bundle(
+        architecture,
+        network,
+        features,
+        description.get("calibration"),
+        description.get("record_sha256"),
+        clip_seconds=description.get("clips", {}).get("median_seconds"),
+    )

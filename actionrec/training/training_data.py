@@ -50,6 +50,11 @@ class TrainingData(LabelledClips):
 
     features: FeatureSet
 
+    @property
+    def training_clips(self) -> list[str]:
+        """Ids of the clips that models are trained on, sorted."""
+        return [self.features.clips[row] for row in self.rows["train"]]
+
     def signature(self) -> dict[str, Any]:
         """Values that identify this data: clips, classes, subsets, and the files of features."""
         rows = {subset: rows.tolist() for subset, rows in self.rows.items()}

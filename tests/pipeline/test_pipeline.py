@@ -48,6 +48,7 @@ def test_repro_makes_all_that_the_contract_names(finished):
         "data/split.csv",
         "data/other_folds.csv",
         "data/tar_members.csv",
+        "data/clip_seconds.csv",
         "data/frames/ledger.csv",
         "data/backbone/backbone.json",
         "metrics/extract_frames.json",

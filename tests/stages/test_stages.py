@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 from actionrec.core import paths
 from actionrec.core.errors import DataError, VideoError, WeightsError
 from actionrec.data.clip_files import read_clip_files
+from actionrec.data.clip_seconds import read_clip_seconds
 from actionrec.data.clips import SUFFIXES
 from actionrec.features.feature_store import read_features
 from actionrec.inference.predictor import load
@@ -139,6 +140,7 @@ def test_frames_and_features_have_the_contract_s_form(done):
     assert list(ledger) == sorted(ledger)
     assert [*ledger["Jump/v_Jump_g01_c01.avi"].values()] == ["Jump/v_Jump_g01_c01.avi", "3", "3", "3", "1", "pyav", "", ""]
     assert ledger["Sit/v_Sit_g05_c01.avi"]["padded"] == "0"
+    assert read_clip_seconds(paths.CLIP_SECONDS) == {clip: int(row["decoded_frames"]) / 25 for clip, row in ledger.items()}
     assert [*frame_metrics().items()] == [("clips", 15), ("decoded", 15), ("padded", 3), ("damaged", 0), ("failed", 0)]
     assert stored_clips() == sorted(ledger)
     clips = []
@@ -385,6 +387,9 @@ def test_real_odd_files_among_real_clips(mine, shared, caplog):
     ledger = read_ledger()
     failed = {clip for clip, row in ledger.items() if row["error"]}
     assert failed == {f"Odd/{name}" for name in UNDECODABLE}
+    lengths = read_clip_seconds(paths.CLIP_SECONDS)
+    assert set(lengths) <= set(ledger) - failed
+    assert lengths["Odd/frame_count_lies_1820_for_854.avi"] == pytest.approx(854 / 25, rel=0.2)
     assert all(row["warning"] == DECODABLE[clip.removeprefix("Odd/")][2] for clip, row in ledger.items() if clip[4:] in DECODABLE)
     assert frame_metrics() == {"clips": 38, "decoded": 30, "padded": 10, "damaged": 4, "failed": 8}
     assert len(ledger) == 38

@@ -8,9 +8,10 @@ from projects import ROOT, edit_params
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError, TrainingError
+from actionrec.data.clip_seconds import write_clip_seconds
 from actionrec.data.clips import Clip, write_clips
 from actionrec.data.folds import divide_others, write_other_folds
-from actionrec.data.splits import SplitSettings, divide, write_split
+from actionrec.data.splits import SplitSettings, divide, read_split, write_split
 from actionrec.evaluation import metrics
 from actionrec.evaluation.predictions import read_predictions
 from actionrec.features.feature_store import write_shard
@@ -50,6 +51,7 @@ def features(project, monkeypatch):
     centres = dict(zip(CLASSES, random.normal(size=(3, 8)), strict=True))
     arrays = {clip.id: (centres[clip.label] + random.normal(size=(4, 8))).astype(np.float16) for clip in CLIPS}
     write_clips(paths.CLIPS, sorted(CLIPS, key=lambda clip: clip.id))
+    write_clip_seconds(paths.CLIP_SECONDS, {clip.id: 1.0 + int(clip.group[1:]) for clip in CLIPS})
     paths.FEATURES.mkdir(parents=True)
     write_shard(paths.FEATURES / "shard-0000.safetensors", arrays, SOURCE)
 
@@ -66,6 +68,9 @@ def test_each_fold_is_trained_as_if_it_were_the_only_one():
         divided(fold)
         alone[fold] = trained()
         assert set(alone[fold].folds) == {fold}
+        training = {clip for clip, subset in read_split(paths.SPLIT).items() if subset == "train"}
+        expected = np.median([1 + int(clip.group[1:]) for clip in CLIPS if clip.id in training])
+        assert json.loads((paths.model_folder(MODEL) / "model.json").read_text())["clips"] == {"median_seconds": expected}
     weights = (paths.model_folder(MODEL) / "model.safetensors").read_bytes()  # of the last fold
 
     divided(FOLDS - 1, every=True)

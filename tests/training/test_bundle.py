@@ -83,6 +83,7 @@ def test_model_json_says_all_that_is_needed_to_use_the_model(folder):
         "feature_dim": 4,
         "class_names": CLASSES,
         "frames": {"count": 5, "resolution": 64, "format": "raw", "quality": 95},
+        "clips": {"median_seconds": None},
         "features": {key: value for key, value in FEATURES.items() if key != "frames"},
         "calibration": None,
         "record_sha256": None,
@@ -114,6 +115,18 @@ def test_a_bundle_from_before_the_version_and_the_resolution_loads(folder):
     description["frames"]["size"] = description["frames"].pop("resolution")
     (folder / "model.json").write_text(json.dumps(description), encoding="utf-8")
     assert load_bundle(folder).features["frames"] == {"count": 5, "resolution": 64, "format": "raw", "quality": 95}
+
+
+def test_a_bundle_keeps_the_length_of_its_clips_and_older_ones_load_without(folder):
+    assert load_bundle(folder).clip_seconds is None
+    edit(folder, clips={"median_seconds": 3})
+    assert load_bundle(folder).clip_seconds == 3
+    save_bundle(folder, dataclasses.replace(fresh(), clip_seconds=3.217))
+    assert load_bundle(folder).clip_seconds == 3.217
+    description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    del description["clips"]
+    (folder / "model.json").write_text(json.dumps(description), encoding="utf-8")
+    assert load_bundle(folder).clip_seconds is None
 
 
 def test_another_process_writes_the_same_bytes(tmp_path):
@@ -226,6 +239,10 @@ def replaced(folder, old, new):
             ": features.streams must be a list, each item one of rgb, diff; got ['flow']",
         ),
         ({"features": {**FEATURES, "streams": []}}, ": features.streams must name at least one stream, and each only once; got []"),
+        ({"clips": 3.2}, ": clips must hold keys and values; got 3.2"),
+        ({"clips": {}}, ": clips.median_seconds is missing"),
+        ({"clips": {"median_seconds": "3.2"}}, ": clips.median_seconds must be a number or null; got '3.2'"),
+        ({"clips": {"median_seconds": -1}}, ": clips.median_seconds must be null or from 0; got -1"),
         ({"calibration": [1]}, ": calibration must hold keys and values; got [1]"),
         ({"calibration": {"temperature": 1e-300, "threshold": 0}}, ": calibration: temperature must be from 0.001 to 1,000"),
     ],
