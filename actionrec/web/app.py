@@ -90,7 +90,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ActionrecError)
     async def known(request: Request, error: Exception) -> Response:
-        return _error(_status(error), str(error))
+        return _error(_status(error), str(error), error.headers if isinstance(error, RequestError) else None)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _REPEAT = 1.0  # seconds after which a waiting request's place is yielded again, which detects clients that left
+_RESTART = 60  # seconds
 
 
 class FairQueue:
@@ -125,4 +126,4 @@ class FairQueue:
 
 
 def _stopping() -> RequestError:
-    return RequestError(503, "the server is stopping. Try again when it is back.")
+    return RequestError(503, "the server is stopping. Try again when it is back.", retry_after=_RESTART)

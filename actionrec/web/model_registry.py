@@ -55,7 +55,7 @@ class ModelRegistry:
         self._predictors: dict[str, Predictor] = {}
         self._backbones: dict[tuple[Any, ...], Backbone] = {}
         self._extractors: dict[tuple[Any, ...], Extractor] = {}
-        self._refused: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}  # model that cannot be used -> why, for the log
 
     @property
     def names(self) -> list[str]:
@@ -65,12 +65,12 @@ class ModelRegistry:
         """Load the first model that loads without errors, so that the first visitor does not wait, and make it the default.
 
         Raises:
-            RequestError: every model is damaged; the message is that of the last one.
+            ActionrecError: every model is damaged; the message is that of the last one.
         """
         for place, name in enumerate(self.names):
             try:
-                self.predictor(name)
-            except RequestError as error:
+                self._loaded(name)
+            except ActionrecError as error:
                 if place + 1 == len(self.names):
                     raise
                 logger.warning("skipped: %s", error)
@@ -82,18 +82,32 @@ class ModelRegistry:
         """A model, ready to predict; without a name, the default.
 
         Raises:
-            RequestError: there is no such model (404), or its files do not match (500).
+            RequestError: there is no such model (404), or it cannot be used (500); the log says why.
         """
         name = name or self.names[0]
         if name not in self._folders:
             raise RequestError(404, f"{shortened(name)}: no such model. There are {', '.join(self.names)}.")
+        known = self._reasons.get(name)
+        try:
+            return self._loaded(name)
+        except ActionrecError as error:
+            if str(error) != known:
+                logger.warning("%s cannot be used: %s", name, error)
+            raise RequestError(500, _unusable(name)) from None
+
+    def _loaded(self, name: str) -> Predictor:
+        """A model; it is loaded if necessary.
+
+        Raises:
+            ActionrecError: its files are damaged or missing.
+        """
         if name not in self._predictors:
             try:
                 self._predictors[name] = self._load(name)
             except ActionrecError as error:
-                self._refused[name] = str(error)
-                raise RequestError(500, str(error)) from None
-            self._refused.pop(name, None)
+                self._reasons[name] = str(error)
+                raise
+            self._reasons.pop(name, None)
         return self._predictors[name]
 
     def _load(self, name: str) -> Predictor:
@@ -132,4 +146,8 @@ class ModelRegistry:
         except (ActionrecError, *MALFORMED):
             fields = {}
         compared = figures.of_model(name) if folder.resolve() == paths.model_folder(name).resolve() else {}
-        return {"model": name, **fields, **compared, "error": self._refused.get(name)}
+        return {"model": name, **fields, **compared, "error": _unusable(name) if name in self._reasons else None}
+
+
+def _unusable(name: str) -> str:
+    return f"{name} cannot be used: its files are damaged. Choose another model."

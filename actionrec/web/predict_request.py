@@ -12,17 +12,20 @@ LONGEST_WINDOW = 60.0
 SHORTEST_STRIDE = 0.01
 """Seconds, less than one frame of any video; a window is at least twice as long, as the default stride is half of it."""
 
+_BUSY = 10  # seconds; places are free again when some requests are answered
+
 
 class RequestError(ActionrecError, HTTPException):
     """A refused request. It is also an HTTPException: FastAPI reports other exceptions during an upload as a damaged form.
 
     Args:
         status_code: the HTTP status.
-        message: the error, for people.
+        message: the error, for visitors: without the server's paths and options.
+        retry_after: seconds after which the request may succeed, sent as `Retry-After`.
     """
 
-    def __init__(self, status_code: int, message: str) -> None:
-        HTTPException.__init__(self, status_code, message)
+    def __init__(self, status_code: int, message: str, *, retry_after: int | None = None) -> None:
+        HTTPException.__init__(self, status_code, message, {} if retry_after is None else {"Retry-After": str(retry_after)})
 
     def __str__(self) -> str:
         return self.detail
@@ -66,19 +69,19 @@ class Limits:
     def too_large(self) -> RequestError:
         return RequestError(
             413,
-            f"the upload is larger than {self.megabytes:g} MB. Send a shorter piece, or raise --max-mb.",
+            f"the upload is larger than {self.megabytes:g} MB. Send a shorter piece.",
         )
 
     def too_long(self, name: str) -> RequestError:
         return RequestError(
             413,
-            f"{name} is longer than {self.minutes:g} minutes. Send a shorter piece, or raise --max-minutes.",
+            f"{name} is longer than {self.minutes:g} minutes. Send a shorter piece.",
         )
 
     def too_many_frames(self, name: str) -> RequestError:
         return RequestError(
             413,
-            f"{name} has more than {self.frames:,} frames. Send a shorter piece, or raise --max-minutes.",
+            f"{name} has more than {self.frames:,} frames. Send a shorter piece.",
         )
 
     def too_wide(self, name: str) -> RequestError:
@@ -89,10 +92,14 @@ class Limits:
         return RequestError(408, "the upload stalled or was too slow. Try again, or send a smaller file.")
 
     def too_busy(self) -> RequestError:
-        return RequestError(503, f"{self.waiting} requests are already running or waiting. Try again in a minute.")
+        return _busy(f"{self.waiting} requests are already running or waiting")
 
     def too_many_uploads(self) -> RequestError:
-        return RequestError(503, f"{self.sending} uploads are already in progress. Try again in a minute.")
+        return _busy(f"{self.sending} uploads are already in progress")
+
+
+def _busy(reason: str) -> RequestError:
+    return RequestError(503, f"{reason}. Try again in a minute.", retry_after=_BUSY)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """Middleware for every request: limits on uploads, errors as JSON, and headers that protect the page."""
 
-import json
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actionrec.web.fair_queue import FairQueue
@@ -14,7 +14,8 @@ from actionrec.web.predict_request import Limits, RequestError
 
 logger = logging.getLogger(__name__)
 
-DEFECT = "the server failed unexpectedly; see its log."
+DEFECT = "the server failed unexpectedly. Try again later."
+"""Answer to a request that failed because of a defect; the log has the traceback."""
 
 _FIELDS = 10_000  # bytes: the most that a form may have beside its file
 
@@ -121,7 +122,6 @@ class RequestMiddleware:
 
 
 async def _refuse(error: RequestError, send: Send) -> None:
-    body = json.dumps({"error": str(error)}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": error.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    answer = JSONResponse({"error": str(error)}, error.status_code, error.headers)
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -62,7 +62,7 @@ def serve(
 
     Raises:
         DataError: the port is in use, or there is no such host.
-        RequestError: every model is damaged.
+        ActionrecError: every model is damaged.
     """
     if collect is not None:
         collected_clips.require_folder(collect)

@@ -68,6 +68,7 @@ def test_uploads_beyond_the_limit_are_refused_until_places_are_free(make_app):
             told = ask(port)
             assert told.status_code == 503
             assert told.json() == {"error": "3 uploads are already in progress. Try again in a minute."}
+            assert int(told.headers["retry-after"]) > 0
         time.sleep(0.2)
         assert ask(port).status_code == 200
 
@@ -133,7 +134,7 @@ def test_waiting_requests_fail_with_a_message_when_the_server_stops(make_app, lo
             one.join(10)
     message = "the server is stopping. Try again when it is back."
     for one in told:
-        assert one.status_code == (200 if headers else 503)
+        assert (one.status_code, "retry-after" in one.headers) == ((200, False) if headers else (503, True))
         assert one.text.splitlines()[-1].replace(" ", "") == f'{{"error":"{message}"}}'.replace(" ", "")
     assert len(told) == 2
     assert "Traceback" not in caplog.text

@@ -98,7 +98,7 @@ export class Answer {
     const head = ["Model", "Answer", "Probability"].map((text) => element("th", { scope: "col", textContent: text }));
     const rows = answers.map((one) => {
       const name = element("th", { scope: "row", textContent: one.model });
-      if (one.error) return element("tr", {}, name, element("td", { colSpan: 2, className: "refused", textContent: `Cannot be used: ${one.error}` }));
+      if (one.error) return element("tr", {}, name, element("td", { colSpan: 2, className: "refused", textContent: one.error }));
       const row = element("tr", {}, name, element("td", {}, one.label, ...present(one.none_of_these ? pill() : null)), element("td", { textContent: percent(one.confidence) }));
       if (one.model === chosen) row.setAttribute("aria-current", "true");
       return row;

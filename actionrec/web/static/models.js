@@ -70,7 +70,7 @@ export class Models {
     if (compared) figures.push(cell("latency", "per clip, without the backbone", one.latency_ms === undefined ? "–" : `${one.latency_ms.toFixed(1)} ms`));
     const name = element("span", { className: "name" }, input, element("span", {}, ...breakable(one.model)));
     const row = element("label", { className: "row" }, name, ...figures);
-    if (one.error) row.append(element("small", { className: "refused", textContent: `Cannot be used: ${one.error}` }));
+    if (one.error) row.append(element("small", { className: "refused", textContent: one.error }));
     return row;
   }
 
