@@ -1,11 +1,14 @@
-"""A real server in a process of its own, as `serve` starts it."""
+"""A real server: in a process of its own, as `serve` starts it, or in a thread of this one."""
 
 import os
 import re
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
+
+from actionrec.web import server
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,3 +35,22 @@ def serving(*arguments, folder=ROOT, script=None, environment=None):
         process.stderr.close()
     assert status == 0, "".join(said)
     assert "Traceback" not in "".join(said)
+
+
+@contextmanager
+def running(app):
+    """Serve an app in a thread of this process; yield its port, and a function that stops it."""
+    with server.listen("127.0.0.1", 0) as listener:
+        uvicorn_server = server.Server(app)
+        thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [listener]})
+        thread.start()
+
+        def end():
+            uvicorn_server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+        try:
+            yield listener.getsockname()[1], end
+        finally:
+            end()

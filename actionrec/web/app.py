@@ -50,7 +50,7 @@ def create_app(
         collect: folder of clips that visitors label and agree to save; None: none are saved.
 
     Returns:
-        The application; `state.queue.end()` fails all waiting requests.
+        The application, for `server.Server`; `state.queue.end()` fails all waiting requests.
     """
     queue, uploads = FairQueue(limits), Uploads()
     media, evaluation = ClipMedia(uploads.folder), EvaluationCache()
@@ -72,7 +72,7 @@ def create_app(
     )
     described = app.openapi
     app.openapi = lambda: schema.require_one_source(described())  # type: ignore[method-assign]
-    app.state.queue = queue
+    app.state.queue, app.state.limits = queue, limits
     app.add_middleware(RequestMiddleware, queue=queue, limits=limits, framed_by=framed_by)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     _answer_errors(app)

@@ -49,8 +49,10 @@ class Limits:
     """Requests that run in turns; the others wait in line."""
     sending: int = 32
     """Simultaneous uploads."""
+    connections: int = 512
+    """Simultaneous connections."""
     silence: float = 30.0
-    """Seconds that a client may pause or take to start."""
+    """Seconds in which a client must send a request's header, continue its upload, or read some of its answer."""
     bytes_per_second: float = 10_000
     """Minimum average speed of an upload after that."""
 

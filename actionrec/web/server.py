@@ -6,13 +6,16 @@ import socket
 import webbrowser
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from actionrec.core.errors import DataError
 from actionrec.web import collected_clips
 from actionrec.web.app import create_app
+from actionrec.web.client_timeouts import TimedProtocol
 from actionrec.web.fair_queue import FairQueue
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits
@@ -28,9 +31,19 @@ _MOST_PORT = 65535
 class Server(uvicorn.Server):
     """Server that answers waiting requests with an error when it stops."""
 
-    def __init__(self, config: uvicorn.Config, queue: FairQueue) -> None:
+    def __init__(self, app: FastAPI) -> None:
+        """Take an application that `create_app` returned."""
+        config = uvicorn.Config(
+            app,
+            http=partial(TimedProtocol, limits=app.state.limits),  # type: ignore[arg-type]  # uvicorn only calls it
+            ws="none",
+            log_level="warning",
+            server_header=False,
+            access_log=False,
+            timeout_graceful_shutdown=_SECONDS_TO_END,
+        )
         super().__init__(config)
-        self._queue = queue
+        self._queue: FairQueue = app.state.queue
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._queue.end()
@@ -72,15 +85,12 @@ def serve(
         address, number = listener.getsockname()[:2]
         hosts = {*LOCAL, _in_url(host).lower()} if ipaddress.ip_address(address).is_loopback else {"*"}
         app = create_app(registry, samples, limits, hosts=sorted(hosts), framed_by=framed_by, collect=collect)
-        config = uvicorn.Config(
-            app, log_level="warning", server_header=False, access_log=False, timeout_graceful_shutdown=_SECONDS_TO_END
-        )
         page = f"http://{_in_url(host)}:{number}"
         logger.info("%s shows the page; Ctrl-C ends it", page)
         if show:
             webbrowser.open(page)  # it waits until the server answers, as the port is open
         with suppress(KeyboardInterrupt):  # Ctrl-C is the usual way to stop
-            Server(config, app.state.queue).run(sockets=[listener])
+            Server(app).run(sockets=[listener])
 
 
 def port_of(text: str, name: str) -> int:

@@ -8,34 +8,15 @@ from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
+from served import running
 
-from actionrec.web import predict_routes, server
+from actionrec.web import predict_routes
 from actionrec.web.fair_queue import FairQueue
 from actionrec.web.predict_request import Limits, RequestError
 
 START = (
     b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n"
 )
-
-
-@contextmanager
-def running(app):
-    """Serve an app; yield its port, the server, and what ends it."""
-    with server.listen("127.0.0.1", 0) as door:
-        config = server.uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
-        made = server.Server(config, app.state.queue)
-        thread = threading.Thread(target=made.run, kwargs={"sockets": [door]})
-        thread.start()
-
-        def end():
-            made.should_exit = True
-            thread.join(20)
-            assert not thread.is_alive()
-
-        try:
-            yield door.getsockname()[1], end
-        finally:
-            end()
 
 
 @contextmanager
