@@ -43,7 +43,7 @@ OTHER_PROGRAMS = {  # of which nothing more is checked
         "ray",
         "sha256sum",
     ),
-    *(".", ".ci/run", "python"),
+    *(".", ".ci/run", "python", "uvx"),
 }
 
 

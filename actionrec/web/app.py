@@ -71,7 +71,7 @@ def create_app(
         lifespan=lifespan,
     )
     described = app.openapi
-    app.openapi = lambda: schema.require_one_source(described())  # type: ignore[method-assign]
+    app.openapi = lambda: schema.completed(described())  # type: ignore[method-assign]
     app.state.queue, app.state.limits = queue, limits
     app.add_middleware(RequestMiddleware, queue=queue, limits=limits, framed_by=framed_by)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)

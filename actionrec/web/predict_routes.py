@@ -199,7 +199,7 @@ def add_routes(app: FastAPI, prediction: Prediction) -> None:
     if prediction.collect is not None:
         _add_collection(app, prediction, prediction.collect)
 
-    @app.get("/previews/{token}", summary="A preview of an upload", response_class=Response, responses=schema.refusals(404, 422))
+    @app.get("/previews/{token}", summary="A preview of an upload", **schema.files(MEDIA_TYPE))
     async def preview(token: str) -> Response:
         """An MP4, for browsers that cannot play the file. Its address is in a streamed answer; it can be fetched once."""
         return Response(await prediction.media.take_upload(token), media_type=MEDIA_TYPE)
@@ -210,7 +210,7 @@ def _add_collection(app: FastAPI, prediction: Prediction, folder: Path) -> None:
         "/collect",
         summary="Save a video and its label",
         response_model=schema.Collected,
-        responses=schema.refusals(400, 413, 415, 422),
+        responses=schema.refusals(400, 403, 408, 413, 415, 422, 500, 503),
     )
     async def collect(
         request: Request,

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
 from actionrec.data.clips import SUFFIXES
+from actionrec.video.preview import MEDIA_TYPE
 from actionrec.web import figures, schema
 from actionrec.web.clip_media import ClipMedia
 from actionrec.web.model_registry import ModelRegistry
@@ -32,23 +33,21 @@ def add_routes(
         }
 
     @app.get("/samples", summary="Clips to try")
-    def list_samples() -> list[dict[str, Any]]:
+    def list_samples() -> list[schema.SampleClip]:
         return [
-            {"sample": place, "label": one.label, "video": one.path.name, "thumbnail": f"/samples/{place}.jpg"}
+            schema.SampleClip(place, one.label, one.path.name, thumbnail=f"/samples/{place}.jpg")
             for place, one in enumerate(samples)
         ]
 
-    one_sample: dict[str, Any] = {"responses": {"4XX": schema.refusals(400)[400], **schema.refusals(404)}}
-
-    @app.get("/samples/{place}.jpg", summary="A sample's middle frame", response_class=FileResponse, **one_sample)
+    @app.get("/samples/{place}.jpg", summary="A sample's middle frame", **schema.files("image/jpeg"))
     async def thumbnail(place: int) -> FileResponse:
         return FileResponse(await media.thumbnail(find_sample(samples, place).path))
 
-    @app.get("/samples/{place}/preview", summary="A sample as a small MP4", response_class=FileResponse, **one_sample)
+    @app.get("/samples/{place}/preview", summary="A sample as a small MP4", **schema.files(MEDIA_TYPE))
     async def preview(place: int) -> FileResponse:
         return FileResponse(await media.preview(find_sample(samples, place).path))
 
-    @app.get("/samples/{place}/video", summary="A sample's file", response_class=FileResponse, **one_sample)
+    @app.get("/samples/{place}/video", summary="A sample's file", **schema.files("video/*"))
     def sample_file(place: int) -> FileResponse:
         return FileResponse(find_sample(samples, place).path)
 

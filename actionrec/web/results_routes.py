@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from actionrec.core.errors import VideoError
+from actionrec.video.preview import MEDIA_TYPE
 from actionrec.web import schema
 from actionrec.web.clip_media import ClipMedia
 from actionrec.web.confusions import ConfusionSummary
@@ -22,7 +23,6 @@ _Clip = Annotated[str, Query(description="A test clip's path in the data set, as
 def add_routes(app: FastAPI, evaluation: EvaluationCache, media: ClipMedia) -> None:
     """Add the addresses of test clips and confusion matrices."""
     answers: dict[str, Any] = {"responses": schema.refusals(400, 404, 422)}
-    media_file: dict[str, Any] = {"response_class": FileResponse, **answers}
 
     async def made(make: Callable[[Path], Awaitable[Path]], clip: str) -> FileResponse:
         file = await run_in_threadpool(evaluation.file, clip)
@@ -45,11 +45,13 @@ def add_routes(app: FastAPI, evaluation: EvaluationCache, media: ClipMedia) -> N
         """The stored answers; a clip in several official lists has one for each list."""
         return evaluation.clips().answers_for(clip)
 
-    @app.get("/test-clips/thumbnail", summary="A test clip's middle frame", dependencies=[_only("clip")], **media_file)
+    @app.get(
+        "/test-clips/thumbnail", summary="A test clip's middle frame", dependencies=[_only("clip")], **schema.files("image/jpeg")
+    )
     async def thumbnail(clip: _Clip) -> FileResponse:
         return await made(media.thumbnail, clip)
 
-    @app.get("/test-clips/preview", summary="A test clip as a small MP4", dependencies=[_only("clip")], **media_file)
+    @app.get("/test-clips/preview", summary="A test clip as a small MP4", dependencies=[_only("clip")], **schema.files(MEDIA_TYPE))
     async def preview(clip: _Clip) -> FileResponse:
         return await made(media.preview, clip)
 

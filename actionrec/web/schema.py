@@ -3,6 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
+from fastapi.responses import FileResponse
+
+from actionrec.web.collected_clips import LONGEST_LABEL
+
+_BUSY = 503
+
 WHY = {
     400: "A field is invalid.",
     403: "The request comes from another site's page.",
@@ -11,8 +17,8 @@ WHY = {
     413: "The file or its pictures are too large, or the video is too long.",
     415: "The file name does not end like a video's.",
     422: "The file cannot be decoded.",
-    500: "The model's files do not match.",
-    503: "Too many requests are waiting, or the server is stopping.",
+    500: "The model cannot be used, or the server failed.",
+    _BUSY: "Too many requests are waiting, or the server is stopping.",
 }
 """Status of a refused request -> why."""
 
@@ -153,25 +159,77 @@ class AllAnswers:
 
 
 @dataclass
+class SampleClip:
+    """A clip to try."""
+
+    sample: int
+    label: str
+    video: str
+    thumbnail: str
+
+
+@dataclass
 class Collected:
     """A saved video."""
 
     label: str
 
 
-def require_one_source(document: dict[str, Any]) -> dict[str, Any]:
-    """Complete an OpenAPI document: a form has a video, a sample or a clip, and no other fields than it says."""
-    for name, form in document["components"]["schemas"].items():
-        if name.startswith("Body_predict"):
-            sources = [{"required": [source]} for source in ("video", "sample", "clip")]
-            form |= {"oneOf": sources, "additionalProperties": False}
+def completed(document: dict[str, Any]) -> dict[str, Any]:
+    """Add to an OpenAPI document what FastAPI does not know: the rules between the fields of a form."""
+    forms = {name.split("_")[1]: form for name, form in document["components"]["schemas"].items() if name.startswith("Body_")}
+    for form in forms.values():
+        form["additionalProperties"] = False
+        for field in form["properties"].values():
+            _remove_null(field)
+    for operation in (operation for methods in document["paths"].values() for operation in methods.values()):
+        for parameter in operation.get("parameters", ()):
+            _remove_null(parameter["schema"])
+    forms["predict"] |= _PREDICT_RULES
+    if "collect" in forms:
+        forms["collect"]["required"] = ["video", "label", "consent"]
+        forms["collect"]["properties"]["label"] |= {"minLength": 1, "maxLength": LONGEST_LABEL}
+        forms["collect"]["properties"]["consent"]["const"] = True
     return document
+
+
+_PREDICT_RULES: dict[str, Any] = {
+    "oneOf": [{"required": [source]} for source in ("video", "sample", "clip")],
+    "dependentRequired": {"stride": ["window"], "start": ["end"], "end": ["start"]},
+    "allOf": [
+        {"not": {"required": ["window", "start"]}},
+        {"not": {"required": ["window", "explain"], "properties": {"explain": {"const": True}}}},
+    ],
+}
+
+
+def _remove_null(schema: dict[str, Any]) -> None:
+    """Remove the alternative null, which neither a form nor an address can send."""
+    kinds = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    if len(kinds) == 1:
+        del schema["anyOf"]
+        schema |= kinds[0]
 
 
 def refusals(*only: int) -> dict[int | str, dict[str, Any]]:
     """The refusals of `POST /predict`, or some of them, as FastAPI's `responses`."""
     content = {"application/json": {"schema": {"type": "object", "properties": {"error": TEXT}, "required": ["error"]}}}
-    return {status: {"description": WHY[status], "content": content} for status in only or WHY}
+    answers: dict[int | str, dict[str, Any]] = {status: {"description": WHY[status], "content": content} for status in only or WHY}
+    if _BUSY in answers:
+        seconds = {"description": "Seconds after which to try again.", "required": True, "schema": {"type": "integer"}}
+        answers[_BUSY] = {**answers[_BUSY], "headers": {"Retry-After": seconds}}
+    return answers
+
+
+def files(media_type: str) -> dict[str, Any]:
+    """Arguments of a route that sends a file of a type, such as video/mp4, or a range of its bytes."""
+    content = {media_type: {"schema": {"type": "string", "contentMediaType": media_type}}}
+    sent: dict[int | str, dict[str, Any]] = {
+        200: {"description": "The file.", "content": content},
+        206: {"description": "The range of bytes that the request names.", "content": content},
+        416: {"description": "The file does not have this range."},
+    }
+    return {"response_class": FileResponse, "responses": {**sent, **refusals(400, 404, 422, 500)}}
 
 
 def lines() -> dict[str, Any]:
