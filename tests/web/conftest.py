@@ -1,11 +1,14 @@
-"""Fixtures: small models in a registry, and clips."""
+"""Fixtures: small models in a registry, clips, and a browser."""
 
 import tempfile
+from contextlib import contextmanager
 
 import bundles
 import film
 import pytest
+from chromium import CHROMIUM, DESK
 from fastapi.testclient import TestClient
+from playwright.sync_api import sync_playwright
 
 from actionrec.inference import predictor
 from actionrec.web import app, samples
@@ -64,3 +67,40 @@ def make_app(registry, clips, temporary):
 def client(make_app):
     with TestClient(make_app()) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed; on Debian: apt install chromium")
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright):
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Open a page of the module's `address`; in the end, nothing may have gone wrong, or have been fetched from elsewhere."""
+
+    @contextmanager
+    def open_page(path="/", viewport=DESK, server=address, **options):
+        context = browser.new_context(viewport=viewport, accept_downloads=True, **options)
+        page = context.new_page()
+        wrong, asked = [], []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{server}{path}")
+        yield page
+        assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") == 0  # nothing sticks out
+        context.close()
+        assert [text for text in wrong if "Failed to load resource" not in text] == []
+        assert [url for url in asked if not url.startswith((server, f"blob:{server}", "data:"))] == []
+
+    return open_page

@@ -6,36 +6,20 @@ import io
 import json
 import re
 import shutil
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import bundles
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from chromium import CHROMIUM, DESK, PHONE
+from playwright.sync_api import expect
 from served import serving
 
 pytestmark = pytest.mark.slow
 
-CHROMIUM = shutil.which("chromium")
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 860}
 STRICT = {"temperature": 1.5, "threshold": 0.99999}
-
-
-@pytest.fixture(scope="module")
-def playwright():
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed; on Debian: apt install chromium")
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="module")
-def browser(playwright):
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-    yield browser
-    browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -66,28 +50,6 @@ def address(tmp_path_factory):
         shutil.copyfile(Path(__file__).parents[2] / "plots/accuracy_intervals.png", project / f"plots/{name}.png")
     with serving(folder=project) as address:
         yield address
-
-
-@pytest.fixture
-def visit(browser, address):
-    """Open a page; in the end, nothing may have gone wrong, or have been fetched from elsewhere."""
-
-    @contextmanager
-    def open_page(path="/", viewport=DESK, server=address, **options):
-        context = browser.new_context(viewport=viewport, accept_downloads=True, **options)
-        page = context.new_page()
-        wrong, asked = [], []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(f"{server}{path}")
-        yield page
-        assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") == 0  # nothing sticks out
-        context.close()
-        assert [text for text in wrong if "Failed to load resource" not in text] == []
-        assert [url for url in asked if not url.startswith((server, f"blob:{server}", "data:"))] == []
-
-    return open_page
 
 
 def test_a_sample_is_predicted_and_the_answer_can_be_kept(visit, address):
@@ -523,27 +485,6 @@ def test_names_are_text_and_never_markup(visit, clips, tmp_path):
         page.locator("#file").set_input_files(path)
         expect(page.locator(".over")).to_have_text(name)
         assert page.locator("img[src=x]").count() == 0
-
-
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
-def test_the_results_have_table_and_pictures(visit, viewport):
-    with visit("/", viewport) as page:
-        page.get_by_role("link", name="Results").click()
-        expect(page.locator("tbody tr")).to_have_count(2)
-        expect(page.locator("#setting")).to_contain_text("mine, official split, list 2, 4 test clips")
-        expect(page.locator("#results .card").first.locator("li")).to_have_text(
-            ["Deploy gru: 75.0 % top-1.", "To be surer: test all folds."]
-        )
-        page.get_by_text("gru", exact=True).last.click()
-        pictures = page.locator("img.plot")
-        expect(pictures).to_have_count(2)
-        for place in range(2):
-            pictures.nth(place).scroll_into_view_if_needed()
-            expect(pictures.nth(place)).to_have_js_property("complete", True)
-            assert pictures.nth(place).evaluate("(one) => one.naturalWidth") > 500
-        with page.expect_response("**/metrics/report.md") as told:
-            page.get_by_role("link", name="report.md").click()
-        assert told.value.text() == "# Report"
 
 
 def test_the_api_is_described(visit):
