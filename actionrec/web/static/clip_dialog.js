@@ -1,6 +1,6 @@
 // Dialog of one test clip: it plays, with the answers of all models.
 
-import { ask, button, element, percent } from "./page.js";
+import { aloud, ask, button, element, percent } from "./page.js";
 
 /**
  * Create the dialog.
@@ -87,7 +87,7 @@ function answers(all, model, hasFolds) {
     return element("tr", { className: one.model === model ? "current" : "" },
       element("th", { scope: "row", textContent: one.model }),
       ...(hasFolds ? [element("td", { textContent: one.fold })] : []),
-      element("td", { className: one.correct ? "answer" : "answer wrong" }, element("span", { ariaHidden: "true", textContent: one.correct ? "✓ " : "✗ " }), one.label, element("span", { className: "aloud", textContent: one.correct ? ", correct" : ", wrong" })),
+      element("td", { className: one.correct ? "answer" : "answer wrong" }, element("span", { ariaHidden: "true", textContent: one.correct ? "✓ " : "✗ " }), one.label, aloud(one.correct ? ", correct" : ", wrong")),
       element("td", {}, element("span", { className: "sure-bar" }, share), percent(one.confidence)));
   };
   const right = all.filter((one) => one.correct).length;

@@ -1,7 +1,7 @@
 // Error browser: test clips as a grid, with filters. The state is in the page's address.
 
 import { clipDialog } from "./clip_dialog.js";
-import { ask, button, element, percent } from "./page.js";
+import { aloud, ask, button, element, percent } from "./page.js";
 import { queryOf } from "./results_state.js";
 
 const PAGE = 24; // clips that are fetched at once
@@ -119,15 +119,14 @@ function emptyState(state, choices) {
 const breakable = (text) => text.split(/(?<=[a-z])(?=[A-Z])/).flatMap((part, place) => (place ? [element("wbr"), part] : [part]));
 
 function tile(one, { models }, open) {
-  const answer = one.correct ? one.predicted : `${one.label} → ${one.predicted}`;
-  const said = `${one.label}, predicted ${one.correct ? "correctly" : one.predicted}, ${percent(one.confidence)}, ${one.correct_models} of ${models} models correct${one.suspect ? ", suspect label" : ""}, ${one.clip}`;
+  const answer = one.correct ? [one.predicted] : [...breakable(one.label), element("span", { ariaHidden: "true", textContent: " → " }), aloud(" predicted as "), ...breakable(one.predicted)];
   const image = element("img", { src: `test-clips/thumbnail?clip=${encodeURIComponent(one.clip)}`, alt: "", loading: "lazy", width: 240, height: 180 });
   const picture = element("span", { className: "picture" }, image);
   image.addEventListener("error", () => picture.replaceChildren(element("span", { className: "no-picture", textContent: "no picture: the file is missing or damaged" })));
-  const made = button("", open, { className: one.correct ? "clip" : "clip wrong", ariaLabel: said, title: one.clip });
+  const made = button("", open, { className: one.correct ? "clip" : "clip wrong", title: one.clip });
   made.append(
     picture,
-    element("span", { className: "clip-answer" }, ...breakable(answer)),
+    element("span", { className: "clip-answer" }, ...answer),
     element("span", { className: "clip-more" },
       element("span", { textContent: `${percent(one.confidence)} sure` }),
       element("span", { textContent: one.suspect ? "suspect label" : `${one.correct_models}/${models} models right` })),
@@ -147,7 +146,7 @@ function createFilters(choices, state) {
     select("sort", "Order", [["most_confident", "surest first"], ["least_confident", "least sure first"], ["fewest_correct", "hardest first"], ["clip", "by name"]]),
   ];
   const more = [
-    select("disagree", "Models", [["", "agree or not"], ["true", `disagree (${choices.disagreements.toLocaleString("en")})`], ["false", "agree"]]),
+    select("disagree", "All models", [["", "agree or not"], ["true", `disagree (${choices.disagreements.toLocaleString("en")})`], ["false", "agree"]]),
     select("suspect", "Label", [["", "any"], ["true", `suspect (${choices.suspects.toLocaleString("en")})`], ["false", "not suspect"]]),
     share("min_confidence", "Confidence from, %"),
     share("max_confidence", "Confidence to, %"),

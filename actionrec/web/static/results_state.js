@@ -2,6 +2,8 @@
 
 const FILTERS = ["model", "true", "predicted", "answers", "min_confidence", "max_confidence", "group", "suspect", "disagree", "sort"];
 
+const USUAL_SORT = "most_confident";
+
 /** Which answers are listed if the address does not say it: errors, unless it asks for a correct cell of the matrix. */
 const usual = (state) => (state.true && state.true === state.predicted ? "correct" : "wrong");
 
@@ -13,7 +15,7 @@ export function queryOf(state) {
   return query;
 }
 
-/** Read the address; `change` merges new values, writes the address and tells all who `follow`. */
+/** Create the state from the address. */
 export function createState() {
   const followers = [];
   let known = null;
@@ -26,11 +28,12 @@ export function createState() {
       state.values = sound(state.values);
     },
 
-    /** The models' names, the best first. */
+    /** Call a function with the values whenever they change. */
     follow(follower) {
       followers.push(follower);
     },
 
+    /** Merge new values. */
     change(values) {
       state.values = sound({ ...state.values, ...values });
       write(state.values);
@@ -56,8 +59,8 @@ export function createState() {
   function write(values) {
     const query = new URLSearchParams();
     for (const name of [...FILTERS, "clip"]) {
-      const needless = name === "answers" ? values.answers === usual(values) : name === "model" && values.model === known?.models[0];
-      if (values[name] && !needless) query.set(name, values[name]);
+      const defaults = { answers: usual(values), model: known?.models[0], sort: USUAL_SORT };
+      if (values[name] && values[name] !== defaults[name]) query.set(name, values[name]);
     }
     const text = query.toString();
     history.replaceState(null, "", `${location.pathname}${text ? `?${text}` : ""}#clips`);
@@ -72,6 +75,6 @@ function read() {
   if (!["wrong", "correct", "all"].includes(values.answers)) values.answers = usual(values);
   for (const name of ["min_confidence", "max_confidence"]) if (values[name] && !(Number(values[name]) >= 0 && Number(values[name]) <= 1)) values[name] = "";
   for (const name of ["suspect", "disagree"]) if (!["true", "false"].includes(values[name])) values[name] = "";
-  if (!["clip", "most_confident", "least_confident", "fewest_correct"].includes(values.sort)) values.sort = "most_confident";
+  if (!["clip", "most_confident", "least_confident", "fewest_correct"].includes(values.sort)) values.sort = USUAL_SORT;
   return values;
 }
