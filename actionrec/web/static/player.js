@@ -27,8 +27,8 @@ export class Player {
     this.load(address).then(({ playable }) => { if (!playable) this.note("This video cannot be shown."); });
   }
 
-  /** Play the preview that the server makes of the file; tell whether it plays. */
-  async openPreview(address) {
+  /** Play the preview that the server makes of the file; tell whether it plays. `replace`: also if the file plays itself. */
+  async openPreview(address, replace = false) {
     const video = this.video;
     this.address = address;
     const current = () => video === this.video && address === this.address; // no other video, nor another request for a preview
@@ -37,7 +37,8 @@ export class Player {
       if (!answered.ok) throw new Error(answered.status);
       const preview = await answered.blob();
       if (!current()) return false;
-      const { playable } = await this.load(this.keep(URL.createObjectURL(preview)), video.currentTime || 0);
+      if (this.playable && !replace) return true; // the file itself opened after all
+      const { playable } = await this.load(this.keep(URL.createObjectURL(preview)));
       if (playable) return true;
     } catch { /* told below */ }
     if (current()) this.note("This video cannot be shown here.");
@@ -62,7 +63,7 @@ export class Player {
     this.video.addEventListener("play", follow);
   }
 
-  load(url, at = 0) {
+  load(url) {
     const video = this.video;
     return new Promise((done) => {
       const tell = (playable) => {
@@ -70,12 +71,11 @@ export class Player {
         if (video === this.video && playable) {
           video.hidden = false;
           this.note("");
-          if (at) video.currentTime = at;
         }
         done({ playable, seconds: Number.isFinite(video.duration) ? video.duration : 0 });
       };
       const late = setTimeout(() => tell(false), SLOW);
-      video.addEventListener("loadeddata", () => tell(video.videoWidth > 0), { once: true });
+      video.addEventListener("loadedmetadata", () => tell(video.videoWidth > 0), { once: true });
       video.addEventListener("error", () => tell(false), { once: true });
       video.src = url;
     });

@@ -129,7 +129,7 @@ async function chooseFile(file, { recorded = false, one = false } = {}) {
   }
   reset();
   const mine = turn;
-  choose({ file, name: file.name });
+  choose({ file, name: file.name, recorded });
   say(`Opening ${file.name}`);
   const { playable, seconds } = await player.open(file, file.name);
   if (mine !== turn) return;
@@ -217,7 +217,7 @@ function predict(options = {}) {
     waiting: (seconds) => say(`The server is full. Trying again in ${seconds} s; keep this page open.`),
     working: (step) => {
       say(phrase(step), { share: step.seconds && step.of_seconds ? Math.min(1, step.seconds / step.of_seconds) : null });
-      if (step.preview) player.openPreview(step.preview.slice(1)).then((playable) => { source.playable ||= playable; });
+      if (step.preview) player.openPreview(step.preview.slice(1), source.recorded).then((playable) => { source.playable ||= playable; });
       if (step.window) {
         if (first) answer.startTimeline({ video: source.name, stride: asked / 2, seconds: step.of_seconds ?? 0 });
         first = false;
