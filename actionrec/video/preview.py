@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actionrec.core.errors import VideoError
+from actionrec.io.tar_member import ClipFile
 from actionrec.video.clip_reader import frames_with_times
 from actionrec.video.decoder import open_video
 
@@ -24,7 +25,7 @@ _CLOCK = 90_000  # ticks per second of the preview's time stamps
 _OPTIONS = {"preset": "ultrafast", "crf": "28", "g": "25"}  # a key frame every 25 frames, for quick seeking
 
 
-def write_preview(source: Path, target: Path, cancelled: Callable[[], bool] = lambda: False) -> None:
+def write_preview(source: ClipFile, target: Path, cancelled: Callable[[], bool] = lambda: False) -> None:
     """Encode a preview without sound: aspect ratio kept, at most 360 pixels on the shorter side and 30 frames per second.
 
     Args:

@@ -13,6 +13,7 @@ from threading import Event
 import cv2
 
 from actionrec.core.errors import VideoError
+from actionrec.io.tar_member import ClipFile
 from actionrec.video import clip_reader, decoder, frame_store
 from actionrec.video.preview import write_preview
 from actionrec.web.predict_request import RequestError
@@ -39,7 +40,7 @@ class ClipMedia:
         self._making: dict[Path, asyncio.Future[None]] = {}
         self._uploads: dict[str, _UploadPreview] = {}
 
-    async def thumbnail(self, clip: Path) -> Path:
+    async def thumbnail(self, clip: ClipFile) -> Path:
         """A JPEG of a clip's middle frame, 240 pixels wide.
 
         Raises:
@@ -48,14 +49,14 @@ class ClipMedia:
         """
         return await self._made(clip, ".jpg", lambda target: target.write_bytes(thumbnail(clip)))
 
-    async def preview(self, clip: Path) -> Path:
+    async def preview(self, clip: ClipFile) -> Path:
         """A preview of a clip as an MP4. Raises the same errors as `thumbnail`."""
         return await self._made(clip, ".mp4", lambda target: write_preview(clip, target))
 
-    async def _made(self, clip: Path, suffix: str, make: Callable[[Path], object]) -> Path:
+    async def _made(self, clip: ClipFile, suffix: str, make: Callable[[Path], object]) -> Path:
         """The file made from a clip; requests for the same file wait for one that is being made."""
         status = clip.stat()
-        key = f"{clip.absolute()}\0{status.st_mtime_ns}\0{status.st_size}"
+        key = f"{clip}\0{status.st_mtime_ns}\0{status.st_size}"
         target = self._folder / f"{sha256(key.encode(errors='surrogateescape')).hexdigest()[:32]}{suffix}"
         if target in self._kept and target.exists():
             self._kept.move_to_end(target)
@@ -141,7 +142,7 @@ class _UploadPreview:
     cancelled: Event = field(default_factory=Event)
 
 
-def thumbnail(clip: Path) -> bytes:
+def thumbnail(clip: ClipFile) -> bytes:
     """A clip's middle frame as a small JPEG.
 
     Raises:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from actionrec.core import paths
 from actionrec.core.errors import ActionrecError, DataError
 from actionrec.core.text import quoted
+from actionrec.data.clip_files import read_clip_files
 from actionrec.io import params
 from actionrec.io.files import read_json
+from actionrec.io.tar_member import ClipFile, TarMember
 from actionrec.web import figures
 from actionrec.web.evaluated_clips import EvaluatedClips
 from actionrec.web.predict_request import RequestError
@@ -31,6 +33,8 @@ class EvaluationCache:
         self._lock = Lock()
         self._clips: EvaluatedClips | None = None
         self._state: _State = ()
+        self._members_state: _State = ()
+        self._in_shards: dict[str, TarMember] = {}
         self._answers: dict[str, tuple[_State, StoredAnswers]] = {}  # of models whose files have not changed
 
     def clips(self) -> EvaluatedClips:
@@ -49,8 +53,8 @@ class EvaluationCache:
                 self._clips, self._state = self._read(models), state
             return self._clips
 
-    def file(self, clip: str) -> Path:
-        """The file of a test clip.
+    def file(self, clip: str) -> ClipFile:
+        """The file of a test clip, or its place in a tar shard.
 
         Raises:
             RequestError: it is not a test clip, or its file is missing.
@@ -58,10 +62,21 @@ class EvaluationCache:
         """
         self.clips().require(clip)
         inside = PurePosixPath(clip)
-        path = paths.RAW / _dataset() / inside
-        if inside.is_absolute() or ".." in inside.parts or not path.is_file():
+        file = self._members(paths.RAW / _dataset()).get(clip) or paths.RAW / _dataset() / inside
+        if inside.is_absolute() or ".." in inside.parts or not file.is_file():
             raise RequestError(404, f"clip {quoted(clip)}: its file is missing. `dvc pull` or `dvc repro` fetches the data set.")
-        return path
+        return file
+
+    def _members(self, folder: Path) -> dict[str, TarMember]:
+        """The test clips that are in tar shards."""
+        with self._lock:
+            state = (*_state(paths.TAR_MEMBERS, folder), *self._state)
+            if state != self._members_state:
+                known = read_clip_files(folder).members if paths.TAR_MEMBERS.is_file() else {}
+                tested = set(self._clips.tests.clips.tolist()) if self._clips and known else set()
+                self._in_shards = {clip: member for clip, member in known.items() if clip in tested}
+                self._members_state = state
+            return self._in_shards
 
     def _read(self, models: list[str]) -> EvaluatedClips:
         class_names: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from actionrec.core.errors import ActionrecError
 from actionrec.core.text import first_few, is_printable, printable_lines
 from actionrec.data.clips import SUFFIXES
+from actionrec.io.tar_member import ClipFile, TarMember
 from actionrec.video.preview import MEDIA_TYPE
 from actionrec.web import answers, collected_clips, schema
 from actionrec.web.clip_media import ClipMedia
@@ -56,11 +57,11 @@ class Upload:
 class ClipOnServer:
     """A clip on the server's machine."""
 
-    path: Path
+    file: ClipFile
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return self.file.name
 
 
 Source = Upload | ClipOnServer
@@ -101,9 +102,14 @@ class Prediction:
 
     @asynccontextmanager
     async def opened(self, source: Source) -> AsyncIterator[Path]:
-        """The path of a clip, or of an upload, which is deleted afterwards."""
+        """The path of a clip, or of an upload or a copy from a tar shard, which are deleted afterwards."""
         if isinstance(source, ClipOnServer):
-            yield source.path
+            if isinstance(source.file, Path):
+                yield source.file
+                return
+            with self.uploads.draft(PurePosixPath(source.name).suffix.lower()) as draft:
+                await run_in_threadpool(_copy, source.file, draft)
+                yield draft
             return
         with self.uploads.draft(PurePosixPath(source.name).suffix.lower()) as draft:
             await _save(source.video, draft)
@@ -228,6 +234,11 @@ def _add_collection(app: FastAPI, prediction: Prediction, folder: Path) -> None:
             clip = await run_in_threadpool(collected_clips.save, folder, path, label)
         logger.info("saved %s", clip)
         return schema.Collected(clip.parent.name)
+
+
+def _copy(member: TarMember, target: Path) -> None:
+    with member.open() as contents, target.open("wb") as stream:
+        shutil.copyfileobj(contents, stream)
 
 
 async def _refuse_unknown(request: Request, query: Collection[str], fields: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
 from actionrec.core.errors import VideoError
+from actionrec.io.tar_member import ClipFile
 from actionrec.video.preview import MEDIA_TYPE
 from actionrec.web import schema
 from actionrec.web.clip_media import ClipMedia
@@ -24,7 +25,7 @@ def add_routes(app: FastAPI, evaluation: EvaluationCache, media: ClipMedia) -> N
     """Add the addresses of test clips and confusion matrices."""
     answers: dict[str, Any] = {"responses": schema.refusals(400, 404, 422)}
 
-    async def made(make: Callable[[Path], Awaitable[Path]], clip: str) -> FileResponse:
+    async def made(make: Callable[[ClipFile], Awaitable[Path]], clip: str) -> FileResponse:
         file = await run_in_threadpool(evaluation.file, clip)
         try:
             return FileResponse(await make(file))

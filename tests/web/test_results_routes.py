@@ -1,5 +1,6 @@
 """Addresses of test clips and confusion matrices, and `POST /predict` of a test clip."""
 
+import tarfile
 from pathlib import Path
 
 import bundles
@@ -10,6 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from actionrec.core import paths
+from actionrec.data import tar_shards
+from actionrec.data.clip_files import write_members
 from actionrec.evaluation.predictions import write_predictions
 from actionrec.web import app, schema
 from actionrec.web.evaluated_clips import QUERY
@@ -59,6 +62,19 @@ def test_a_test_clip_is_predicted_like_its_file(client):
         expected = client.post("/predict", files={"video": (path.name, stream)}).json()
     assert client.post("/predict", data={"clip": CLIPS[2]}).json() == expected
     assert expected["label"] == "Dark"
+
+
+def test_a_clip_in_a_tar_shard_is_shown_and_predicted(client):
+    folder = Path("data/raw/mine")
+    expected = client.post("/predict", data={"clip": CLIPS[2]}).json()
+    with tarfile.open(folder / "0.tar", "w") as archive:
+        archive.add(folder / CLIPS[2], CLIPS[2])
+    (folder / CLIPS[2]).unlink()
+    write_members(paths.TAR_MEMBERS, tar_shards.scan(folder).members)
+    parameters = {"clip": CLIPS[2]}
+    assert client.get("/test-clips/thumbnail", params=parameters).content[:2] == b"\xff\xd8"
+    assert client.get("/test-clips/preview", params=parameters).content[4:8] == b"ftyp"
+    assert client.post("/predict", data=parameters).json() == expected
 
 
 @pytest.mark.parametrize(
