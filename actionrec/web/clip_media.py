@@ -15,8 +15,8 @@ import cv2
 from actionrec.core.errors import VideoError
 from actionrec.io.tar_member import ClipFile
 from actionrec.video import clip_reader, decoder, frame_store
-from actionrec.video.preview import write_preview
 from actionrec.web.predict_request import RequestError
+from actionrec.web.preview import write_preview
 
 _MOST_BYTES = 256_000_000  # of kept thumbnails and previews
 _THREADS = 2  # beside the thread that predicts

@@ -17,13 +17,13 @@ from actionrec.core.errors import ActionrecError
 from actionrec.core.text import first_few, is_printable, printable_lines
 from actionrec.data.clips import SUFFIXES
 from actionrec.io.tar_member import ClipFile, TarMember
-from actionrec.video.preview import MEDIA_TYPE
 from actionrec.web import answers, collected_clips, schema
 from actionrec.web.clip_media import ClipMedia
 from actionrec.web.evaluation_cache import EvaluationCache
 from actionrec.web.fair_queue import FairQueue
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import LONGEST_WINDOW, SHORTEST_STRIDE, Limits, PredictRequest, RequestError
+from actionrec.web.preview import MEDIA_TYPE
 from actionrec.web.request_fields import refuse_unknown
 from actionrec.web.request_middleware import DEFECT
 from actionrec.web.samples import Sample, find_sample

@@ -9,11 +9,11 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
 from actionrec.data.clips import SUFFIXES
-from actionrec.video.preview import MEDIA_TYPE
 from actionrec.web import figures, schema
 from actionrec.web.clip_media import ClipMedia
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits
+from actionrec.web.preview import MEDIA_TYPE
 from actionrec.web.samples import Sample, find_sample
 
 

@@ -10,12 +10,12 @@ from starlette.concurrency import run_in_threadpool
 
 from actionrec.core.errors import VideoError
 from actionrec.io.tar_member import ClipFile
-from actionrec.video.preview import MEDIA_TYPE
 from actionrec.web import schema
 from actionrec.web.clip_media import ClipMedia
 from actionrec.web.confusions import ConfusionSummary
 from actionrec.web.evaluated_clips import QUERY, Choices, ClipAnswers, ClipList, ClipQuery
 from actionrec.web.evaluation_cache import EvaluationCache
+from actionrec.web.preview import MEDIA_TYPE
 from actionrec.web.request_fields import refuse_unknown
 
 _Clip = Annotated[str, Query(description="A test clip's path in the data set, as in /test-clips.")]

@@ -6,7 +6,7 @@ import pytest
 from damaged import DECODABLE, UNDECODABLE
 
 from actionrec.core.errors import VideoError
-from actionrec.video.preview import preview_size, write_preview
+from actionrec.web.preview import preview_size, write_preview
 
 
 def frames_of(path):
