@@ -106,12 +106,12 @@ class Model:
         """
         return self._predictor.predict(Path(video))
 
-    def timeline(self, video: str | Path, *, window: float = 4.0, stride: float | None = None) -> list[Segment]:
+    def timeline(self, video: str | Path, *, window: float | None = None, stride: float | None = None) -> list[Segment]:
         """Predict a long video in windows, and merge neighbouring windows with the same answer.
 
         Args:
             video: the file.
-            window: seconds of a window.
+            window: seconds of a window; the default is the median length of the model's training clips, as far as it is known.
             stride: seconds from window to window; the default is half a window.
 
         Returns:
@@ -122,6 +122,7 @@ class Model:
             VideoError: it cannot be decoded.
         """
         check_file(Path(video))
+        window = self._predictor.default_window if window is None else window
         try:
             with open_video(Path(video)) as opened:
                 frames = timed_frames(opened, self._predictor.sampling.resolution, self._predictor.sampling.fit)

@@ -64,6 +64,7 @@ def tiny_bundle(
     backbone="resnet18",
     streams=("rgb",),
     calibration=CALIBRATION,
+    clip_seconds=None,
     frames=FRAMES,
     class_names=CLASSES,
     **features,
@@ -82,7 +83,8 @@ def tiny_bundle(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    save_bundle(folder, Bundle(architecture, network.eval(), {**about, **features, "frames": frames}, calibration))
+    about = {**about, **features, "frames": frames}
+    save_bundle(folder, Bundle(architecture, network.eval(), about, calibration, clip_seconds=clip_seconds))
     return folder
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from fabricate import BASELINES
+from film import write_video
 
 import actionrec
 from actionrec import api
@@ -72,6 +73,14 @@ def test_a_timeline_covers_the_video(folder, clips):
     runs = actionrec.load(folder).timeline(str(clips[0]), window=0.2)
     assert (runs[0].start, runs[-1].end) == (0, pytest.approx(12 / 25))
     assert {run.answer for run in runs} == {"Bright"}
+
+
+def test_a_timeline_has_windows_as_long_as_the_training_clips(tmp_path):
+    model = actionrec.load(bundles.tiny_bundle(tmp_path / "gru", clip_seconds=0.6))
+    video = write_video(tmp_path / "film.avi", bundles.pictures(0, 7, 50))  # 2 s
+    (run,) = model.timeline(video)
+    assert [run] == model.timeline(video, window=0.6)
+    assert run.windows == 6
 
 
 def test_an_explanation_is_of_the_predicted_class_or_of_the_one_asked_for(folder, clips):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WINDOW = 4.0  # seconds; default of --window with --camera
+AUTO = "auto"
 NOTHING = "-"
 
 
@@ -30,8 +30,10 @@ def register(commands: Commands) -> None:
     form.add_argument(
         "--csv", action="store_true", help="print CSV, one row for each video and class, or for each part of the timeline"
     )
-    command.add_argument("--window", type=seconds, metavar="S", help="print a timeline: a prediction for each S seconds")
-    command.add_argument("--stride", type=seconds, metavar="S", help="seconds from window to window (default: half a window)")
+    window = "print a timeline: a prediction for each S seconds; auto: as long as the clips that the model learned from"
+    command.add_argument("--window", type=seconds_or_auto, metavar="S", help=f"{window} (default with --camera: auto)")
+    stride = "seconds from window to window (default: half a window; with --camera, a quarter)"
+    command.add_argument("--stride", type=seconds, metavar="S", help=stride)
     command.add_argument("--plot", type=Path, metavar="PNG", help="write a plot of the timeline")
     command.add_argument("--explain", type=Path, metavar="PNG", help="draw the frames and regions that mattered; print attention")
     command.add_argument("--camera", metavar="N", help="predict live from a camera number, or from a file or URL")
@@ -48,6 +50,14 @@ def seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected seconds above 0; got {text!r}")
     return value
+
+
+def seconds_or_auto(text: str) -> float | str:
+    """Argument type: seconds above 0, or AUTO."""
+    try:
+        return AUTO if text == AUTO else seconds(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, or {AUTO}; got {text!r}") from None
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -84,7 +94,7 @@ def check(arguments: argparse.Namespace, named: list[Path]) -> None:
     if named and arguments.camera is not None:
         raise DataError("videos and --camera cannot be combined.")
     if arguments.stride and not arguments.window and arguments.camera is None:
-        raise DataError("--stride needs --window, the length of a window in seconds.")
+        raise DataError("--stride needs --window, the length of a window in seconds, or auto.")
     if arguments.plot and not (arguments.window and named):
         raise DataError("--plot draws a timeline, and needs a video and --window.")
     if arguments.explain and not named and arguments.camera is None:
@@ -157,7 +167,8 @@ def print_timelines(arguments: argparse.Namespace, predictor: "Predictor", video
     from actionrec.video.clip_reader import timed_frames
     from actionrec.video.decoder import open_video
 
-    stride = arguments.stride or arguments.window / 2
+    window = window_of(arguments, predictor)
+    stride = arguments.stride or window / 2
     if arguments.csv:
         say(texts.csv_lines([texts.RUN_HEADER]))
     failed: list[ActionrecError] = []
@@ -167,7 +178,7 @@ def print_timelines(arguments: argparse.Namespace, predictor: "Predictor", video
             with progress(f"Watching {path.name}", None, "window") as advance, open_video(path) as video:
                 moments = []
                 frames = timed_frames(video, predictor.sampling.resolution, predictor.sampling.fit)
-                for moment in timeline.moments(predictor, frames, arguments.window, stride):
+                for moment in timeline.moments(predictor, frames, window, stride):
                     moments.append(moment)
                     advance(1)
                 reading = Reading(video.frames_read, 0, video.warning)
@@ -194,13 +205,21 @@ def print_timelines(arguments: argparse.Namespace, predictor: "Predictor", video
     refuse(failed, len(videos))
 
 
+def window_of(arguments: argparse.Namespace, predictor: "Predictor") -> float:
+    """Seconds of a window: as asked for, else the model's default, which is logged."""
+    if arguments.window not in (None, AUTO):
+        return float(arguments.window)
+    logger.info("windows of %g s", predictor.default_window)
+    return predictor.default_window
+
+
 def watch(arguments: argparse.Namespace, predictor: "Predictor") -> None:
     """Print live predictions until the camera ends or Ctrl-C."""
     from actionrec.report import prediction as texts
 
     if arguments.csv:
         say(texts.csv_lines([texts.MOMENT_HEADER]))
-    for moment in live(predictor, arguments.camera, arguments.window or WINDOW, arguments.stride):
+    for moment in live(predictor, arguments.camera, window_of(arguments, predictor), arguments.stride):
         if arguments.json:
             say(texts.moment_json(moment, arguments.top))
         elif arguments.csv:

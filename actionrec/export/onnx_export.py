@@ -101,6 +101,7 @@ def metadata(predictor: Predictor, form: Form, weights_sha256: str, precision: s
         "calibration": predictor.bundle.calibration_note,
         "threshold": predictor.threshold,
         "threshold_meaning": "an answer is unsure below this top probability; 0: no threshold",
+        "window_seconds": predictor.default_window,
         "precision": precision,
         "backbone": features["backbone"],
         "backbone_weights": features["weights"],

@@ -29,6 +29,7 @@ from actionrec.features.extractors import Extractor
 from actionrec.features.settings import TUNED, streams_of
 from actionrec.features.tuned_backbone import TunedBackbone
 from actionrec.inference import clip_frames
+from actionrec.inference.default_window import default_window
 from actionrec.io import machine
 from actionrec.io.files import read_json
 from actionrec.io.tar_member import ClipFile
@@ -135,6 +136,11 @@ class Predictor:
                 f"{name}: {bundle.features['backbone']} gives {width} features a frame, but the model takes "
                 f"{bundle.architecture.feature_dim}. The bundle's description and weights do not belong together."
             )
+
+    @property
+    def default_window(self) -> float:
+        """Seconds of a timeline's window, if none is named."""
+        return default_window(self.bundle.clip_seconds, self.sampling.snippet)
 
     @cached_property
     def extractor(self) -> Extractor:

@@ -184,6 +184,7 @@ def model_fields(predictor: Predictor) -> dict[str, Any]:
         "weights": bundle.features["weights"],
         "streams": list(predictor.streams),
         "frames": bundle.features["frames"],
+        "window_seconds": predictor.default_window,
         "calibration": bundle.calibration,
         "calibration_note": bundle.calibration_note,
         "device": predictor.device,
@@ -203,6 +204,7 @@ def model_text(predictor: Predictor) -> str:
     return (
         f"{known['model']}: {known['architecture']}, ready on {known['device']}\n"
         f"  frames     {about.count}{snippets} a clip, {about.resolution} x {about.resolution}, {about.format}\n"
+        f"  window     {predictor.default_window:g} s, with --window auto\n"
         f"  backbone   {known['backbone']}, weights {known['weights']}, checked\n"
         f"  streams    {', '.join(predictor.streams)}\n"
         f"  confidence temperature {predictor.temperature:.3g}, {predictor.bundle.calibration_note}; {threshold}\n"

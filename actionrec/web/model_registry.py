@@ -11,10 +11,12 @@ from actionrec.core.text import shortened
 from actionrec.features.backbones import RANDOM, Backbone
 from actionrec.features.extractors import Extractor
 from actionrec.features.settings import streams_of
+from actionrec.inference.default_window import default_window
 from actionrec.inference.predictor import Predictor, read_backbone
 from actionrec.io import machine
 from actionrec.io.files import read_json
 from actionrec.training.bundle import DESCRIPTION, calibration_note, is_calibrated, load_bundle
+from actionrec.video.frame_settings import Snippet
 from actionrec.web import figures
 from actionrec.web.predict_request import RequestError
 
@@ -142,6 +144,9 @@ class ModelRegistry:
                 "streams": list(streams_of(description["features"])),
                 "untrained_backbone": description["features"]["weights"] == RANDOM,
                 "frames": description["frames"]["count"],
+                "window_seconds": default_window(
+                    description.get("clips", {}).get("median_seconds"), Snippet(**description["frames"].get("snippet", {}))
+                ),
             }
         except (ActionrecError, *MALFORMED):
             fields = {}

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 def made(tmp_path_factory):
     """A project with a trained model that is the best, and clips of its classes."""
     folder = tmp_path_factory.mktemp("project")
-    bundles.tiny_bundle(folder / paths.MODELS / "gru")
+    bundles.tiny_bundle(folder / paths.MODELS / "gru", clip_seconds=0.5)
     (folder / "metrics").mkdir()
     (folder / paths.COMPARISON).write_text('{"best": "gru"}')
     bundles.clips(folder / "clips")
@@ -150,6 +150,7 @@ def test_nothing_but_the_model_is_asked_for_with_a_dash(actionrec):
     assert status == 0
     assert "gru, ready on" in out
     assert "Bright, Dark, Striped" in out
+    assert "window     0.5 s, with --window auto" in out
     assert json.loads(actionrec("predict", "-", "--json")[1])["class_names"] == bundles.CLASSES
 
 
@@ -164,7 +165,7 @@ def test_nothing_but_the_model_is_asked_for_with_a_dash(actionrec):
         ([BRIGHT, "--explain", "gone/a.png"], "gone/a.png: the folder gone does not exist"),
         ([BRIGHT, STRIPED, "--explain", "a.png"], "--explain takes one video; got 2"),
         ([BRIGHT, "--camera", "0"], "videos and --camera cannot be combined"),
-        ([BRIGHT, "--window", "0"], "expected seconds above 0; got '0'"),
+        ([BRIGHT, "--window", "0"], "expected seconds above 0, or auto; got '0'"),
         ([BRIGHT, "--top", "none"], "expected a whole number from 1; got 'none'"),
         (["--camera", "no/such/file.avi"], "no/such/file.avi cannot be opened"),
         (["--camera", BRIGHT, "--plot", "a.png"], "--plot draws a timeline, and needs a video"),
@@ -201,14 +202,18 @@ def test_a_long_video_has_a_timeline(actionrec, film, made):
     assert len(found["windows"]) == sum(run["windows"] for run in found["runs"]) == 15
     assert (made / "timeline.png").read_bytes().startswith(b"\x89PNG")
     assert "0:00.0" in actionrec("predict", film, "--window", 0.5)[1]
-    rows = list(csv.DictReader(io.StringIO(actionrec("predict", film, "--window", 0.5, "--csv")[1])))
+    _, out, err = actionrec("predict", film, "--window", "auto", "--csv")
+    assert "windows of 0.5 s" in err
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [int(row["windows"]) for row in rows] == [run["windows"] for run in runs]
     assert [row["answer"] for row in rows] == [run["answer"] for run in runs]
 
 
-def test_a_file_plays_as_the_camera(actionrec, film):
-    status, out, _ = actionrec("predict", "--camera", film, "--window", 0.5, "--stride", 0.5, "--json")
+def test_a_file_plays_as_the_camera_in_windows_as_long_as_the_training_clips(actionrec, film):
+    status, out, _ = actionrec("predict", "--camera", film, "--stride", 0.5, "--json")
     assert status == 0
     answers = [json.loads(line) for line in out.splitlines()]
+    assert all(0.3 < one["end_seconds"] - one["start_seconds"] <= 0.5 for one in answers)
     assert answers[0]["label"] == "Bright"
     assert answers[-1]["label"] == "Striped"
     assert answers[-1]["end_seconds"] == pytest.approx(99 / 25, abs=0.01)

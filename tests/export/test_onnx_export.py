@@ -180,6 +180,7 @@ def test_the_file_says_how_to_use_it(predictor, pieces, tmp_path):
     assert json.loads(about["preprocessing"])["mean"] == [0.485, 0.456, 0.406]
     assert float(about["temperature"]) == CALIBRATION["temperature"]
     assert float(about["threshold"]) == CALIBRATION["threshold"]
+    assert float(about["window_seconds"]) == 4.0
     assert {key: about[key] for key in ("format", "form", "model", "backbone", "backbone_weights", "precision")} == {
         "format": "actionrec 1",
         "form": "whole",

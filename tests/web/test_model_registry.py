@@ -72,6 +72,19 @@ def test_a_repaired_bundle_is_served(models, tmp_path):
     assert registry.describe()[0]["error"] is None
 
 
+def test_a_model_says_how_long_the_windows_of_a_timeline_should_be(tmp_path):
+    folders = [
+        bundles.tiny_bundle(tmp_path / "known", clip_seconds=2.345),
+        bundles.tiny_bundle(tmp_path / "unknown"),
+        bundles.tiny_bundle(tmp_path / "snippets", backbone="r3d_18", frames=bundles.VIDEO, clip_seconds=0.1),
+        bundles.tiny_bundle(tmp_path / "damaged"),
+    ]
+    describe(folders[3], clips="2 s")
+    registry = ModelRegistry(folders)
+    assert [one.get("window_seconds") for one in registry.describe()] == [2.3, 4.0, 0.5, None]
+    assert [registry.predictor(name).default_window for name in registry.names[:3]] == [2.3, 4.0, 0.5]
+
+
 def test_a_model_says_whether_it_was_calibrated(tmp_path):
     unfitted = {"temperature": 1.0, "temperature_fitted": False, "threshold": 0.0}
     folders = [bundles.tiny_bundle(tmp_path / name, calibration=one) for name, one in (("a", bundles.CALIBRATION), ("b", unfitted))]
