@@ -32,7 +32,7 @@ from actionrec.plots import timeline as plots
 from actionrec.report import prediction as texts
 from actionrec.video.clip_reader import timed_frames
 from actionrec.video.decoder import open_video
-from actionrec.web import answers, predict_routes, samples
+from actionrec.web import answers, clip_media, predict_routes, samples
 from actionrec.web import app as web_app
 from actionrec.web import schema as web_schema
 from actionrec.web.model_registry import ModelRegistry
@@ -729,7 +729,7 @@ def test_samples_in_tar_shards_are_copied_so_that_they_can_be_played(project):
         found = samples.of_project()
         assert [(one.label, one.path.name) for one in found] == [("Jump", "b.avi"), ("Run", "a.avi")]
         assert [one.path.read_bytes() for one in found] == [contents["Jump/b.avi"], contents["Run/a.avi"]]
-        assert samples.thumbnail(found[0].path).startswith(b"\xff\xd8")
+        assert clip_media.thumbnail(found[0].path).startswith(b"\xff\xd8")
     (folder / "a.tar").rename("gone.tar")
     assert len(samples.of_project()) == 2
     shutil.rmtree(".work")
