@@ -34,7 +34,7 @@ def serving(*arguments, folder=ROOT, script=None, environment=None):
         status = process.wait(timeout=20)
         process.stderr.close()
     assert status == 0, "".join(said)
-    assert "Traceback" not in "".join(said)
+    assert "Traceback" not in "".join(said), "".join(said)
 
 
 @contextmanager

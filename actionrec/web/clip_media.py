@@ -38,7 +38,7 @@ class ClipMedia:
         self._threads = ThreadPoolExecutor(_THREADS, "previews")
         self._kept: OrderedDict[Path, int] = OrderedDict()  # file -> bytes, least recently used first
         self._making: dict[Path, asyncio.Future[None]] = {}
-        self._uploads: dict[str, _UploadPreview] = {}
+        self._uploads: dict[str, UploadPreview] = {}
 
     async def thumbnail(self, clip: ClipFile) -> Path:
         """A JPEG of a clip's middle frame, 240 pixels wide.
@@ -63,6 +63,7 @@ class ClipMedia:
             return target
         if target not in self._making:
             self._making[target] = asyncio.ensure_future(self._make(target, make))
+            self._making[target].add_done_callback(_retrieve_error)
         # Shielded, as others may wait for the same file when this request is cancelled.
         await asyncio.shield(self._making[target])
         return target
@@ -79,30 +80,24 @@ class ClipMedia:
         while sum(self._kept.values()) > self._most_bytes and len(self._kept) > 1:
             self._kept.popitem(last=False)[0].unlink(missing_ok=True)
 
-    def start_upload(self, video: Path) -> str:
-        """Start to make a preview of an upload; return its token for `take_upload` and `finish_upload`."""
-        token = secrets.token_urlsafe(16)
-        preview = _UploadPreview(self._folder / f"{token}.mp4")
-        self._uploads[token] = preview
+    def start_upload(self, video: Path) -> "UploadPreview":
+        """Start to make a preview of an upload; call `finish_upload` before the upload is deleted."""
+        preview = UploadPreview(secrets.token_urlsafe(16), self._folder)
+        self._uploads[preview.token] = preview
         preview.work = asyncio.get_running_loop().run_in_executor(
             self._threads, write_preview, video, preview.target, preview.cancelled.is_set
         )
-        return token
+        preview.work.add_done_callback(_retrieve_error)
+        return preview
 
-    async def finish_upload(self, token: str) -> None:
-        """Wait until the upload is no longer read: its preview is complete, or was cancelled by `cancel_upload`."""
-        preview = self._uploads.get(token)
-        if preview and preview.work:
-            await asyncio.wait({preview.work})
-            if preview.cancelled.is_set() or preview.work.exception():
-                self._forget(token)
-            else:
-                asyncio.get_running_loop().call_later(_EXPIRY, self._forget, token)
-
-    def cancel_upload(self, token: str) -> None:
-        """Stop making a preview."""
-        if token in self._uploads:
-            self._uploads[token].cancelled.set()
+    async def finish_upload(self, preview: "UploadPreview") -> None:
+        """Wait until the upload is no longer read: its preview is complete, or was cancelled."""
+        assert preview.work is not None
+        await asyncio.wait({preview.work})
+        if preview.cancelled.is_set() or preview.work.cancelled() or preview.work.exception():
+            self._forget(preview.token)
+        else:
+            asyncio.get_running_loop().call_later(_EXPIRY, self._forget, preview.token)
 
     async def take_upload(self, token: str) -> bytes:
         """The preview of an upload, which is deleted.
@@ -136,10 +131,24 @@ class ClipMedia:
 
 
 @dataclass
-class _UploadPreview:
-    target: Path
+class UploadPreview:
+    """The preview of an upload that is being made, or was."""
+
+    token: str
+    folder: Path
     work: asyncio.Future[None] | None = None
     cancelled: Event = field(default_factory=Event)
+    """Set it to stop the work."""
+
+    @property
+    def target(self) -> Path:
+        return self.folder / f"{self.token}.mp4"
+
+
+def _retrieve_error(work: "asyncio.Future[None]") -> None:
+    """Those who wait get the error. If they have left, asyncio would log it as never retrieved."""
+    if not work.cancelled():
+        work.exception()
 
 
 def thumbnail(clip: ClipFile) -> bytes:

@@ -121,14 +121,14 @@ class Prediction:
         if not options.preview or isinstance(source, ClipOnServer):
             yield None
             return
-        token = self.media.start_upload(path)
+        preview = self.media.start_upload(path)
         try:
-            yield token
+            yield preview.token
         except BaseException:
-            self.media.cancel_upload(token)
+            preview.cancelled.set()
             raise
         finally:
-            await self.media.finish_upload(token)  # it reads the upload, which is deleted next
+            await self.media.finish_upload(preview)  # it reads the upload, which is deleted next
 
 
 def add_routes(app: FastAPI, prediction: Prediction) -> None:

@@ -1,7 +1,9 @@
 """Thumbnails and previews are made once, at the same time for all who ask, and kept up to a number of bytes."""
 
 import asyncio
+import gc
 import os
+import threading
 
 import cv2
 import pytest
@@ -78,17 +80,63 @@ def test_a_cancelled_upload_leaves_nothing(tmp_path, clips):
 
     async def use():
         media = ClipMedia(tmp_path)
-        token = media.start_upload(clip)
-        media.cancel_upload(token)
-        await media.finish_upload(token)
+        preview = media.start_upload(clip)
+        preview.cancelled.set()
+        await media.finish_upload(preview)
         with pytest.raises(RequestError, match="no such preview"):
-            await media.take_upload(token)
-        token = media.start_upload(clip)
-        await media.finish_upload(token)
-        assert len(await media.take_upload(token)) > 500
+            await media.take_upload(preview.token)
+        preview = media.start_upload(clip)
+        await media.finish_upload(preview)
+        assert len(await media.take_upload(preview.token)) > 500
         with pytest.raises(RequestError, match="each can be fetched once"):
-            await media.take_upload(token)
+            await media.take_upload(preview.token)
         media.close()
 
     asyncio.run(use())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_that_nobody_waits_for_are_not_logged(tmp_path, caplog):
+    (tmp_path / "noise.avi").write_bytes(b"noise" * 100)
+    (tmp_path / "media").mkdir()
+
+    async def use():
+        media = ClipMedia(tmp_path / "media")
+        preview = media.start_upload(tmp_path / "noise.avi")
+        preview.cancelled.set()
+        await media.finish_upload(preview)
+        leaving = asyncio.ensure_future(media.preview(tmp_path / "noise.avi"))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.sleep(0.5)
+        media.close()
+
+    asyncio.run(use())
+    gc.collect()
+    assert caplog.text == ""
+
+
+def test_the_upload_is_read_until_the_end_although_its_client_left(tmp_path, clips, monkeypatch):
+    release, ended = threading.Event(), []
+
+    def slow(*_):
+        release.wait()
+        ended.append(True)
+
+    monkeypatch.setattr(clip_media, "write_preview", slow)
+
+    async def use():
+        media = ClipMedia(tmp_path)
+        preview = media.start_upload(next(clips.glob("Dark/*")))
+        client = asyncio.ensure_future(media.take_upload(preview.token))
+        await asyncio.sleep(0)
+        client.cancel()
+        finished = asyncio.ensure_future(media.finish_upload(preview))
+        await asyncio.sleep(0.05)
+        assert not finished.done()
+        release.set()
+        await finished
+        assert ended == [True]
+        media.close()
+
+    asyncio.run(use())
