@@ -1,4 +1,4 @@
-"""The examples of docs/web.md, run with curl, Python and Node against a real server."""
+"""The examples of docs/web.md and of the page /docs, run with curl, Python and Node against a real server."""
 
 import json
 import re
@@ -8,6 +8,7 @@ import sys
 
 import httpx
 import pytest
+from playwright.sync_api import sync_playwright
 from served import ROOT, serving
 
 pytestmark = pytest.mark.slow
@@ -86,21 +87,36 @@ def test_examples_in_node(address, folder, expected):
     check_printed(run("node", "example.mjs", cwd=folder), expected)
 
 
-def test_examples_in_a_browser(address, folder, expected):
+@pytest.fixture
+def page(address):
+    """The page /docs in a browser."""
     if (chromium := shutil.which("chromium")) is None:
         pytest.skip("chromium is not installed; on Debian: apt install chromium")
-    from playwright.sync_api import sync_playwright
-
-    functions, _, browser_part = blocks("js")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(f"{address}/docs")
-        page.evaluate("document.body.append(Object.assign(document.createElement('input'), {type: 'file'}))")
-        page.set_input_files("input[type=file]", folder / "clip.mp4")
-        code = functions.replace(f'"{DOCUMENTED}"', '""') + browser_part
-        streamed = (
-            "const all = []; for await (const step of steps(file, file.name)) all.push(step); return [answer, all.at(-1).result];"
-        )
-        assert page.evaluate(f"async () => {{ {code} {streamed} }}") == [expected[0]] * 2
+        yield page
         browser.close()
+
+
+def test_examples_in_a_browser(page, folder, expected):
+    functions, _, browser_part = blocks("js")
+    page.evaluate("document.body.append(Object.assign(document.createElement('input'), {type: 'file'}))")
+    page.set_input_files("input[type=file]", folder / "clip.mp4")
+    code = functions.replace(f'"{DOCUMENTED}"', '""') + browser_part
+    streamed = (
+        "const all = []; for await (const step of steps(file, file.name)) all.push(step); return [answer, all.at(-1).result];"
+    )
+    assert page.evaluate(f"async () => {{ {code} {streamed} }}") == [expected[0]] * 2
+
+
+def test_examples_on_the_page(page, folder, expected):
+    titles, texts = (page.locator(f"#examples {part}").all_text_contents() for part in ("summary", "pre"))
+    assert titles == ["curl", "Python", "JavaScript"]
+    curl, python, node = texts
+    answer = json.loads(run("bash", "-c", f"{curl} --silent", cwd=folder))
+    assert (answer["label"], len(answer["top"])) == (expected[0]["label"], 3)
+    (folder / "page.mjs").write_text(node)
+    for command in ((sys.executable, "-c", python), ("node", "page.mjs")):
+        assert run(*command, cwd=folder) == f"{answer['headline']}\n"

@@ -1,8 +1,7 @@
 // API page, generated from openapi.json.
 
+import { examples } from "./examples.js";
 import { ask, byId, element, showLinks } from "./page.js";
-
-const example = `curl -F video=@clip.mp4 -F top=3 ${new URL("predict", location.href)}`;
 
 function fieldsOf(operation, schemas) {
   const form = operation.requestBody?.content["multipart/form-data"]?.schema;
@@ -18,7 +17,7 @@ function kind(schema) {
 
 function section(method, address, operation, schemas) {
   const fields = fieldsOf(operation, schemas);
-  const refusals = Object.entries(operation.responses).filter(([status, one]) => status !== "200" && one.description !== "Validation Error");
+  const refusals = Object.entries(operation.responses).filter(([status]) => Number(status) >= 400);
   const list = (rows) => element("dl", {}, ...rows.flatMap(([name, note, text]) => [element("dt", {}, element("code", { textContent: name }), note ? ` ${note}` : ""), element("dd", { textContent: text ?? "" })]));
   return element("section", { className: "card" },
     element("h2", {}, element("code", { textContent: `${method.toUpperCase()} ${address}` })),
@@ -34,6 +33,7 @@ function show({ paths, components }) {
   byId("paths").replaceChildren(...sections);
 }
 
-byId("example").textContent = example;
+byId("examples").replaceChildren(...examples(new URL("predict", location.href)).map(([title, text], place) =>
+  element("details", { open: place === 0 }, element("summary", { textContent: title }), element("pre", { tabIndex: 0, textContent: text }))));
 ask("openapi.json").then(show).catch((error) => { byId("paths").textContent = error.message; });
 showLinks().catch(() => {});
