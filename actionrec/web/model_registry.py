@@ -144,9 +144,8 @@ class ModelRegistry:
                 "streams": list(streams_of(description["features"])),
                 "untrained_backbone": description["features"]["weights"] == RANDOM,
                 "frames": description["frames"]["count"],
-                "window_seconds": default_window(
-                    description.get("clips", {}).get("median_seconds"), Snippet(**description["frames"].get("snippet", {}))
-                ),
+                "clip_seconds": (clip_seconds := description.get("clips", {}).get("median_seconds")),
+                "window_seconds": default_window(clip_seconds, Snippet(**description["frames"].get("snippet", {}))),
             }
         except (ActionrecError, *MALFORMED):
             fields = {}

@@ -101,7 +101,7 @@ class Limits:
 
 
 def _busy(reason: str) -> RequestError:
-    return RequestError(503, f"{reason}. Try again in a minute.", retry_after=_BUSY)
+    return RequestError(503, f"{reason}. Try again in a few seconds.", retry_after=_BUSY)
 
 
 @dataclass(frozen=True)

@@ -584,7 +584,7 @@ def test_more_than_may_wait_are_turned_away(make_app, clips):
     told = asyncio.run(many())
     assert sorted(one.status_code for one in told) == [200, 200, 503, 503]
     refused = next(one for one in told if one.status_code == 503)
-    assert refused.json() == {"error": "2 requests are already running or waiting. Try again in a minute."}
+    assert refused.json() == {"error": "2 requests are already running or waiting. Try again in a few seconds."}
     assert int(refused.headers["retry-after"]) > 0
 
 

@@ -48,7 +48,7 @@ def test_uploads_beyond_the_limit_are_refused_until_places_are_free(make_app):
             time.sleep(0.2)
             told = ask(port)
             assert told.status_code == 503
-            assert told.json() == {"error": "3 uploads are already in progress. Try again in a minute."}
+            assert told.json() == {"error": "3 uploads are already in progress. Try again in a few seconds."}
             assert int(told.headers["retry-after"]) > 0
         time.sleep(0.2)
         assert ask(port).status_code == 200

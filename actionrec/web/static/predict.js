@@ -264,8 +264,8 @@ function phrase(step) {
 /** Set the usual seconds of a window of the chosen model, unless the visitor set others. */
 function setWindow() {
   if (!byHand.window) byId("window").value = models.window;
-  const known = models.about(models.chosen).window_seconds;
-  byId("window-note").textContent = known === undefined ? "" : `${known} s is the median length of the clips that this model was trained with.`;
+  const known = models.about(models.chosen).clip_seconds;
+  byId("window-note").textContent = known ? `This model was trained with clips of ${known.toFixed(1)} s (median), so it predicts windows of that length best.` : "";
 }
 
 function listen() {
