@@ -13,15 +13,14 @@ export class Answer {
     this.player = player;
     this.ask = ask;
     this.place = byId("answer");
-    this.idle = [...this.place.childNodes];
     this.timeline = null;
   }
 
-  clear(idle = false) {
+  clear() {
     this.timeline = null;
     this.player.forget();
     this.place.classList.remove("stale");
-    this.place.replaceChildren(...(idle ? this.idle : []));
+    this.place.replaceChildren();
   }
 
   /** Mark the shown answer as outdated. */

@@ -32,9 +32,6 @@ function likeliest(windows) {
 /** The window of a segment that is most certain of its answer. */
 export const surest = (segment) => segment.windows.reduce((best, one) => (one.confidence > best.confidence ? one : best));
 
-/** The probability of a class in a window. */
-export const shareOf = (one, label) => one.top.find((entry) => entry.label === label)?.probability ?? 0;
-
 /** Text of a segment for subtitles. */
 const titled = (segment) => (segment.unsure ? `not sure: ${segment.answer} ${percent(segment.confidence)}` : `${segment.answer} ${percent(segment.confidence)}`);
 

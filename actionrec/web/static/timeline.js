@@ -1,7 +1,7 @@
 // Timeline: a track of segments with a curve of confidence, a list, and the player, all in step.
 
 import { button, clock, download, element, percent, shape } from "./page.js";
-import { asCsv, asSrt, asVtt, segmentsOf, shareOf, surest, times } from "./segments.js";
+import { asCsv, asSrt, asVtt, segmentsOf, surest, times } from "./segments.js";
 
 // The colours of actionrec/plots/timeline.py.
 const COLOURS = [
