@@ -143,6 +143,37 @@ def test_a_broken_file_gets_the_command_lines_message_and_the_next_one_an_answer
         expect(page.locator("#error")).to_be_hidden()
 
 
+@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
+def test_what_is_chosen_while_the_page_loads_waits_and_is_kept(visit, clips, long_film, viewport):
+    with visit(viewport=viewport) as page:
+        page.add_init_script(FAR_AWAY)
+        page.reload()
+        page.locator("#file").set_input_files(sorted(clips.glob("*/*.avi")))
+        expect(page.locator("#batch [role=status]")).to_have_text("3 of 3 done.", timeout=30_000)
+
+        page.reload()
+        page.get_by_label("Timeline").check()
+        page.get_by_label("Seconds per window").fill("1")
+        page.locator("#file").set_input_files(long_film)
+        expect(page.locator("#label")).to_have_text("Bright, Dark, Striped", timeout=30_000)
+        expect(page.get_by_label("Seconds per window")).to_have_value("1")
+        expect(page.locator("#label")).to_be_in_viewport()
+
+
+FAR_AWAY = """const near = fetch;
+window.fetch = (...rest) => new Promise((done) => setTimeout(done, 1000)).then(() => near(...rest));"""
+
+
+def test_a_file_chosen_where_the_page_could_not_load_is_not_sent(visit, clips):
+    with visit() as page:
+        page.route("**/models", lambda route: route.abort())
+        page.reload()
+        expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+        page.locator("#file").set_input_files(next(clips.glob("Dark/*")))
+        page.wait_for_timeout(200)
+        expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+
+
 def test_a_file_that_is_too_large_is_not_sent(visit, tmp_path):
     with (tmp_path / "huge.mp4").open("wb") as stream:
         stream.truncate(201_000_000)

@@ -101,9 +101,9 @@ function mark(what) {
 
 const tooLarge = (file) => (file.size > limits.megabytes * 1e6 ? `${file.name} has ${Math.ceil(file.size / 1e6)} MB; this server takes ${limits.megabytes} MB. Send a shorter piece.` : null);
 
-function chooseFiles(files, { folder = false } = {}) {
+async function chooseFiles(files, { folder = false } = {}) {
   const all = [...files];
-  if (!all.length) return;
+  if (!all.length || !(await ready)) return;
   const videos = all.length > 1 || folder ? videosAmong(all, limits.suffixes) : all;
   if (!videos.length) {
     fail(`There is no video among these ${all.length} files. Choose files that end in ${limits.suffixes.join(", ")}.`);
@@ -291,7 +291,7 @@ function listen() {
   byId("record").addEventListener("click", async () => {
     try {
       const file = await record();
-      if (file) chooseFile(file, { recorded: true });
+      if (file && (await ready)) chooseFile(file, { recorded: true });
       else byId("record").focus();
     } catch (error) {
       fail(error.message, () => byId("record").click());
@@ -300,7 +300,8 @@ function listen() {
   // The number field also sends `change` when it loses the focus, for a value that was already sent.
   const changed = () => chosen && windowSeconds() !== asked && predict();
   byId("timeline").addEventListener("change", () => { byHand.timeline = true; changed(); });
-  byId("window").addEventListener("change", () => { byHand.window = true; changed(); });
+  byId("window").addEventListener("input", () => { byHand.window = true; });
+  byId("window").addEventListener("change", changed);
   const phone = matchMedia("(pointer: coarse)").matches;
   byId("record").hidden = phone || !canRecord();
   byId("capture").hidden = !phone;
@@ -353,6 +354,7 @@ function startFrom({ sample, clip, window }, samples) {
   else if (sample !== undefined) fail(`There is no sample ${sample}. Choose one of the ${samples.length} below.`);
 }
 
+/** Load what the page needs to know; whether that worked. */
 async function start() {
   listen();
   const given = fromAddress();
@@ -366,9 +368,11 @@ async function start() {
     setWindow();
     const [samples] = await Promise.all([showSamples(), showLinks()]);
     startFrom(given, samples);
+    return true;
   } catch (error) {
     fail(error.message, () => location.reload());
+    return false;
   }
 }
 
-start();
+const ready = start(); // a video that is chosen before waits for it
