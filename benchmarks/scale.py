@@ -27,6 +27,7 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from actionrec.core import paths
+from actionrec.data.clip_seconds import write_clip_seconds
 from actionrec.data.clips import Clip, read_clips
 from actionrec.evaluation.clip_cost import BackboneCost, ClipTiming
 from actionrec.features import tuned_backbone
@@ -231,6 +232,7 @@ def write_decoded(folder: Path) -> None:
     write_csv(frames / LEDGER, LEDGER_HEADER, ([clip.id, 40, 40, FRAMES, 0, "pyav", "", ""] for clip in clips))
     write_json(frames / DESCRIPTION, settings.sampling())
     checksums.write(frames, {})
+    write_clip_seconds(folder / paths.CLIP_SECONDS, {clip.id: 1.6 for clip in clips})
     counts = {"clips": len(clips), "decoded": len(clips), "padded": 0, "damaged": 0, "failed": 0}
     write_json(folder / paths.FRAME_METRICS, counts)
     write_json(folder / paths.FINETUNE_METRICS, {})
