@@ -25,12 +25,13 @@ class GroupScore:
 
 
 def group_scores(test: Answers) -> list[GroupScore]:
-    """Scores of the groups, from the lowest top-1 to the highest; among equals, by clip. Clips are sorted by name."""
+    """Scores of the groups, from the lowest top-1 to the highest; among equals, by clip."""
     correct = test.logits.argmax(axis=1) == test.labels
-    scores = []
-    for cluster in np.unique(test.clusters):
-        rows = np.flatnonzero(test.clusters == cluster)
-        scores.append(GroupScore(min(str(test.clips[row]) for row in rows), len(rows), int(correct[rows].sum())))
+    order = np.lexsort((test.clips, test.clusters))
+    starts = np.unique(test.clusters[order], return_index=True)[1]
+    firsts, hits = test.clips[order][starts], np.add.reduceat(correct[order].astype(np.int64), starts)
+    sizes = np.diff(starts, append=len(order))
+    scores = map(GroupScore, map(str, firsts), sizes.tolist(), hits.tolist())
     return sorted(scores, key=lambda one: (one.top1, one.first_clip))
 
 
@@ -43,10 +44,9 @@ def far_below(scores: Sequence[GroupScore]) -> list[GroupScore]:
     Args:
         scores: of all groups.
     """
-    clips, correct = sum(one.clips for one in scores), sum(one.correct for one in scores)
-
-    def chance(one: GroupScore) -> float:
-        elsewhere = (correct - one.correct + 1) / (clips - one.clips + 2)
-        return float(scipy.stats.binom.cdf(one.correct, one.clips, elsewhere))
-
-    return [one for one in scores if len(scores) > 1 and len(scores) * chance(one) < SIGNIFICANCE]
+    if len(scores) < 2:
+        return []
+    clips, correct = np.array([[one.clips, one.correct] for one in scores]).T
+    elsewhere = (correct.sum() - correct + 1) / (clips.sum() - clips + 2)
+    chances = scipy.stats.binom.cdf(correct, clips, elsewhere)
+    return [one for one, chance in zip(scores, chances, strict=True) if len(scores) * chance < SIGNIFICANCE]

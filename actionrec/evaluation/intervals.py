@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.95  # of every interval
 RESAMPLES = 9_999  # of clusters; with the data themselves, 10,000
 LEVEL = 1 - CONFIDENCE
-BATCH = 500  # resamples at a time: 200 MB for 50,000 clusters
+BATCH = 500  # resamples at a time: 200 MB for 50,000 clusters, and fewer at a time for more clusters
+MOST_DRAWN_ONE_BY_ONE = 10_000  # clusters
+_MOST_NUMBERS = 50_000 * BATCH
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,36 @@ def _bootstrap_ends(
 
 
 def bootstrap_shares(sums: NDArray[np.float64], sizes: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """(RESAMPLES,) accuracy over G clusters drawn with replacement; the same draws as of `scipy.stats.bootstrap`."""
+    """(RESAMPLES,) accuracy over G clusters drawn with replacement; the same draws as of `scipy.stats.bootstrap`.
+
+    More than MOST_DRAWN_ONE_BY_ONE clusters are drawn by kind, which is far faster: clusters of the same size with as many correct
+    answers are alike, so a resample is the number of times that each kind is drawn. The distribution is the same.
+    """
+    if len(sums) > MOST_DRAWN_ONE_BY_ONE:
+        return _shares_by_kind(sums, sizes, rng)
     shares = []
-    for start in range(0, RESAMPLES, BATCH):
-        drawn = rng.integers(0, len(sums), (min(BATCH, RESAMPLES - start), len(sums)))
+    for batch in batches(len(sums)):
+        drawn = rng.integers(0, len(sums), (batch, len(sums)))
         shares.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
     return np.concatenate(shares)
+
+
+def batches(columns: int) -> list[int]:
+    """How many resamples to draw at a time, so that memory stays bounded; RESAMPLES in all.
+
+    Args:
+        columns: numbers that are drawn for one resample.
+    """
+    batch = max(1, min(BATCH, _MOST_NUMBERS // columns))
+    return [min(batch, RESAMPLES - start) for start in range(0, RESAMPLES, batch)]
+
+
+def _shares_by_kind(sums: NDArray[np.float64], sizes: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    kinds, counts = np.unique(np.column_stack([sums, sizes]), axis=0, return_counts=True)  # (kinds, 2)
+    drawn = [rng.multinomial(len(sums), counts / len(sums), batch) @ kinds for batch in batches(len(kinds))]
+    totals = np.concatenate(drawn)
+    shares: NDArray[np.float64] = totals[:, 0] / totals[:, 1]
+    return shares
 
 
 def totals_by_cluster(

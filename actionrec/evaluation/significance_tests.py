@@ -18,7 +18,7 @@ import numpy as np
 import scipy  # loads scipy.stats, which takes a second, on first use
 from numpy.typing import NDArray
 
-from actionrec.evaluation.intervals import BATCH, RESAMPLES, Interval, cluster_interval, totals_by_cluster
+from actionrec.evaluation.intervals import RESAMPLES, Interval, batches, cluster_interval, totals_by_cluster
 
 SIGNIFICANCE = 0.05  # a corrected p-value below this is reported as a difference
 
@@ -141,8 +141,8 @@ def _random_sums(columns: NDArray[np.float64], runs: NDArray[np.float64], seed: 
         signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
         return signs @ columns, 0
     rng = np.random.default_rng(seed)
-    batches = [min(BATCH, RESAMPLES - start) for start in range(0, RESAMPLES, BATCH)]
-    sums = np.concatenate([(1 - 2 * rng.integers(0, 2, (batch, count), dtype=np.int8)) @ columns for batch in batches])
+    signs_of = ((1 - 2 * rng.integers(0, 2, (batch, count), dtype=np.int8)) for batch in batches(count))
+    sums = np.concatenate([signs @ columns for signs in signs_of])
     if run_count > 1:
         # Without the factor, the variance of S runs would be too small by (S - 1) / S.
         deviations = (runs - runs.mean(axis=0)) * np.sqrt(run_count / (run_count - 1))

@@ -220,10 +220,8 @@ def _check_sources(model: TrainedModel, first: TrainedModel) -> None:
 
 def _check_predictions(model: TrainedModel, first: TrainedModel) -> None:
     own, other = model.predictions, first.predictions
-    rows, other_rows = (
-        (one.answers.clips.tolist(), one.subsets.tolist(), one.folds.tolist(), one.saved_fold) for one in (own, other)
-    )
-    if rows != other_rows:
+    columns = zip(*((one.answers.clips, one.subsets, one.folds) for one in (own, other)), strict=True)
+    if own.saved_fold != other.saved_fold or not all(np.array_equal(column, its) for column, its in columns):
         own_count, other_count = len(own.answers.clips), len(other.answers.clips)
         in_one = _clips_and_subsets(model) ^ _clips_and_subsets(first)
         which = ", ".join(sorted(in_one)[:3]) or "the same clips in another order or in other folds"

@@ -4,6 +4,7 @@ The format is Hugging Face's, as for model cards: YAML between two `---` lines, 
 There are no dates, so the same run writes the same bytes.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -119,12 +120,14 @@ def _numbered(names: Sequence[str]) -> dict[str, str]:
 
 
 def _classes_table(records: DatasetRecords) -> str:
-    rows = []
-    for name in class_names(records.clips):
-        of_class = [clip for clip in records.clips if clip.label == name]
-        subsets = [records.subset_of.get(clip.id) for clip in of_class]
-        groups = f"{len({clip.group for clip in of_class}):,}" if records.is_grouped else "unknown"
-        rows.append([clean(name), f"{len(of_class):,}", groups, *(f"{subsets.count(subset):,}" for subset in SUBSETS)])
+    by_class: dict[str, list[Clip]] = {name: [] for name in class_names(records.clips)}
+    for clip in records.clips:
+        by_class[clip.label].append(clip)
+    is_grouped, rows = records.is_grouped, []
+    for name, of_class in by_class.items():
+        subsets = Counter(records.subset_of.get(clip.id) for clip in of_class)
+        groups = f"{len({clip.group for clip in of_class}):,}" if is_grouped else "unknown"
+        rows.append([clean(name), f"{len(of_class):,}", groups, *(f"{subsets[subset]:,}" for subset in SUBSETS)])
     return table(["class", "clips", "groups", *SUBSET_NAMES.values()], rows, "lrrrrr")
 
 

@@ -217,3 +217,25 @@ def test_intervals_over_persons_cover_where_intervals_over_classes_and_persons_d
 def test_the_interval_covers_the_truth(monkeypatch, clusters, accuracy, sizes):
     monkeypatch.setattr(intervals, "RESAMPLES", 499)
     assert coverage(clusters, accuracy, 0.6, 300, **sizes) >= 0.92  # 95 % minus 2.4 standard errors
+
+
+def test_many_clusters_are_drawn_by_kind_with_the_same_distribution(monkeypatch):
+    rng = np.random.default_rng(3)
+    sizes = rng.integers(1, 4, 300).astype(np.float64)
+    sums = rng.integers(0, 1 + sizes).astype(np.float64)
+    one_by_one = intervals.bootstrap_shares(sums, sizes, np.random.default_rng(0))
+    monkeypatch.setattr(intervals, "MOST_DRAWN_ONE_BY_ONE", 299)
+    by_kind = intervals.bootstrap_shares(sums, sizes, np.random.default_rng(1))
+    assert by_kind.shape == one_by_one.shape == (intervals.RESAMPLES,)
+    assert by_kind.mean() == pytest.approx(one_by_one.mean(), abs=0.002)
+    assert by_kind.std() == pytest.approx(one_by_one.std(), rel=0.03)
+    places = [0.01, 0.025, 0.5, 0.975, 0.99]
+    assert np.quantile(by_kind, places) == pytest.approx(np.quantile(one_by_one, places), abs=0.1 * one_by_one.std())
+
+
+@pytest.mark.parametrize("columns", [1, 50_000, 130_000, 10**9])
+def test_resamples_are_drawn_in_blocks_of_bounded_size(columns):
+    drawn = intervals.batches(columns)
+    assert sum(drawn) == intervals.RESAMPLES
+    assert max(drawn) <= intervals.BATCH
+    assert max(drawn) == 1 or max(drawn) * columns <= 25_000_000
