@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from actionrec.core import paths
 from actionrec.core.text import percent
-from actionrec.evaluation.predictions import Predictions, read_predictions
+from actionrec.evaluation.prediction_files import read_predictions
+from actionrec.evaluation.predictions import Predictions
 from actionrec.evaluation.significance_tests import PairedTest, paired_tests
 from actionrec.io.files import read_json
 from actionrec.report import table

@@ -15,6 +15,7 @@ from actionrec.core.progress import progress
 from actionrec.data.clip_seconds import median_seconds, read_clip_seconds
 from actionrec.data.splits import SplitSettings
 from actionrec.evaluation import metrics, predictions
+from actionrec.evaluation.prediction_files import write_predictions
 from actionrec.evaluation.predictions import Predictions
 from actionrec.io import files, machine, params
 from actionrec.models import MODELS
@@ -66,7 +67,7 @@ def main() -> None:
                 log_epoch(live, epoch)
 
     result = predictions.pooled(seed_runs.predictions(runs, chosen, data, job.saved_fold, device), others)
-    predictions.write_predictions(paths.predictions(name), result)
+    write_predictions(paths.predictions(name), result)
     chosen.network.cpu()
     calibration = record.calibrate(result)
     diagnosis = record.judge(chosen.fit, data, result)

@@ -8,7 +8,7 @@ import numpy as np
 from served import ROOT
 
 from actionrec.core import paths
-from actionrec.evaluation.predictions import write_predictions
+from actionrec.evaluation.prediction_files import write_predictions
 
 BRIGHT, DARK, STRIPED = range(3)
 FILES = 2  # clips of each class that are not deleted

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from actionrec.data.splits import write_split
 from actionrec.evaluation import metrics, study_results
 from actionrec.evaluation.clip_cost import BackboneCost, ClipTiming
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.predictions import Answers, Predictions, write_predictions
+from actionrec.evaluation.logits import compact
+from actionrec.evaluation.prediction_files import write_predictions
+from actionrec.evaluation.predictions import Answers, Predictions
 from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.features import tuned_backbone
 from actionrec.io.files import write_csv
@@ -181,7 +184,10 @@ def predictions(clips, labels, subsets, logits, *, seeds=(0,), changes=PERTURBAT
     spoiled = {name: np.where(np.arange(len(labels))[:, None] % 2, logits, np.roll(logits, 1, axis=1)) for name in changes}
     labels = np.asarray(labels, dtype=np.int64)
     clusters = labels * len(labels) + np.arange(len(labels)) // (2 * logits.shape[1])
-    answers = Answers(np.asarray(clips), labels, clusters, logits, logits[None] + np.stack(noise), spoiled)
+    kept = partial(compact, labels=labels)
+    of_seeds = [kept(logits + one) for one in noise]
+    changed = {name: kept(table) for name, table in spoiled.items()}
+    answers = Answers(np.asarray(clips), labels, clusters, kept(logits), of_seeds, changed)
     test = np.asarray(subsets) == "test"
     fold_of = np.zeros(len(labels), dtype=np.int64)
     fold_of[test] = np.unique(clusters[test], return_inverse=True)[1] % folds

@@ -9,7 +9,7 @@ from bundles import FRAMES, tiny_bundle
 from projects import TINY, built_once, clone, commit, edit_params, flat, run
 
 from actionrec.core import paths
-from actionrec.evaluation.predictions import read_predictions
+from actionrec.evaluation.prediction_files import read_predictions
 from actionrec.models import MODELS
 from actionrec.training.bundle import load_bundle
 from actionrec.training.record import calibrate, metrics_of

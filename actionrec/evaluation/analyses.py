@@ -17,6 +17,7 @@ from actionrec.evaluation.calibration import Reliability
 from actionrec.evaluation.clip_cost import BackboneCost, ClipTiming, cheaper
 from actionrec.evaluation.group_scores import GroupScore
 from actionrec.evaluation.intervals import Interval, cluster_interval
+from actionrec.evaluation.logits import Logits, answers
 from actionrec.evaluation.predictions import Answers, Predictions
 from actionrec.evaluation.risk_coverage import RiskCoverage
 from actionrec.evaluation.significance_tests import PairedTest, paired_tests
@@ -193,16 +194,15 @@ def calibrations(models: Sequence[TrainedModel]) -> list[Calibration]:
     rows = []
     for model in models:
         test, temperature = model.predictions.saved_test, model.temperature
-        before, after = calibration.softmax(test.logits), calibration.softmax(test.logits, temperature or 1.0)
-        labels = test.labels
+        before, after = (calibration.confidences(test.logits, test.labels, one) for one in (1.0, temperature or 1.0))
         rows.append(
             Calibration(
                 model.name,
                 temperature,
-                calibration.expected_calibration_error(before, labels),
-                calibration.expected_calibration_error(after, labels),
-                calibration.reliability(before, labels),
-                calibration.reliability(after, labels),
+                calibration.expected_calibration_error(before),
+                calibration.expected_calibration_error(after),
+                calibration.reliability(before),
+                calibration.reliability(after),
             )
         )
     return rows
@@ -217,11 +217,12 @@ def combined(models: Mapping[str, Predictions], first: str) -> list[Ensemble]:
     best = models[first]
     chosen = {"all": tuple(models)}
     if len(best.val.labels):
-        probabilities = {name: calibration.softmax(one.val.logits) for name, one in models.items()}
+        logits = {name: one.val.logits for name, one in models.items()}
         for name, size in (("best pair", 2), ("best triple", 3)):
-            chosen[name] = ensembles.best_subset(probabilities, best.val.labels, sizes=(size,))
-    averaged = {name: ensembles.average([models[member].test.logits for member in members]) for name, members in chosen.items()}
-    correct = {name: _correct(logits, best.test) for name, logits in averaged.items()}
+            chosen[name] = ensembles.best_subset(logits, best.val.labels, sizes=(size,))
+    test_logits, labels = {name: one.test.logits for name, one in models.items()}, best.test.labels
+    averaged = {name: ensembles.average([test_logits[member] for member in members], labels) for name, members in chosen.items()}
+    correct = {name: _correct(one, best.test) for name, one in averaged.items()}
     own = _correct(best.test.logits, best.test)
     tests = dict(zip(correct, paired_tests([(shares, own) for shares in correct.values()], best.test.clusters), strict=True))
     return [
@@ -260,15 +261,15 @@ def costs(
     return [replace(row, on_front=not any(dominates(one, row) for one in rows)) for row in rows]
 
 
-def _correct(logits: NDArray[np.float32], answers: Answers) -> NDArray[np.float64]:
-    return metrics.correct_at_k(logits, answers.labels, 1).astype(np.float64)
+def _correct(logits: Logits, test: Answers) -> NDArray[np.float64]:
+    return metrics.correct_at_k(logits, test.labels, 1).astype(np.float64)
 
 
 def class_scores(predictions: Predictions, class_names: Sequence[str]) -> list[ClassScore]:
     """Precision, recall and F1 of each class that has test clips; 0 instead of 0 / 0."""
-    labels, answers = predictions.test.labels, predictions.test.logits.argmax(axis=1)
-    numbers = np.unique(labels)
-    scores = precision_recall_fscore_support(labels, answers, labels=numbers, zero_division=0)
+    test = predictions.test
+    numbers = np.unique(test.labels)
+    scores = precision_recall_fscore_support(test.labels, answers(test.logits), labels=numbers, zero_division=0)
     return [
         ClassScore(class_names[number], int(clips), float(precision), float(recall), float(f1))
         for number, precision, recall, f1, clips in zip(numbers, *scores, strict=True)
@@ -278,14 +279,14 @@ def class_scores(predictions: Predictions, class_names: Sequence[str]) -> list[C
 def missed_by_all(models: Mapping[str, Predictions], class_names: Sequence[str]) -> list[Missed]:
     """Test clips that every model classifies wrongly, in each fold that tests them; sorted by clip."""
     test = next(iter(models.values())).test
-    answers = {name: one.test.logits.argmax(axis=1) for name, one in models.items()}
-    solved = set(test.clips[np.any([answer == test.labels for answer in answers.values()], axis=0)].tolist())
+    answered = {name: answers(one.test.logits) for name, one in models.items()}
+    solved = set(test.clips[np.any([answer == test.labels for answer in answered.values()], axis=0)].tolist())
     first = np.unique(test.clips, return_index=True)[1]
     return [
         Missed(
             str(test.clips[row]),
             class_names[test.labels[row]],
-            {name: class_names[answer[row]] for name, answer in answers.items()},
+            {name: class_names[answer[row]] for name, answer in answered.items()},
         )
         for row in first
         if str(test.clips[row]) not in solved

@@ -4,19 +4,29 @@ n clips, K classes. Temperature and threshold are fitted on validation clips: fi
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy  # which loads scipy.optimize, a second's work, where it is first used
 from numpy.typing import NDArray
 
 from actionrec.evaluation import metrics
+from actionrec.evaluation.logits import Logits, TopLogits, answers, blocks
 
 TEMPERATURES = (0.05, 20.0)  # bounds of `fit_temperature`
 KEPT = 0.95  # share of the correct validation answers that `confidence_threshold` keeps
 # Correct answers that `confidence_threshold` needs. A threshold from 60 answers keeps 86 to 98 % of future correct answers (95 %
 # interval of the beta distribution of an order statistic); one from 16 answers, at their lowest confidence, 79 to 100 %.
 FEWEST_ANSWERS = 60
+
+
+@dataclass(frozen=True)
+class Confidences:
+    """The answers for some clips."""
+
+    top: NDArray[np.float64]
+    """(n,) the probability of the most probable class."""
+    correct: NDArray[np.bool_]
+    """(n,) whether that is the true one."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +59,38 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[n
     return shares
 
 
-def reliability(probabilities: NDArray[np.floating], labels: NDArray[np.int64], bins: int = 15) -> Reliability:
+def probabilities(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
+    """`softmax`, also of the highest logits only: see `TopLogits.probabilities`."""
+    return logits.probabilities(temperature) if isinstance(logits, TopLogits) else softmax(logits, temperature)
+
+
+def confidences(logits: Logits, labels: NDArray[np.int64], temperature: float = 1.0) -> Confidences:
+    """The confidences of answers, computed in blocks of clips.
+
+    Args:
+        labels: (n,), from 0 to K - 1.
+        temperature: see `softmax`.
+    """
+    if isinstance(logits, TopLogits):
+        top = np.exp(logits.values[:, 0].astype(np.float64) / temperature - logits.log_sum(temperature))
+    else:
+        top = np.empty(len(labels))
+        for block in blocks(*logits.shape):
+            top[block] = softmax(logits[block], temperature).max(axis=1)
+    return Confidences(top, answers(logits) == labels)
+
+
+def reliability(answered: Confidences, bins: int = 15) -> Reliability:
     """Compare confidence with accuracy in bins of the top probability (Guo et al. 2017, arXiv 1706.04599).
 
     Bin i holds the clips with a top probability above i / bins and up to (i + 1) / bins, as in the paper; 0 is in the first bin.
-
-    Args:
-        probabilities: (n, K), rows that sum to 1.
-        labels: (n,), from 0 to K - 1.
 
     Raises:
         ValueError: fewer than 1 bin, no clips, or values outside 0 to 1 (perhaps logits).
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1; got {bins}")
-    top, correct = _top(probabilities, labels)
+    top, correct = _checked(answered)
     # Compared with the edges themselves, because rounding of top * bins would move a probability that lies on an edge.
     place = np.clip(np.searchsorted(np.arange(bins + 1) / bins, top, side="left") - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
@@ -75,7 +102,7 @@ def reliability(probabilities: NDArray[np.floating], labels: NDArray[np.int64], 
     )
 
 
-def expected_calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.int64], bins: int = 15) -> float:
+def expected_calibration_error(answered: Confidences, bins: int = 15) -> float:
     """Mean distance of confidence from accuracy over bins of the top probability, each weighted by its clips: 0 to 1.
 
     Guo et al. 2017, top label, bins of equal width. With few clips it is too large: the accuracy in a bin of m clips differs by
@@ -83,7 +110,7 @@ def expected_calibration_error(probabilities: NDArray[np.floating], labels: NDAr
 
     Args and errors: see `reliability`.
     """
-    binned = reliability(probabilities, labels, bins)
+    binned = reliability(answered, bins)
     distance = np.nan_to_num(np.abs(binned.accuracy - binned.confidence))
     return float((distance * binned.count).sum() / binned.count.sum())
 
@@ -101,7 +128,7 @@ def error_by_chance(bins: Reliability) -> float:
     return float(distance.sum() / clips.sum())
 
 
-def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> float | None:
+def fit_temperature(logits: Logits, labels: NDArray[np.int64]) -> float | None:
     """Find the temperature with the lowest cross-entropy, from 0.05 to 20 (Guo et al. 2017).
 
     The cross-entropy has a single minimum in log T. If it lies outside the bounds, the nearer bound is returned, such as 20 for a
@@ -120,12 +147,11 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
     """
     if not len(labels):
         raise ValueError("fitting a temperature needs at least one clip")
-    if metrics.correct_at_k(logits.astype(np.float32), labels, 1).all():
+    if metrics.correct_at_k(logits, labels, 1).all():
         return None
 
     def loss(temperature: float) -> float:
-        scaled: Any = logits.astype(np.float64) / temperature  # typed as float32, computed in float64
-        return metrics.cross_entropy(scaled, labels)
+        return metrics.cross_entropy(logits, labels, temperature)
 
     bounds = np.log(TEMPERATURES)
     minimum = scipy.optimize.minimize_scalar(
@@ -135,7 +161,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64]) -> 
     return min((1.0, float(np.exp(minimum.x)), *TEMPERATURES), key=loss)
 
 
-def confidence_threshold(probabilities: NDArray[np.floating], labels: NDArray[np.int64], kept: float = KEPT) -> float:
+def confidence_threshold(answered: Confidences, kept: float = KEPT) -> float:
     """Find the top probability below which a prediction is reported as unsure.
 
     Returns the highest threshold that at least the share `kept` of the correct answers reach (top probability >= threshold). This
@@ -143,8 +169,7 @@ def confidence_threshold(probabilities: NDArray[np.floating], labels: NDArray[np
     among the validation clips. Use probabilities with the same temperature as in production.
 
     Args:
-        probabilities: (n, K) of validation clips.
-        labels: (n,), from 0 to K - 1.
+        answered: for validation clips.
         kept: from 0 to 1.
 
     Returns:
@@ -155,18 +180,18 @@ def confidence_threshold(probabilities: NDArray[np.floating], labels: NDArray[np
     """
     if not 0 <= kept <= 1:
         raise ValueError(f"kept must be from 0 to 1; got {kept}")
-    top, correct = _top(probabilities, labels)
-    confidences = np.sort(top[correct])
+    top, correct = _checked(answered)
+    sure = np.sort(top[correct])
     # The tolerance absorbs rounding: 0.95 * 20 = 19.000000000000004 needs 19 answers, not 20.
-    needed = max(1, int(np.ceil(kept * len(confidences) - 1e-9)))
-    return float(confidences[len(confidences) - needed]) if len(confidences) >= FEWEST_ANSWERS else 0.0
+    needed = max(1, int(np.ceil(kept * len(sure) - 1e-9)))
+    return float(sure[len(sure) - needed]) if len(sure) >= FEWEST_ANSWERS else 0.0
 
 
-def _top(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Top probability of each clip, and whether that class is the true one: (n,), (n,)."""
-    if not probabilities.size or len(probabilities) != len(labels):
-        raise ValueError(f"expected one label for each of at least one clip; got {len(labels)} and {probabilities.shape}")
-    top = probabilities.max(axis=1).astype(np.float64)
-    if not (probabilities.min() >= 0 and top.max() <= 1 + 1e-6):
-        raise ValueError(f"expected probabilities from 0 to 1; got {probabilities.min()} to {top.max()}")
-    return np.minimum(top, 1.0), probabilities.argmax(axis=1) == labels
+def _checked(answered: Confidences) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Top probability of each clip, at most 1, and whether that class is the true one: (n,), (n,)."""
+    top, correct = answered.top, answered.correct
+    if not top.size or top.shape != correct.shape:
+        raise ValueError(f"expected a confidence for each of at least one clip; got {top.shape} and {correct.shape}")
+    if not (top.min() >= 0 and top.max() <= 1 + 1e-6):
+        raise ValueError(f"expected probabilities from 0 to 1; got {top.min()} to {top.max()}")
+    return np.minimum(top, 1.0), correct

@@ -9,35 +9,40 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.evaluation import metrics
-from actionrec.evaluation.calibration import softmax
+from actionrec.evaluation.calibration import probabilities
+from actionrec.evaluation.logits import Logits, TopLogits, blocks, class_count, joined
 
 _LEAST = 1e-30  # a probability of 0 becomes this: its logarithm is finite in float32
 
 
-def average(logits: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
+def average(logits: Sequence[Logits], labels: NDArray[np.int64]) -> Logits:
     """Average the probabilities of models with equal weights, and return them as logits.
 
-    Averaged in float64. The logits are log probabilities: softmax gives the averages back, and they can be used like a model's
-    logits (top-k, cross-entropy, a temperature). Two averages whose logarithms differ by less than a part in 1e7 become equal.
+    Averaged in float64, in blocks of clips. The logits are log probabilities: softmax gives the averages back, and they can be
+    used like a model's logits (top-k, cross-entropy, a temperature). Two averages whose logarithms differ by less than a part in
+    1e7 become equal.
 
     Args:
         logits: (n, K) of each of at least one model, for the same clips in the same order.
+        labels: (n,) the clips' classes, from 0 to K - 1.
 
     Raises:
         ValueError: no model, or shapes that differ.
     """
-    return as_logits(_mean([softmax(one) for one in _same_shape(list(logits))]))
+    shape = _same_shape(logits)
+    first, parts = logits[0], []
+    for block in blocks(*shape):
+        mean = as_logits(np.mean([probabilities(one[block]) for one in logits], axis=0))
+        parts.append(TopLogits.of(mean, labels[block]) if isinstance(first, TopLogits) else mean)
+    return joined([first[:0], *parts])
 
 
-def as_logits(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
+def as_logits(shares: NDArray[np.floating]) -> NDArray[np.float32]:
     """Logits whose softmax is these probabilities (n, K); probabilities below 1e-30 become 1e-30."""
-    return np.log(np.maximum(probabilities.astype(np.float64), _LEAST)).astype(np.float32)
+    return np.log(np.maximum(shares.astype(np.float64), _LEAST)).astype(np.float32)
 
 
-def best_subset(
-    validation_probabilities: Mapping[str, NDArray[np.floating]], labels: NDArray[np.int64], sizes: Sequence[int] = (2, 3)
-) -> tuple[str, ...]:
+def best_subset(logits: Mapping[str, Logits], labels: NDArray[np.int64], sizes: Sequence[int] = (2, 3)) -> tuple[str, ...]:
     """Choose the members of an ensemble on validation clips.
 
     Takes the members with the highest validation top-1 of the averaged probabilities; ties are decided by the lowest
@@ -45,7 +50,7 @@ def best_subset(
     of 9 models) and so too optimistic: report the ensemble's accuracy on test clips only.
 
     Args:
-        validation_probabilities: (n, K) of each model, for the same clips in the same order.
+        logits: (n, K) of each model, for the same validation clips in the same order.
         labels: (n,), from 0 to K - 1.
         sizes: how many members an ensemble may have.
 
@@ -55,29 +60,34 @@ def best_subset(
     Raises:
         ValueError: no clips, shapes that differ, or fewer models than any of the sizes.
     """
-    names = sorted(validation_probabilities)
-    _same_shape([validation_probabilities[name] for name in names])
+    names = sorted(logits)
+    shape = _same_shape([logits[name] for name in names])
     if not len(labels):
         raise ValueError("choosing an ensemble needs at least one clip")
     candidates = [members for size in sorted(set(sizes)) for members in combinations(names, size)]
     if not candidates or min(sizes) < 1:
         raise ValueError(f"cannot choose {list(sizes)} of {len(names)} models")
 
-    def order(members: tuple[str, ...]) -> tuple[float, float, int, tuple[str, ...]]:
-        logits = as_logits(_mean([validation_probabilities[name] for name in members]))
+    correct, losses = np.zeros(len(candidates), dtype=np.int64), np.zeros((len(candidates), len(labels)))
+    for block in blocks(*shape):
+        own = labels[block]
+        shares = {name: probabilities(logits[name][block]) for name in names}
+        for place, members in enumerate(candidates):
+            mean = np.mean([shares[name] for name in members], axis=0)
+            # In float32, so that the order of summation does not decide between equal classes.
+            correct[place] += (mean.astype(np.float32).argmax(axis=1) == own).sum()
+            losses[place, block] = -np.log(np.maximum(mean[np.arange(len(own)), own], _LEAST))
+
+    def order(place: int) -> tuple[int, float, int, tuple[str, ...]]:
         # Rounded, so that the order of summation does not decide between equal ensembles.
-        return (-metrics.top_k(logits, labels, 1), round(metrics.cross_entropy(logits, labels), 9), len(members), members)
+        return -int(correct[place]), round(float(losses[place].mean()), 9), len(candidates[place]), candidates[place]
 
-    return min(candidates, key=order)
-
-
-def _mean(probabilities: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    mean: NDArray[np.float64] = np.mean(np.stack([one.astype(np.float64) for one in probabilities]), axis=0)
-    return mean
+    return candidates[min(range(len(candidates)), key=order)]
 
 
-def _same_shape(arrays: list[NDArray[np.floating]]) -> list[NDArray[np.floating]]:
-    shapes = {array.shape for array in arrays}
+def _same_shape(tables: Sequence[Logits]) -> tuple[int, int]:
+    """Clips and classes of all tables."""
+    shapes = {(len(one), class_count(one)) for one in tables}
     if len(shapes) != 1:
         raise ValueError(f"expected at least one model, all with the same clips and classes; got shapes {sorted(shapes)}")
-    return arrays
+    return shapes.pop()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
+from actionrec.evaluation.logits import answers
 from actionrec.evaluation.predictions import Answers
 from actionrec.evaluation.significance_tests import SIGNIFICANCE
 
@@ -26,7 +27,7 @@ class GroupScore:
 
 def group_scores(test: Answers) -> list[GroupScore]:
     """Scores of the groups, from the lowest top-1 to the highest; among equals, by clip."""
-    correct = test.logits.argmax(axis=1) == test.labels
+    correct = answers(test.logits) == test.labels
     order = np.lexsort((test.clips, test.clusters))
     starts = np.unique(test.clusters[order], return_index=True)[1]
     firsts, hits = test.clips[order][starts], np.add.reduceat(correct[order].astype(np.int64), starts)

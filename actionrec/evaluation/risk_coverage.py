@@ -60,11 +60,11 @@ def risk_coverage(model: TrainedModel) -> RiskCoverage:
     On the test clips of the saved model's fold: temperature and threshold are that model's.
     """
     test = model.predictions.saved_test
-    probabilities = calibration.softmax(test.logits, model.temperature or 1.0)
-    top = probabilities.max(axis=1).round(_DIGITS)
+    answered = calibration.confidences(test.logits, test.labels, model.temperature or 1.0)
+    top = answered.top.round(_DIGITS)
     order = np.argsort(-top, kind="stable")
     confidence = top[order]
-    wrong = np.cumsum((test.logits.argmax(axis=1) != test.labels)[order])
+    wrong = np.cumsum((~answered.correct)[order])
     last = np.flatnonzero(np.append(np.diff(confidence) != 0, True))  # equal confidences get an answer together
-    answered = last + 1
-    return RiskCoverage(model.name, len(top), confidence[last], answered / len(top), wrong[last] / answered, model.threshold)
+    reached = last + 1
+    return RiskCoverage(model.name, len(top), confidence[last], reached / len(top), wrong[last] / reached, model.threshold)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.evaluation import ensembles
-from actionrec.evaluation.calibration import softmax
+from actionrec.evaluation.calibration import probabilities
 from actionrec.evaluation.trained_models import TrainedModel
 
 _BLOCK = 8_000_000  # logits of all models that are averaged at a time: a few hundred MB in float64
@@ -52,18 +51,18 @@ def check_labels(models: Sequence[TrainedModel], avoid: Collection[str]) -> list
     order = tested[np.argsort(first.answers.clips[tested], kind="stable")]  # the predictions of one clip are neighbours
     clips, starts = np.unique(first.answers.clips[order], return_index=True)
     labels = first.answers.labels[order[starts]]
-    probabilities = _mean_probabilities(reliable or models, np.split(order, starts[1:]))
-    suspects = _suspects(labels, probabilities) if reliable else np.zeros(len(labels), dtype=np.bool_)
-    own = probabilities[np.arange(len(labels)), labels]
-    scores = get_label_quality_scores(labels, probabilities, method="self_confidence")
-    suggestions = probabilities.argmax(axis=1)
+    shares = _mean_probabilities(reliable or models, np.split(order, starts[1:]))
+    suspects = _suspects(labels, shares) if reliable else np.zeros(len(labels), dtype=np.bool_)
+    own = shares[np.arange(len(labels)), labels]
+    scores = get_label_quality_scores(labels, shares, method="self_confidence")
+    suggestions = shares.argmax(axis=1)
     return [
         LabelCheck(
             str(clips[row]),
             names[labels[row]],
             names[suggestions[row]],
             float(own[row]),
-            float(probabilities[row, suggestions[row]]),
+            float(shares[row, suggestions[row]]),
             bool(suspects[row]),
         )
         for row in np.lexsort((clips, scores))
@@ -78,25 +77,25 @@ def _mean_probabilities(models: Sequence[TrainedModel], rows: Sequence[NDArray[n
     """
     class_count = len(models[0].class_names)
     dtype = np.float64 if len(rows) * class_count <= _WIDE else np.float32
-    probabilities = np.empty((len(rows), class_count), dtype=dtype)
+    shares = np.empty((len(rows), class_count), dtype=dtype)
     step = max(1, _BLOCK // (class_count * len(models)))
     for start in range(0, len(rows), step):
         block = rows[start : start + step]
         together, tests = np.concatenate(block), np.array([len(one) for one in block])
-        logits = [model.predictions.answers.logits[together] / (model.temperature or 1.0) for model in models]
-        answered = softmax(ensembles.average(logits))
-        probabilities[start : start + step] = np.add.reduceat(answered, np.cumsum(tests) - tests) / tests[:, None]
-    return probabilities
+        of_models = [probabilities(model.predictions.answers.logits[together], model.temperature or 1.0) for model in models]
+        answered = np.mean(of_models, axis=0)
+        shares[start : start + step] = np.add.reduceat(answered, np.cumsum(tests) - tests) / tests[:, None]
+    return shares
 
 
-def _suspects(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
+def _suspects(labels: NDArray[np.int64], shares: NDArray[np.floating]) -> NDArray[np.bool_]:
     """(n,) the labels that confident learning finds wrong. Classes without clips are left out: it needs clips of each."""
     from cleanlab.filter import find_label_issues  # see check_labels
 
     present = np.unique(labels)
     if len(present) < 2:
         return np.zeros(len(labels), dtype=np.bool_)
-    among = probabilities[:, present]
+    among = shares[:, present]
     among /= among.sum(axis=1, keepdims=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="May not flag all label issues")  # in classes with few clips: nothing to act on

@@ -11,7 +11,8 @@ from actionrec.core import paths
 from actionrec.core.errors import MALFORMED, DataError
 from actionrec.core.text import quoted, shortened
 from actionrec.evaluation import metrics
-from actionrec.evaluation.predictions import Answers, Predictions, read_predictions
+from actionrec.evaluation.prediction_files import read_predictions
+from actionrec.evaluation.predictions import Answers, Predictions
 from actionrec.features.feature_store import current_frames
 from actionrec.features.settings import RGB_ONLY
 from actionrec.io.files import read_json

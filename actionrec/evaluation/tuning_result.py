@@ -6,7 +6,7 @@ from typing import Any
 
 from actionrec.core import paths
 from actionrec.evaluation.intervals import Interval, cluster_interval
-from actionrec.evaluation.predictions import read_predictions
+from actionrec.evaluation.prediction_files import read_predictions
 from actionrec.evaluation.trained_models import typed_values
 from actionrec.features.tuned_backbone import PREDICTIONS, Tuning
 from actionrec.io.files import read_json

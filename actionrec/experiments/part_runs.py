@@ -15,7 +15,8 @@ import torch
 from actionrec.core import paths
 from actionrec.core.errors import ActionrecError, DataError, ParamsError, TrainingError
 from actionrec.core.progress import progress
-from actionrec.evaluation.predictions import Predictions, read_predictions, write_predictions
+from actionrec.evaluation.prediction_files import read_predictions, write_predictions
+from actionrec.evaluation.predictions import Predictions
 from actionrec.io import files, machine
 from actionrec.parallel import pool
 from actionrec.parallel.code_digest import code_digest

@@ -14,7 +14,9 @@ from actionrec.core.progress import progress
 from actionrec.data.clips import read_clips
 from actionrec.data.splits import SplitSettings, read_split
 from actionrec.evaluation import metrics
-from actionrec.evaluation.predictions import Answers, Predictions, write_predictions
+from actionrec.evaluation.logits import compact
+from actionrec.evaluation.prediction_files import write_predictions
+from actionrec.evaluation.predictions import Answers, Predictions
 from actionrec.features import backbones, extractors, feature_store, tuned_backbone
 from actionrec.features.backbones import FeatureSettings
 from actionrec.finetuning.clip_batches import ClipReader
@@ -133,10 +135,9 @@ def predictions(tuning: Tuning, fold: int) -> Predictions:
     """Logits of the tuned network for the validation and test clips, from all their sample points."""
     labelled, ids = tuning.clips.labelled, tuning.clips.reader.index.clips
     reported = labelled.reported
-    logits = tuning.predict(reported)
-    answers = Answers(
-        np.array([ids[row] for row in reported]), labelled.labels[reported], labelled.clusters[reported], logits, logits[None], {}
-    )
+    labels = labelled.labels[reported]
+    logits = compact(tuning.predict(reported), labels)
+    answers = Answers(np.array([ids[row] for row in reported]), labels, labelled.clusters[reported], logits, [logits], {})
     return Predictions(answers, labelled.reported_subsets, (0,), np.full(len(reported), fold, dtype=np.int64), fold)
 
 

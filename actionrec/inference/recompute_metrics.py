@@ -53,9 +53,8 @@ class Evaluation:
 
     def summary(self) -> dict[str, Any]:
         """Flat metrics; the accuracies are computed as in metrics/<model>/metrics.json."""
-        probabilities = calibration.softmax(self.logits, self.temperature)
-        interval, sure = self.interval, probabilities.max(axis=1) >= self.threshold
-        correct = metrics.correct_at_k(self.logits, self.labels, 1)
+        plain, calibrated = (calibration.confidences(self.logits, self.labels, one) for one in (1.0, self.temperature))
+        interval, sure = self.interval, calibrated.top >= self.threshold
         return {
             "model": self.model,
             "clips": len(self.clips),
@@ -66,10 +65,10 @@ class Evaluation:
             "top5": metrics.top_k(self.logits, self.labels, 5),
             "mean_class": metrics.mean_class(self.logits, self.labels),
             "loss": metrics.cross_entropy(self.logits, self.labels),
-            "ece": calibration.expected_calibration_error(calibration.softmax(self.logits), self.labels),
-            "ece_calibrated": calibration.expected_calibration_error(probabilities, self.labels),
+            "ece": calibration.expected_calibration_error(plain),
+            "ece_calibrated": calibration.expected_calibration_error(calibrated),
             "answered": float(sure.mean()),
-            "top1_of_answered": float(correct[sure].mean()) if sure.any() else None,
+            "top1_of_answered": float(calibrated.correct[sure].mean()) if sure.any() else None,
             "failed": len(self.failed),
         }
 

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from actionrec.core.text import percent
 from actionrec.evaluation import calibration
 from actionrec.evaluation.analyses import ClassScore
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.intervals import Interval
+from actionrec.evaluation.logits import answers
 from actionrec.evaluation.trained_models import TrainedModel
 from actionrec.features.settings import RGB_ONLY
 from actionrec.report import errors, p_value, rendering, table
@@ -240,17 +240,16 @@ def _baselines_table(evidence: Evidence) -> str:
 def _wrong_clips(evidence: Evidence) -> dict[str, Any]:
     """Number and table of this bundle's misclassified test clips, highest confidence first."""
     test, names = evidence.model.predictions.saved_test, evidence.context.class_names
-    probabilities = calibration.softmax(test.logits, evidence.metrics.get("temperature", 1.0))
-    answers: NDArray[np.int64] = test.logits.argmax(axis=1)
-    wrong = np.flatnonzero(answers != test.labels)
+    answered = calibration.confidences(test.logits, test.labels, evidence.metrics.get("temperature", 1.0))
+    predicted, wrong = answers(test.logits), np.flatnonzero(~answered.correct)
     by_all = set(evidence.comparison["missed_by_all"])
-    ordered = sorted(wrong, key=lambda row: (-probabilities[row, answers[row]], str(test.clips[row])))
+    ordered = sorted(wrong, key=lambda row: (-answered.top[row], str(test.clips[row])))
     rows = [
         [
             clean(str(test.clips[row])),
             clean(names[test.labels[row]]),
-            clean(names[answers[row]]),
-            percent(probabilities[row, answers[row]]),
+            clean(names[predicted[row]]),
+            percent(answered.top[row]),
             "yes" if str(test.clips[row]) in by_all else "",
         ]
         for row in ordered[: errors.LISTED]

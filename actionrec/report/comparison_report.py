@@ -12,6 +12,7 @@ from actionrec.evaluation.clip_cost import SAME_COST, cheaper
 from actionrec.evaluation.comparison import Comparison, chosen_by_validation
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.leaderboard import LeaderboardRow
+from actionrec.evaluation.logits import answers
 from actionrec.evaluation.significance_tests import PairedTest
 from actionrec.evaluation.trained_models import Timing, TrainedModel
 from actionrec.report import errors, p_value, table
@@ -321,7 +322,7 @@ def _clip_time(found: Analyses) -> str:
 
 
 def _error_finding(model: TrainedModel) -> str:
-    wrong = int((model.test.logits.argmax(axis=1) != model.test.labels).sum())
+    wrong = int((answers(model.test.logits) != model.test.labels).sum())
     if not wrong:
         return f"**None: all {len(model.test.labels):,} test clips are classified correctly.**"
     return (

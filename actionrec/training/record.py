@@ -8,6 +8,7 @@ import numpy as np
 
 from actionrec.data.splits import SUBSETS
 from actionrec.evaluation import calibration, cost, metrics
+from actionrec.evaluation.logits import answers
 from actionrec.evaluation.predictions import Answers, Predictions
 from actionrec.io import files, machine
 from actionrec.models import parameter_count
@@ -24,11 +25,11 @@ def calibrate(result: Predictions) -> dict[str, float] | None:
     if not len(val.labels):
         return None
     temperature = calibration.fit_temperature(val.logits, val.labels)
-    probabilities = calibration.softmax(val.logits, temperature or 1.0)
+    answered = calibration.confidences(val.logits, val.labels, temperature or 1.0)
     return {
         "temperature": temperature or 1.0,
         "temperature_fitted": temperature is not None,
-        "threshold": calibration.confidence_threshold(probabilities, val.labels),
+        "threshold": calibration.confidence_threshold(answered),
     }
 
 
@@ -39,7 +40,7 @@ def judge(fit: Fit, data: TrainingData, result: Predictions) -> TrainingDiagnost
     curves = Curves(*([getattr(epoch, column) for epoch in fit.epochs] + last for column in columns))
     held_out = result.val if data.held_out == "val" else result.saved_test
     majority_accuracy = float(np.bincount(held_out.labels).max() / len(held_out.labels))
-    kept = Kept(held_out.logits.argmax(axis=1), metrics.correct_at_k(held_out.logits, held_out.labels, 1), held_out.clusters)
+    kept = Kept(answers(held_out.logits), metrics.correct_at_k(held_out.logits, held_out.labels, 1), held_out.clusters)
     return diagnostics.verdict(curves, len(data.class_names), majority_accuracy, len(held_out.labels), kept)
 
 
@@ -63,8 +64,10 @@ def metrics_of(
         **({"test_top1_std": float(np.std(over_seeds, ddof=1))} if len(runs) > 1 else {}),
         **({"folds_top1_mean": float(result.correct().mean())} if len(np.unique(result.folds)) > 1 else {}),
         **{f"test_top1_{change}": metrics.top_k(logits, test.labels, 1) for change, logits in test.changed.items()},
-        "test_ece": calibration.expected_calibration_error(calibration.softmax(test.logits), test.labels),
-        "test_ece_calibrated": calibration.expected_calibration_error(calibration.softmax(test.logits, temperature), test.labels),
+        "test_ece": calibration.expected_calibration_error(calibration.confidences(test.logits, test.labels)),
+        "test_ece_calibrated": calibration.expected_calibration_error(
+            calibration.confidences(test.logits, test.labels, temperature)
+        ),
         **(fitted or {}),
         "best_epoch": chosen.fit.best_epoch,
         "epochs": len(chosen.fit.epochs),
@@ -85,9 +88,9 @@ def digest(metrics_file: Path, epochs: Path) -> str:
     return files.digest({name: files.sha256_of(file) for name, file in {**named, "metrics": metrics_file}.items()})
 
 
-def accuracies(subset: str, answers: Answers) -> dict[str, float]:
+def accuracies(subset: str, answered: Answers) -> dict[str, float]:
     """Flat metrics of one subset, as fractions."""
-    logits, labels = answers.logits, answers.labels
+    logits, labels = answered.logits, answered.labels
     return {
         f"{subset}_top1": metrics.top_k(logits, labels, 1),
         f"{subset}_top5": metrics.top_k(logits, labels, 5),

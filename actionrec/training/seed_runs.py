@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from actionrec.core.errors import TrainingError
 from actionrec.evaluation import metrics
+from actionrec.evaluation.logits import MOST_DENSE, Logits, compact, joined
 from actionrec.evaluation.predictions import Answers, Predictions
+from actionrec.features.feature_store import Features
 from actionrec.models.layers.linear_probe import LinearProbe
 from actionrec.training import frame_order, logistic_regression, loop
 from actionrec.training.batches import on_device
@@ -20,6 +23,11 @@ from actionrec.training.loop import Checkpointer, Epoch, Examples, Fit
 from actionrec.training.recipes import Recipe
 from actionrec.training.training_data import TrainingData
 
+Change = Callable[[Tensor, NDArray[np.int64]], Tensor]
+"""See `loop.predict`."""
+
+_BLOCK = 256 * loop.EVALUATION_BATCH  # clips, of which all logits are in memory
+
 
 @dataclass(frozen=True)
 class SeedRun:
@@ -29,7 +37,7 @@ class SeedRun:
     """One of train.seeds."""
     network: Classifier
     fit: Fit
-    logits: NDArray[np.float32]
+    logits: Logits
     """(m, K), of the data's reported clips."""
 
 
@@ -71,7 +79,23 @@ def run(
             f"{device} is out of memory for {architecture.model} ({str(error).partition('. ')[0]}). Train fewer models at a time "
             "(train-all --jobs), lower train.batch_size, or run with ACTIONREC_DEVICE=cpu."
         ) from None
-    return SeedRun(seed, network, fit, loop.predict(network, features, data.reported))
+    return SeedRun(seed, network, fit, reported_logits(network, features, data))
+
+
+def reported_logits(network: Classifier, features: Features, data: TrainingData, change: Change | None = None) -> Logits:
+    """Logits of the reported clips, predicted in blocks if only the highest are kept.
+
+    Args:
+        change: see `loop.predict`.
+    """
+    rows, labels, class_count = data.reported, data.labels[data.reported], len(data.class_names)
+    if class_count <= MOST_DENSE:
+        return loop.predict(network, features, rows, change)
+    tops = []
+    for start in range(0, len(rows), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        tops.append(compact(loop.predict(network, features, rows[block], change), labels[block]))
+    return joined(tops)
 
 
 def best(runs: Sequence[SeedRun], data: TrainingData) -> SeedRun:
@@ -100,15 +124,15 @@ def predictions(runs: Sequence[SeedRun], chosen: SeedRun, data: TrainingData, fo
     reported, ids = data.reported, data.features.clips
     features = on_device(data.features.features, device)
 
-    def logits(change: Perturbation) -> NDArray[np.float32]:
-        return loop.predict(chosen.network, features, reported, lambda batch, rows: change(batch, [ids[row] for row in rows], 0))
+    def logits(change: Perturbation) -> Logits:
+        return reported_logits(chosen.network, features, data, lambda batch, rows: change(batch, [ids[row] for row in rows], 0))
 
     answers = Answers(
         np.array([ids[row] for row in reported]),
         data.labels[reported],
         data.clusters[reported],
         chosen.logits,
-        np.stack([run.logits for run in runs]),
+        [run.logits for run in runs],
         {name: logits(change) for name, change in frame_order.PERTURBATIONS.items()},
     )
     folds = np.full(len(reported), fold, dtype=np.int64)

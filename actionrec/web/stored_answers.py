@@ -1,7 +1,6 @@
 """A model's answers for the test clips, from data/predictions/<model>.npz: the predicted class and its confidence.
 
-n test clips, K classes. Logits are read in blocks, because those of a large data set do not fit in memory: 230,000 clips of 700
-classes have 0.6 GB a model.
+n test clips, K classes. Logits of all classes are read in blocks, so that the server needs little memory.
 """
 
 import zipfile
@@ -14,7 +13,9 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import DataError
 from actionrec.core.text import shortened
-from actionrec.evaluation.calibration import softmax
+from actionrec.evaluation.calibration import confidences
+from actionrec.evaluation.logits import Logits, TopLogits, answers
+from actionrec.evaluation.prediction_files import Arrays, is_top, top_logits
 
 _BLOCK = 1 << 22  # logits that are read at once: 32 MB as float64
 
@@ -54,16 +55,12 @@ def read_stored_answers(path: Path, class_count: int, temperature: float) -> Sto
         with np.load(path, allow_pickle=False) as stored:
             tested = stored["subset"] == "test"
             clips, labels, folds = (stored[name][tested] for name in ("clip", "label", "fold"))
-        count = len(tested)
-        predicted, confidence = np.empty(count, np.int32), np.empty(count, np.float32)
-        start = 0
-        for logits in _blocks(path, class_count):
-            rows = slice(start, start + len(logits))
-            predicted[rows] = logits.argmax(axis=1)
-            confidence[rows] = softmax(logits, temperature).max(axis=1)
-            start += len(logits)
-        if start != count:
-            raise ValueError(f"logits of {start} clips, not {count}")
+            parts = [_top_logits(stored, class_count)] if is_top(stored) else _blocks(path, class_count)
+            answered = [_answered(logits, temperature) for logits in parts]
+        predicted = np.concatenate([np.empty(0, np.int32), *(classes for classes, _ in answered)])
+        confidence = np.concatenate([np.empty(0, np.float32), *(top for _, top in answered)])
+        if len(predicted) != len(tested):
+            raise ValueError(f"logits of {len(predicted)} clips, not {len(tested)}")
         if not np.isfinite(confidence).all():
             raise ValueError("logits that are not finite")
         if len(labels) and not (labels.min() >= 0 and labels.max() < class_count):
@@ -82,6 +79,27 @@ def read_stored_answers(path: Path, class_count: int, temperature: float) -> Sto
         predicted[tested][order],
         confidence[tested][order],
     )
+
+
+def _answered(logits: Logits, temperature: float) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Predicted classes and confidences: (rows,), (rows,)."""
+    predicted = answers(logits)
+    return predicted.astype(np.int32), confidences(logits, predicted, temperature).top.astype(np.float32)
+
+
+def _top_logits(stored: Arrays, class_count: int) -> TopLogits:
+    """The highest logits of all clips.
+
+    Raises:
+        ValueError: they do not fit K classes.
+    """
+    logits = top_logits(stored, "logits", class_count)
+    shape, classes = logits.values.shape, logits.classes
+    if classes.shape != shape or logits.rest.shape != (shape[0], 2) or not 2 <= shape[1] < class_count:
+        raise ValueError(f"logits have the shapes {shape}, {classes.shape} and {logits.rest.shape}")
+    if classes.size and not (classes.min() >= 0 and classes.max() < class_count):
+        raise ValueError(f"classes from {classes.min()} to {classes.max()}, not from 0 to {class_count - 1}")
+    return logits
 
 
 def _blocks(path: Path, class_count: int) -> Iterator[NDArray[np.floating]]:

@@ -5,7 +5,9 @@ from sklearn.calibration import calibration_curve
 
 from actionrec.evaluation import metrics
 from actionrec.evaluation.calibration import (
+    Confidences,
     confidence_threshold,
+    confidences,
     error_by_chance,
     expected_calibration_error,
     fit_temperature,
@@ -16,6 +18,11 @@ from actionrec.evaluation.calibration import (
 # Five clips, two classes; top probabilities 0.9, 0.8, 0.8, 0.6, 0.5, of which the first, second and fourth are correct.
 PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
 LABELS = np.array([0, 1, 0, 0, 1])
+
+
+def answered(probabilities, labels):
+    """What `confidences` gives for logits that have these probabilities (n, K)."""
+    return Confidences(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels)
 
 
 def random_logits(*, clips=400, classes=6, strength=1.0, seed=0):
@@ -51,28 +58,28 @@ def test_a_temperature_of_0_or_less_raises_an_error(temperature):
 
 
 def test_reliability_by_hand():
-    found = reliability(PROBABILITIES, LABELS, bins=5)
+    found = reliability(answered(PROBABILITIES, LABELS), bins=5)
     assert found.count.tolist() == [0, 0, 2, 2, 1]  # 0.6 and 0.8 lie on edges and belong below them
     np.testing.assert_allclose(found.confidence, [np.nan, np.nan, 0.55, 0.8, 0.9])
     np.testing.assert_allclose(found.accuracy, [np.nan, np.nan, 0.5, 0.5, 1])
 
 
 def test_calibration_error_by_hand():
-    assert expected_calibration_error(PROBABILITIES, LABELS, bins=5) == pytest.approx((2 * 0.05 + 2 * 0.3 + 0.1) / 5)
+    assert expected_calibration_error(answered(PROBABILITIES, LABELS), bins=5) == pytest.approx((2 * 0.05 + 2 * 0.3 + 0.1) / 5)
     # One bin: mean confidence 0.72, accuracy 0.6.
-    assert expected_calibration_error(PROBABILITIES, LABELS, bins=1) == pytest.approx(0.12)
+    assert expected_calibration_error(answered(PROBABILITIES, LABELS), bins=1) == pytest.approx(0.12)
 
 
 def test_exact_confidence_has_no_calibration_error():
     sure = np.tile([0.8, 0.2], (10, 1))
-    assert expected_calibration_error(sure, np.array([0] * 8 + [1] * 2)) == pytest.approx(0)
-    assert expected_calibration_error(sure, np.array([0] * 3 + [1] * 7)) == pytest.approx(0.5)
+    assert expected_calibration_error(answered(sure, np.array([0] * 8 + [1] * 2))) == pytest.approx(0)
+    assert expected_calibration_error(answered(sure, np.array([0] * 3 + [1] * 7))) == pytest.approx(0.5)
 
 
 def test_reliability_is_scikit_learn_s():
     logits, labels = random_logits()
     shares = softmax(logits)
-    found = reliability(shares, labels, bins=15)
+    found = reliability(answered(shares, labels), bins=15)
     accuracy, confidence = calibration_curve(shares.argmax(axis=1) == labels, shares.max(axis=1), n_bins=15)
     filled = found.count > 0
     np.testing.assert_allclose(found.accuracy[filled], accuracy)
@@ -81,23 +88,32 @@ def test_reliability_is_scikit_learn_s():
 
 
 def test_a_probability_of_1_counts_in_the_last_bin():
-    found = reliability(np.eye(3)[[0, 1, 2]].astype(np.float32), np.array([0, 1, 0]), bins=10)
+    found = reliability(answered(np.eye(3)[[0, 1, 2]].astype(np.float32), np.array([0, 1, 0])), bins=10)
     assert found.count.tolist() == [0] * 9 + [3]
 
 
 @pytest.mark.parametrize("function", [reliability, expected_calibration_error, confidence_threshold])
 def test_logits_in_place_of_probabilities_raise_an_error(function):
     with pytest.raises(ValueError, match="from 0 to 1"):
-        function(np.array([[2.0, -1.0]]), np.array([0]))
-    with pytest.raises(ValueError, match="one label for each"):
-        function(PROBABILITIES, LABELS[:2])
+        function(answered(np.array([[2.0, -1.0]]), np.array([0])))
+    with pytest.raises(ValueError, match=r"got \(5,\) and \(2,\)"):
+        function(Confidences(PROBABILITIES.max(axis=1), LABELS[:2] == 0))
     with pytest.raises(ValueError, match="at least one"):
-        function(PROBABILITIES[:0], LABELS[:0])
+        function(Confidences(np.empty(0), np.empty(0, dtype=np.bool_)))
+
+
+def test_confidences_are_the_highest_probabilities_also_over_several_blocks(monkeypatch):
+    logits, labels = random_logits()
+    for temperature in (1.0, 2.5):
+        monkeypatch.setattr("actionrec.evaluation.logits.BLOCK", 100)
+        found, expected = confidences(logits, labels, temperature), answered(softmax(logits, temperature), labels)
+        assert np.array_equal(found.top, expected.top)
+        assert np.array_equal(found.correct, expected.correct)
 
 
 def test_fewer_than_one_bin_raises_an_error():
     with pytest.raises(ValueError, match="at least 1; got 0"):
-        reliability(PROBABILITIES, LABELS, bins=0)
+        reliability(answered(PROBABILITIES, LABELS), bins=0)
 
 
 @pytest.mark.parametrize("strength", [0.4, 1.0, 3.0])
@@ -105,8 +121,8 @@ def test_the_temperature_of_overconfident_logits_is_found(strength):
     logits, labels = random_logits(clips=3_000, strength=strength)
     temperature = fit_temperature(logits, labels)
     assert temperature == pytest.approx(strength, rel=0.06)
-    before = expected_calibration_error(softmax(logits), labels)
-    after = expected_calibration_error(softmax(logits, temperature), labels)
+    before = expected_calibration_error(answered(softmax(logits), labels))
+    after = expected_calibration_error(answered(softmax(logits, temperature), labels))
     assert after < 0.025
     assert strength == 1 or after < before / 3
 
@@ -144,35 +160,35 @@ def test_the_threshold_by_hand():
     top = np.append(np.arange(501, 561) / 1000, 0.99)
     probabilities = np.stack([top, 1 - top], axis=1)
     labels = np.append(np.zeros(60, dtype=int), 1)
-    assert confidence_threshold(probabilities, labels) == pytest.approx(0.504)  # 57 of 60 stay
-    assert confidence_threshold(probabilities, labels, kept=1) == pytest.approx(0.501)
-    assert confidence_threshold(probabilities, labels, kept=0.94) == pytest.approx(0.504)  # 56.4: 57 must stay
-    assert confidence_threshold(probabilities, labels, kept=0) == pytest.approx(0.560)
+    assert confidence_threshold(answered(probabilities, labels)) == pytest.approx(0.504)  # 57 of 60 stay
+    assert confidence_threshold(answered(probabilities, labels), kept=1) == pytest.approx(0.501)
+    assert confidence_threshold(answered(probabilities, labels), kept=0.94) == pytest.approx(0.504)  # 56.4: 57 must stay
+    assert confidence_threshold(answered(probabilities, labels), kept=0) == pytest.approx(0.560)
 
 
 def test_fewer_than_60_correct_answers_give_no_threshold():
     sure = np.tile([0.9, 0.1], (100, 1))
-    assert confidence_threshold(sure, np.arange(100) // 60) == pytest.approx(0.9)
-    assert confidence_threshold(sure, np.arange(100) // 59) == 0
+    assert confidence_threshold(answered(sure, np.arange(100) // 60)) == pytest.approx(0.9)
+    assert confidence_threshold(answered(sure, np.arange(100) // 59)) == 0
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.9, 0.95, 1.0])
 def test_the_threshold_is_the_highest_that_keeps_enough(kept):
     logits, labels = random_logits(clips=137)
     probabilities = softmax(logits)
-    threshold = confidence_threshold(probabilities, labels, kept)
+    threshold = confidence_threshold(answered(probabilities, labels), kept)
     sure = probabilities.max(axis=1)[probabilities.argmax(axis=1) == labels]
     assert (sure >= threshold).mean() >= kept
     assert (sure > threshold).mean() < kept
 
 
 def test_if_nothing_is_correct_there_is_no_threshold():
-    assert confidence_threshold(PROBABILITIES, np.array([1, 0, 0, 1, 1])) == 0
+    assert confidence_threshold(answered(PROBABILITIES, np.array([1, 0, 0, 1, 1]))) == 0
 
 
 def test_kept_must_be_a_share():
     with pytest.raises(ValueError, match="kept must be from 0 to 1; got 95"):
-        confidence_threshold(PROBABILITIES, LABELS, kept=95)
+        confidence_threshold(answered(PROBABILITIES, LABELS), kept=95)
 
 
 @pytest.mark.parametrize(("clips", "sharpness"), [(30, 1.0), (100, 3.0), (400, 3.0), (100, 8.0)])
@@ -182,11 +198,11 @@ def test_error_by_chance_is_the_mean_error_of_an_exact_confidence(clips, sharpne
     for _ in range(200):
         probabilities = softmax(rng.normal(0, sharpness, (clips, 5)))
         labels = (probabilities.cumsum(axis=1) < rng.random((clips, 1))).sum(axis=1).clip(max=4)
-        shown.append(expected_calibration_error(probabilities, labels))
-        expected.append(error_by_chance(reliability(probabilities, labels)))
+        shown.append(expected_calibration_error(answered(probabilities, labels)))
+        expected.append(error_by_chance(reliability(answered(probabilities, labels))))
     assert np.mean(expected) == pytest.approx(np.mean(shown), rel=0.1)
 
 
 def test_confident_and_correct_answers_have_no_error_by_chance():
-    bins = reliability(np.eye(4), np.arange(4))
+    bins = reliability(answered(np.eye(4), np.arange(4)))
     assert error_by_chance(bins) == pytest.approx(0.0)

@@ -9,7 +9,7 @@ from tuned import TUNING
 from actionrec.core import paths
 from actionrec.core.errors import DataError
 from actionrec.evaluation.intervals import cluster_interval
-from actionrec.evaluation.predictions import write_predictions
+from actionrec.evaluation.prediction_files import write_predictions
 from actionrec.evaluation.tuning_result import read_tuning_result, summary
 from actionrec.features.tuned_backbone import PREDICTIONS
 

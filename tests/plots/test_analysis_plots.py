@@ -12,7 +12,7 @@ from matplotlib.text import Text
 
 from actionrec.evaluation.advice import advise
 from actionrec.evaluation.analyses import Calibration, Ensemble, Missed, ModelCost, Order
-from actionrec.evaluation.calibration import reliability, softmax
+from actionrec.evaluation.calibration import confidences, reliability
 from actionrec.evaluation.comparison import Comparison
 from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.leaderboard import LeaderboardRow, Pair
@@ -103,7 +103,7 @@ def calibrated(clips, models=7, temperature=0.5):
     rows = []
     for name in NAMES[:models]:
         logits = rng.normal(size=(clips, 5)) + 2 * np.eye(5)[labels]
-        before, after = (reliability(softmax(logits, t), labels) for t in (1.0, temperature))
+        before, after = (reliability(confidences(logits, labels, t)) for t in (1.0, temperature))
         rows.append(Calibration(name, temperature, 0.123, 0.045, before, after))
     return rows
 

@@ -12,7 +12,7 @@ from tuned import TUNING
 from actionrec.core import paths
 from actionrec.evaluation.comparison import compare
 from actionrec.evaluation.intervals import Interval
-from actionrec.evaluation.predictions import read_predictions, write_predictions
+from actionrec.evaluation.prediction_files import read_predictions, write_predictions
 from actionrec.evaluation.tuning_result import TuningResult
 from actionrec.features.tuned_backbone import PREDICTIONS
 from actionrec.io.files import read_json

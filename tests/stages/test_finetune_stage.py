@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 
 from actionrec.core import paths
 from actionrec.core.errors import ParamsError
-from actionrec.evaluation.predictions import read_predictions
+from actionrec.evaluation.prediction_files import read_predictions
 from actionrec.features.backbones import FeatureSettings, create_backbone
 from actionrec.features.feature_store import read_features
 from actionrec.features.tuned_backbone import PREDICTIONS, WEIGHTS, read_tuned

@@ -13,7 +13,7 @@ from actionrec.data.clips import Clip, write_clips
 from actionrec.data.folds import divide_others, write_other_folds
 from actionrec.data.splits import SplitSettings, divide, read_split, write_split
 from actionrec.evaluation import metrics
-from actionrec.evaluation.predictions import read_predictions
+from actionrec.evaluation.prediction_files import read_predictions
 from actionrec.features.feature_store import write_shard
 from stages import train
 

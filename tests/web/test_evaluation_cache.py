@@ -10,7 +10,7 @@ import pytest
 from actionrec.core import paths
 from actionrec.core.errors import DataError
 from actionrec.evaluation.calibration import softmax
-from actionrec.evaluation.predictions import read_predictions
+from actionrec.evaluation.prediction_files import read_predictions
 from actionrec.models import MODELS
 from actionrec.web import evaluation_cache
 from actionrec.web.evaluated_clips import ClipQuery

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from actionrec.core import paths
 from actionrec.data import tar_shards
 from actionrec.data.clip_files import write_members
-from actionrec.evaluation.predictions import write_predictions
+from actionrec.evaluation.prediction_files import write_predictions
 from actionrec.web import app, schema
 from actionrec.web.evaluated_clips import QUERY
 from actionrec.web.predict_request import Limits

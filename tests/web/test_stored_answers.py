@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from actionrec.core.errors import DataError
-from actionrec.evaluation.calibration import softmax
-from actionrec.evaluation.predictions import read_predictions, write_predictions
+from actionrec.evaluation.calibration import confidences, softmax
+from actionrec.evaluation.logits import answers
+from actionrec.evaluation.prediction_files import read_predictions, write_predictions
 from actionrec.web import stored_answers
 from actionrec.web.stored_answers import read_stored_answers
 
@@ -36,14 +37,14 @@ def test_answers_are_those_of_the_evaluation(tmp_path, monkeypatch, folds):
 
 
 def test_a_large_file_is_read_in_little_memory(tmp_path):
-    write(tmp_path / "gru.npz", clips=30_000, classes=300)  # 36 MB of logits, twice
+    write(tmp_path / "gru.npz", clips=60_000, classes=150)  # 36 MB of logits, twice
     tracemalloc.start()
-    read_stored_answers(tmp_path / "gru.npz", 300, 1.0)
+    read_stored_answers(tmp_path / "gru.npz", 150, 1.0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    write(tmp_path / "gru.npz", clips=60_000, classes=300)
+    write(tmp_path / "gru.npz", clips=120_000, classes=150)
     tracemalloc.start()
-    read_stored_answers(tmp_path / "gru.npz", 300, 1.0)
+    read_stored_answers(tmp_path / "gru.npz", 150, 1.0)
     doubled = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert doubled - peak < 18_000_000  # half of what the added logits take
@@ -59,3 +60,14 @@ def test_damaged_files_are_refused_with_their_path(tmp_path):
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(DataError, match=r"gru\.npz: predictions cannot be read .* Run `dvc repro -f train@gru`"):
         read_stored_answers(path, 7, 1.0)
+
+
+def test_of_many_classes_the_highest_logits_are_read(tmp_path):
+    path = tmp_path / "gru.npz"
+    write(path, clips=60, classes=250)
+    told = read_stored_answers(path, 250, 1.7)
+    expected = read_predictions(path, 250, "").test
+    assert np.array_equal(told.predicted, answers(expected.logits))
+    np.testing.assert_allclose(told.confidence, confidences(expected.logits, expected.labels, 1.7).top, rtol=1e-6)
+    with pytest.raises(DataError, match=r"classes from \d+ to \d+, not from 0 to 99"):
+        read_stored_answers(path, 100, 1.7)

@@ -1,0 +1,160 @@
+"""Logits of many clips: all classes in an array, or of many classes the likeliest ones and what the rest amount to.
+
+n clips, K classes. Logits of 230,000 clips and 700 classes take 0.6 GB, and a file of predictions has at least five such tables.
+Of more than MOST_DENSE classes the KEPT likeliest of each clip are enough for its answer, its rank among the first, its
+confidence and its loss.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_DENSE = 200
+"""Classes whose logits are all kept: the data sets with more have several hundred classes and many clips."""
+KEPT = 20
+"""Classes of a clip that are kept of more than MOST_DENSE."""
+BLOCK = 4_000_000
+"""Logits that are converted to float64 at a time: 32 MB."""
+
+
+@dataclass(frozen=True)
+class TopLogits:
+    """Of each clip the k classes with the highest logits, of which the last gives way to the clip's own class if that is lower.
+
+    Of the other classes, the log of the sum of exp(logit) and the mean logit are known. So answers, losses and confidences are
+    exact. At another temperature than 1, the other logits are taken to be normally distributed, at most as high as those kept.
+    """
+
+    classes: NDArray[np.int32]
+    """(n, k), from the highest logit to the lowest; of equal logits, the lower number first."""
+    values: NDArray[np.float32]
+    """(n, k), the logits of these classes."""
+    rest: NDArray[np.float32]
+    """(n, 2), of the other classes: log(sum(exp(logits))), and mean(logits)."""
+    class_count: int
+    """K, above k."""
+
+    @classmethod
+    def of(cls, logits: NDArray[np.float32], labels: NDArray[np.int64], kept: int = KEPT) -> Self:
+        """Keep the highest of logits (n, K).
+
+        Args:
+            labels: (n,), from 0 to K - 1.
+            kept: k, from 2 to K - 1.
+        """
+        count, class_count = logits.shape
+        parts = [cls._of_block(logits[block], labels[block], kept) for block in blocks(count, class_count)]
+        empty = cls(np.empty((0, kept), np.int32), np.empty((0, kept), np.float32), np.empty((0, 2), np.float32), class_count)
+        return empty.joined(parts)
+
+    @classmethod
+    def _of_block(cls, logits: NDArray[np.float32], labels: NDArray[np.int64], kept: int) -> Self:
+        classes = np.sort(np.argpartition(-logits, kept - 1, axis=1)[:, :kept], axis=1)
+        values = np.take_along_axis(logits, classes, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        classes = np.take_along_axis(classes, order, axis=1)
+        lower = ~(classes == labels[:, None]).any(axis=1)
+        classes[lower, -1] = labels[lower]
+        values = np.take_along_axis(logits, classes, axis=1)
+        others = logits.astype(np.float64)
+        np.put_along_axis(others, classes, -np.inf, axis=1)
+        highest = others.max(axis=1)
+        log_sum = highest + np.log(np.exp(others - highest[:, None]).sum(axis=1))
+        np.put_along_axis(others, classes, 0.0, axis=1)
+        mean = others.sum(axis=1) / (logits.shape[1] - kept)
+        rest = np.column_stack([log_sum, mean]).astype(np.float32)
+        return cls(classes.astype(np.int32), values, rest, logits.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Self:
+        return type(self)(self.classes[rows], self.values[rows], self.rest[rows], self.class_count)
+
+    def joined(self, others: Sequence[Self]) -> Self:
+        """These and the other clips, in that order."""
+        parts = [self, *others]
+        return type(self)(
+            np.concatenate([one.classes for one in parts]),
+            np.concatenate([one.values for one in parts]),
+            np.concatenate([one.rest for one in parts]),
+            self.class_count,
+        )
+
+    def rank(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n,) how many classes are likelier than the clip's own, at most k - 1.
+
+        Raises:
+            ValueError: a label is not that of its clip.
+        """
+        own = self.classes == labels[:, None]
+        if not own.any(axis=1).all():
+            raise ValueError("the kept classes lack a clip's own: these are labels of other clips")
+        return own.argmax(axis=1)
+
+    def own(self, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n,) the logits of the clips' own classes."""
+        return np.take_along_axis(self.values, self.rank(labels)[:, None], axis=1)[:, 0]
+
+    def log_sum(self, temperature: float = 1.0) -> NDArray[np.float64]:
+        """(n,) log(sum(exp(logits / temperature))) over all classes."""
+        scaled = self.values.astype(np.float64) / temperature
+        highest = scaled.max(axis=1)
+        kept = highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))
+        return np.logaddexp(kept, self._log_rest(temperature))
+
+    def probabilities(self, temperature: float = 1.0) -> NDArray[np.float64]:
+        """(n, K): softmax(logits / temperature); the classes that are not kept share equally what they have together."""
+        total = self.log_sum(temperature)
+        others = np.exp(self._log_rest(temperature) - total) / (self.class_count - self.classes.shape[1])
+        shares = np.repeat(others[:, None], self.class_count, axis=1)
+        kept = np.exp(self.values.astype(np.float64) / temperature - total[:, None])
+        np.put_along_axis(shares, self.classes, kept, axis=1)
+        return shares
+
+    def _log_rest(self, temperature: float) -> NDArray[np.float64]:
+        """(n,) log(sum(exp(logits / temperature))) over the classes that are not kept.
+
+        n normal logits with mean m and variance s have the sum n exp(m / T + s / 2 T^2); s is such that it is right at T = 1.
+        """
+        log_sum, mean = self.rest.astype(np.float64).T
+        log_count = np.log(self.class_count - self.classes.shape[1])
+        variance = np.maximum(2 * (log_sum - log_count - mean), 0.0)
+        highest = self.values[:, -2].astype(np.float64)  # the last may be lower than some that are not kept
+        return log_count + np.minimum(mean / temperature + variance / (2 * temperature**2), highest / temperature)
+
+
+Logits = NDArray[np.float32] | TopLogits
+"""Logits of n clips: (n, K), or of many classes the highest."""
+
+
+def compact(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Logits:
+    """Logits (n, K), of more than MOST_DENSE classes only the highest."""
+    return logits if logits.shape[1] <= MOST_DENSE else TopLogits.of(logits, labels)
+
+
+def joined(tables: Sequence[Logits]) -> Logits:
+    """The clips of at least one table, all of one form, in that order."""
+    first, *others = tables
+    if isinstance(first, TopLogits):
+        return first.joined([one for one in others if isinstance(one, TopLogits)])
+    return np.concatenate([one for one in tables if not isinstance(one, TopLogits)])
+
+
+def answers(logits: Logits) -> NDArray[np.int64]:
+    """(n,) the likeliest class of each clip; of equal logits, the one with the lower number."""
+    return logits.classes[:, 0].astype(np.int64) if isinstance(logits, TopLogits) else logits.argmax(axis=1)
+
+
+def class_count(logits: Logits) -> int:
+    """K."""
+    return logits.class_count if isinstance(logits, TopLogits) else logits.shape[1]
+
+
+def blocks(clips: int, classes: int) -> Iterator[slice]:
+    """Slices of clips that together have about BLOCK logits each."""
+    step = max(1, BLOCK // classes)
+    return (slice(start, min(start + step, clips)) for start in range(0, clips, step))
