@@ -1,15 +1,19 @@
 """Fonts and colours of all plots, and PNG bytes that do not change from run to run."""
 
 import io
+import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import cycle
 from typing import Any
 
 from matplotlib import font_manager, style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from actionrec.core.text import shorten
 from actionrec.models import MODELS
 
 DPI = 120
@@ -53,6 +57,27 @@ def drawing() -> Iterator[None]:
         # A character that no installed font has is drawn as an empty box; a warning for each would fill the log.
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         yield
+
+
+def fit(name: str, limit: int) -> str:
+    """Shorten a name to the width of `limit` Latin letters; East Asian characters are twice as wide."""
+    wide = sum(unicodedata.east_asian_width(sign) in "WF" for sign in name)
+    return shorten(name, max(2, limit * len(name) // (len(name) + wide)))
+
+
+def write_fitted(axes: Axes, place: tuple[float, float], width: float, most: int, text: Callable[[int], str], **look: Any) -> None:
+    """Write the longest version of a text that fits the width.
+
+    Args:
+        width: inches.
+        most: letters to start from; reduced until the text fits, as letters differ in width.
+        text: makes the text for a number of letters.
+    """
+    renderer = FigureCanvasAgg(axes.get_figure(root=True)).get_renderer()
+    written, letters = axes.text(*place, text(most), va="bottom", **look), most
+    while letters > 4 and (taken := written.get_window_extent(renderer).width) > width * DPI:
+        letters = max(4, min(letters - 1, int(letters * width * DPI / taken)))
+        written.set_text(text(letters))
 
 
 def png(figure: Figure, *, tight: bool = False) -> bytes:

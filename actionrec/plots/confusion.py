@@ -12,7 +12,10 @@ from actionrec.core.text import shorten
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.leaderboard import LeaderboardRow
 from actionrec.plots.canvas import drawing, png
+from actionrec.plots.confusion_overview import confusion_overview
 
+MOST_CLASSES = 60
+"""Of a matrix with names: with more, they are too small to read on a page, which shows the picture about 1,100 pixels wide."""
 MOST_CLASSES_WITH_COUNTS = 15
 LONGEST_NAME = 26
 
@@ -20,15 +23,18 @@ LONGEST_NAME = 26
 def confusion_matrix(result: LeaderboardRow, counts: NDArray[np.int64], context: EvaluationContext) -> bytes:
     """Draw counts (K, K) as shares of their row: true classes in rows, predicted classes in columns.
 
-    A class without test clips has a grey row. Up to MOST_CLASSES_WITH_COUNTS classes, the counts are written in the cells.
+    A class without test clips has a grey row. Up to MOST_CLASSES_WITH_COUNTS classes, the counts are written in the cells. Above
+    MOST_CLASSES, `confusion_overview` replaces the matrix.
     """
     classes = len(counts)
+    if classes > MOST_CLASSES:
+        return confusion_overview(result, counts, context)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
     few = classes <= MOST_CLASSES_WITH_COUNTS
     # Inches per class: room for the count in the cell, or with many classes for one line of small print.
     side = max(classes * float(np.clip(7 / classes, 0.16, 0.9)), 3.2)
-    font = 10 if few else 8 if classes <= 60 else 7
+    font = 10 if few else 8
     labels = [shorten(name, LONGEST_NAME) for name in context.class_names]
 
     with drawing():

@@ -2,14 +2,12 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ from actionrec.core.text import percent, shorten
 from actionrec.evaluation.analyses import Missed
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.suspect_labels import LabelCheck
-from actionrec.plots.canvas import DPI, GREY, drawing, png
+from actionrec.plots.canvas import GREY, drawing, png, write_fitted
 
 SHOWN = 12  # clips at most
 FRAMES = 5  # of a clip
@@ -128,22 +126,8 @@ def _label(axes: Axes, one: Entry, left: float, top: float, width: float) -> Non
     def classes(letters: int) -> str:
         return f"{shorten(one.label, letters)} ← {shorten(one.prediction, letters)} ({one.note})"
 
-    _write(axes, (left, top + 0.2), width, _LONGEST, classes, color=_INK)
-    _write(axes, (left, top + 0.37), width, _LONGEST_CLIP, lambda letters: shorten(one.clip, letters), color=GREY, fontsize=8)
-
-
-def _write(axes: Axes, place: tuple[float, float], width: float, most: int, text: Callable[[int], str], **look: Any) -> None:
-    """Write the longest version of a text that fits the width.
-
-    Args:
-        most: letters to start from; reduced until the text fits, as letters differ in width.
-        text: makes the text for a number of letters.
-    """
-    renderer = FigureCanvasAgg(axes.get_figure(root=True)).get_renderer()
-    written, letters = axes.text(*place, text(most), va="bottom", **look), most
-    while letters > 4 and (taken := written.get_window_extent(renderer).width) > width * DPI:
-        letters = max(4, min(letters - 1, int(letters * width * DPI / taken)))
-        written.set_text(text(letters))
+    write_fitted(axes, (left, top + 0.2), width, _LONGEST, classes, color=_INK)
+    write_fitted(axes, (left, top + 0.37), width, _LONGEST_CLIP, lambda letters: shorten(one.clip, letters), color=GREY, fontsize=8)
 
 
 def _strip(axes: Axes, frames: NDArray[np.uint8] | None, left: float, top: float, size: tuple[float, float, float]) -> None:

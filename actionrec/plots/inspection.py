@@ -1,6 +1,5 @@
 """A data set on one page: durations, frame rates, sizes, codecs, classes, and a frame of each class."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from math import ceil
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from actionrec.core.text import shorten
 from actionrec.inspection.summary import ClassSummary, Summary
-from actionrec.plots.canvas import COLOURS, GREY, drawing, png
+from actionrec.plots.canvas import COLOURS, GREY, drawing, fit, png
 
 MOST_PICTURES = 48
 WIDTH = 13.0  # inches
@@ -107,7 +106,7 @@ def _values(axes: Axes, counts: Mapping[str, int]) -> None:
     if len(pairs) > _VALUES:
         rest = pairs[_VALUES - 1 :]
         pairs = [*pairs[: _VALUES - 1], (f"{len(rest)} others", sum(count for _, count in rest))]
-    bars = _bars(axes, [_fit(value, 12) for value, _ in pairs], [count for _, count in pairs], CLIPS)
+    bars = _bars(axes, [fit(value, 12) for value, _ in pairs], [count for _, count in pairs], CLIPS)
     if len(counts) > _VALUES:
         bars[-1].set_color(GREY)
     axes.set_ylim(_VALUES - 0.5, -0.5)
@@ -135,7 +134,7 @@ def _classes(figure: SubFigure, classes: Sequence[ClassSummary], total: int, col
     for column in range(columns):
         own = classes[column * per_column : (column + 1) * per_column]
         clips, groups = panels[2 * column], panels[2 * column + 1]
-        _bars(clips, [_fit(one.name, limit) for one in own], [one.clips for one in own], CLIPS)
+        _bars(clips, [fit(one.name, limit) for one in own], [one.clips for one in own], CLIPS)
         _bars(groups, [], [one.groups for one in own], GROUPS)
         clips.set_title("clips", fontsize=9, color=CLIPS, loc="left")
         groups.set_title("groups", fontsize=9, color=GROUPS, loc="left")
@@ -162,7 +161,7 @@ def _contact_sheet(figure: SubFigure, sheet: Mapping[str, NDArray[np.uint8]], cl
         wide, high = _extent(picture)
         middle, top = column + 0.5, row * height + label
         axes.imshow(picture, extent=(middle - wide / 2, middle + wide / 2, top + high, top))
-        axes.text(middle, top - 0.1 * label, _fit(name, 168 // a_row), ha="center", va="bottom", fontsize=8, in_layout=False)
+        axes.text(middle, top - 0.1 * label, fit(name, 168 // a_row), ha="center", va="bottom", fontsize=8, in_layout=False)
         if picture is _BLANK:
             axes.text(middle, top + high / 2, "no frame", ha="center", va="center", color=GREY, fontsize=8)
     axes.set_xlim(0, a_row)
@@ -176,12 +175,6 @@ def _extent(picture: NDArray[np.uint8]) -> tuple[float, float]:
     height, width = picture.shape[:2]
     scale = min(_PICTURE[0] / width, _PICTURE[1] / height)
     return scale * width, scale * height
-
-
-def _fit(name: str, limit: int) -> str:
-    """Shorten a name to the width of `limit` Latin letters; East Asian characters are twice as wide."""
-    wide = sum(unicodedata.east_asian_width(sign) in "WF" for sign in name)
-    return shorten(name, max(2, limit * len(name) // (len(name) + wide)))
 
 
 def _write_instead(axes: Axes, text: str) -> None:

@@ -8,6 +8,7 @@ from actionrec.core.text import first_few, percent
 from actionrec.evaluation import metrics, study_results
 from actionrec.evaluation.analyses import Analyses
 from actionrec.evaluation.calibration import TEMPERATURES, error_by_chance
+from actionrec.evaluation.class_confusions import confused_pairs
 from actionrec.evaluation.clip_cost import SAME_COST, cheaper
 from actionrec.evaluation.comparison import Comparison, chosen_by_validation
 from actionrec.evaluation.context import EvaluationContext
@@ -332,13 +333,10 @@ def _error_finding(model: TrainedModel) -> str:
 
 def _confused(model: TrainedModel, context: EvaluationContext) -> str:
     counts = metrics.confusion(model.test.logits, model.test.labels)
-    wrong, totals = counts - np.diag(np.diag(counts)), counts.sum(axis=1)
-    # Most frequent first; among equals, in the order of the classes.
-    worst = [divmod(int(index), len(wrong)) for index in np.argsort(-wrong, axis=None, kind="stable")[:CONFUSED_PAIRS]]
+    totals = counts.sum(axis=1)
     rows = [
-        [clean(context.class_names[true]), clean(context.class_names[answer]), f"{wrong[true, answer]} of {totals[true]}"]
-        for true, answer in worst
-        if wrong[true, answer]
+        [clean(context.class_names[true]), clean(context.class_names[answer]), f"{counts[true, answer]} of {totals[true]}"]
+        for true, answer in confused_pairs(counts, CONFUSED_PAIRS)
     ]
     return table(["true class", "predicted", "test clips"], rows, "llr") if rows else ""
 

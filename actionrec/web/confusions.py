@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from actionrec.evaluation.class_confusions import confused_pairs
+
 MOST_CLASSES = 50
 """Of a whole matrix."""
 _MOST_PAIRS = 30
@@ -65,12 +67,8 @@ def summarise(model: str, counts: NDArray[np.int64], class_names: Sequence[str])
         counts: (K, K), as `count_confusions` gives it.
         class_names: K names.
     """
-    errors = counts.copy()
-    np.fill_diagonal(errors, 0)
     clips = counts.sum(axis=1)
-    wrong = np.flatnonzero(errors)
-    frequent = wrong[np.argsort(-errors.flat[wrong], kind="stable")]
-    places = [divmod(int(place), len(counts)) for place in frequent[:_MOST_PAIRS]]
+    places = confused_pairs(counts, _MOST_PAIRS)
     shown = list(range(len(counts)))
     if len(shown) > MOST_CLASSES:
         shown = sorted(list(dict.fromkeys(number for place in places for number in place))[:_MOST_IN_PAIRS])
