@@ -13,10 +13,11 @@ from actionrec.evaluation.analyses import class_scores
 from actionrec.evaluation.context import read_context
 from actionrec.evaluation.trained_models import SAME_ACCURACY, check_comparable, read_model, remake
 from actionrec.features.tuned_backbone import read_tuned
-from actionrec.io.files import read_csv, read_json, whole_folder, write_text
+from actionrec.io.files import read_csv, read_json, whole_folder, write_spreadsheet, write_text
 from actionrec.models import MODELS
 from actionrec.report.card import Evidence, card
-from actionrec.report.dataset_card import DatasetRecords, dataset_card
+from actionrec.report.class_table import is_cut
+from actionrec.report.dataset_card import CLASSES, CLASSES_HEADER, DatasetRecords, class_rows, dataset_card
 from actionrec.training.recipes import read_recipe
 from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER
 
@@ -29,10 +30,12 @@ AGAIN = "Run `dvc repro -f compare` to recompute it."
 def main() -> None:
     gathered = gather()
     texts = {name: written(evidence) for name, evidence in gathered.items()}
-    described = dataset_text(next(iter(gathered.values())))
+    records, described = dataset_text(next(iter(gathered.values())))
     for name, text in texts.items():
         write_text(paths.model_card(name), text)
     write_text(paths.DATASET_CARD, described)
+    if is_cut(len(classes := class_rows(records))):
+        write_spreadsheet(paths.DATASET_CARD.with_name(CLASSES), CLASSES_HEADER, classes)
     best = next(iter(gathered.values())).comparison["best"]
     with whole_folder(paths.BEST) as draft:
         for file in sorted(paths.model_folder(best).iterdir()):
@@ -107,8 +110,8 @@ def written(evidence: Evidence) -> str:
         raise DataError(f"{where}: an entry has the wrong type ({reason}). Run `dvc repro -f compare`.") from None
 
 
-def dataset_text(evidence: Evidence) -> str:
-    """The text of the data set's card.
+def dataset_text(evidence: Evidence) -> tuple[DatasetRecords, str]:
+    """What the data set's card is written from, and its text.
 
     Raises:
         DataError: a file is missing or damaged, or an entry is missing or has the wrong type.
@@ -118,7 +121,7 @@ def dataset_text(evidence: Evidence) -> str:
     split, frames = read_json(paths.SPLIT_METRICS), read_json(paths.FRAMES / DESCRIPTION)
     try:
         records = DatasetRecords(evidence.context, split["validation"], clips, subset_of, ledger, frames, evidence.audit)
-        return dataset_card(records)
+        return records, dataset_card(records)
     except MALFORMED as error:
         where = f"{paths.SPLIT_METRICS}, {paths.FRAMES / DESCRIPTION}, {paths.FRAMES / LEDGER} or {paths.AUDIT}"
         reason = shortened(repr(error), 200)

@@ -24,7 +24,9 @@ def register(commands: Commands) -> None:
         "--max-failed", type=share, default=0.02, metavar="SHARE", help="share of --data's clips that may fail (default: 0.02)"
     )
     command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, if they are not found")
-    command.add_argument("--json", action="store_true", help="print JSON, not a table")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON, not tables")
+    form.add_argument("--csv", action="store_true", help="print the accuracy of each class as CSV, not tables")
     command.set_defaults(run=run)
 
 
@@ -39,6 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     from actionrec.inference.predictor import find_bundle, load
     from actionrec.io import files
     from actionrec.report import evaluation as texts
+    from actionrec.report.prediction import csv_lines
     from actionrec.training import bundle, training_data
 
     check_model(arguments.model)
@@ -62,8 +65,12 @@ def run(arguments: argparse.Namespace) -> None:
         recorded = files.read_json(metrics) if folder == paths.model_folder(folder.name) and metrics.is_file() else {}
         differences = recompute_metrics.differences(evaluation, arguments.subset, recorded)
         what = f"{arguments.subset} clips"
-    summary = {**evaluation.summary(), "of": what}
-    say(json.dumps(summary, indent=2, ensure_ascii=False) + "\n" if arguments.json else texts.text(evaluation, what))
+    if arguments.json:
+        say(json.dumps({**evaluation.summary(), "of": what}, indent=2, ensure_ascii=False) + "\n")
+    elif arguments.csv:
+        say(csv_lines([texts.CLASSES_HEADER, *texts.class_rows(evaluation)]))
+    else:
+        say(texts.text(evaluation, what))
     for reason in evaluation.failed.values():
         logger.warning("skipped: %s", reason)
     for line in differences:

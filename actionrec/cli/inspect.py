@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     # These imports take seconds, so the input is checked before them.
     from actionrec.inspection import probe, summary
     from actionrec.plots import inspection as plots
+    from actionrec.report import class_table
     from actionrec.report import inspection as texts
 
     probes = probe.probe(clip_files, data_set, decode=arguments.decode)
@@ -57,6 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     report = texts.report(known, planned)
     files.write_text(output / texts.REPORT, report)
     files.write_spreadsheet(output / texts.FILES, texts.FILES_HEADER, texts.file_rows(probes, known.suspicious))
+    if class_table.is_cut(len(known.classes)):
+        files.write_spreadsheet(output / texts.CLASSES, texts.CLASSES_HEADER, texts.class_rows(known))
     shown = probe.pictures(clip_files, probes, plots.chosen_classes(clips.class_names(data_set)))
     with files.whole_file(output / texts.PAGE) as draft:
         draft.write_bytes(plots.page(known, [one.seconds for one in probes if one.seconds], shown))

@@ -17,6 +17,7 @@ from actionrec.data.splits import SUBSETS
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.report import errors, table
 from actionrec.report.card import RIGHTS, UNKNOWN_RIGHTS, relocated
+from actionrec.report.class_table import class_table
 from actionrec.report.rendering import front_matter, render
 from actionrec.report.wording import clean
 
@@ -26,6 +27,9 @@ LICENCES = {"sample": "mit", "ucf50": "unknown", "ucf101": "unknown", "hmdb51": 
 
 SUBSET_NAMES = {"train": "training", "val": "validation", "test": "test"}
 LISTED = 20  # clips in a table
+CLASSES = "classes.csv"
+"""Beside the card, if its table of classes is cut."""
+CLASSES_HEADER = ("class", "clips", "groups", *SUBSETS)
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -119,16 +123,26 @@ def _numbered(names: Sequence[str]) -> dict[str, str]:
     return {str(number): name for number, name in enumerate(names)}
 
 
-def _classes_table(records: DatasetRecords) -> str:
-    by_class: dict[str, list[Clip]] = {name: [] for name in class_names(records.clips)}
+def class_rows(records: DatasetRecords) -> list[tuple[str, int, int | None, int, int, int]]:
+    """Rows under CLASSES_HEADER; no number of groups if none is known."""
+    of_class: dict[str, list[Clip]] = {name: [] for name in class_names(records.clips)}
     for clip in records.clips:
-        by_class[clip.label].append(clip)
+        of_class[clip.label].append(clip)
     is_grouped, rows = records.is_grouped, []
-    for name, of_class in by_class.items():
-        subsets = Counter(records.subset_of.get(clip.id) for clip in of_class)
-        groups = f"{len({clip.group for clip in of_class}):,}" if is_grouped else "unknown"
-        rows.append([clean(name), f"{len(of_class):,}", groups, *(f"{subsets[subset]:,}" for subset in SUBSETS)])
-    return table(["class", "clips", "groups", *SUBSET_NAMES.values()], rows, "lrrrrr")
+    for name, clips in of_class.items():
+        counts = Counter(records.subset_of.get(clip.id) for clip in clips)
+        groups = len({clip.group for clip in clips}) if is_grouped else None
+        rows.append((name, len(clips), groups, counts["train"], counts["val"], counts["test"]))
+    return rows
+
+
+def _classes_table(records: DatasetRecords) -> str:
+    cells = [
+        [clean(name), *("unknown" if number is None else f"{number:,}" for number in numbers)]
+        for name, *numbers in class_rows(records)
+    ]
+    header = ["class", "clips", "groups", *SUBSET_NAMES.values()]
+    return class_table(header, cells, "lrrrrr", f"[{CLASSES}](cards/{CLASSES}) has all classes.")
 
 
 def _subsets_table(records: DatasetRecords) -> str:

@@ -9,35 +9,30 @@ from actionrec.evaluation.analyses import ClassScore, Missed
 from actionrec.evaluation.context import EvaluationContext
 from actionrec.evaluation.group_scores import GroupScore, far_below
 from actionrec.report import table
+from actionrec.report.class_table import class_table
 from actionrec.report.wording import bullets, clean, section
 
-ALL_CLASSES = 20  # a table with more classes ...
-WORST_CLASSES = 10  # ... shows only the worst; so does a table of groups
+WORST_GROUPS = 10  # in a table
 LISTED = 20  # clips in a table
 
 
 def class_scores(rows: Sequence[ClassScore], model: str, context: EvaluationContext) -> str:
-    """Precision, recall and F1 of each class, lowest F1 first; with many classes, only the worst.
+    """Precision, recall and F1 of each class, lowest F1 first; with many classes, those at both ends.
 
     Args:
         rows: at least one.
     """
     ordered = sorted(rows, key=lambda one: (one.f1, one.name))
-    shown = ordered if len(rows) <= ALL_CLASSES else ordered[:WORST_CLASSES]
     cells = [
-        [clean(one.name), f"{one.clips:,}", *(percent(score) for score in (one.precision, one.recall, one.f1))] for one in shown
+        [clean(one.name), f"{one.clips:,}", *(percent(score) for score in (one.precision, one.recall, one.f1))] for one in ordered
     ]
-    rest = (
-        ""
-        if len(shown) == len(rows)
-        else f"The {len(shown)} lowest of {len(rows)}; [per_class.csv](per_class.csv) has all classes of all models. "
-    )
-    fewest = min(one.clips for one in shown)
+    header = ["class", "test clips", "precision %", "recall %", "F1 %"]
+    fewest = min(one.clips for one in rows)
     step = "it depends on a single clip" if fewest == 1 else f"one clip of {fewest} changes recall by {percent(1 / fewest)} points"
     return section(
         f"Scores per class of {clean(model)}",
-        table(["class", "test clips", "precision %", "recall %", "F1 %"], cells, "lrrrr"),
-        f"{rest}Lowest F1 first. Precision: share of the clips with this prediction that belong to the class. Recall: share of "
+        class_table(header, cells, "lrrrr", "[per_class.csv](per_class.csv) has all classes of all models."),
+        "Lowest F1 first. Precision: share of the clips with this prediction that belong to the class. Recall: share of "
         "the class's clips that are found. F1: their harmonic mean. A score is 0 where its denominator is 0. Scores of classes "
         f"with few clips are rough: in the smallest class here, {step}.",
     )
@@ -47,7 +42,7 @@ def group_scores(rows: Sequence[GroupScore], model: str) -> str:
     """Top-1 of each source video or person, lowest first; empty with fewer than two."""
     if len(rows) < 2:
         return ""
-    shown = rows[:WORST_CLASSES]
+    shown = rows[:WORST_GROUPS]
     cells = [[clean(one.first_clip), f"{one.correct:,} of {one.clips:,}", percent(one.top1)] for one in shown]
     return section(
         f"Accuracy by group of {clean(model)}",

@@ -3,7 +3,10 @@
 from actionrec.core.text import percent
 from actionrec.inference.recompute_metrics import Evaluation
 from actionrec.report import table
+from actionrec.report.class_table import class_table
 from actionrec.report.wording import clean, span
+
+CLASSES_HEADER = ("class", "clips", "top1")
 
 
 def text(evaluation: Evaluation, what: str) -> str:
@@ -28,9 +31,14 @@ def text(evaluation: Evaluation, what: str) -> str:
             f"{clean(evaluation.model)} on {clean(what)}: {len(evaluation.clips):,} clips"
             + (f", {len(evaluation.failed)} more could not be decoded" if evaluation.failed else ""),
             table(["metric", "value"], rows, "ll"),
-            table(["class", "clips", "correct %"], classes, "lrr") + "\n",
+            class_table(["class", "clips", "correct %"], classes, "lrr", "`--csv` prints all of them.") + "\n",
         ]
     )
+
+
+def class_rows(evaluation: Evaluation) -> list[list[str | int]]:
+    """Rows under CLASSES_HEADER, accuracy as a fraction."""
+    return [[name, clips, f"{share:.4f}"] for name, clips, share in evaluation.per_class()]
 
 
 def _calibration(evaluation: Evaluation) -> str:

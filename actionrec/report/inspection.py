@@ -9,11 +9,15 @@ from actionrec.inspection.split_preview import SplitPreview
 from actionrec.inspection.summary import Summary
 from actionrec.inspection.suspicion import Suspicion
 from actionrec.report import split_preview, table
+from actionrec.report.class_table import class_table
 from actionrec.report.wording import clean
 
 REPORT = "report.md"
 FILES = "files.csv"
 PAGE = "page.png"
+CLASSES = "classes.csv"
+"""Written if the report does not show all classes."""
+CLASSES_HEADER = ("class", "clips", "share", "groups", "median_seconds")
 FILES_HEADER = (
     "clip",
     "label",
@@ -166,6 +170,13 @@ def _splits(summary: Summary, preview: SplitPreview) -> str:
     return "\n\n".join(["## Splits", *filter(None, parts)])
 
 
+def class_rows(summary: Summary) -> Iterator[list[Any]]:
+    """Rows of classes.csv, largest class first; an unknown duration is empty."""
+    for one in summary.classes:
+        seconds = "" if one.median_seconds is None else f"{one.median_seconds:.3f}"
+        yield [one.name, one.clips, f"{one.share:.4f}", one.groups, seconds]
+
+
 def _classes(summary: Summary) -> str:
     rows = [
         [
@@ -177,7 +188,8 @@ def _classes(summary: Summary) -> str:
         ]
         for one in summary.classes
     ]
-    return f"## Classes\n\n{table(['class', 'clips', 'share %', 'groups', 'median s'], rows, 'lrrrr')}"
+    header = ["class", "clips", "share %", "groups", "median s"]
+    return f"## Classes\n\n{class_table(header, rows, 'lrrrr', f'`{CLASSES}` has all classes.')}"
 
 
 def _durations(summary: Summary) -> str:

@@ -86,6 +86,16 @@ def test_the_table_has_a_row_a_file(done):
     assert rows["Jump/v_Jump_g04_c01.avi"]["problem"] == "the file is empty (0 bytes). Copy or download it again"
 
 
+def test_many_classes_have_a_table_of_their_own(tmp_path):
+    for number in range(61):
+        path = tmp_path / f"many/{number:02}/clip.avi"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes([number]))
+    assert inspect(tmp_path / "many", cwd=tmp_path).returncode == 0
+    lines = (tmp_path / ".work/inspect/many/classes.csv").read_text().splitlines()
+    assert (len(lines), lines[0], lines[61]) == (62, "class,clips,share,groups,median_seconds", "60,1,0.0164,1,")
+
+
 def test_json_is_all_that_stdout_has(folder, tmp_path):
     printed = inspect(folder, "--json", "--decode", "--output", tmp_path / "out", cwd=tmp_path)
     known = json.loads(printed.stdout)

@@ -252,6 +252,8 @@ def test_evaluate_on_a_folder(actionrec):
     found = json.loads(out)
     assert (found["model"], found["clips"], found["top1"], found["of"]) == ("gru", 6, 1.0, "clips")
     assert "6 clips" in actionrec("evaluate", "--model", "gru", "--data", "clips")[1]
+    csv = actionrec("evaluate", "--data", "clips", "--csv")[1]
+    assert csv.splitlines() == ["class,clips,top1", *(f"{name},2,1.0000" for name in bundles.CLASSES)]
 
 
 @pytest.mark.parametrize(

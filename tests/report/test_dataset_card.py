@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from actionrec.data.clips import Clip
 from actionrec.report.card import RIGHTS
-from actionrec.report.dataset_card import LICENCES, PUBLISHED, DatasetRecords, dataset_card
+from actionrec.report.dataset_card import CLASSES_HEADER, LICENCES, PUBLISHED, DatasetRecords, class_rows, dataset_card
 from actionrec.video.frame_settings import Snippet
 
 ROOT = Path(__file__).parents[2]
@@ -193,3 +193,24 @@ def test_links_work():
     links = re.findall(r"\]\(([^)]+)\)", dataset_card(about("ucf50")))
     assert links
     assert all(Path(os.path.normpath(ROOT / "metrics/cards" / link)).is_file() for link in links)
+
+
+def test_many_classes_are_cut_and_their_file_has_all():
+    known = records()
+    clips = [Clip(f"c{number:03}/{group}.avi", f"c{number:03}", group, 1, "") for number in range(700) for group in SUBSET_OF_GROUP]
+    many = replace(known, clips=clips, subset_of={clip.id: SUBSET_OF_GROUP[clip.group] for clip in clips})
+    shown = cells(dataset_card(many), "Classes")
+    assert shown["c019"] == shown["c680"] == ["4", "4", "2", "1", "1"]
+    assert not {"c020", "c679"} & set(shown)
+    assert "700 classes; 660 are left out. [classes.csv](../../metrics/cards/classes.csv) has all classes." in dataset_card(many)
+    complete = class_rows(many)
+    assert len(complete) == 700
+    assert dict(zip(CLASSES_HEADER, complete[20], strict=True)) == {
+        "class": "c020",
+        "clips": 4,
+        "groups": 4,
+        "train": 2,
+        "val": 1,
+        "test": 1,
+    }
+    assert class_rows(replace(many, clips=[replace(clip, group=clip.id) for clip in clips]))[0][2] is None

@@ -9,7 +9,7 @@ from probes import clip, groups, plain, probe
 from actionrec.inspection.probe import Probe
 from actionrec.inspection.split_preview import DEFAULTS, preview
 from actionrec.inspection.summary import summarise
-from actionrec.report.inspection import FILES_HEADER, LISTED, file_rows, report
+from actionrec.report.inspection import CLASSES_HEADER, FILES_HEADER, LISTED, class_rows, file_rows, report
 
 
 def text_of(*probes, read_through=False, plan=DEFAULTS):
@@ -106,3 +106,14 @@ def test_every_file_has_a_row_with_all_its_problems():
     assert second["seconds"] == ""
     assert second["problem"] == "fewer than 32 frames (9 frames); frames per second not from 5 to 120 (none claimed)"
     assert (third["frames"], third["width"], third["problem"]) == ("", "", "the file is empty")
+
+
+def test_many_classes_are_cut_and_their_file_has_all():
+    probes = of_clips(*(clip(f"{number:03}/{place}.avi") for number in range(100) for place in range(1 + (number < 30))))
+    text = text_of(*probes)
+    assert "| 019 " in text
+    assert "| 020 " not in text
+    assert "100 classes; 60 are left out. `classes.csv` has all classes." in text
+    complete = list(class_rows(summarise("mine", probes, read_through=False)))
+    assert [row[0] for row in complete] == [f"{number:03}" for number in range(100)]
+    assert dict(zip(CLASSES_HEADER, complete[0], strict=True))["clips"] == 2

@@ -54,6 +54,14 @@ def test_each_model_has_a_card_and_the_best_one_s_bundle_is_copied_with_its_card
     assert outputs() == first
 
 
+def test_a_table_of_classes_that_is_cut_has_a_file_with_all(monkeypatch):
+    monkeypatch.setattr(package, "is_cut", lambda classes: classes == len(CLASSES))
+    package.main()
+    rows = (paths.DATASET_CARD.parent / "classes.csv").read_text().splitlines()
+    assert rows[0] == "class,clips,groups,train,val,test"
+    assert [row.split(",")[0] for row in rows[1:]] == list(CLASSES)
+
+
 def test_the_best_one_s_bundle_includes_a_tuned_backbone():
     with whole_folder(paths.BACKBONE) as draft:
         save_tensors(draft / tuned_backbone.WEIGHTS, {"fc": np.ones(3, dtype=np.float32)}, {})
