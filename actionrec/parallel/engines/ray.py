@@ -19,7 +19,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -27,46 +26,20 @@ from typing import Any
 from actionrec.core import file_lock
 from actionrec.core.errors import ActionrecError
 from actionrec.core.progress import Advance
-from actionrec.io import machine
-from actionrec.io.files import sha256_of
-from actionrec.io.tar_member import ClipFile
 from actionrec.parallel import shard_store
+from actionrec.parallel.engines.ray_cluster import AHEAD, RETRIES, connect, leave, library_versions, refuse_other_machines, slots
+from actionrec.parallel.engines.ray_cluster import device as device
 from actionrec.parallel.shard_store import Compute, Inputs, ShardJob
 
 logger = logging.getLogger(__name__)
 
-RETRIES = 3
-"""How often a shard is computed again after its process or machine was lost."""
 GPU_SHARE = 0.25
 """Share of a GPU for a task that runs a network. While one task decodes frames on its core, others use the GPU."""
-AHEAD = 2
-"""Submitted tasks for each task that can run: enough to keep workers busy, few enough that finished shards fit in memory."""
 
-_LIBRARIES = ("av", "numpy", "opencv-python-headless", "openvino", "torch", "torchvision")
 _POLL_SECONDS = 0.5
-_GRACE_SECONDS = 5.0
 
 Contents = dict[str, pickle.PickleBuffer]
 """The bytes of a shard's files, by name."""
-
-
-def device() -> str:
-    """The device for networks, as `machine.device` chooses it, but from the cluster's GPUs. Ray assigns the GPU.
-
-    Raises:
-        ActionrecError: ACTIONREC_DEVICE is not a device, or a GPU but the cluster has none, or no cluster can be reached.
-    """
-    requested = machine.requested_device()
-    if requested == "cpu":
-        return requested
-    _connect()
-    import ray
-
-    if ray.cluster_resources().get("GPU", 0):
-        return "cuda"
-    if requested == "auto":
-        return "cpu"
-    raise ActionrecError(f"ACTIONREC_DEVICE is {requested}, but the Ray cluster has no GPU. Unset it, or use cpu.")
 
 
 def make_all(compute: Compute, missing: Sequence[tuple[ShardJob, Path]], advance: Advance, device: str) -> None:
@@ -79,27 +52,27 @@ def make_all(compute: Compute, missing: Sequence[tuple[ShardJob, Path]], advance
         ActionrecError: no cluster can be reached, a machine does not see the inputs or has other libraries, or a shard was lost
             too often. Errors that `compute` raises are raised here.
     """
-    _connect()
+    connect()
     import ray
 
     gpus = 0.0 if device == "cpu" else GPU_SHARE
     remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_make)
     progress_actor = _start_progress_actor()
-    libraries = _libraries()
+    versions = library_versions()
     waiting, running = deque(missing), dict[Any, tuple[ShardJob, Path]]()
     finished = reported = 0
     done_of: Mapping[str, int] = {}
     machines = sum(node["Alive"] for node in ray.nodes())
-    logger.info("Ray: machines: %d, tasks at a time: %d", machines, _slots(gpus))
+    logger.info("Ray: machines: %d, tasks at a time: %d", machines, slots(gpus))
     try:
         while waiting or running:
-            while waiting and len(running) < AHEAD * max(1, _slots(gpus)):
+            while waiting and len(running) < AHEAD * max(1, slots(gpus)):
                 task, folder = waiting.popleft()
                 # Pickled by name, since Ray would pickle functions and classes of the main program by value.
                 parcel = _pack((compute, task.job))
                 for path in task.inputs:
                     path.stat()  # raises here, not in a worker, if the file is missing on this machine too
-                reference = remote.remote(task.name, parcel, str(Path.cwd()), task.inputs, libraries, progress_actor)
+                reference = remote.remote(task.name, parcel, str(Path.cwd()), task.inputs, versions, progress_actor)
                 running[reference] = task, folder
             ready, _ = ray.wait(list(running), timeout=_POLL_SECONDS, fetch_local=False)
             done_of = _read(progress_actor, done_of)
@@ -113,62 +86,7 @@ def make_all(compute: Compute, missing: Sequence[tuple[ShardJob, Path]], advance
                 advance(now - reported)
                 reported = now
     finally:
-        _end(running)
-
-
-def _connect() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start Ray on this machine, once."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        import ray
-    except ImportError:
-        raise ActionrecError(
-            "ACTIONREC_ENGINE is ray, which is not installed here. Install it, `pip install -r requirements-ray.txt`, "
-            "or unset ACTIONREC_ENGINE."
-        ) from None
-    if ray.is_initialized():
-        return
-    address = os.environ.get("RAY_ADDRESS", "")
-    if address and address not in ("auto", "local"):
-        _refuse_address(address)
-    code = Path(__file__).parents[3]
-    runtime_env = {
-        "py_modules": [str(code / "actionrec"), str(code / "stages")],
-        "env_vars": {name: text for name, text in os.environ.items() if name.startswith("ACTIONREC_")} | machine.arithmetic(),
-    }
-    try:
-        ray.init(
-            address or "local",
-            num_cpus=None if address else machine.workers(),
-            include_dashboard=None if address else False,
-            runtime_env=runtime_env,
-            logging_level=logging.ERROR,
-            log_to_driver=False,  # errors of the workers come back as exceptions
-        )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        what = f"no Ray cluster can be joined at {address}" if address else "Ray cannot be started on this machine"
-        reason = str(error).strip().split("\n", 1)[0]
-        raise ActionrecError(f"{what} ({reason}). Check RAY_ADDRESS and `ray status`, or unset ACTIONREC_ENGINE.") from None
-
-
-def _refuse_address(address: str) -> None:
-    """Raise an error if nothing listens at the address. Ray itself would try for several minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or "://" in address:
-        raise ActionrecError(f"RAY_ADDRESS must be auto or <host>:<port>, on a machine of the cluster itself; got {address!r}")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_GRACE_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise ActionrecError(f"no Ray cluster answers at RAY_ADDRESS {address} ({error}). Check it with `ray status`.") from None
-
-
-def _slots(gpus: float) -> int:
-    """Number of tasks that can run at a time. It changes as machines join and leave."""
-    import ray
-
-    resources = ray.cluster_resources()
-    cores = resources.get("CPU", 0)
-    return int(min(cores, resources.get("GPU", 0) / gpus) if gpus else cores)
+        leave(running)
 
 
 def _fetch(reference: Any, task: ShardJob, done_of: Mapping[str, int]) -> Contents:
@@ -192,17 +110,6 @@ def _write(contents: Contents, draft: Path, advance: Advance) -> None:
     for name, data in contents.items():
         with (draft / name).open("wb") as stream:
             stream.write(data)
-
-
-def _end(running: Mapping[Any, object]) -> None:
-    """Cancel running tasks, so that workers remove their folders, and leave the cluster."""
-    import ray
-
-    if running:
-        for reference in running:
-            ray.cancel(reference)
-        ray.wait(list(running), num_returns=len(running), timeout=_GRACE_SECONDS, fetch_local=False)
-    ray.shutdown()
 
 
 # Progress of the tasks.
@@ -266,7 +173,7 @@ def _make(
             progress_actor.note.remote(name, done)
 
     progress_actor.note.remote(name, 0)
-    _refuse_other_machines(root, inputs, libraries)
+    refuse_other_machines(root, inputs, libraries)
     compute, job = pickle.loads(parcel)
     try:
         with _own_folder() as draft:
@@ -277,46 +184,6 @@ def _make(
         raise ActionrecError(
             f"{name} on {socket.gethostname()}: {error.strerror}{where}. Fix this and rerun; finished work is kept."
         ) from error
-
-
-def _refuse_other_machines(root: str, inputs: Inputs, libraries: Mapping[str, str | None]) -> None:
-    """Raise an error if this machine would compute another result than the driver's machine."""
-    this = f"the Ray worker on {socket.gethostname()}"
-    share = "Share the project's folder, and the data set's, with all machines at the same path."
-    for library, here in _libraries().items():
-        if here != libraries[library]:
-            raise ActionrecError(
-                f"{this} has {library} {here}, the driver {libraries[library]}. Install the same requirements-ray.txt on both."
-            )
-    try:
-        os.chdir(root)
-    except OSError as error:
-        raise ActionrecError(f"{this} cannot see the project: {error.strerror}: {root}. {share}") from None
-    for path, expected in inputs.items():
-        try:
-            actual = sha256_of(path)
-        except OSError as error:
-            raise ActionrecError(f"{this} cannot see an input: {error.strerror}: {_absolute(root, path)}. {share}") from None
-        if actual != expected:
-            raise ActionrecError(
-                f"{this} sees other contents of {_absolute(root, path)} than the stage: SHA-256 {actual[:12]}..., expected "
-                f"{expected[:12]}.... {share} If the file changed on all machines, rerun `dvc repro`."
-            )
-
-
-def _absolute(root: str, file: ClipFile) -> Path:
-    return Path(root, str(file))
-
-
-def _libraries() -> dict[str, str | None]:
-    """Versions of the libraries that results depend on; None if not installed."""
-    versions: dict[str, str | None] = {}
-    for library in _LIBRARIES:
-        try:
-            versions[library] = version(library)
-        except PackageNotFoundError:
-            versions[library] = None
-    return versions
 
 
 @contextmanager
