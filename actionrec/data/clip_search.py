@@ -13,7 +13,7 @@ from actionrec.data.clip_files import ClipFiles
 from actionrec.data.clip_list import INDEX, Row, read_index
 from actionrec.data.clips import SUFFIXES, Clip, group_of, is_ucf
 from actionrec.data.tar_shards import Shards
-from actionrec.io.hash_memory import hash_files
+from actionrec.parallel.file_hashes import hash_files
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ def find_clips(
     Raises:
         DataError: the folder is missing, fewer than two classes have clips, the list or a shard has errors, a file cannot be read,
             a clip is both in a folder and a shard, or a name is not valid UTF-8.
+        ActionrecError: the Ray cluster that ACTIONREC_ENGINE asks for cannot be reached.
     """
     if not folder.is_dir():
         raise DataError(

@@ -9,7 +9,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import chain
@@ -30,18 +30,26 @@ SETTLED_SECONDS = 2.0
 """A file that changed more recently is not remembered: the next change may leave it with the same times."""
 
 _TABLE = "CREATE TABLE IF NOT EXISTS hashes (file TEXT PRIMARY KEY, state TEXT NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID"
-_CHUNK = 16  # files per task
+CHUNK = 16
+"""Files per task: a task costs as much as hashing a small file."""
+
 _LOCK_SECONDS = 30
 
 Result = TypeVar("Result")
 
+HashAll = Callable[[Sequence[ClipFile], Sequence[str]], Iterable[str]]
+"""Gives the SHA-256 of each file, in their order. Its second argument is the `state_of` each file."""
 
-def hash_files(files: Sequence[ClipFile], memory: Path | None, advance: Advance) -> list[tuple[int, str]]:
-    """Bytes and SHA-256 of each file, in the order of the files. All cores hash; remembered files are not read.
+
+def hash_files(
+    files: Sequence[ClipFile], memory: Path | None, advance: Advance, hash_all: HashAll | None = None
+) -> list[tuple[int, str]]:
+    """Bytes and SHA-256 of each file, in the order of the files. Remembered files are not read.
 
     Args:
         memory: the SQLite file, which is created if it is missing; None remembers nothing.
         advance: called with a number of finished files.
+        hash_all: hashes the other files; None hashes them on all cores of this machine.
 
     Raises:
         OSError: a file cannot be read; `filename` says which.
@@ -56,7 +64,9 @@ def hash_files(files: Sequence[ClipFile], memory: Path | None, advance: Advance)
             found = _look_up(store, keys)
             pending = [place for place, digest in enumerate(found) if not digest]
             advance(len(batch) - len(pending))
-            for place, digest in zip(pending, _each(pool, _hash, [batch[place] for place in pending]), strict=True):
+            unknown = [batch[place] for place in pending]
+            digests = hash_all(unknown, [keys[place][1] for place in pending]) if hash_all else _each(pool, hash_file, unknown)
+            for place, digest in zip(pending, digests, strict=True):
                 found[place] = digest
                 advance(1)
             settled = [place for place in pending if now - _changed(statuses[place]) > SETTLED_SECONDS * 1e9]
@@ -66,12 +76,17 @@ def hash_files(files: Sequence[ClipFile], memory: Path | None, advance: Advance)
 
 
 def _each(pool: ThreadPoolExecutor, work: Callable[[ClipFile], Result], files: Sequence[ClipFile]) -> Iterator[Result]:
-    """Run `work` on each file, a few files at a time: a task costs as much as hashing a small file."""
-    chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
+    """Run `work` on each file, a few files at a time."""
+    chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     return chain.from_iterable(pool.map(lambda chunk: [work(file) for file in chunk], chunks))
 
 
-def _hash(file: ClipFile) -> str:
+def hash_file(file: ClipFile) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        OSError: the file cannot be read; `filename` says which.
+    """
     try:
         return sha256_of(file)
     except OSError as error:
@@ -82,9 +97,12 @@ def _hash(file: ClipFile) -> str:
 def _key(file: ClipFile, status: os.stat_result | Status) -> tuple[str, str]:
     """A file's name in the table, and its state."""
     archive, start = (file.tar, f":{file.offset}") if isinstance(file, TarMember) else (file, "")
-    # As text, because an inode can exceed SQLite's integers.
-    state = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
-    return f"{os.path.abspath(archive)}{start}", state  # noqa: PTH100 - resolving links would read every folder
+    return f"{os.path.abspath(archive)}{start}", state_of(status)  # noqa: PTH100 - resolving links would read every folder
+
+
+def state_of(status: os.stat_result | Status) -> str:
+    """What changes whenever a file's contents change. It is a text, because an inode can exceed SQLite's integers."""
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def _changed(status: os.stat_result | Status) -> int:

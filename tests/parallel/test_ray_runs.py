@@ -1,6 +1,7 @@
 """Real work on a Ray cluster of two nodes on this machine, one of which dies at its work."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -12,9 +13,13 @@ from pathlib import Path
 import pytest
 import ray_jobs
 from projects import bytes_of, split_twelve_clips
+from tar_files import write_tar
 
 from actionrec.core import paths
-from actionrec.parallel import shard_store
+from actionrec.data import tar_shards
+from actionrec.io.hash_memory import hash_file, state_of
+from actionrec.parallel import file_hashes, shard_store
+from actionrec.parallel.engines import ray_hashing
 from actionrec.video import clip_reader
 from stages import extract_frames, resnet_features
 
@@ -117,6 +122,45 @@ def test_ctrl_c_ends_the_work_with_one_message_and_leaves_nothing_half_done(mine
     assert said.splitlines()[-1] == "interrupted; run `dvc repro` to continue"
     assert "Traceback" not in said
     assert list((paths.WORK / "frames").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_files_are_hashed_on_the_cluster_and_here_where_a_worker_does_not_see_the_same(project, cluster, monkeypatch, caplog):
+    import ray
+
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    monkeypatch.setenv("ACTIONREC_ENGINE", "ray")
+    here = []
+    monkeypatch.setattr(ray_hashing, "hash_file", lambda file: (here.append(file), hash_file(file))[1])
+    write_tar(project / "a.tar", {f"Run/{number}.avi": f"in a tar {number}" for number in range(20)})
+    files = [Path(f"{number}.avi") for number in range(100)] + [*tar_shards.scan(Path()).members.values()]
+    for file in files[:100]:
+        file.write_text(f"contents of {file}")
+    expected = [hashlib.sha256(file.open("rb").read()).hexdigest() for file in files]
+    done = []
+    assert [digest for _, digest in file_hashes.hash_files(files, Path("memory"), done.append)] == expected
+    assert (here, sum(done)) == ([], 120)
+    assert not ray.is_initialized()
+
+    states = [state_of(file.stat()) for file in files]
+    states[70] = states[110] = "other"
+    with ray_hashing.hashing() as hash_all:
+        assert list(hash_all(files, states)) == expected
+        assert here == [files[70], files[110]]
+    assert caplog.messages[-1].endswith(f"do not have the same file at its path: {files[70]}, {files[110]}")
+
+    def lose(reference):
+        raise ray.exceptions.WorkerCrashedError
+
+    here.clear()
+    with ray_hashing.hashing() as hash_all, monkeypatch.context() as patch:
+        patch.setattr(ray, "get", lose)
+        assert list(hash_all(files, states)) == expected
+    assert here == files
+    files[50].unlink()
+    with ray_hashing.hashing() as hash_all, pytest.raises(FileNotFoundError) as error:
+        list(hash_all(files, states))
+    assert Path(error.value.filename) == files[50]
 
 
 @pytest.mark.slow

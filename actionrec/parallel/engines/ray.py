@@ -7,7 +7,6 @@ code with the tasks. If a process or machine is lost, Ray repeats the task; the 
 
 import importlib
 import io
-import logging
 import mmap
 import os
 import pickle
@@ -27,11 +26,18 @@ from actionrec.core import file_lock
 from actionrec.core.errors import ActionrecError
 from actionrec.core.progress import Advance
 from actionrec.parallel import shard_store
-from actionrec.parallel.engines.ray_cluster import AHEAD, RETRIES, connect, leave, library_versions, refuse_other_machines, slots
+from actionrec.parallel.engines.ray_cluster import (
+    AHEAD,
+    RETRIES,
+    connect,
+    leave,
+    library_versions,
+    log_size,
+    refuse_other_machines,
+    slots,
+)
 from actionrec.parallel.engines.ray_cluster import device as device
 from actionrec.parallel.shard_store import Compute, Inputs, ShardJob
-
-logger = logging.getLogger(__name__)
 
 GPU_SHARE = 0.25
 """Share of a GPU for a task that runs a network. While one task decodes frames on its core, others use the GPU."""
@@ -62,8 +68,7 @@ def make_all(compute: Compute, missing: Sequence[tuple[ShardJob, Path]], advance
     waiting, running = deque(missing), dict[Any, tuple[ShardJob, Path]]()
     finished = reported = 0
     done_of: Mapping[str, int] = {}
-    machines = sum(node["Alive"] for node in ray.nodes())
-    logger.info("Ray: machines: %d, tasks at a time: %d", machines, slots(gpus))
+    log_size(slots(gpus))
     try:
         while waiting or running:
             while waiting and len(running) < AHEAD * max(1, slots(gpus)):

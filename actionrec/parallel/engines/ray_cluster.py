@@ -14,6 +14,8 @@ from actionrec.io.files import sha256_of
 from actionrec.io.tar_member import ClipFile
 from actionrec.parallel.shard_store import Inputs
 
+logger = logging.getLogger(__name__)
+
 RETRIES = 3
 """How often a task is repeated after its process or machine was lost."""
 AHEAD = 2
@@ -95,6 +97,13 @@ def slots(gpus: float) -> int:
     resources = ray.cluster_resources()
     cores = resources.get("CPU", 0)
     return int(min(cores, resources.get("GPU", 0) / gpus) if gpus else cores)
+
+
+def log_size(task_count: int) -> None:
+    """Log the number of machines, and of tasks at a time."""
+    import ray
+
+    logger.info("Ray: machines: %d, tasks at a time: %d", sum(node["Alive"] for node in ray.nodes()), task_count)
 
 
 def leave(running: Mapping[Any, object]) -> None:
