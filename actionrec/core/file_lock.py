@@ -33,13 +33,21 @@ def try_lock(path: Path) -> int | None:
     Returns None if another process holds the lock, or if `path` is missing, a symlink, or cannot be read.
     """
     try:
-        return _lock(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), path)
+        return _lock(_open(path, os.O_NOFOLLOW), path)
     except OSError:
         return None
 
 
 def _lock_or_create(path: Path, *, wait: bool = False) -> int | None:
-    return _lock(os.open(path, os.O_RDONLY | (0 if path.is_dir() else os.O_CREAT), 0o666), path, wait=wait)
+    return _lock(_open(path, 0 if path.is_dir() else os.O_CREAT), path, wait=wait)
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a file for writing, since NFS locks no other files. Folders and read-only files can only be opened for reading."""
+    try:
+        return os.open(path, os.O_RDWR | flags, 0o666)
+    except (IsADirectoryError, PermissionError):
+        return os.open(path, os.O_RDONLY | flags, 0o666)
 
 
 def _lock(descriptor: int, path: Path, *, wait: bool = False) -> int | None:

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import subprocess
 import sys
@@ -67,6 +68,13 @@ def test_a_process_that_waited_for_a_removed_file_locks_the_new_one(tmp_path):
         path.unlink()
     assert waiting.communicate(timeout=30)[0] == "locked\n"
     assert path.exists()
+
+
+def test_files_are_locked_open_for_writing_as_nfs_requires(tmp_path):
+    (tmp_path / "lock").touch()
+    lock = file_lock.try_lock(tmp_path / "lock")
+    assert fcntl.fcntl(lock, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
+    os.close(lock)
 
 
 def test_a_missing_file_and_a_symlink_are_not_locked(tmp_path):
