@@ -5,36 +5,22 @@ import sys
 import numpy as np
 import pytest
 from projects import ROOT, edit_params
+from small_features import CLASSES, CLIPS, FOLDS, write_features, write_split_files
 
 from actionrec.core import paths
 from actionrec.core.errors import DataError, TrainingError
-from actionrec.data.clip_seconds import write_clip_seconds
-from actionrec.data.clips import Clip, write_clips
-from actionrec.data.folds import divide_others, write_other_folds
-from actionrec.data.splits import SplitSettings, divide, read_split, write_split
+from actionrec.data.folds import write_other_folds
+from actionrec.data.splits import read_split
 from actionrec.evaluation import metrics
 from actionrec.evaluation.prediction_files import read_predictions
-from actionrec.features.feature_store import write_shard
 from stages import train
 
-CLASSES = ("Jump", "Run", "Sit")
-FOLDS = 3
-CLIPS = [
-    Clip(f"{label}/v_g{group:02d}_c{take}.avi", label, f"g{group:02d}", 1, f"{label}{group}{take}")
-    for label in CLASSES
-    for group in range(6)
-    for take in (1, 2)
-]
-SOURCE = {"backbone": "resnet18", "weights": "random", "weights_sha256": "ab" * 32, "precision": "fp32", "feature_dim": 8}
 MODEL = "simple_rnn"
 
 
 def divided(fold, every=False):
     """Write split.csv and other_folds.csv as the split stage does, and set split.fold."""
-    settings = SplitSettings("group", FOLDS, fold, 0.2)
-    write_split(paths.SPLIT, divide(CLIPS, settings, 0))
-    others = divide_others(CLIPS, settings, 0, range(FOLDS), lambda _: None) if every else {}
-    write_other_folds(paths.OTHER_FOLDS, others)
+    write_split_files(fold, every)
     edit_params(paths.PARAMS.absolute().parent, {"split.fold": fold})
 
 
@@ -47,13 +33,7 @@ def features(project, monkeypatch):
         shutil.copy(ROOT / file, file)
     changes = {"split.folds": FOLDS, "train.epochs": 3, "train.seeds": [0, 1], "model.hidden_dim": 8, "train.precision": "fp32"}
     edit_params(project, changes)
-    random = np.random.default_rng(0)
-    centres = dict(zip(CLASSES, random.normal(size=(3, 8)), strict=True))
-    arrays = {clip.id: (centres[clip.label] + random.normal(size=(4, 8))).astype(np.float16) for clip in CLIPS}
-    write_clips(paths.CLIPS, sorted(CLIPS, key=lambda clip: clip.id))
-    write_clip_seconds(paths.CLIP_SECONDS, {clip.id: 1.0 + int(clip.group[1:]) for clip in CLIPS})
-    paths.FEATURES.mkdir(parents=True)
-    write_shard(paths.FEATURES / "shard-0000.safetensors", arrays, SOURCE)
+    write_features()
 
 
 def trained():
