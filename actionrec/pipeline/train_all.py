@@ -1,7 +1,8 @@
 """Train the models side by side: one `dvc repro` a model, under DVC's own locks.
 
 `dvc.lock` then records the same as after training them one by one; only new models may stand in another order. The output of a
-model's training goes to .work/train-all/<model>.log.
+model's training goes to .work/train-all/<model>.log. With ACTIONREC_ENGINE=ray, DVC runs here, and the training itself on a machine
+of the cluster.
 """
 
 import json
@@ -21,16 +22,18 @@ from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 
-from actionrec.core import file_lock, paths, process_lifetime
+from actionrec.core import file_lock, process_lifetime
 from actionrec.core.errors import ActionrecError, DataError, TrainingError
 from actionrec.evaluation.study_results import RESULTS
 from actionrec.io import machine
+from actionrec.parallel.engines import ray_cluster
 from actionrec.parallel.progress_table import RUNNING, ProgressTable
-from actionrec.pipeline import dvc_process
+from actionrec.pipeline import cluster_shell, dvc_process
 
 logger = logging.getLogger(__name__)
 
-LOGS = paths.WORK / "train-all"
+LOGS = cluster_shell.LOGS
+SHELL = LOGS / "run-on-cluster"
 PIPELINE = Path("dvc.yaml")
 BEFORE = ("split", "resnet_features")
 """The stages whose outputs training reads. DVC also runs the stages before them."""
@@ -61,9 +64,13 @@ class TrainingProcess:
 def default_jobs() -> int:
     """Number of models to train at a time: one for each two cores, or two on a GPU, whose memory they share.
 
+    On a cluster it is all of them: Ray starts as many as have room, and the others wait.
+
     A model always trains with two threads, because its weights depend on the number of threads. Training two models on two cores
     is slower than training them one by one (docs/performance.md).
     """
+    if machine.engine() == "ray" and ray_cluster.check() not in ("", "local"):
+        return len(models())
     return 2 if machine.device() != "cpu" else max(1, machine.cores() // machine.TRAINING_THREADS)
 
 
@@ -85,8 +92,11 @@ def log_file(model: str) -> Path:
     return LOGS / f"{model}.log"
 
 
-def train_all(jobs: int) -> None:
+def train_all(jobs: int, gpus: float = 1.0) -> None:
     """Bring the stages before training up to date, then train every model that changed, `jobs` at a time.
+
+    Args:
+        gpus: GPUs for a model on a Ray cluster that has any; a fraction shares a GPU between models.
 
     Raises:
         TrainingError: models failed; the others are trained.
@@ -99,7 +109,7 @@ def train_all(jobs: int) -> None:
         prepare()
         table = ProgressTable(sorted(names, key=_seconds, reverse=True))
         try:
-            failed = run_all(table, changed(names), jobs)
+            failed = run_all(table, changed(names), jobs, _environment(gpus))
         except KeyboardInterrupt:
             trained = table.in_state("done", "restored", "unchanged")
             logger.info("%d of %d models are trained. Run the same command to train the others.", len(trained), len(names))
@@ -122,7 +132,7 @@ def prepare() -> None:
     Raises:
         ActionrecError: it failed.
     """
-    process = _start([*_DVC, "repro", *BEFORE], sys.stderr.fileno())
+    process = _start([*_DVC, "repro", *BEFORE], sys.stderr.fileno(), dvc_process.environment())
     try:
         status = process.wait()
     finally:
@@ -150,7 +160,16 @@ def stage_of(model: str) -> str:
     return f"train@{model}"
 
 
-def run_all(table: ProgressTable, models: Collection[str], jobs: int) -> dict[str, str]:
+def _environment(gpus: float) -> dict[str, str]:
+    """The environment for DVC while it trains."""
+    environment = dvc_process.environment()
+    if machine.engine() == "ray":
+        cluster_shell.write(SHELL, gpus)
+        environment["SHELL"] = str(SHELL.absolute())
+    return environment
+
+
+def run_all(table: ProgressTable, models: Collection[str], jobs: int, environment: dict[str, str]) -> dict[str, str]:
     """Train those of the table's models that are in `models`, `jobs` at a time; return why models failed, by model."""
     waiting, running = [model for model in table.rows if model in models], list[TrainingProcess]()
     for model in table.rows:
@@ -160,7 +179,7 @@ def run_all(table: ProgressTable, models: Collection[str], jobs: int) -> dict[st
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                running.append(start(waiting[0]))
+                running.append(start(waiting[0], environment))
                 table.change(waiting.pop(0), RUNNING)
             time.sleep(_POLL_SECONDS)
             for run in running.copy():
@@ -184,10 +203,10 @@ def run_all(table: ProgressTable, models: Collection[str], jobs: int) -> dict[st
     return failed
 
 
-def start(model: str) -> TrainingProcess:
+def start(model: str, environment: dict[str, str]) -> TrainingProcess:
     """Start one model's training."""
     with log_file(model).open("wb") as log:
-        return TrainingProcess(model, _start([*_DVC, "repro", "--single-item", stage_of(model)], log.fileno()))
+        return TrainingProcess(model, _start([*_DVC, "repro", "--single-item", stage_of(model)], log.fileno(), environment))
 
 
 def last_report(model: str, printed: str) -> str:
@@ -203,14 +222,14 @@ def reason(printed: str, status: int) -> str:
     return (errors or lines or [f"exit status {status}"])[-1]
 
 
-def _start(command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
+def _start(command: Sequence[str], output: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own. Ctrl-C does not reach it, so this process must end it."""
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env=dvc_process.environment(),
+        env=environment,
         process_group=0,
         preexec_fn=partial(_in_child, os.getpid()),  # safe, since this process has no other threads
     )

@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,9 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import ray_jobs
-from projects import bytes_of, split_twelve_clips
+from dvc.repo import Repo
+from processes import ends
+from projects import bytes_of, clone, edit_params, split_twelve_clips
+from ruamel.yaml import YAML
+from small_features import write_features, write_split_files
 from tar_files import write_tar
 
 from actionrec.core import paths
@@ -20,11 +27,13 @@ from actionrec.data import tar_shards
 from actionrec.io.hash_memory import hash_file, state_of
 from actionrec.parallel import file_hashes, shard_store
 from actionrec.parallel.engines import ray_hashing
+from actionrec.pipeline import dvc_process, train_all
 from actionrec.video import clip_reader
 from stages import extract_frames, resnet_features
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
+NODE = {"num_cpus": 1, "num_gpus": 1}
 
 
 def start(*command, **settings):
@@ -36,7 +45,7 @@ def run(*command, **settings):
     """Run a program to its end; return its exit status and what it said on stderr. On stdout Ray tells of lost workers."""
     process = start(*command, **settings)
     try:
-        printed, said = process.communicate(timeout=120)
+        printed, said = process.communicate(timeout=300)
     finally:
         process.kill()
     assert "Traceback" not in printed
@@ -59,21 +68,38 @@ def mine(project, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Two nodes, of one core each, and the address of the first; both are always shut down."""
+def nodes():
+    """A cluster of one node, which is always shut down."""
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
     before = {name: os.environ.get(name) for name in ("PYTHONPATH", "RAY_USAGE_STATS_ENABLED")}
     os.environ.update(PYTHONPATH=f"{ROOT}{os.pathsep}{TESTS}", RAY_USAGE_STATS_ENABLED="0")  # the nodes inherit them
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    cluster.second = None
     try:
-        cluster.second = cluster.add_node(num_cpus=1)
         yield cluster
     finally:
         cluster.shutdown()
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture
+def cluster(nodes):
+    """Two nodes, each with a core and with a GPU that Ray takes to be there."""
+    if nodes.second is None:
+        nodes.second = nodes.add_node(**NODE)
+    return nodes
+
+
+def kill_second(cluster, processes):
+    """Kill the second node. A machine takes its processes with it; a node of this test's cluster may be outlived by them."""
+    cluster.remove_node(cluster.second, allow_graceful=False)
+    cluster.second = None
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 def attempts():
@@ -165,16 +191,12 @@ def test_files_are_hashed_on_the_cluster_and_here_where_a_worker_does_not_see_th
 
 @pytest.mark.slow
 def test_a_node_that_dies_at_its_work_costs_nothing_but_time(mine, cluster, monkeypatch):
-    """The last of them: afterwards the cluster has one node."""
     expected = made_locally(extract_frames)
     process = start("-m", "ray_jobs", "extract_at_the_gate", "3", "3", RAY_ADDRESS=cluster.address)
     wait_until(lambda: len({node for node, _, _ in attempts()}) == 2)
     second = cluster.second.node_id
-    cluster.remove_node(cluster.second, allow_graceful=False)
     at_work = [(int(worker), shard) for node, worker, shard in attempts() if node == second]
-    for worker, _ in at_work:  # a machine takes its workers with it; a node of this test's cluster may be outlived by them
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(worker, signal.SIGKILL)
+    kill_second(cluster, [worker for worker, _ in at_work])
     Path("open").touch()
     _, said = process.communicate(timeout=90)
     assert process.returncode == 0, said
@@ -184,3 +206,140 @@ def test_a_node_that_dies_at_its_work_costs_nothing_but_time(mine, cluster, monk
     monkeypatch.setattr(clip_reader, "sample_clip", None)  # nothing is decoded again
     extract_frames.main()
     assert bytes_of(paths.FRAMES, paths.METRICS) == expected
+
+
+# train-all: DVC's locks and dvc.lock here, each model on some node.
+
+TRAIN_ALL = ("-m", "actionrec", "train-all")
+PIPELINE = """
+stages:
+  split: {cmd: python -c pass, deps: [data/features]}
+  resnet_features: {cmd: python -c pass, deps: [data/features]}
+  train: {}
+"""
+STAGE = """
+import os, signal, sys, time
+from pathlib import Path
+from actionrec.core import entry
+from actionrec.core.errors import TrainingError
+
+def main():
+    name = sys.argv[1]
+    with open("journal.txt", "a") as journal:
+        journal.write(f"{name} {os.getpid()}\\n")
+    if name == "fails":
+        raise TrainingError("the loss is not finite")
+    if name == "killed_once" and Path("journal.txt").read_text().count(name) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "stays":
+        time.sleep(600)
+    Path(name).write_text(os.environ["ACTIONREC_DEVICE"] + " " + os.environ["CUDA_VISIBLE_DEVICES"])
+    sys.stderr.write(f"{name}: test top-1 50 %\\n")
+
+entry.run(main)
+"""
+
+
+def small_pipeline(*models):
+    Repo.init(no_scm=True).close()
+    paths.FEATURES.mkdir(parents=True)
+    train = {"foreach": list(models), "do": {"cmd": "python stage.py ${item}", "deps": ["stage.py"], "outs": ["${item}"]}}
+    document = YAML(typ="safe").load(PIPELINE)
+    document["stages"]["train"] = train
+    YAML().dump(document, Path("dvc.yaml"))
+    Path("stage.py").write_text(STAGE)
+
+
+@pytest.mark.slow
+def test_train_all_asks_for_gpus_repeats_what_was_killed_and_reports_what_failed(project, cluster):
+    small_pipeline("fails", "killed_once", "trains")
+    status, said = run(*TRAIN_ALL, "--gpus", "0.5", RAY_ADDRESS=cluster.address, ACTIONREC_DEVICE="auto")
+    assert status == 2, said
+    assert "error: 1 of 3 models failed:\n  fails: the loss is not finite (see .work/train-all/fails.log)" in said
+    starts = [line.split()[0] for line in ray_jobs.journal()]
+    assert sorted(starts) == ["fails", "killed_once", "killed_once", "trains"]
+    for name in ("killed_once", "trains"):
+        assert (project / name).read_text() == "cuda 0"
+        assert re.search(rf"^{name} +done .* test top-1 50 %$", said, re.MULTILINE)
+    assert "killed_once: runs again, since its machine or process was lost," in (train_all.log_file("killed_once")).read_text()
+    assert set(json.loads(subprocess.check_output([*dvc_process.DVC, "status", "--json"]))) == {"train@fails"}
+    assert not list(project.glob(".work/train-all/*.out"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda how: how.name)
+def test_ending_train_all_ends_the_training_on_its_node(project, cluster, how):
+    small_pipeline("stays")
+    process = start(*TRAIN_ALL, RAY_ADDRESS=cluster.address, ACTIONREC_DEVICE="cpu")
+    wait_until(ray_jobs.journal, 180)
+    training = int(ray_jobs.journal()[0].split()[1])
+    process.send_signal(how)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == (130 if how == signal.SIGINT else -how), said
+    assert "Traceback" not in said
+    assert ends(training, 30)
+
+
+GATE = """
+
+_save = Checkpoint.save
+
+
+def _at_the_gate(self: Checkpoint, progress: Progress) -> None:
+    import os, time
+    with Path("journal.txt").open("a") as journal:
+        journal.write(f"{self.path.parent.name} {len(progress.epochs)} {os.getpid()}\\n")
+    while len(progress.epochs) == 3 and not Path("open").exists():
+        time.sleep(0.05)
+    _save(self, progress)
+
+
+Checkpoint.save = _at_the_gate
+"""
+"""Notes each epoch, and waits at the end of the third, before it is saved, until there is a file `open`."""
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_in_a_training_costs_an_epoch_and_no_byte(tmp_path_factory, monkeypatch, cluster):
+    project = tmp_path_factory.mktemp("training") / "project"
+    clone(project)
+    monkeypatch.chdir(project)
+    with (project / "actionrec/training/checkpoints.py").open("a") as stream:
+        stream.write(GATE)
+    document = YAML().load(project / "dvc.yaml")
+    models = {name: document["stages"]["train"]["foreach"][name] for name in ("gru", "simple_rnn")}
+    document["stages"] = {**YAML().load(PIPELINE)["stages"], "train": {**document["stages"]["train"], "foreach": models}}
+    YAML().dump({"stages": document["stages"]}, project / "dvc.yaml")
+    edit_params(project, {"train.epochs": 5, "train.precision": "fp32", "model.hidden_dim": 8})
+    write_features()
+    write_split_files(0)
+    settings = {"RAY_ADDRESS": cluster.address, "ACTIONREC_DEVICE": "cpu", "PYTHONPATH": str(project)}
+
+    process = start(*TRAIN_ALL, **settings)
+    wait_until(lambda: len([line for line in ray_jobs.journal() if " 3 " in line]) == 2, 180)
+    before = [line.split() for line in ray_jobs.journal()]
+    raylet = cluster.second.all_processes["raylet"][0].process.pid
+    processes = {int(number) for _, _, number in before}
+    lost = [number for number in processes if raylet in [parent.pid for parent in psutil.Process(number).parents()]]
+    kill_second(cluster, [*lost, *(psutil.Process(number).ppid() for number in lost)])
+    (project / "open").touch()
+    _, said = process.communicate(timeout=180)
+    assert process.returncode == 0, said
+    epochs = [line.split() for line in ray_jobs.journal()]
+    (repeated,) = {model for model, _, number in before if int(number) in lost}
+    for name in models:
+        expected = ["1", "2", "3", "3", "4", "5"] if name == repeated else ["1", "2", "3", "4", "5"]
+        assert [epoch for model, epoch, _ in epochs if model == name] == expected
+    made = [paths.MODELS, paths.PREDICTIONS, *(paths.METRICS / name for name in models)]
+
+    def contents():
+        return {name: text for name, text in bytes_of(*made).items() if not name.endswith(("timing.json", ".gitignore"))}
+
+    on_cluster = contents()
+    assert json.loads(subprocess.check_output([*dvc_process.DVC, "status", "--json"])) == {}
+    for folder in (*made, paths.WORK, Path(".dvc/cache")):
+        shutil.rmtree(folder)
+    Path("dvc.lock").unlink()
+    status, said = run(*TRAIN_ALL, "--jobs", "2", **settings, ACTIONREC_ENGINE="local")
+    assert status == 0, said
+    assert contents() == on_cluster

@@ -18,6 +18,7 @@ from dvc.repo import Repo
 from processes import ends
 from ruamel.yaml import YAML
 
+from actionrec.core.errors import ActionrecError
 from actionrec.io import machine
 from actionrec.pipeline import dvc_process, train_all
 
@@ -264,8 +265,22 @@ def test_as_many_models_as_have_cores_for_their_threads(monkeypatch, cores, jobs
     assert train_all.default_jobs() == jobs
 
 
+def test_a_cluster_gets_all_models_at_once(small, monkeypatch):
+    monkeypatch.setattr(machine, "cores", lambda: 5)
+    monkeypatch.setenv("ACTIONREC_DEVICE", "cpu")
+    monkeypatch.setenv("ACTIONREC_ENGINE", "ray")
+    for address, jobs in (("auto", len(MODELS)), ("", 2), ("local", 2)):  # without an address, Ray has this machine alone
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert train_all.default_jobs() == jobs
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ActionrecError, match=r"^no Ray cluster answers at RAY_ADDRESS 127\.0\.0\.1:1 "):
+        train_all.default_jobs()
+
+
 def test_no_pipeline_is_bad_input(project):
     assert train()[0] == 2
     status, printed = train("--jobs", 0)
     assert status == 2
     assert "expected a whole number from 1; got '0'" in printed
+    assert "expected a share above 0; got 0" in train("--gpus", 0)[1]
+    assert "expected a share from 0 to 1; got '2'" in train("--gpus", 2)[1]

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +48,11 @@ def device() -> str:
 def connect() -> None:
     """Join the cluster that RAY_ADDRESS names, or start Ray on this machine, once."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        import ray
-    except ImportError:
-        raise ActionrecError(
-            "ACTIONREC_ENGINE is ray, which is not installed here. Install it, `pip install -r requirements-ray.txt`, "
-            "or unset ACTIONREC_ENGINE."
-        ) from None
+    address = check()
+    import ray
+
     if ray.is_initialized():
         return
-    address = os.environ.get("RAY_ADDRESS", "")
-    if address and address not in ("auto", "local"):
-        _refuse_address(address)
     code = Path(__file__).parents[3]
     runtime_env = {
         "py_modules": [str(code / "actionrec"), str(code / "stages")],
@@ -77,6 +71,23 @@ def connect() -> None:
         what = f"no Ray cluster can be joined at {address}" if address else "Ray cannot be started on this machine"
         reason = str(error).strip().split("\n", 1)[0]
         raise ActionrecError(f"{what} ({reason}). Check RAY_ADDRESS and `ray status`, or unset ACTIONREC_ENGINE.") from None
+
+
+def check() -> str:
+    """The value of RAY_ADDRESS; "" if it is not set. This does not join the cluster.
+
+    Raises:
+        ActionrecError: Ray is not installed, or no cluster is there.
+    """
+    if find_spec("ray") is None:
+        raise ActionrecError(
+            "ACTIONREC_ENGINE is ray, which is not installed here. Install it, `pip install -r requirements-ray.txt`, "
+            "or unset ACTIONREC_ENGINE."
+        )
+    address = os.environ.get("RAY_ADDRESS", "")
+    if address and address not in ("auto", "local"):
+        _refuse_address(address)
+    return address
 
 
 def _refuse_address(address: str) -> None:
