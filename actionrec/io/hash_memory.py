@@ -30,9 +30,7 @@ SETTLED_SECONDS = 2.0
 """A file that changed more recently is not remembered: the next change may leave it with the same times."""
 
 _TABLE = "CREATE TABLE IF NOT EXISTS hashes (file TEXT PRIMARY KEY, state TEXT NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID"
-CHUNK = 16
-"""Files per task: a task costs as much as hashing a small file."""
-
+_CHUNK = 16  # files per task
 _LOCK_SECONDS = 30
 
 Result = TypeVar("Result")
@@ -76,8 +74,8 @@ def hash_files(
 
 
 def _each(pool: ThreadPoolExecutor, work: Callable[[ClipFile], Result], files: Sequence[ClipFile]) -> Iterator[Result]:
-    """Run `work` on each file, a few files at a time."""
-    chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
+    """Run `work` on each file, a few files at a time: a task costs as much as hashing a small file."""
+    chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
     return chain.from_iterable(pool.map(lambda chunk: [work(file) for file in chunk], chunks))
 
 

@@ -15,11 +15,14 @@ from typing import Any
 from actionrec.core.text import first_few
 from actionrec.io import machine
 from actionrec.io.files import sha256_of
-from actionrec.io.hash_memory import CHUNK, HashAll, hash_file, state_of
+from actionrec.io.hash_memory import HashAll, hash_file, state_of
 from actionrec.io.tar_member import ClipFile, TarMember
 from actionrec.parallel.engines.ray_cluster import AHEAD, RETRIES, connect, leave, log_size, slots
 
 logger = logging.getLogger(__name__)
+
+FILES_PER_TASK = 64
+"""A Ray task costs some milliseconds, as much as hashing two clips."""
 
 Running = dict[Any, Sequence[ClipFile]]
 """Reference of a Ray task -> its files. The first submitted is the first."""
@@ -40,7 +43,7 @@ def hashing() -> Iterator[HashAll]:
 
         def hash_all(files: Sequence[ClipFile], states: Sequence[str]) -> Iterator[str]:
             nonlocal joined
-            if len(files) <= CHUNK:
+            if len(files) <= FILES_PER_TASK:
                 yield from pool.map(hash_file, files)
                 return
             if not joined:
@@ -70,11 +73,12 @@ def _on_cluster(
     import ray
 
     remote = ray.remote(num_cpus=1, max_retries=RETRIES)(_hash_chunk)
-    starts = iter(range(0, len(files), CHUNK))
+    limit = AHEAD * max(1, slots(0))  # asked once, since an answer takes as long as a task
+    starts = iter(range(0, len(files), FILES_PER_TASK))
     while True:
-        while len(running) < AHEAD * max(1, slots(0)) and (start := next(starts, None)) is not None:
-            chunk = files[start : start + CHUNK]
-            running[remote.remote([_absolute(file) for file in chunk], states[start : start + CHUNK])] = chunk
+        while len(running) < limit and (start := next(starts, None)) is not None:
+            chunk = files[start : start + FILES_PER_TASK]
+            running[remote.remote([_absolute(file) for file in chunk], states[start : start + FILES_PER_TASK])] = chunk
         if not running:
             return
         reference, chunk = next(iter(running.items()))
