@@ -37,7 +37,8 @@ def fits_on_gpu(size: int, device: str) -> bool:
     if not device.startswith("cuda"):
         return False
     free, _ = torch.cuda.mem_get_info(device)
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # cached by torch, such as an earlier copy's
+    # Memory that torch keeps, such as an earlier copy's: torch reuses it, or returns it to the driver before it runs out.
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return size <= _GPU_SHARE * free
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from actionrec.core.errors import DataError
-from actionrec.training.batches import batches, on_device
+from actionrec.training.batches import batches, fits_on_gpu, on_device
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
@@ -67,13 +67,40 @@ def test_a_processor_keeps_features_where_they_are(features):
     assert on_device(features, "cpu") is features
 
 
+def simulate_memory(monkeypatch, *, free, reserved, allocated):
+    """Bytes of an imaginary GPU that the driver has free, and that torch has reserved there and has allocated of them."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**12))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: allocated)
+
+
+@pytest.mark.parametrize(
+    ("free", "reserved", "allocated", "fits"),
+    [
+        (200, 0, 0, True),
+        (199, 0, 0, False),
+        (0, 300, 100, True),  # torch keeps the memory of an earlier copy, and uses it again
+        (0, 300, 101, False),
+        (100, 100, 0, True),
+    ],
+)
+def test_features_may_take_half_of_what_the_driver_and_torch_have_free(monkeypatch, free, reserved, allocated, fits):
+    simulate_memory(monkeypatch, free=free, reserved=reserved, allocated=allocated)
+    assert fits_on_gpu(100, "cuda") is fits
+    assert not fits_on_gpu(100, "cpu")
+
+
+def test_features_that_do_not_fit_on_a_gpu_stay_where_they_are(features, monkeypatch):
+    simulate_memory(monkeypatch, free=features.nbytes, reserved=0, allocated=0)
+    assert on_device(features, "cuda") is features
+
+
 @needs_gpu
-def test_a_gpu_takes_all_features_once_or_batches_as_they_come(features, monkeypatch):
+def test_a_gpu_takes_all_features_once_or_batches_as_they_come(features):
     resident = on_device(features, "cuda")
     assert resident.device.type == "cuda"
     assert resident.dtype == torch.float16
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (features.nbytes, 0))  # half of it is too little
-    assert on_device(features, "cuda") is features
     for source in (resident, features):
         for batch, rows in zip(batches(source, ROWS, "cuda"), ROWS, strict=True):
+            assert batch.device.type == "cuda"
             np.testing.assert_array_equal(batch.cpu().numpy(), features[rows].astype(np.float32))
