@@ -12,6 +12,23 @@ from actionrec.data import download
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_ignore_collect(collection_path, config):
+    """With `-m gpu`, import only the files of these tests: others need packages that a bare GPU machine lacks."""
+    if config.option.markexpr != "gpu":
+        return None
+    modules = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    return None if any("@pytest.mark.gpu" in module.read_text(encoding="utf-8") for module in modules) else True
+
+
+def pytest_runtest_setup(item):
+    """Skip the tests that need a GPU where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch  # here: not every test needs it
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device here")
+
+
 def pytest_collection_modifyitems(items):
     """Files with the most slow tests first: a long file that starts last would run alone at the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))

@@ -18,7 +18,6 @@ SIZE = 48
 with_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 every_runtime = pytest.mark.parametrize("chosen", ["torch", pytest.param("openvino", marks=with_openvino)])
 every_precision = pytest.mark.parametrize("precision", ["fp32", "bf16"])
-with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 
 @pytest.fixture
@@ -245,7 +244,7 @@ def test_without_openvino_torch_runs_unless_openvino_was_asked_for(monkeypatch):
     assert str(caught.value) == "ACTIONREC_RUNTIME is openvino, which is not installed. Install it, or set it to torch."
 
 
-@with_gpu
+@pytest.mark.gpu
 @every_precision
 def test_a_gpu_gives_the_same_features_to_rounding(tiny, precision):
     frames = clip(40)
@@ -256,7 +255,7 @@ def test_a_gpu_gives_the_same_features_to_rounding(tiny, precision):
     assert [one.tobytes() for one in extract.each(iter(clips))] == [extract(one).tobytes() for one in clips]
 
 
-@with_gpu
+@pytest.mark.gpu
 @every_precision
 def test_a_gpu_gives_the_same_features_of_snippets_to_rounding(tiny_video, precision):
     shown = snippets(30)

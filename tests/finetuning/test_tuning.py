@@ -220,7 +220,7 @@ def test_mirrored_clips_have_the_label_of_their_mirror_image(easy, monkeypatch, 
     assert labels == [pairs[plain[clip]] if is_mirrored else plain[clip] for clip, is_mirrored in seen.items()]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.gpu
 def test_a_gpu_tunes_to_the_same_bytes_on_every_run(easy):
     try:
         first, again = (outcome(easy, replace(AUGMENTED, epochs=1), device="cuda") for _ in range(2))

@@ -7,8 +7,6 @@ import torch
 from actionrec.core.errors import DataError
 from actionrec.training.batches import batches, fits_on_gpu, on_device
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-
 
 @pytest.fixture
 def features():
@@ -95,7 +93,7 @@ def test_features_that_do_not_fit_on_a_gpu_stay_where_they_are(features, monkeyp
     assert on_device(features, "cuda") is features
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_a_gpu_takes_all_features_once_or_batches_as_they_come(features):
     resident = on_device(features, "cuda")
     assert resident.device.type == "cuda"

@@ -175,7 +175,7 @@ def test_a_gradient_that_is_not_finite_is_kept_as_it_is(toy, tmp_path):
     assert checkpointer.load().epochs == progress.epochs
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_run_killed_on_a_gpu_goes_on_and_ends_with_the_same_bytes(toy, name, tmp_path):
     def outcome(checkpointer=None, killed_in=None):

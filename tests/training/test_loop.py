@@ -480,7 +480,7 @@ def test_classes_are_learnt_from_augmented_clips(toy, changes):
     assert done.epochs[-1].held_out_top1 >= 0.9
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("on_gpu", [True, False], ids=["resident", "read"])
 def test_a_gpu_augments_alike_on_every_run_and_as_a_cpu_does(toy, on_gpu):
     features, labels, train, held_out = toy
@@ -500,7 +500,7 @@ def test_a_gpu_augments_alike_on_every_run_and_as_a_cpu_does(toy, on_gpu):
     assert first[1] == pytest.approx(cpu[1], abs=0.05)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", ["gru", "bilstm", "transformer", "swin_transformer"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_gpu_learns_the_same_bytes_on_every_run_and_about_what_a_cpu_does(toy, name, precision):
