@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from actionrec.core import paths
 from actionrec.features import tuned_backbone
 from actionrec.io import machine
@@ -48,6 +46,8 @@ def describe_machine() -> str:
 @contextmanager
 def project(**changes: Any) -> Iterator[Path]:
     """A project in a temporary folder: params.yaml, with `section__key=value` changed, and a backbone that is not tuned."""
+    from ruamel.yaml import YAML  # here: a benchmark without a project works without it
+
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
     for path, value in changes.items():

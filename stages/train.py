@@ -7,8 +7,6 @@ import argparse
 import logging
 from dataclasses import asdict, dataclass
 
-from dvclive.live import Live
-
 from actionrec.core import entry, paths
 from actionrec.core.errors import ParamsError, TrainingError
 from actionrec.core.progress import progress
@@ -22,6 +20,7 @@ from actionrec.models import MODELS
 from actionrec.training import checkpoints, record, seed_runs
 from actionrec.training.bundle import Architecture, Bundle, save_bundle
 from actionrec.training.checkpoints import Checkpoint
+from actionrec.training.epoch_log import LogEpoch, epoch_log
 from actionrec.training.loop import Epoch
 from actionrec.training.recipes import Recipe, read_recipe
 from actionrec.training.seed_runs import SeedRun
@@ -62,9 +61,9 @@ def main() -> None:
     runs, others = train(job)
     chosen = seed_runs.best(runs, data)
     if chosen is not runs[-1]:  # the epoch log must be the saved model's
-        with log(name) as live:
+        with epoch_log(paths.model_epochs(name)) as log:
             for epoch in chosen.fit.epochs:
-                log_epoch(live, epoch)
+                log(epoch.number, measurements(epoch))
 
     result = predictions.pooled(seed_runs.predictions(runs, chosen, data, job.saved_fold, device), others)
     write_predictions(paths.predictions(name), result)
@@ -118,10 +117,10 @@ def train(job: Job) -> tuple[list[SeedRun], list[Predictions]]:
     runs, others = [], []
     with progress(f"Training {job.name}", epochs * (len(saved) + len(other)), "epoch") as advance:
         for seed in seeds:
-            with log(job.name) as live:
+            with epoch_log(paths.model_epochs(job.name)) as log:
 
-                def on_epoch(epoch: Epoch, live: Live = live) -> None:
-                    log_epoch(live, epoch)
+                def on_epoch(epoch: Epoch, log: LogEpoch = log) -> None:
+                    log(epoch.number, measurements(epoch))
                     advance(1)
 
                 runs.append(seed_runs.run(job.data, job.architecture, job.recipe, seed, job.device, on_epoch, saved[seed]))
@@ -153,20 +152,16 @@ def checkpointer(job: Job, data: TrainingData, seed: int) -> Checkpoint:
     return checkpoints.checkpoint(job.name, made_from)
 
 
-def log(name: str) -> Live:
-    return Live(str(paths.model_epochs(name)), dvcyaml=None, save_dvc_exp=False, report=None)
-
-
-def log_epoch(live: Live, epoch: Epoch) -> None:
-    """Log one epoch; the held-out clips are the validation clips, or the test clips if split.validation is 0."""
-    live.step = epoch.number
-    live.log_metric("learning_rate", epoch.learning_rate)
-    live.log_metric("gradient_norm", epoch.gradient_norm)
-    live.log_metric("train/loss", epoch.train_loss)
-    live.log_metric("train/top1", epoch.train_top1)
-    live.log_metric("held_out/loss", epoch.held_out_loss)
-    live.log_metric("held_out/top1", epoch.held_out_top1)
-    live.make_summary()
+def measurements(epoch: Epoch) -> dict[str, float]:
+    """An epoch's log; the held-out clips are the validation clips, or the test clips if split.validation is 0."""
+    return {
+        "learning_rate": epoch.learning_rate,
+        "gradient_norm": epoch.gradient_norm,
+        "train/loss": epoch.train_loss,
+        "train/top1": epoch.train_top1,
+        "held_out/loss": epoch.held_out_loss,
+        "held_out/top1": epoch.held_out_top1,
+    }
 
 
 if __name__ == "__main__":

@@ -14,10 +14,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, SequenceNode
-
 from actionrec.core import paths
 from actionrec.core.errors import MALFORMED, ParamsError
 from actionrec.core.text import first_few, is_printable, quoted, shortened
@@ -83,6 +79,9 @@ def load(path: Path = paths.PARAMS) -> dict[str, Any]:
     Raises:
         ParamsError: it is missing, not YAML, or too large, counting each reference as a copy.
     """
+    from ruamel.yaml import YAML  # here: code that checks only types, or is given its settings, works without it
+    from ruamel.yaml.error import YAMLError
+
     try:
         with path.open(encoding="utf-8") as stream:
             text = stream.read(_LONGEST_FILE + 1)
@@ -110,6 +109,8 @@ def _count_values(node: Any, counted: dict[int, int]) -> int:
     Raises:
         ValueError: there are too many, or a node refers to itself.
     """
+    from ruamel.yaml.nodes import MappingNode, SequenceNode
+
     if id(node) in counted:
         if not counted[id(node)]:
             raise ValueError("a value refers to itself")

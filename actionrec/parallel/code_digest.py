@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from actionrec.core.errors import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +49,8 @@ def trained_models() -> list[str]:
 
 
 def _stages() -> dict[str, Any]:
+    from ruamel.yaml import YAML  # here: importing a stage's code works without it
+
     try:
         stages: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
     except FileNotFoundError:
