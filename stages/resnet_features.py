@@ -17,7 +17,7 @@ from actionrec.core import entry, paths
 from actionrec.core.errors import DataError
 from actionrec.core.progress import Advance
 from actionrec.features import backbones, extractors, feature_store
-from actionrec.features.backbones import FeatureSettings
+from actionrec.features.backbones import Backbone, FeatureSettings
 from actionrec.features.extractors import Extractor
 from actionrec.features.tuned_backbone import TunedBackbone, read_tuned
 from actionrec.io import checksums, files, machine, params
@@ -53,7 +53,7 @@ def main() -> None:
     settings, tuned = params.read(Params).features, read_tuned(paths.BACKBONE)
     device = engines.ray.device() if machine.engine() == "ray" else machine.device()
     description = feature_store.current_frames(files.read_json(paths.FRAMES / DESCRIPTION))
-    backbone = backbones.create_backbone(settings, Sampling.of(description).snippet.length, tuned)
+    backbone = _backbone(settings, Sampling.of(description).snippet.length, tuned)
     source = {**backbones.describe(settings, backbone, tuned), "frames": description}
     tasks = plan(settings, tuned, source, device)
     workers = machine.workers() if device == "cpu" else 1
@@ -113,9 +113,15 @@ def _extractor(settings: FeatureSettings, tuned: TunedBackbone | None, size: int
     """The extractor, created once per process."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)  # there is one process per core, and results must not depend on their number
-    backbone = backbones.create_backbone(settings, snippet_length, tuned)
+    backbone = _backbone(settings, snippet_length, tuned)
     precision, streams = settings.precision, settings.streams
     return extractors.create_extractor(backbone, precision=precision, size=size, device=device, threads=1, streams=streams)
+
+
+@lru_cache(maxsize=1)
+def _backbone(settings: FeatureSettings, snippet_length: int, tuned: TunedBackbone | None) -> Backbone:
+    """The backbone, created once per process; on a GPU this process also extracts the features."""
+    return backbones.create_backbone(settings, snippet_length, tuned)
 
 
 if __name__ == "__main__":

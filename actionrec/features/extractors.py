@@ -162,11 +162,14 @@ def openvino_runner(backbone: Backbone, precision: str, size: int, threads: int)
     """Compile a backbone for frames of `size` x `size`, for a fixed number of CPU threads."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it would report usage; OpenVINO works without it
     import openvino  # here: it takes a second, and a GPU does not need it
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     example = torch.zeros(backbone.snippet_length, size, size, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # OpenVINO uses tracing, for which torch prints a deprecation warning
-        model = openvino.convert_model(backbone, example_input=example, input=[-1, size, size, 3])
+        # By default torch runs the network twice more and compares, which takes most of the time.
+        traced = TorchScriptPythonDecoder(backbone, example_input=example, trace_kwargs={"check_trace": False})
+        model = openvino.convert_model(traced, example_input=example, input=[-1, size, size, 3])
     options = {
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
         "INFERENCE_NUM_THREADS": threads,
