@@ -14,7 +14,7 @@ def test_a_few_files_are_hashed_here_with_any_engine(project, monkeypatch):
         monkeypatch.setenv("ACTIONREC_ENGINE", engine)
         assert file_hashes.hash_files([file], None, lambda count: None) == [(4, sha256_of(file))]
     with pytest.raises(ActionrecError, match=r"^no Ray cluster answers at RAY_ADDRESS"):
-        file_hashes.hash_files([file] * 65, None, lambda count: None)
+        file_hashes.hash_files([file] * 512, None, lambda count: None)
     monkeypatch.setenv("ACTIONREC_ENGINE", "other")
     with pytest.raises(ActionrecError, match=r"^ACTIONREC_ENGINE must be local or ray"):
         file_hashes.hash_files([file], None, lambda count: None)

@@ -157,6 +157,8 @@ def test_files_are_hashed_on_the_cluster_and_here_where_a_worker_does_not_see_th
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     monkeypatch.setenv("ACTIONREC_ENGINE", "ray")
     here = []
+    monkeypatch.setattr(ray_hashing, "LEAST_FILES", 100)
+    monkeypatch.setattr(ray_hashing, "FILES_PER_TASK", 16)
     monkeypatch.setattr(ray_hashing, "hash_file", lambda file: (here.append(file), hash_file(file))[1])
     write_tar(project / "a.tar", {f"Run/{number}.avi": f"in a tar {number}" for number in range(20)})
     files = [Path(f"{number}.avi") for number in range(100)] + [*tar_shards.scan(Path()).members.values()]
@@ -316,14 +318,14 @@ def test_a_node_that_dies_in_a_training_costs_an_epoch_and_no_byte(tmp_path_fact
     settings = {"RAY_ADDRESS": cluster.address, "ACTIONREC_DEVICE": "cpu", "PYTHONPATH": str(project)}
 
     process = start(*TRAIN_ALL, **settings)
-    wait_until(lambda: len([line for line in ray_jobs.journal() if " 3 " in line]) == 2, 180)
+    wait_until(lambda: len([line for line in ray_jobs.journal() if " 3 " in line]) == 2, 300)
     before = [line.split() for line in ray_jobs.journal()]
     raylet = cluster.second.all_processes["raylet"][0].process.pid
     processes = {int(number) for _, _, number in before}
     lost = [number for number in processes if raylet in [parent.pid for parent in psutil.Process(number).parents()]]
     kill_second(cluster, [*lost, *(psutil.Process(number).ppid() for number in lost)])
     (project / "open").touch()
-    _, said = process.communicate(timeout=180)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     epochs = [line.split() for line in ray_jobs.journal()]
     (repeated,) = {model for model, _, number in before if int(number) in lost}

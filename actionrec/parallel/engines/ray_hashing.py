@@ -22,7 +22,8 @@ from actionrec.parallel.engines.ray_cluster import AHEAD, RETRIES, connect, leav
 logger = logging.getLogger(__name__)
 
 FILES_PER_TASK = 64
-"""A Ray task costs some milliseconds, as much as hashing two clips."""
+LEAST_FILES = 512
+"""Fewer files are hashed on this machine, because joining a cluster takes some seconds."""
 
 Running = dict[Any, Sequence[ClipFile]]
 """Reference of a Ray task -> its files. The first submitted is the first."""
@@ -30,7 +31,7 @@ Running = dict[Any, Sequence[ClipFile]]
 
 @contextmanager
 def hashing() -> Iterator[HashAll]:
-    """Yield the function that hashes files. It joins the cluster when it has more files than fit in a task.
+    """Yield the function that hashes files. It joins the cluster when it first has many files.
 
     The function raises:
         ActionrecError: no cluster can be reached.
@@ -43,7 +44,7 @@ def hashing() -> Iterator[HashAll]:
 
         def hash_all(files: Sequence[ClipFile], states: Sequence[str]) -> Iterator[str]:
             nonlocal joined
-            if len(files) <= FILES_PER_TASK:
+            if not joined and len(files) < LEAST_FILES:
                 yield from pool.map(hash_file, files)
                 return
             if not joined:
