@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.evaluation.class_confusions import confused_pairs
+from actionrec.evaluation.class_confusions import clustered_order, confused_pairs
 
 MOST_CLASSES = 50
 """Of a whole matrix."""
@@ -38,7 +38,7 @@ class ConfusionSummary:
     class_count: int
     """K"""
     classes: list[str]
-    """Of the matrix's rows and columns."""
+    """Of the matrix's rows and columns; if some are left out, those that are confused with each other are side by side."""
     clips: list[int]
     """Test clips of each of them."""
     counts: list[list[int]]
@@ -71,7 +71,8 @@ def summarise(model: str, counts: NDArray[np.int64], class_names: Sequence[str])
     places = confused_pairs(counts, _MOST_PAIRS)
     shown = list(range(len(counts)))
     if len(shown) > MOST_CLASSES:
-        shown = sorted(list(dict.fromkeys(number for place in places for number in place))[:_MOST_IN_PAIRS])
+        shown = list(dict.fromkeys(number for place in places for number in place))[:_MOST_IN_PAIRS]
+        shown = [shown[number] for number in clustered_order(counts[np.ix_(shown, shown)])] if shown else []
     return ConfusionSummary(
         model=model,
         tests=int(counts.sum()),

@@ -36,7 +36,7 @@ def test_of_many_classes_the_most_confused_are_kept():
     assert len(told.classes) <= MOST_CLASSES
     assert told.tests == counts.sum()
     numbers = [names.index(name) for name in told.classes]
-    assert numbers == sorted(numbers)
+    assert abs(numbers.index(600) - numbers.index(3)) == 1  # confused classes are side by side
     np.testing.assert_array_equal(told.counts, counts[np.ix_(numbers, numbers)])
     np.testing.assert_array_equal(told.clips, counts.sum(axis=1)[numbers])
 

@@ -1,6 +1,6 @@
 // Confusion matrix of a model, and its most frequent confusions; each leads to its clips.
 
-import { ask, button, element } from "./page.js";
+import { ask, button, element, whole } from "./page.js";
 
 const FIRST_PAIRS = 8;
 const ROOMY = 12; // at most so many classes get larger cells
@@ -40,7 +40,7 @@ export function showConfusions(section, choices, state) {
 
 function contents(told, open) {
   const wrong = told.tests - told.correct;
-  const summary = `${told.model} gets ${told.correct} of ${told.tests} test clips right${wrong ? ` and ${wrong} wrong` : ""}.`;
+  const summary = `${told.model} gets ${whole(told.correct)} of ${whole(told.tests)} test clips right${wrong ? ` and ${whole(wrong)} wrong` : ""}.`;
   const list = told.pairs.length ? pairs(told.pairs, open) : element("p", { textContent: "It confuses no classes." });
   const parts = [element("div", {}, element("p", { textContent: summary }), ...(told.pairs.length ? [element("h3", { textContent: "Most frequent confusions" })] : []), list)];
   if (told.classes.length) parts.push(matrix(told, open));
@@ -53,7 +53,7 @@ function pairs(all, open) {
     const line = item(one);
     line.firstChild.append(
       element("span", { className: "pair-names" }, element("b", { textContent: one.true }), element("span", { textContent: " taken for " }), element("b", { textContent: one.predicted })),
-      element("span", { className: "share", textContent: `${one.clips} of ${one.of}` }),
+      element("span", { className: "share", textContent: `${whole(one.clips)} of ${whole(one.of)}` }),
     );
     return line;
   }));
@@ -87,15 +87,15 @@ function matrix({ model, classes, clips, counts, class_count: classCount }, open
   table.addEventListener("focusin", (event) => {
     for (const one of all) one.tabIndex = one === event.target ? 0 : -1;
   });
-  const part = classes.length < classCount ? ` These are the ${classes.length} classes in the most frequent confusions, of ${classCount}.` : "";
+  const part = classes.length < classCount ? ` These are the ${classes.length} classes in the most frequent confusions, of ${whole(classCount)}; those that are confused are side by side.` : "";
   return element("figure", { className: "matrix-figure" },
     element("div", { className: "scroll" }, table),
     element("figcaption", { className: "small", textContent: `Rows: true class; columns: predicted class; numbers: test clips. Green cells are correct, red ones are errors, darker with the row's share. Select a cell, or use the arrow keys and Enter, to see its clips.${part}` }));
 }
 
 function cell(count, total, label, predicted, open) {
+  if (!count) return element("td");
   const made = element("td", { className: label === predicted ? "hit" : "miss" });
-  if (!count) return made;
   made.style.setProperty("--share", `${Math.round(10 + 35 * (count / total))}%`);
   made.append(button(String(count), () => open(label, predicted), { tabIndex: -1, ariaLabel: `${count} of ${total} ${label} predicted as ${predicted}`, title: `${label} → ${predicted}: ${count} of ${total}` }));
   return made;

@@ -47,6 +47,9 @@ const BRIEF = 10; // seconds
 /** A time in a clip of a few seconds, in hundredths; else as `clock`. */
 export const moment = (seconds, length) => (length < BRIEF ? `${seconds.toFixed(2)} s` : clock(seconds));
 
+/** A whole number: 230000 -> 230,000. */
+export const whole = (number) => number.toLocaleString("en");
+
 /** A count of parameters: 3939336 -> 3.9 M. */
 export const millions = (count) => `${(count / 1e6).toFixed(1)} M`;
 

@@ -4,7 +4,7 @@ import { accuracyChart } from "./accuracy_chart.js";
 import { showConfusions } from "./confusion.js";
 import { costChart } from "./cost_chart.js";
 import { showClips } from "./error_browser.js";
-import { ask, byId, element } from "./page.js";
+import { ask, byId, element, whole } from "./page.js";
 import { showModels } from "./results_table.js";
 import { createState } from "./results_state.js";
 
@@ -15,7 +15,7 @@ function settingText(setting) {
   const folds = setting.evaluated_folds > 1 ? `all ${setting.evaluated_folds} ${official ? "lists" : "folds"}` : one;
   const classes = setting.classes ? `, ${setting.classes} classes` : "";
   const backbone = setting.backbone ? `; features of ${setting.backbone} (${setting.weights}${setting.streams ? `; ${setting.streams.join(" and ")}` : ""})` : "";
-  return `${setting.dataset}, ${setting.protocol} split, ${folds ? `${folds}, ` : ""}${setting.test_clips} test clips${classes}${backbone}.${untrained}`;
+  return `${setting.dataset}, ${setting.protocol} split, ${folds ? `${folds}, ` : ""}${whole(setting.test_clips ?? 0)} test clips${classes}${backbone}.${untrained}`;
 }
 
 /** Split a text after its first sentence; "95.0 %" does not end one. */
