@@ -11,6 +11,7 @@ from actionrec.core import paths
 from actionrec.evaluation.prediction_files import write_predictions
 
 BRIGHT, DARK, STRIPED = range(3)
+MANY = [f"playing instrument {number:03}" for number in range(700)]
 FILES = 2  # clips of each class that are not deleted
 PER_CLASS = 40
 WRONG = {
@@ -30,6 +31,31 @@ def write_compared(project):
     """Write a comparison of three models with fabricated answers, one of which can predict; most clips were deleted."""
     with chdir(project):
         _write()
+
+
+def write_many_classes(project):
+    """Write answers of two models for two test clips of each of 700 classes; the clips' files are missing.
+
+    gru takes the first clip of each class for the next class, except for the last class; simple_rnn is always correct.
+    """
+    with chdir(project):
+        bundles.tiny_bundle(paths.model_folder("gru"), class_names=MANY)
+        fabricate.write(paths.model_folder("simple_rnn") / "model.json", {"class_names": MANY})
+        paths.PARAMS.write_text("data: {dataset: mine}\n")
+        labels = np.repeat(np.arange(len(MANY)), 2)
+        clips = [f"{MANY[label]}/{place % 2}.avi" for place, label in enumerate(labels)]
+        for name in ("gru", "simple_rnn"):
+            predicted = labels.copy()
+            if name == "gru":
+                predicted[:-2:2] += 1
+            logits = 9 * np.eye(len(MANY), dtype=np.float32)[predicted]
+            write_predictions(
+                paths.predictions(name), fabricate.predictions(clips, labels, ["test"] * len(clips), logits, changes=())
+            )
+            fabricate.write(paths.model_metrics(name), {})
+        setting = {"dataset": "mine", "protocol": "random", "fold": 0, "folds": 5, "test_clips": len(clips), "classes": len(MANY)}
+        models = {name: FIGURES[name] for name in ("gru", "simple_rnn")}
+        fabricate.write(paths.COMPARISON, {**setting, "best": "gru", "headline": [], "models": models, "suspect_labels": []})
 
 
 def _write():

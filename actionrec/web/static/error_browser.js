@@ -1,10 +1,11 @@
 // Error browser: test clips as a grid, with filters. The state is in the page's address.
 
 import { clipDialog } from "./clip_dialog.js";
-import { aloud, ask, button, element, percent } from "./page.js";
+import { aloud, ask, button, element, percent, whole } from "./page.js";
 import { queryOf } from "./results_state.js";
 
 const PAGE = 24; // clips that are fetched at once
+const MOST_IN_MENU = 60; // classes: among more, one is found by typing a part of its name
 const NOTHING = { true: "", predicted: "", answers: "all", min_confidence: "", max_confidence: "", group: "", suspect: "", disagree: "" };
 
 /** Fill the section; it follows the state. */
@@ -62,7 +63,7 @@ export function showClips(section, choices, state) {
   function showAfter() {
     const rest = total - listed.length;
     if (!total) after.replaceChildren(emptyState(state, choices));
-    else if (rest > 0) after.replaceChildren(button(`Show ${Math.min(PAGE, rest)} more of ${rest.toLocaleString("en")}`, () => load(listed.length)));
+    else if (rest > 0) after.replaceChildren(button(`Show ${Math.min(PAGE, rest)} more of ${whole(rest)}`, () => load(listed.length)));
     else after.replaceChildren();
   }
 
@@ -92,11 +93,11 @@ export function showClips(section, choices, state) {
   if (state.values.clip) dialog.open(state.values.clip, -1);
 }
 
-const plural = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+const plural = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 function countText(total, model, values, choices) {
   const what = { wrong: ` that ${model} gets wrong`, correct: ` that ${model} gets right`, all: "" }[values.answers];
-  return `${plural(total, "test clip")}${what}, of ${choices.tests.toLocaleString("en")}${isFiltered(values) ? ", with these filters" : ""}.`;
+  return `${plural(total, "test clip")}${what}, of ${whole(choices.tests)}${isFiltered(values) ? ", with these filters" : ""}.`;
 }
 
 const isFiltered = (values) => Object.keys(NOTHING).some((name) => name !== "answers" && values[name]);
@@ -108,7 +109,7 @@ function emptyState(state, choices) {
   if (isFiltered(values)) {
     ways.push(button("Clear the filters", () => state.change({ ...NOTHING, answers: "wrong" })));
   } else if (values.answers === "wrong") {
-    text = `${values.model} gets all ${choices.tests.toLocaleString("en")} test clips right. Choose another model, or:`;
+    text = `${values.model} gets all ${whole(choices.tests)} test clips right. Choose another model, or:`;
   }
   if (values.answers !== "all") ways.push(button("Show all its clips", () => state.change({ ...NOTHING })));
   if (choices.disagreements && values.disagree !== "true") ways.push(button("Show clips on which models disagree", () => state.change({ ...NOTHING, disagree: "true" })));
@@ -136,18 +137,16 @@ function tile(one, { models }, open) {
 
 /** The form of filters; `show` sets it to the state. */
 function createFilters(choices, state) {
-  const classes = choices.classes.filter((one) => one.clips).map((one) => [one.label, `${one.label} (${one.clips})`]);
-  const predicted = choices.classes.map((one) => [one.label, one.label]);
   const fields = [
     select("model", "Model", choices.models.map((name) => [name, name])),
     select("answers", "Its answer is", [["wrong", "wrong"], ["correct", "correct"], ["all", "any"]]),
-    select("true", "True class", [["", "any"], ...classes]),
-    select("predicted", "Predicted class", [["", "any"], ...predicted]),
+    classField("true", "True class", choices.classes.filter((one) => one.clips), (one) => whole(one.clips)),
+    classField("predicted", "Predicted class", choices.classes),
     select("sort", "Order", [["most_confident", "surest first"], ["least_confident", "least sure first"], ["fewest_correct", "hardest first"], ["clip", "by name"]]),
   ];
   const more = [
-    select("disagree", "All models", [["", "agree or not"], ["true", `disagree (${choices.disagreements.toLocaleString("en")})`], ["false", "agree"]]),
-    select("suspect", "Label", [["", "any"], ["true", `suspect (${choices.suspects.toLocaleString("en")})`], ["false", "not suspect"]]),
+    select("disagree", "All models", [["", "agree or not"], ["true", `disagree (${whole(choices.disagreements)})`], ["false", "agree"]]),
+    select("suspect", "Label", [["", "any"], ["true", `suspect (${whole(choices.suspects)})`], ["false", "not suspect"]]),
     share("min_confidence", "Confidence from, %"),
     share("max_confidence", "Confidence to, %"),
     ...(choices.groups.length ? [group(choices.groups)] : []),
@@ -158,7 +157,7 @@ function createFilters(choices, state) {
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("change", ({ target }) => {
     const one = [...fields, ...more].find(({ input }) => input === target);
-    if (one && target.reportValidity()) state.change({ [target.name]: one.read() });
+    if (one && target.reportValidity() && one.read() !== state.values[target.name]) state.change({ [target.name]: one.read() });
   });
   return {
     form,
@@ -176,6 +175,31 @@ function field(title, input, { read = () => input.value, set = (value) => { inpu
 }
 
 const select = (name, title, options) => field(title, element("select", { name }, ...options.map(([value, text]) => element("option", { value, textContent: text }))));
+
+/** A class: a menu, or if there are many classes a text field that suggests those with the typed text. */
+function classField(name, title, classes, note = () => "") {
+  if (classes.length <= MOST_IN_MENU) {
+    const text = (one) => (note(one) ? `${one.label} (${note(one)})` : one.label);
+    return select(name, title, [["", "any"], ...classes.map((one) => [one.label, text(one)])]);
+  }
+  const known = new Map([["", ""], ...classes.map(({ label }) => [label.toLowerCase(), label])]);
+  const input = element("input", { name, type: "search", autocomplete: "off", placeholder: "any" });
+  const typed = () => known.get(input.value.trim().toLowerCase());
+  const made = field(title, input, {
+    read: typed,
+    set: (value) => {
+      input.value = value;
+      input.setCustomValidity("");
+    },
+  });
+  input.setAttribute("list", `${name}-classes`);
+  input.addEventListener("input", () => {
+    input.setCustomValidity(typed() === undefined ? "There is no such class. Choose one from the list." : "");
+    if (typed() !== undefined) input.dispatchEvent(new Event("change", { bubbles: true })); // chosen, typed completely, or cleared
+  });
+  made.field.append(element("datalist", { id: `${name}-classes` }, ...classes.map((one) => element("option", { value: one.label, label: note(one) ? `${note(one)} clips` : one.label }))));
+  return made;
+}
 
 /** A share, shown in percent. */
 function share(name, title) {
