@@ -12,7 +12,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -126,9 +126,14 @@ def write_project(folder: Path, count: int, classes: str) -> list[Clip]:
     of_shard: dict[int, list[Clip]] = {}
     for clip in clips:
         of_shard.setdefault(shard_of(clip.id, SHARDS), []).append(clip)
-    for number, inside in of_shard.items():
-        made = dict(zip((clip.id for clip in inside), features(inside, classes), strict=True))
+
+    def write(number: int) -> None:
+        made = dict(zip((clip.id for clip in of_shard[number]), features(of_shard[number], classes), strict=True))
         write_shard(folder / f"data/features/{shard_name(number)}.safetensors", made, source)
+
+    (folder / "data/features").mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(machine.cores()) as pool:  # NumPy draws numbers without Python's lock
+        list(pool.map(write, of_shard))
     return clips
 
 

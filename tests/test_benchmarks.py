@@ -12,7 +12,7 @@ import pytest
 from benchmarks import scale
 
 ROOT = Path(__file__).parents[1]
-PARTS = {"pairs", "simulations"}  # of other benchmarks
+PARTS = {"gpu_baselines", "gpu_tables", "pairs", "simulations", "timed_stage"}  # of other benchmarks
 SCRIPTS = sorted({path.stem for path in (ROOT / "benchmarks").glob("*.py")} - PARTS)
 
 
