@@ -1,9 +1,10 @@
 """Compute the features of each clip's stored frames with the backbone: data/features/."""
 
 import logging
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from actionrec.features.tuned_backbone import TunedBackbone, read_tuned
 from actionrec.io import checksums, files, machine, params
 from actionrec.parallel import engines, shards
 from actionrec.parallel.code_digest import code_digest
+from actionrec.parallel.engines.stream import Write
 from actionrec.parallel.shard_store import ShardJob
 from actionrec.video import frame_store
 from actionrec.video.frame_settings import Sampling
@@ -57,7 +59,9 @@ def main() -> None:
     source = {**backbones.describe(settings, backbone, tuned), "frames": description}
     tasks = plan(settings, tuned, source, device)
     workers = machine.workers() if device == "cpu" else 1
-    made = shards.complete("features", tasks, extract, what="Extracting features", workers=workers, device=device)
+    made = shards.complete(
+        "features", tasks, extract, what="Extracting features", workers=workers, device=device, compute_all=extract_all
+    )
     with files.whole_folder(paths.FEATURES) as draft:
         sums = shards.link_into(draft, {f"{name}.safetensors": folder / "features.safetensors" for name, folder in made.items()})
         checksums.write(draft, sums)
@@ -90,22 +94,37 @@ def plan(settings: FeatureSettings, tuned: TunedBackbone | None, source: dict[st
 
 def extract(job: FeatureJob, draft: Path, advance: Advance) -> None:
     """Compute one shard of features."""
-    sampling = Sampling.of(job.source["frames"])
-    extractor = _extractor(job.settings, job.tuned, sampling.resolution, sampling.snippet.length, job.device)
+    for write in extract_all([job], advance):
+        write(draft)
+
+
+def extract_all(jobs: Sequence[FeatureJob], advance: Advance) -> Iterator[Write]:
+    """Compute shards of features, made alike, as one stream of clips, so that a GPU does not wait at a shard's end."""
+    source, device = jobs[0].source, jobs[0].device
+    sampling = Sampling.of(source["frames"])
+    extractor = _extractor(jobs[0].settings, jobs[0].tuned, sampling.resolution, sampling.snippet.length, device)
     # One process feeds a GPU and decodes frames on all cores; on a CPU there is one process per core.
-    threads = machine.workers() if job.device.startswith("cuda") else 1
-    names: list[str] = []
+    threads = machine.workers() if device.startswith("cuda") else 1
+    started: deque[tuple[Path, str]] = deque()
 
     def shown() -> Iterator[NDArray[np.uint8]]:
-        for clip_id, clip_frames in frame_store.read_shard(job.shard, threads):
-            names.append(clip_id)
+        for shard, clip_id, clip_frames in frame_store.read_shards([job.shard for job in jobs], threads):
+            started.append((shard, clip_id))
             yield clip_frames
 
-    made: list[NDArray[np.float16]] = []
+    shard, made = jobs[0].shard, dict[str, NDArray[np.float16]]()
     for clip_features in extractor.each(shown()):
-        made.append(clip_features)
+        of_shard, clip_id = started.popleft()
+        if of_shard != shard:
+            yield partial(_write, made, source)
+            shard, made = of_shard, {}
+        made[clip_id] = clip_features
         advance(1)
-    feature_store.write_shard(draft / "features.safetensors", dict(zip(names, made, strict=True)), job.source)
+    yield partial(_write, made, source)
+
+
+def _write(made: dict[str, NDArray[np.float16]], source: dict[str, Any], draft: Path) -> None:
+    feature_store.write_shard(draft / "features.safetensors", made, source)
 
 
 @lru_cache(maxsize=1)

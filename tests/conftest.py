@@ -17,7 +17,7 @@ def pytest_ignore_collect(collection_path, config):
     if config.option.markexpr != "gpu":
         return None
     modules = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
-    return None if any("@pytest.mark.gpu" in module.read_text(encoding="utf-8") for module in modules) else True
+    return None if any("pytest.mark.gpu" in module.read_text(encoding="utf-8") for module in modules) else True
 
 
 def pytest_runtest_setup(item):

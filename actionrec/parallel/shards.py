@@ -19,13 +19,21 @@ from actionrec.core.progress import progress
 from actionrec.io import machine
 from actionrec.io.files import digest
 from actionrec.parallel import engines, shard_store
+from actionrec.parallel.engines.stream import ComputeAll
 from actionrec.parallel.shard_store import Compute, ShardJob
 
 logger = logging.getLogger(__name__)
 
 
 def complete(
-    stage: str, tasks: Sequence[ShardJob], compute: Compute, *, what: str, workers: int, device: str = "cpu"
+    stage: str,
+    tasks: Sequence[ShardJob],
+    compute: Compute,
+    *,
+    what: str,
+    workers: int,
+    device: str = "cpu",
+    compute_all: ComputeAll | None = None,
 ) -> dict[str, Path]:
     """Compute the missing shards; return the folder of each shard by name.
 
@@ -35,6 +43,7 @@ def complete(
         what: name of the work, for the progress.
         workers: processes of the local engine; 1 computes in this process.
         device: the device that `compute` uses; with cuda, Ray reserves GPUs.
+        compute_all: computes several shards without a pause between them; used instead of `compute` in this process.
 
     Raises:
         ActionrecError: a worker process died, or the engine cannot start. Errors that `compute` raises are raised here. Finished
@@ -54,6 +63,8 @@ def complete(
         with progress(what, sum(task.clips for task in missing), "clip") as advance:
             if pending and engine == "ray":
                 engines.ray.make_all(compute, pending, advance, device)
+            elif pending and compute_all and (workers == 1 or len(pending) < 2):
+                engines.stream.make_all(compute_all, pending, advance)
             elif workers == 1 or len(pending) < 2:
                 for task, folder in pending:
                     shard_store.make(compute, task.job, folder, advance)

@@ -107,20 +107,51 @@ def read_shard(path: Path, threads: int = 1, keys: Collection[str] | None = None
     Raises:
         DataError: the file is cut off, damaged or not a shard.
     """
-    with open_shard(path) as tar:
-        if threads == 1:
-            for description, contents in _members(tar, keys):
-                yield description["clip"], _decode(description, contents)
+    for _, clip, frames in read_shards([path], threads, keys):
+        yield clip, frames
+
+
+def read_shards(
+    paths: Iterable[Path], threads: int = 1, keys: Collection[str] | None = None
+) -> Iterator[tuple[Path, str, NDArray[np.uint8]]]:
+    """Yield the clips of one shard after another: the shard's path, and what `read_shard` yields.
+
+    The threads do not stop at a shard's end, but decode clips of the next one.
+
+    Raises:
+        DataError: see `read_shard`; the clips before the damage have been yielded.
+    """
+    if threads == 1:
+        for path in paths:
+            with open_shard(path) as tar:
+                for description, contents in _members(tar, keys):
+                    yield path, description["clip"], _decode(path, description, contents)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[tuple[Path, str, Future[NDArray[np.uint8]]]] = deque()
+        for decoding in _decodings(paths, keys, pool):
+            ahead.append(decoding)
+            if len(ahead) > 2 * threads:
+                path, clip, frames = ahead.popleft()
+                yield path, clip, frames.result()
+        for path, clip, frames in ahead:
+            yield path, clip, frames.result()
+
+
+def _decodings(
+    paths: Iterable[Path], keys: Collection[str] | None, pool: ThreadPoolExecutor
+) -> Iterator[tuple[Path, str, Future[NDArray[np.uint8]]]]:
+    """Start to decode each clip. Damage found by reading is the result of the last one, so that those before it are not lost."""
+    for path in paths:
+        try:
+            with open_shard(path) as tar:
+                for description, contents in _members(tar, keys):
+                    yield path, description["clip"], pool.submit(_decode, path, description, contents)
+        except DataError as error:
+            damaged: Future[NDArray[np.uint8]] = Future()
+            damaged.set_exception(error)
+            yield path, "", damaged
             return
-        with ThreadPoolExecutor(threads) as pool:
-            ahead: deque[tuple[str, Future[NDArray[np.uint8]]]] = deque()
-            for description, contents in _members(tar, keys):
-                ahead.append((description["clip"], pool.submit(_decode, description, contents)))
-                if len(ahead) > 2 * threads:
-                    clip, frames = ahead.popleft()
-                    yield clip, frames.result()
-            for clip, frames in ahead:
-                yield clip, frames.result()
 
 
 def _key(clip_id: str) -> str:
@@ -149,8 +180,13 @@ def _members(tar: tarfile.TarFile, keys: Collection[str] | None) -> Iterator[tup
         yield description, contents
 
 
-def _decode(description: Mapping[str, Any], contents: Sequence[bytes]) -> NDArray[np.uint8]:
-    """Decode a clip's frames from one JPEG each, or from one array. All must be there."""
+def _decode(path: Path, description: Mapping[str, Any], contents: Sequence[bytes]) -> NDArray[np.uint8]:
+    """Decode a clip's frames from one JPEG each, or from one array. All must be there, else the shard is damaged."""
+    with _naming_damage(path):
+        return _decoded(description, contents)
+
+
+def _decoded(description: Mapping[str, Any], contents: Sequence[bytes]) -> NDArray[np.uint8]:
     if len(contents) == 1 and contents[0].startswith(np.lib.format.MAGIC_PREFIX):
         frames: Sequence[NDArray[np.uint8]] = np.load(io.BytesIO(contents[0]), allow_pickle=False)
     else:
@@ -174,7 +210,7 @@ def count_clips(path: Path) -> int:
 @contextmanager
 def open_shard(path: Path) -> Iterator[tarfile.TarFile]:
     """Open a shard; while it is open, errors of reading it become a DataError."""
-    try:
+    with _naming_damage(path):
         with path.open("rb") as stream:
             size = stream.seek(0, io.SEEK_END)
             stream.seek(-min(size, 2 * tarfile.BLOCKSIZE), io.SEEK_END)
@@ -183,6 +219,13 @@ def open_shard(path: Path) -> Iterator[tarfile.TarFile]:
                 raise tarfile.ReadError("unexpected end of data")
         with tarfile.open(path, "r:") as tar:
             yield tar
+
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    """Turn errors of reading and decoding into a DataError that names the shard."""
+    try:
+        yield
     except (tarfile.TarError, ValueError, KeyError, TypeError, IndexError, EOFError, VideoError) as error:
         raise DataError(f"{path} is damaged ({error}). {REPAIR}") from None
 

@@ -11,6 +11,7 @@ from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 from damaged import flip
@@ -106,6 +107,61 @@ def test_a_run_without_missing_shards_starts_no_process(project, monkeypatch):
     monkeypatch.setattr(engines.local, "make_all", None)
     assert run(project, "a", "b", workers=2).keys() == {"a", "b"}
     assert run(project, workers=2) == {}
+
+
+def in_capitals(texts, journal, advance, *, fail_at=None, cannot_write=None):
+    """Compute shards as one stream."""
+    for text in texts:
+        if text == fail_at:
+            raise VideoError(f"{text} cannot be decoded")
+        note(journal, text)
+        advance(len(text))
+
+        def write(draft, text=text):
+            if text == cannot_write:
+                raise OSError("no room")
+            (draft / "upper.txt").write_text(text.upper(), encoding="utf-8")
+
+        yield write
+
+
+def run_stream(project, *texts, workers=1, compute=write_upper, **failing):
+    def compute_all(jobs, advance):
+        return in_capitals([text for text, _ in jobs], project / "journal.txt", advance, **failing)
+
+    return complete("stage", tasks(project, *texts), compute, what="Working", workers=workers, compute_all=compute_all)
+
+
+def test_in_one_process_shards_are_computed_as_a_stream(project):
+    folders = run_stream(project, "a", "bb", compute=None)
+    assert contents(folders) == {"a": "A", "bb": "BB"}
+    assert all(map(shard_store.is_whole, folders.values()))
+    assert contents(run_stream(project, "a", "bb", "ccc", compute=None)) == {"a": "A", "bb": "BB", "ccc": "CCC"}
+    assert calls(project) == {"a": 1, "bb": 1, "ccc": 1}
+    assert run_stream(project, compute=None) == {}
+
+
+def test_several_processes_do_not_use_the_stream(project):
+    folders = run_stream(project, "a", "bb", workers=2, fail_at="a")
+    assert contents(folders) == {"a": "A", "bb": "BB"}
+
+
+@pytest.mark.parametrize(("failing", "kept"), [({"fail_at": "bb"}, ["ccc"]), ({"cannot_write": "bb"}, ["a", "ccc"])])
+def test_an_error_in_the_stream_is_raised_and_the_other_computed_shards_are_kept(project, failing, kept):
+    with pytest.raises((VideoError, OSError), match=r"bb cannot be decoded|no room"):
+        run_stream(project, "a", "bb", "ccc", **failing)  # the largest comes first
+    assert sorted(path.name for path in Path(paths.WORK / "stage").iterdir()) == [f"key-{text}" for text in kept]
+
+
+def test_a_shard_is_written_while_the_next_one_is_computed(project):
+    began = Event()
+
+    def compute_all(jobs, advance):
+        yield lambda draft: began.set()
+        assert began.wait(timeout=10)
+        yield lambda draft: None
+
+    complete("stage", tasks(project, "a", "b"), None, what="Working", workers=1, compute_all=compute_all)
 
 
 DAMAGES = {

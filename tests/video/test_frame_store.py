@@ -12,6 +12,7 @@ from film import ODD_NAMES
 
 from actionrec.core.errors import DataError
 from actionrec.io import checksums
+from actionrec.video import frame_store
 from actionrec.video.frame_settings import FrameSettings, Snippet
 from actionrec.video.frame_store import (
     FrameWriter,
@@ -20,6 +21,7 @@ from actionrec.video.frame_store import (
     encode_jpeg,
     read_frames,
     read_shard,
+    read_shards,
 )
 from actionrec.video.sampling import SampledClip
 
@@ -210,6 +212,36 @@ def test_threads_do_not_change_the_frames(tmp_path, settings, threads):
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(DataError, match="is damaged"):
         list(read_shard(path, threads))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_shards_are_read_one_after_another_and_threads_do_not_stop_between_them(tmp_path, monkeypatch, threads):
+    paths = [write(tmp_path / f"{one}.tar", JPEG, {f"{one}/{clip}.avi": sampled(clip) for clip in range(2)}) for one in "acb"]
+    opened, open_shard = [], frame_store.open_shard
+    monkeypatch.setattr(frame_store, "open_shard", lambda path: opened.append(path) or open_shard(path))
+    reading = read_shards(paths, threads)
+    first = next(reading)
+    assert opened == (paths[:1] if threads == 1 else paths)
+    read = [first, *reading]
+    assert [(path, clip) for path, clip, _ in read] == [(path, clip) for path in paths for clip, _ in read_shard(path)]
+    assert all(np.array_equal(frames, dict(read_shard(path))[clip]) for path, clip, frames in read)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "not a JPEG"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_clips_before_a_damaged_shard_are_read(tmp_path, monkeypatch, threads, damage):
+    first, second = (tmp_path / "a.tar", tmp_path / "b.tar")
+    write(first, JPEG, {f"A/{clip}.avi": sampled(clip) for clip in range(2)})
+    with monkeypatch.context() as patch:
+        if damage == "not a JPEG":
+            patch.setattr(frame_store, "encode_jpeg", lambda frame, quality: b"no picture")
+        write(second, JPEG, {"B/0.avi": sampled()})
+    if damage == "cut off":
+        second.write_bytes(second.read_bytes()[:-5000])
+    reading = read_shards([first, second], threads)
+    assert [next(reading)[1] for _ in range(2)] == ["A/0.avi", "A/1.avi"]
+    with pytest.raises(DataError, match=r"b\.tar is damaged"):
+        next(reading)
 
 
 @pytest.fixture(params=[JPEG, RAW], ids=["jpeg", "raw"])
