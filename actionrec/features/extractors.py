@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import ActionrecError, ParamsError, WeightsError
 from actionrec.features.backbones import Backbone
+from actionrec.features.cuda_graphs import GraphedNetwork
 from actionrec.features.settings import RGB_ONLY
 from actionrec.features.streams import pictures_of
 
@@ -194,11 +195,12 @@ def _torch(backbone: Backbone, precision: str, device: str) -> Runner:
         with torch.inference_mode():
             return _done(network(torch.from_numpy(np.ascontiguousarray(frames))).float().numpy())
 
+    graphed = GraphedNetwork(network, device)
+
     def run_on_gpu(frames: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
         # Nothing here waits for the GPU: both copies use pinned memory, and the event marks the end of the second.
         with torch.inference_mode():
-            batch = torch.from_numpy(np.ascontiguousarray(frames)).pin_memory().to(device, non_blocking=True)
-            features = network(batch).float()
+            features = graphed(torch.from_numpy(np.ascontiguousarray(frames)).pin_memory())
             copied_back = torch.empty(features.shape, dtype=torch.float32, pin_memory=True)
             copied_back.copy_(features, non_blocking=True)
             done = torch.cuda.Event()

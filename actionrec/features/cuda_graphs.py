@@ -1,0 +1,74 @@
+"""CUDA graphs of a backbone: hundreds of kernels in one launch. A GPU computes a batch faster than Python launches its kernels.
+
+A graph is captured for each shape of a batch. It replays the kernels that torch would launch, so the features are the same bytes.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+MOST_GRAPHS = 4
+"""Each keeps the memory of its batch; clips of one data set have batches of one or two shapes."""
+_WARM_UP = 3  # runs before the capture, in which libraries choose kernels and allocate memory
+
+
+@dataclass(frozen=True)
+class _Captured:
+    graph: torch.cuda.CUDAGraph
+    frames: Tensor
+    features: Tensor
+
+
+class GraphedNetwork:
+    """Computes the features of batches on a GPU, with a graph for each of the first shapes.
+
+    Call it in `torch.inference_mode()`, always on the same stream.
+    """
+
+    def __init__(self, network: nn.Module, device: str) -> None:
+        self._network, self._device = network, device
+        self._captured: dict[tuple[int, ...], _Captured | None] = {}
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Start to compute the features (B, D), float32, of frames (B, H, W, 3), uint8, in pinned memory; does not wait.
+
+        The next call overwrites the result: copy it on the same stream before that.
+        """
+        shape = tuple(frames.shape)
+        if shape not in self._captured and len(self._captured) < MOST_GRAPHS:
+            self._captured[shape] = self._capture(frames)
+        captured = self._captured.get(shape)
+        if captured is None:
+            features: Tensor = self._network(frames.to(self._device, non_blocking=True)).float()
+            return features
+        captured.frames.copy_(frames, non_blocking=True)
+        captured.graph.replay()
+        return captured.features
+
+    def _capture(self, frames: Tensor) -> _Captured | None:
+        """Capture a graph; None if it cannot be captured, or gives other features than the network itself."""
+        static = frames.to(self._device)
+        main, side = torch.cuda.current_stream(self._device), torch.cuda.Stream(self._device)
+        side.wait_stream(main)
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP):
+                expected = self._network(static).float()
+        main.wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                features = self._network(static).float()
+            graph.replay()
+            if torch.equal(features, expected):
+                return _Captured(graph, static, features)
+            reason = "its features differ"
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).strip().split("\n", 1)[0]
+        logger.warning("Without a CUDA graph for batches of %s, which is slower: %s", tuple(frames.shape), reason)
+        return None

@@ -1,0 +1,49 @@
+"""CUDA graphs on a GPU: the features are those of the network itself."""
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from actionrec.features.cuda_graphs import MOST_GRAPHS, GraphedNetwork
+
+pytestmark = pytest.mark.gpu
+
+
+class Small(nn.Module):
+    """A convolution, its batch norm, and a mean over the picture."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, frames):
+        return self.layers(frames.permute(0, 3, 1, 2).float() / 255)
+
+
+class Waiting(Small):
+    """Reads a number back, which no graph can hold."""
+
+    def forward(self, frames):
+        features = super().forward(frames)
+        return features * features.max().item()
+
+
+def frames(count, seed):
+    return torch.randint(0, 256, (count, 20, 20, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)).pin_memory()
+
+
+@pytest.mark.parametrize("kind", [Small, Waiting])
+def test_features_are_the_network_s_own_for_any_shapes(kind, caplog):
+    network = kind().eval().cuda()
+    graphed = GraphedNetwork(network, "cuda")
+    batches = [frames(count, seed) for seed, count in enumerate([8, 8, 3, 8, 3, *range(9, 11 + MOST_GRAPHS), 8])]
+    with torch.inference_mode(), caplog.at_level(logging.WARNING):
+        found = [graphed(batch).clone() for batch in batches]
+        wanted = [network(batch.cuda()) for batch in batches]
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
+    warned = [record.getMessage() for record in caplog.records]
+    assert len(warned) == (MOST_GRAPHS if kind is Waiting else 0)
+    assert all(text.startswith("Without a CUDA graph for batches of (") for text in warned)
