@@ -4,7 +4,8 @@ import { button, byId, clock, download, element, moment, percent } from "./page.
 import { explanation } from "./explanation.js";
 import { Timeline } from "./timeline.js";
 
-const LONG = 20; // seconds; for longer videos a timeline is offered
+/** Seconds; a longer video gets a timeline, or the offer of one. */
+export const LONG = 20;
 const KEPT = 5; // classes of each window in the JSON, as of `predict --json`
 
 export class Answer {

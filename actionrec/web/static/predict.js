@@ -1,6 +1,6 @@
 // First page: choose a video and a model, send it, and show the answer.
 
-import { Answer } from "./answer.js";
+import { Answer, LONG } from "./answer.js";
 import { Batch } from "./batch.js";
 import { feedback } from "./collect.js";
 import { dropped, videosAmong } from "./files.js";
@@ -11,7 +11,6 @@ import { Player } from "./player.js";
 import { canRecord, record } from "./record.js";
 import { send } from "./send.js";
 
-const LONG = 20; // seconds; of a longer video the page asks for a timeline
 const MOST_CLASSES = 20; // of each window of a timeline, from which segments are merged when the threshold is moved
 const HOVER = 150; // ms until a sample plays
 
