@@ -54,6 +54,11 @@ class TopLogits:
     def _of_block(cls, logits: NDArray[np.float32], labels: NDArray[np.int64], kept: int) -> Self:
         classes = np.sort(np.argpartition(-logits, kept - 1, axis=1)[:, :kept], axis=1)
         values = np.take_along_axis(logits, classes, axis=1)
+        # argpartition keeps any of the classes that are equal to the lowest kept one, not those with the lowest numbers.
+        lowest = values.min(axis=1, keepdims=True)
+        arbitrary = (logits == lowest).sum(axis=1) > (values == lowest).sum(axis=1)
+        classes[arbitrary] = np.sort(np.argsort(-logits[arbitrary], axis=1, kind="stable")[:, :kept], axis=1)
+        values = np.take_along_axis(logits, classes, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         classes = np.take_along_axis(classes, order, axis=1)
         lower = ~(classes == labels[:, None]).any(axis=1)

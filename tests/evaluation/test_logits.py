@@ -44,6 +44,18 @@ def test_of_equal_logits_the_lower_class_comes_first():
     assert np.array_equal(answers(top), answers(logits))
 
 
+def test_of_many_equal_logits_those_of_the_lowest_classes_are_kept():
+    """As of a network whose output is constant, and of an ensemble's probabilities of almost 0."""
+    rng = np.random.default_rng(0)
+    logits = (9 * (rng.random((200, 700)) < 1 / 400)).astype(np.float32)
+    labels = np.where(rng.random(200) < 0.5, rng.integers(0, 25, 200), rng.integers(0, 700, 200))
+    top = TopLogits.of(logits, labels)
+    assert np.array_equal(top.classes[:, :-1], np.argsort(-logits, axis=1, kind="stable")[:, :19])
+    assert np.array_equal(answers(top), answers(logits))
+    for k in (1, 5):
+        assert np.array_equal(metrics.correct_at_k(top, labels, k), metrics.correct_at_k(logits, labels, k))
+
+
 def test_measures_of_answers_are_exact(table, top):
     logits, labels = table
     assert np.array_equal(answers(top), answers(logits))
