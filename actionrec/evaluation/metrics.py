@@ -28,7 +28,7 @@ def correct_at_k(logits: Logits, labels: NDArray[np.int64], k: int) -> NDArray[n
             return np.ones(len(labels), dtype=np.bool_)
         if k >= (kept := logits.classes.shape[1]):
             raise ValueError(f"of each clip, {kept} classes are kept: too few to tell whether its own is among the {k} highest")
-        return np.asarray(logits.rank(labels) < k)
+        return np.asarray((logits.rank(labels) < k) & ~np.isnan(logits.own(labels)))
     own = logits[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(logits.shape[1])[None, :] < labels[:, None]
     rank = (~(logits <= own) | ((logits == own) & earlier)).sum(axis=1)

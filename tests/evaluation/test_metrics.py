@@ -1,8 +1,11 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
 from actionrec.evaluation import metrics
+from actionrec.evaluation.logits import TopLogits
 
 # Three classes, four clips. Predictions: 2, 0, 1, 1.
 LOGITS = np.array([[0.1, 0.2, 0.7], [3.0, 2.0, 1.0], [-5.0, -1.0, -2.0], [1.0, 9.0, 2.0]], dtype=np.float32)
@@ -94,6 +97,9 @@ def test_the_others_as_scikit_learn_computes_them(many):
     assert metrics.cross_entropy(logits, labels) == pytest.approx(sklearn_metrics.log_loss(labels, shares, labels=np.arange(7)))
 
 
-def test_logits_that_are_no_numbers_are_never_a_hit():
-    logits = np.full((3, 3), np.nan, dtype=np.float32)
-    assert metrics.top_k(logits, np.arange(3), 1) == 0
+@pytest.mark.parametrize("form", [lambda logits, labels: logits, partial(TopLogits.of, kept=8)], ids=["all", "highest"])
+def test_logits_that_are_no_numbers_are_never_a_hit(form):
+    logits = np.full((3, 9), np.nan, dtype=np.float32)
+    logits[2, 5:] = 1
+    for k in (1, 6):
+        assert metrics.top_k(form(logits, np.arange(3)), np.arange(3), k) == 0
