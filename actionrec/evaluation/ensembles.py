@@ -1,6 +1,7 @@
 """Ensembles: the mean of several models' probabilities, and the choice of the members.
 
-n clips, K classes. Members are chosen on validation clips; the ensemble is measured on test clips, once.
+n clips, K classes. Members are chosen on validation clips; the ensemble is measured on test clips, once. If only the highest logits
+are kept, a class that a model does not rank among its first k - 1 has an equal share of what these classes have together there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.evaluation.calibration import probabilities
+from actionrec.evaluation.calibration import softmax
 from actionrec.evaluation.logits import Logits, TopLogits, blocks, class_count, joined
 
 _LEAST = 1e-30  # a probability of 0 becomes this: its logarithm is finite in float32
@@ -32,7 +33,7 @@ def average(logits: Sequence[Logits], labels: NDArray[np.int64]) -> Logits:
     shape = _same_shape(logits)
     first, parts = logits[0], []
     for block in blocks(*shape):
-        mean = as_logits(np.mean([probabilities(one[block]) for one in logits], axis=0))
+        mean = as_logits(np.mean([_shares(one[block]) for one in logits], axis=0))
         parts.append(TopLogits.of(mean, labels[block]) if isinstance(first, TopLogits) else mean)
     return joined([first[:0], *parts])
 
@@ -71,7 +72,7 @@ def best_subset(logits: Mapping[str, Logits], labels: NDArray[np.int64], sizes: 
     correct, losses = np.zeros(len(candidates), dtype=np.int64), np.zeros((len(candidates), len(labels)))
     for block in blocks(*shape):
         own = labels[block]
-        shares = {name: probabilities(logits[name][block]) for name in names}
+        shares = {name: _shares(logits[name][block]) for name in names}
         for place, members in enumerate(candidates):
             mean = np.mean([shares[name] for name in members], axis=0)
             # In float32, so that the order of summation does not decide between equal classes.
@@ -83,6 +84,11 @@ def best_subset(logits: Mapping[str, Logits], labels: NDArray[np.int64], sizes: 
         return -int(correct[place]), round(float(losses[place].mean()), 9), len(candidates[place]), candidates[place]
 
     return candidates[min(range(len(candidates)), key=order)]
+
+
+def _shares(logits: Logits) -> NDArray[np.float64]:
+    """Probabilities (n, K), which do not depend on the clips' labels."""
+    return logits.probabilities(with_label=False) if isinstance(logits, TopLogits) else softmax(logits)
 
 
 def _same_shape(tables: Sequence[Logits]) -> tuple[int, int]:

@@ -111,13 +111,21 @@ class TopLogits:
         kept = highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))
         return np.logaddexp(kept, self._log_rest(temperature))
 
-    def probabilities(self, temperature: float = 1.0) -> NDArray[np.float64]:
-        """(n, K): softmax(logits / temperature); the classes that are not kept share equally what they have together."""
+    def probabilities(self, temperature: float = 1.0, *, with_label: bool = True) -> NDArray[np.float64]:
+        """(n, K): softmax(logits / temperature); the classes that are not kept share equally what they have together.
+
+        Args:
+            with_label: False treats the last kept class as one that is not kept, because it may be there only as the clip's own.
+                Exact for a label and approximate for the other classes, a mean over models would favour the label.
+        """
         total = self.log_sum(temperature)
-        others = np.exp(self._log_rest(temperature) - total) / (self.class_count - self.classes.shape[1])
-        shares = np.repeat(others[:, None], self.class_count, axis=1)
         kept = np.exp(self.values.astype(np.float64) / temperature - total[:, None])
-        np.put_along_axis(shares, self.classes, kept, axis=1)
+        others = np.exp(self._log_rest(temperature) - total)
+        classes = self.classes
+        if not with_label:
+            classes, others, kept = classes[:, :-1], others + kept[:, -1], kept[:, :-1]
+        shares = np.repeat(others[:, None] / (self.class_count - classes.shape[1]), self.class_count, axis=1)
+        np.put_along_axis(shares, classes, kept, axis=1)
         return shares
 
     def _log_rest(self, temperature: float) -> NDArray[np.float64]:

@@ -105,10 +105,23 @@ def test_ensembles_are_close(table, top):
     found = ensembles.average([TopLogits.of(one, labels) for one in members], labels)
     assert isinstance(found, TopLogits)
     assert (answers(found) == answers(exact)).mean() > 0.99
-    assert metrics.cross_entropy(found, labels) == pytest.approx(metrics.cross_entropy(exact, labels), rel=1e-4)
+    assert metrics.cross_entropy(found, labels) == pytest.approx(metrics.cross_entropy(exact, labels), rel=0.02)
     named = dict(zip("abc", members, strict=True))
     tops = {name: TopLogits.of(one, labels) for name, one in named.items()}
     assert ensembles.best_subset(tops, labels) == ensembles.best_subset(named, labels) == ("a", "b")
+
+
+def test_labels_do_not_change_the_answers_of_ensembles():
+    """Else an unsure ensemble would be correct too often: of low logits, only those of the clip's own class are kept."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, CLASSES, 2000)
+    alike = rng.normal(0, 0.3, (2000, CLASSES)) + np.eye(CLASSES)[labels]
+    members = [(alike + rng.normal(0, 0.3, alike.shape)).astype(np.float32) for _ in range(3)]
+    tops, of_other_labels = ([TopLogits.of(one, kept) for one in members] for kept in (labels, (labels + 1) % CLASSES))
+    found = ensembles.average(tops, labels)
+    assert np.array_equal(answers(found), answers(ensembles.average(of_other_labels, labels)))
+    exact = metrics.top_k(ensembles.average(members, labels), labels, 1)
+    assert metrics.top_k(found, labels, 1) == pytest.approx(exact, abs=0.01)
 
 
 def test_labels_of_other_clips_are_refused(table, top):
