@@ -15,6 +15,7 @@ from actionrec.data.clips import Clip, cluster_ids
 from actionrec.data.splits import SUBSETS
 from actionrec.evaluation import calibration, metrics
 from actionrec.evaluation.intervals import Interval, cluster_interval
+from actionrec.evaluation.logits import Logits, compact
 from actionrec.inference.predictor import Predictor, temperature_and_threshold
 from actionrec.io import machine
 from actionrec.training import loop
@@ -37,7 +38,7 @@ class Evaluation:
     """(n,), indices into `class_names`."""
     clusters: NDArray[np.int64]
     """(n,), the number of each clip's cluster."""
-    logits: NDArray[np.float32]
+    logits: Logits
     """(n, K)."""
     temperature: float
     threshold: float
@@ -84,7 +85,8 @@ class Evaluation:
 def of_subset(name: str, bundle: Bundle, task: TrainingData, subset: str) -> Evaluation:
     """Evaluate one subset of the project's clips, from their cached features.
 
-    Validation and test clips are predicted together, as in training, so that the batches and therefore all digits are the same.
+    Validation and test clips are predicted together, and of many classes only the highest logits are kept, as in training. So all
+    digits are the same.
 
     Raises:
         DataError: the bundle was trained on other features or classes, or the subset is empty.
@@ -94,7 +96,7 @@ def of_subset(name: str, bundle: Bundle, task: TrainingData, subset: str) -> Eva
         subsets = [one for one in SUBSETS if len(task.rows[one])]
         raise DataError(f"{paths.SPLIT}: no {subset} clips; it has {', '.join(subsets)}.")
     rows = task.rows["train"] if subset == "train" else task.reported
-    logits = predict(bundle, task.features.features, rows)
+    logits = compact(predict(bundle, task.features.features, rows), task.labels[rows])
     kept = np.isin(rows, task.rows[subset])
     rows = rows[kept]
     ids = [task.features.clips[row] for row in rows]
@@ -163,7 +165,7 @@ def of_folder(
     labels = np.array([number_of[clip.label] for clip in decoded], dtype=np.int64)
     clusters = cluster_ids(decoded)
     ids = [clip.id for clip in decoded]
-    answers, temperature, threshold = np.concatenate(logits), predictor.temperature, predictor.threshold
+    answers, temperature, threshold = compact(np.concatenate(logits), labels), predictor.temperature, predictor.threshold
     calibrated = predictor.bundle.is_calibrated
     return Evaluation(predictor.name, ids, known, labels, clusters, answers, temperature, threshold, calibrated, failed)
 
