@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import scipy  # loads scipy.interpolate on first use
 from numpy.typing import NDArray
 
 MOST_DENSE = 200
 """Classes whose logits are all kept: the data sets with more have several hundred classes and many clips."""
 KEPT = 20
 """Classes of a clip that are kept of more than MOST_DENSE."""
+TEMPERATURES = np.geomspace(0.05, 20, 9)
+"""At which the sums over the other classes are kept: the range of `calibration.fit_temperature`, with 1 in the middle."""
+REST_COLUMNS = 1 + len(TEMPERATURES)
 BLOCK = 4_000_000
 """Logits that are converted to float64 at a time: 32 MB."""
 
@@ -24,8 +28,8 @@ BLOCK = 4_000_000
 class TopLogits:
     """Of each clip the k classes with the highest logits, of which the last gives way to the clip's own class if that is lower.
 
-    Of the other classes, the log of the sum of exp(logit) and the mean logit are known. So answers, losses and confidences are
-    exact. At another temperature than 1, the other logits are taken to be normally distributed, at most as high as those kept.
+    Of the other classes, the highest logit and the log of the sum of exp(logit / T) at each of TEMPERATURES are known, so answers,
+    losses and confidences are exact. At temperatures T between these, the logs are interpolated.
     """
 
     classes: NDArray[np.int32]
@@ -33,7 +37,7 @@ class TopLogits:
     values: NDArray[np.float32]
     """(n, k), the logits of these classes."""
     rest: NDArray[np.float32]
-    """(n, 2), of the other classes: log(sum(exp(logits))), and mean(logits)."""
+    """(n, REST_COLUMNS), of the other classes: the highest logit h, and log(sum(exp((logits - h) / T))) at each of TEMPERATURES."""
     class_count: int
     """K, above k."""
 
@@ -47,7 +51,8 @@ class TopLogits:
         """
         count, class_count = logits.shape
         parts = [cls._of_block(logits[block], labels[block], kept) for block in blocks(count, class_count)]
-        empty = cls(np.empty((0, kept), np.int32), np.empty((0, kept), np.float32), np.empty((0, 2), np.float32), class_count)
+        rest = np.empty((0, REST_COLUMNS), np.float32)
+        empty = cls(np.empty((0, kept), np.int32), np.empty((0, kept), np.float32), rest, class_count)
         return empty.joined(parts)
 
     @classmethod
@@ -64,13 +69,12 @@ class TopLogits:
         lower = ~(classes == labels[:, None]).any(axis=1)
         classes[lower, -1] = labels[lower]
         values = np.take_along_axis(logits, classes, axis=1)
-        others = logits.astype(np.float64)
+        others = logits.copy()
         np.put_along_axis(others, classes, -np.inf, axis=1)
         highest = others.max(axis=1)
-        log_sum = highest + np.log(np.exp(others - highest[:, None]).sum(axis=1))
-        np.put_along_axis(others, classes, 0.0, axis=1)
-        mean = others.sum(axis=1) / (logits.shape[1] - kept)
-        rest = np.column_stack([log_sum, mean]).astype(np.float32)
+        others -= highest[:, None]
+        log_sums = [np.log(np.exp(others / np.float32(one)).sum(axis=1, dtype=np.float64)) for one in TEMPERATURES]
+        rest = np.column_stack([highest, *log_sums]).astype(np.float32)
         return cls(classes.astype(np.int32), values, rest, logits.shape[1])
 
     def __len__(self) -> int:
@@ -131,13 +135,19 @@ class TopLogits:
     def _log_rest(self, temperature: float) -> NDArray[np.float64]:
         """(n,) log(sum(exp(logits / temperature))) over the classes that are not kept.
 
-        n normal logits with mean m and variance s have the sum n exp(m / T + s / 2 T^2); s is such that it is right at T = 1.
+        The logs of the sums relative to the highest logit are interpolated by a cubic spline in log(temperature). They lie between
+        0, of one class, and that of the number of classes, of equal logits.
         """
-        log_sum, mean = self.rest.astype(np.float64).T
+        log_sums = self.rest[:, 1:].astype(np.float64) @ _spline_weights(temperature)
         log_count = np.log(self.class_count - self.classes.shape[1])
-        variance = np.maximum(2 * (log_sum - log_count - mean), 0.0)
-        highest = self.values[:, -2].astype(np.float64)  # the last may be lower than some that are not kept
-        return log_count + np.minimum(mean / temperature + variance / (2 * temperature**2), highest / temperature)
+        return self.rest[:, 0].astype(np.float64) / temperature + np.clip(log_sums, 0.0, log_count)
+
+
+def _spline_weights(temperature: float) -> NDArray[np.float64]:
+    """Weights of the values at TEMPERATURES in their cubic spline; outside, those at the nearer end."""
+    spline = scipy.interpolate.CubicSpline(np.log(TEMPERATURES), np.eye(len(TEMPERATURES)))
+    weights: NDArray[np.float64] = spline(np.log(np.clip(temperature, TEMPERATURES[0], TEMPERATURES[-1])))
+    return weights
 
 
 Logits = NDArray[np.float32] | TopLogits

@@ -5,7 +5,7 @@ number of each clip's cluster, `seeds` (S,), `seed_logits` (S, n, K), and `logit
 frames. `fold` (n,) is the fold whose models made the prediction, and `saved_fold` (1,) the fold of the saved model.
 
 Of more than `logits.MOST_DENSE` classes, each table of logits has k columns instead of K: those of `TopLogits.values`. Then
-`classes_of_<table>` has the table's shape, `rest_of_<table>` has two columns, and `class_count` (1,) is K.
+`classes_of_<table>` has the table's shape, `rest_of_<table>` has REST_COLUMNS columns, and `class_count` (1,) is K.
 """
 
 import math
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import DataError
 from actionrec.core.text import first_few, shortened
-from actionrec.evaluation.logits import Logits, TopLogits
+from actionrec.evaluation.logits import REST_COLUMNS, Logits, TopLogits
 from actionrec.evaluation.predictions import Answers, Predictions
 from actionrec.io.files import whole_file
 
@@ -153,7 +153,7 @@ def _check_shapes(path: Path, record: Arrays, class_count: int, remake: str) -> 
         valid &= record[name].shape == (*before, count, columns)
         if is_top(record):
             valid &= record[_CLASSES + name].shape == (*before, count, columns)
-            valid &= record[_REST + name].shape == (*before, count, 2)
+            valid &= record[_REST + name].shape == (*before, count, REST_COLUMNS)
     if is_top(record):
         valid &= record[_CLASS_COUNT].tolist() == [class_count]
     if not valid:

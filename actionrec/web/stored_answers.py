@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from actionrec.core.errors import DataError
 from actionrec.core.text import shortened
 from actionrec.evaluation.calibration import confidences
-from actionrec.evaluation.logits import Logits, TopLogits, answers
+from actionrec.evaluation.logits import REST_COLUMNS, Logits, TopLogits, answers
 from actionrec.evaluation.prediction_files import Arrays, is_top, top_logits
 
 _BLOCK = 1 << 22  # logits that are read at once: 32 MB as float64
@@ -95,7 +95,7 @@ def _top_logits(stored: Arrays, class_count: int) -> TopLogits:
     """
     logits = top_logits(stored, "logits", class_count)
     shape, classes = logits.values.shape, logits.classes
-    if classes.shape != shape or logits.rest.shape != (shape[0], 2) or not 2 <= shape[1] < class_count:
+    if classes.shape != shape or logits.rest.shape != (shape[0], REST_COLUMNS) or not 2 <= shape[1] < class_count:
         raise ValueError(f"logits have the shapes {shape}, {classes.shape} and {logits.rest.shape}")
     if classes.size and not (classes.min() >= 0 and classes.max() < class_count):
         raise ValueError(f"classes from {classes.min()} to {classes.max()}, not from 0 to {class_count - 1}")

@@ -148,7 +148,7 @@ SHOWN = ["logits", "seed_logits", "logits_reversed"]
         ({"class_count": np.array([251])}, "shapes do not fit n clips and 250 classes: "),
         ({"rest_of_logits": np.zeros((6, 3), np.float32)}, "shapes do not fit n clips and 250 classes: "),
         ({"classes_of_logits": np.zeros((6, 20))}, "unexpected types of numbers or text in classes_of_logits."),
-        ({"rest_of_seed_logits": np.full((2, 6, 2), np.nan, np.float32)}, "rest_of_seed_logits of 6 clips are NaN or infinite"),
+        ({"rest_of_seed_logits": lambda old: np.nan * old}, "rest_of_seed_logits of 6 clips are NaN or infinite"),
         *(({f"classes_of_{name}": lambda old: np.where(old == 249, 250, old + 1)}, f"classes_of_{name} are not") for name in SHOWN),
         *(({f"classes_of_{name}": lambda old: np.zeros_like(old)}, f"classes_of_{name} are not the likeliest") for name in SHOWN),
         *(({name: lambda old: old[..., ::-1]}, f"classes_of_{name} are not the likeliest") for name in SHOWN),
