@@ -60,8 +60,9 @@ class GraphedNetwork:
         main.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=side):  # by default, the stream of the first GPU
                 features = self._network(static).float()
+            features.fill_(torch.nan)  # so that a graph without the kernels cannot pass
             graph.replay()
             if torch.equal(features, expected):
                 return _Captured(graph, static, features)

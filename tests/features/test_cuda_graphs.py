@@ -1,14 +1,14 @@
-"""CUDA graphs on a GPU: the features are those of the network itself."""
+"""CUDA graphs: the features are those of the network itself."""
 
 import logging
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from actionrec.features.cuda_graphs import MOST_GRAPHS, GraphedNetwork
-
-pytestmark = pytest.mark.gpu
 
 
 class Small(nn.Module):
@@ -32,14 +32,15 @@ class Waiting(Small):
 
 
 def frames(count, seed):
-    return torch.randint(0, 256, (count, 20, 20, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)).pin_memory()
+    return torch.randint(0, 256, (count, 20, 20, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("kind", [Small, Waiting])
 def test_features_are_the_network_s_own_for_any_shapes(kind, caplog):
     network = kind().eval().cuda()
     graphed = GraphedNetwork(network, "cuda")
-    batches = [frames(count, seed) for seed, count in enumerate([8, 8, 3, 8, 3, *range(9, 11 + MOST_GRAPHS), 8])]
+    batches = [frames(count, seed).pin_memory() for seed, count in enumerate([8, 8, 3, 8, 3, *range(9, 11 + MOST_GRAPHS), 8])]
     with torch.inference_mode(), caplog.at_level(logging.WARNING):
         found = [graphed(batch).clone() for batch in batches]
         wanted = [network(batch.cuda()) for batch in batches]
@@ -47,3 +48,34 @@ def test_features_are_the_network_s_own_for_any_shapes(kind, caplog):
     warned = [record.getMessage() for record in caplog.records]
     assert len(warned) == (MOST_GRAPHS if kind is Waiting else 0)
     assert all(text.startswith("Without a CUDA graph for batches of (") for text in warned)
+
+
+def test_a_graph_without_kernels_is_not_used(monkeypatch, caplog):
+    """As torch captures it if the network is on another GPU than the stream of the capture."""
+    streams = []
+
+    @contextmanager
+    def capture(graph, stream=None):
+        streams.append(stream and stream.device)
+        yield
+
+    def make_stream(device):
+        return SimpleNamespace(device=device, wait_stream=lambda other: None)
+
+    fakes = {
+        "current_stream": make_stream,
+        "Stream": make_stream,
+        "stream": nullcontext,
+        "CUDAGraph": lambda: SimpleNamespace(replay=lambda: None),
+        "graph": capture,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    network = Small().eval()
+    graphed = GraphedNetwork(network, "cpu")
+    with torch.inference_mode():
+        for seed in range(3):
+            batch = frames(4, seed)
+            torch.testing.assert_close(graphed(batch), network(batch))
+    assert streams == ["cpu"]
+    assert "which is slower: its features differ" in caplog.text
