@@ -1,8 +1,8 @@
-"""Logits of many clips: all classes in an array, or of many classes the likeliest ones and what the rest amount to.
+"""Logits of clips: of all classes, or, of many classes, those of the likeliest and a summary of the others.
 
-n clips, K classes. Logits of 230,000 clips and 700 classes take 0.6 GB, and a file of predictions has at least five such tables.
-Of more than MOST_DENSE classes the KEPT likeliest of each clip are enough for its answer, its rank among the first, its
-confidence and its loss.
+n clips, K classes. Logits of 230,000 clips and 700 classes take 0.6 GB, and a file of predictions has at least five tables of them.
+With more than MOST_DENSE classes, only the KEPT likeliest classes of each clip are kept. They are enough for a clip's answer, the
+rank of its class, its confidence and its loss.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,9 @@ import scipy  # loads scipy.interpolate on first use
 from numpy.typing import NDArray
 
 MOST_DENSE = 200
-"""Classes whose logits are all kept: the data sets with more have several hundred classes and many clips."""
+"""With at most so many classes, all logits are kept. Data sets with more have several hundred classes and many clips."""
 KEPT = 20
-"""Classes of a clip that are kept of more than MOST_DENSE."""
+"""Classes of each clip that are kept if there are more than MOST_DENSE."""
 TEMPERATURES = np.geomspace(0.05, 20, 9)
 """At which the sums over the other classes are kept: the range of `calibration.fit_temperature`, with 1 in the middle."""
 REST_COLUMNS = 1 + len(TEMPERATURES)
@@ -26,7 +26,7 @@ BLOCK = 4_000_000
 
 @dataclass(frozen=True)
 class TopLogits:
-    """Of each clip the k classes with the highest logits, of which the last gives way to the clip's own class if that is lower.
+    """The k classes with the highest logits of each clip. If the clip's own class is not among them, it replaces the last.
 
     Of the other classes, the highest logit and the log of the sum of exp(logit / T) at each of TEMPERATURES are known, so answers,
     losses and confidences are exact. At temperatures T between these, the logs are interpolated.

@@ -1,7 +1,7 @@
 """Hash files in worker processes of a Ray cluster, a few files per task.
 
-A worker hashes only files that are on its machine what they are on the driver's: of the same size, times and inode, as on a shared
-file system. The driver hashes all others, so hashes and errors are those of the local engine.
+A worker hashes a file only if it has the same size, times and inode as on the driver's machine, as on a shared file system. The
+driver hashes all others, so hashes and errors are those of the local engine.
 """
 
 import logging
