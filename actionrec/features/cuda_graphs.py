@@ -67,8 +67,6 @@ class GraphedNetwork:
             if torch.equal(features, expected):
                 return _Captured(graph, static, features)
             reason = "its features differ"
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
             reason = str(error).strip().split("\n", 1)[0]
         logger.warning("Without a CUDA graph for batches of %s, which is slower: %s", tuple(frames.shape), reason)
