@@ -97,6 +97,7 @@ def visit(browser, address):
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{server}{path}")
+        page.wait_for_selector("main:not([aria-busy=true])")  # until then, what loads moves what is below
         yield page
         assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") == 0  # nothing sticks out
         context.close()

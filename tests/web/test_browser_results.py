@@ -121,13 +121,13 @@ def test_filters_are_in_the_address_and_pages_keep_the_focus(visit, address):
         page.get_by_label("Confidence from, %").blur()
         page.get_by_label("Order").select_option("by name")
         expect(page.locator("#clip-count")).to_contain_text("with these filters")
+        expect(page.locator(".stale")).to_have_count(0)
         shown, url = page.locator(".clip-answer").all_text_contents(), page.url
         assert 0 < len(shown) < 24
         assert "min_confidence=0.85" in url
         page.goto(f"{address}/docs")
         page.goto(url)
-        expect(page.locator(".clip")).to_have_count(len(shown))
-        assert page.locator(".clip-answer").all_text_contents() == shown
+        expect(page.locator(".clip-answer")).to_have_text(shown)
         expect(page.get_by_label("Confidence from, %")).to_have_value("85")
         page.get_by_role("button", name="Clear the filters").click()
         expect(page.locator("#clip-count")).to_have_text("33 test clips that gru gets wrong, of 120.")

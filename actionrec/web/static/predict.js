@@ -371,6 +371,8 @@ async function start() {
   } catch (error) {
     fail(error.message, () => location.reload());
     return false;
+  } finally {
+    document.querySelector("main").ariaBusy = "false";
   }
 }
 
