@@ -128,25 +128,25 @@ def bootstrap_shares(sums: NDArray[np.float64], sizes: NDArray[np.float64], rng:
     if len(sums) > MOST_DRAWN_ONE_BY_ONE:
         return _shares_by_kind(sums, sizes, rng)
     shares = []
-    for batch in batches(len(sums)):
+    for batch in batches(RESAMPLES, len(sums)):
         drawn = rng.integers(0, len(sums), (batch, len(sums)))
         shares.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
     return np.concatenate(shares)
 
 
-def batches(columns: int) -> list[int]:
-    """How many resamples to draw at a time, so that memory stays bounded; RESAMPLES in all.
+def batches(resamples: int, columns: int) -> list[int]:
+    """How many of the resamples to draw at a time, so that memory stays bounded.
 
     Args:
         columns: numbers that are drawn for one resample.
     """
     batch = max(1, min(BATCH, _MOST_NUMBERS // columns))
-    return [min(batch, RESAMPLES - start) for start in range(0, RESAMPLES, batch)]
+    return [min(batch, resamples - start) for start in range(0, resamples, batch)]
 
 
 def _shares_by_kind(sums: NDArray[np.float64], sizes: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     kinds, counts = np.unique(np.column_stack([sums, sizes]), axis=0, return_counts=True)  # (kinds, 2)
-    drawn = [rng.multinomial(len(sums), counts / len(sums), batch) @ kinds for batch in batches(len(kinds))]
+    drawn = [rng.multinomial(len(sums), counts / len(sums), batch) @ kinds for batch in batches(RESAMPLES, len(kinds))]
     totals = np.concatenate(drawn)
     shares: NDArray[np.float64] = totals[:, 0] / totals[:, 1]
     return shares

@@ -141,7 +141,7 @@ def _random_sums(columns: NDArray[np.float64], runs: NDArray[np.float64], seed: 
         signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
         return signs @ columns, 0
     rng = np.random.default_rng(seed)
-    signs_of = ((1 - 2 * rng.integers(0, 2, (batch, count), dtype=np.int8)) for batch in batches(count))
+    signs_of = ((1 - 2 * rng.integers(0, 2, (batch, count), dtype=np.int8)) for batch in batches(RESAMPLES, count))
     sums = np.concatenate([signs @ columns for signs in signs_of])
     if run_count > 1:
         # Without the factor, the variance of S runs would be too small by (S - 1) / S.

@@ -280,6 +280,14 @@ def rejections(repeats, **drawn):
     return np.mean([cluster_difference(*paired(rng, **drawn)).p <= 0.05 for _ in range(repeats)])
 
 
+@pytest.mark.parametrize("runs", [1, 3])
+def test_the_number_of_draws_is_that_of_the_tests_not_of_the_intervals(monkeypatch, runs):
+    """A difference that no draw reaches has the smallest p that this many draws can give."""
+    monkeypatch.setattr(significance_tests, "RESAMPLES", 49)
+    better, clusters = np.ones((runs, 120)), np.repeat(np.arange(40), 3)
+    assert cluster_difference(better, 0 * better, clusters).p == pytest.approx(1 / 50)
+
+
 def test_equal_models_rarely_differ_significantly_and_different_models_usually_do(monkeypatch):
     monkeypatch.setattr(significance_tests, "RESAMPLES", 999)
     assert rejections(200, clusters=25, accuracy=0.9) <= 0.08
