@@ -137,7 +137,8 @@ class WindowAttention(nn.Module):
         windows = frames.unflatten(1, (-1, self.window))
         qkv = self.qkv(windows).unflatten(3, (3, self.heads, -1)).permute(3, 0, 1, 4, 2, 5)
         query, key, value = qkv.unbind(0)
-        bias = self.position_bias[self.relative].permute(2, 0, 1)  # (heads, window, window)
+        # As an embedding: the deterministic gradient of an index cannot be part of a CUDA graph.
+        bias = functional.embedding(self.relative, self.position_bias).permute(2, 0, 1)  # (heads, window, window)
         mask = (bias + self._mask(length, padded, shift, frames.device)).to(query.dtype)
         return query, key, value, mask
 

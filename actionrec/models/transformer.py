@@ -50,13 +50,16 @@ class Transformer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
         embedded = self.embed(features)  # (B, T, d_model)
-        embedded = embedded + sinusoidal_positions(features.shape[1], self.d_model).to(embedded)
+        embedded = embedded + sinusoidal_positions(features.shape[1], self.d_model, features.device).to(embedded)
         encoded = self.encoder(self.embed_dropout(embedded))
         return self.fc(self.dropout(encoded.mean(dim=1)))
 
 
-def sinusoidal_positions(frame_count: int, width: int) -> Tensor:
-    """Sines in the even columns, cosines in the odd ones, wavelengths from 2 pi to 10,000 * 2 pi frames: (T, width)."""
-    position = torch.arange(frame_count, dtype=torch.float32)[:, None]
-    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10_000.0) / width))
+def sinusoidal_positions(frame_count: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Sines in the even columns, cosines in the odd ones, wavelengths from 2 pi to 10,000 * 2 pi frames: (T, width).
+
+    Computed on the device: a copy from the CPU would wait for the GPU, and cannot be part of a CUDA graph.
+    """
+    position = torch.arange(frame_count, dtype=torch.float32, device=device)[:, None]
+    frequency = torch.exp(torch.arange(0, width, 2, dtype=torch.float32, device=device) * (-math.log(10_000.0) / width))
     return torch.stack([torch.sin(position * frequency), torch.cos(position * frequency)], dim=2).flatten(1)

@@ -3,7 +3,11 @@ import sys
 
 import pytest
 import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from actionrec.models import MODELS, create_model, model_class, model_keys, parameter_count
 
@@ -52,6 +56,41 @@ def test_default_sizes_have_the_expected_number_of_parameters(name):
     with torch.device("meta"):
         model = create_model(name, arguments, feature_dim=2048, class_count=50)
     assert parameter_count(model) == COUNTS[name]
+
+
+class Copies(TorchDispatchMode):
+    """Notes operations on tensors of a CPU and of a GPU, except that a CPU's scalar may fill a tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, operation, types, arguments=(), named=None):
+        result = operation(*arguments, **(named or {}))
+        tensors = [leaf for leaf in tree_leaves((arguments, named, result)) if isinstance(leaf, torch.Tensor)]
+        devices = {tensor.device.type for tensor in tensors if tensor.ndim}
+        if len(devices) > 1 or operation is torch.ops.aten._local_scalar_dense.default:
+            self.found.append(str(operation))
+        return result
+
+
+@pytest.mark.parametrize("name", ["swin_transformer", "transformer"])  # recurrent layers would load the GPU's driver
+def test_a_model_on_a_gpu_copies_nothing_to_or_from_the_cpu(name):
+    """A copy waits for the GPU, and cannot be captured in a CUDA graph."""
+    model = small(name).train()
+    with FakeTensorMode():
+        for module in model.modules():
+            for key, tensor in module._parameters.items():
+                module._parameters[key] = None if tensor is None else nn.Parameter(torch.empty(tensor.shape, device="cuda"))
+            for key, tensor in module._buffers.items():
+                module._buffers[key] = torch.empty(tensor.shape, dtype=tensor.dtype, device="cuda")
+        features = torch.zeros(4, 9, FEATURE_DIM, device="cuda")
+        with Copies() as copies:
+            assert model(features).device.type == "cuda"
+        assert copies.found == []
+        with copies:
+            features + torch.ones(4, 1, 1).to("cuda")
+        assert copies.found == ["aten._to_copy.default"]
 
 
 @every_model

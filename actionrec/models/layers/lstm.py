@@ -7,7 +7,8 @@ measurements. The weights are those of nn.LSTM. Without gradients, on a GPU and 
 B clips, T frames, D inputs, H hidden; gates in torch's order. Tensors are (T, B, ...), so that a step is one block of memory.
 """
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -24,19 +25,37 @@ def outputs(layers: nn.LSTM, features: Tensor) -> Tensor:
     Args:
         layers: with batch_first and biases.
     """
-    if features.device.type != "cpu" or not torch.is_grad_enabled() or _product_type() == torch.float32:
+    if features.device.type != "cpu":
+        drops = layers.training and layers.dropout > 0 and layers.num_layers > 1
+        return _through_layers(layers, features, _torchs_layer) if drops else layers(features)[0]
+    if not torch.is_grad_enabled() or _product_type() == torch.float32:
         return layers(features)[0]  # in float32, oneDNN computes a whole layer, forward and backward
-    return _trained(layers, features)
+    return _through_layers(layers, features, _own_layer)
 
 
-def _trained(layers: nn.LSTM, features: Tensor) -> Tensor:
-    """`outputs` with the backward pass of this module."""
+def _through_layers(layers: nn.LSTM, features: Tensor, run: Callable[[Tensor, Sequence[Weights]], Tensor]) -> Tensor:
+    """`outputs` with another function for a layer, which maps (T, B, D) and the weights to (T, B, H or 2 H)."""
     steps = features.transpose(0, 1).contiguous()  # (T, B, D)
     for layer, weights in enumerate(_by_layer(layers)):
         if layer and layers.dropout:
             steps = functional.dropout(steps, layers.dropout, layers.training)
-        steps = torch.cat([_Lstm.apply(steps, *own, bool(backward)) for backward, own in enumerate(weights)], dim=2)
+        steps = run(steps, weights)
     return steps.transpose(0, 1)
+
+
+def _own_layer(steps: Tensor, weights: Sequence[Weights]) -> Tensor:
+    """A layer with the backward pass of this module."""
+    return torch.cat([_Lstm.apply(steps, *own, bool(backward)) for backward, own in enumerate(weights)], dim=2)
+
+
+def _torchs_layer(steps: Tensor, weights: Sequence[Weights]) -> Tensor:
+    """A layer of torch, without dropout: the state of cuDNN's dropout cannot be saved, nor be part of a CUDA graph."""
+    initial = steps.new_zeros(len(weights), steps.shape[1], weights[0][1].shape[1])
+    every = [weight for direction in weights for weight in direction]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")  # they are all layers'
+        hidden: Tensor = torch.lstm(steps, (initial, initial), every, True, 1, 0.0, True, len(weights) == 2, False)[0]
+    return hidden
 
 
 def _by_layer(layers: nn.LSTM) -> Iterable[Sequence[Weights]]:
