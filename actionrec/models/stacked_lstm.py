@@ -15,12 +15,11 @@ class StackedLstm(nn.Module):
 
     def __init__(self, *, feature_dim: int, class_count: int, hidden_dim: int, num_layers: int = 2, dropout: float = 0.0) -> None:
         super().__init__()
-        between = dropout if num_layers > 1 else 0.0  # torch warns about dropout with a single layer
-        self.lstm = nn.LSTM(feature_dim, hidden_dim, num_layers=num_layers, dropout=between, batch_first=True)
+        self.lstm = nn.LSTM(feature_dim, hidden_dim, num_layers=num_layers, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(hidden_dim, class_count)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, T, D) to logits (B, K)."""
-        states = lstm.outputs(self.lstm, features)  # (B, T, hidden_dim), of the last layer
+        states = lstm.outputs(self.lstm, features, self.dropout.p)  # (B, T, hidden_dim), of the last layer
         return self.fc(self.dropout(states[:, -1]))

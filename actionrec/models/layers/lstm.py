@@ -19,26 +19,29 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 """Weights of one layer and direction: (4 H, D), (4 H, H), and the biases of both, (4 H,) each."""
 
 
-def outputs(layers: nn.LSTM, features: Tensor) -> Tensor:
+def outputs(layers: nn.LSTM, features: Tensor, dropout: float = 0.0) -> Tensor:
     """Hidden states of the last layer at each step: (B, T, D) -> (B, T, H), or (B, T, 2 H) in two directions.
 
     Args:
-        layers: with batch_first and biases.
+        layers: with batch_first and biases, without dropout.
+        dropout: between the layers, in training. Not torch's own: on a GPU, the state of cuDNN's dropout cannot be saved in a
+            checkpoint, nor be part of a CUDA graph.
     """
-    if features.device.type != "cpu":
-        drops = layers.training and layers.dropout > 0 and layers.num_layers > 1
-        return _through_layers(layers, features, _torchs_layer) if drops else layers(features)[0]
-    if not torch.is_grad_enabled() or _product_type() == torch.float32:
-        return layers(features)[0]  # in float32, oneDNN computes a whole layer, forward and backward
-    return _through_layers(layers, features, _own_layer)
+    dropout = dropout if layers.training and layers.num_layers > 1 else 0.0
+    if features.device.type == "cpu" and torch.is_grad_enabled() and _product_type() != torch.float32:
+        return _through_layers(layers, features, dropout, _own_layer)
+    # In float32 on a CPU, oneDNN computes a whole layer, forward and backward.
+    return _through_layers(layers, features, dropout, _torchs_layer) if dropout else layers(features)[0]
 
 
-def _through_layers(layers: nn.LSTM, features: Tensor, run: Callable[[Tensor, Sequence[Weights]], Tensor]) -> Tensor:
-    """`outputs` with another function for a layer, which maps (T, B, D) and the weights to (T, B, H or 2 H)."""
+def _through_layers(
+    layers: nn.LSTM, features: Tensor, dropout: float, run: Callable[[Tensor, Sequence[Weights]], Tensor]
+) -> Tensor:
+    """`outputs`, layer by layer; `run` maps (T, B, D) and the weights of a layer to (T, B, H or 2 H)."""
     steps = features.transpose(0, 1).contiguous()  # (T, B, D)
     for layer, weights in enumerate(_by_layer(layers)):
-        if layer and layers.dropout:
-            steps = functional.dropout(steps, layers.dropout, layers.training)
+        if layer and dropout:
+            steps = functional.dropout(steps, dropout)
         steps = run(steps, weights)
     return steps.transpose(0, 1)
 
@@ -49,7 +52,7 @@ def _own_layer(steps: Tensor, weights: Sequence[Weights]) -> Tensor:
 
 
 def _torchs_layer(steps: Tensor, weights: Sequence[Weights]) -> Tensor:
-    """A layer of torch, without dropout: the state of cuDNN's dropout cannot be saved, nor be part of a CUDA graph."""
+    """A layer with torch's kernels."""
     initial = steps.new_zeros(len(weights), steps.shape[1], weights[0][1].shape[1])
     every = [weight for direction in weights for weight in direction]
     with warnings.catch_warnings():

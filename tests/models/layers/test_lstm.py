@@ -23,7 +23,7 @@ def layers(request):
 
 
 def trained(layers, features):
-    return lstm._through_layers(layers, features, lstm._own_layer)
+    return lstm._through_layers(layers, features, 0.0, lstm._own_layer)
 
 
 def outcome(run, layers, features):
@@ -95,28 +95,29 @@ def test_an_lstm_in_float32_is_torchs_own(monkeypatch):
     assert torch.equal(lstm.outputs(layers, features), layers(features)[0])
 
 
-def test_dropout_stands_between_layers_while_training():
-    torch.manual_seed(0)
-    layers = nn.LSTM(INPUTS, HIDDEN, num_layers=2, dropout=0.5, batch_first=True)
-    features = torch.randn(3, FRAMES, INPUTS)
-    first, second = (trained(layers, features) for _ in range(2))
-    assert not torch.equal(first, second)
-    layers.eval()
-    first, second = (trained(layers, features) for _ in range(2))
-    assert torch.equal(first, second)
-
-
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_layers_one_at_a_time_with_dropout_between_them_are_torchs_own(bidirectional):
-    """As they are trained on a GPU; on a CPU, torch draws the same dropout."""
-    layers = nn.LSTM(INPUTS, HIDDEN, num_layers=3, dropout=0.5, batch_first=True, bidirectional=bidirectional)
+@pytest.mark.parametrize("run", [lstm._own_layer, lstm._torchs_layer])
+def test_dropout_between_layers_is_as_torchs(run, bidirectional):
+    """With one seed, it is the same on a CPU."""
+    size = {"num_layers": 3, "batch_first": True, "bidirectional": bidirectional}
+    torchs = nn.LSTM(INPUTS, HIDDEN, dropout=0.5, **size)
+    layers = nn.LSTM(INPUTS, HIDDEN, **size)
+    layers.load_state_dict(torchs.state_dict())
     features = torch.randn(3, FRAMES, INPUTS)
-
-    def seeded(run):
-        torch.manual_seed(5)
-        return outcome(run, layers, features)
-
-    ours = seeded(lambda shown: lstm._through_layers(layers, shown, lstm._torchs_layer))
-    torchs = seeded(lambda shown: layers(shown)[0])
-    for one, other in zip(ours, torchs, strict=True):
+    torch.manual_seed(5)
+    found = outcome(lambda shown: lstm._through_layers(layers, shown, 0.5, run), layers, features)
+    torch.manual_seed(5)
+    wanted = outcome(lambda shown: torchs(shown)[0], torchs, features)
+    for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_dropout_is_between_layers_and_in_training_alone(precision):
+    layers = LAYERS["stacked_lstm"]()
+    features = torch.randn(3, FRAMES, INPUTS)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        assert not torch.equal(*(lstm.outputs(layers, features, 0.5) for _ in range(2)))
+        assert torch.equal(*(lstm.outputs(layers.eval(), features, 0.5) for _ in range(2)))
+        one_layer = LAYERS["lstm"]()
+        assert torch.equal(*(lstm.outputs(one_layer, features, 0.5) for _ in range(2)))
