@@ -35,6 +35,7 @@ from actionrec.finetuning.settings import HEAD_FACTOR, FinetuneSettings
 from actionrec.finetuning.tuning import Clips, Tuning, learning_rate
 from actionrec.io import checksums, machine
 from actionrec.training import loop
+from actionrec.training.step import arithmetic
 from actionrec.training.training_data import LabelledClips
 from actionrec.video.frame_index import FrameIndex
 from actionrec.video.frame_settings import Sampling
@@ -209,7 +210,7 @@ def plain_loop(
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(settings, epoch, step, steps) * group["factor"]
             on_device = labels.to(device, non_blocking=True)
-            with loop.arithmetic(settings.precision, torch.device(device)):
+            with arithmetic(settings.precision, torch.device(device)):
                 logits = model(pictures.to(device, non_blocking=True)).float()
             loss = nn.functional.cross_entropy(logits, on_device)
             optimiser.zero_grad()

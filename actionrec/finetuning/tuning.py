@@ -22,6 +22,7 @@ from actionrec.finetuning.segment_network import SegmentNetwork
 from actionrec.finetuning.settings import HEAD_FACTOR, FinetuneSettings
 from actionrec.training import logistic_regression, loop
 from actionrec.training.loop import Checkpointer, Epoch, Examples, Fit, TrainSettings
+from actionrec.training.step import arithmetic
 from actionrec.training.training_data import LabelledClips
 
 _WARMUP = 0.1  # share of the steps in which the learning rate rises
@@ -214,7 +215,7 @@ class Tuning:
         """What `compute` gives for pictures (B, S, M, L, H, W, 3)."""
         clips, _, streams, length = pictures.shape[:4]
         frames = length if self.parts.takes_frames else 1
-        with loop.arithmetic(self.settings.precision, torch.device(self.device)):
+        with arithmetic(self.settings.precision, torch.device(self.device)):
             return compute(self.parts.frozen(pictures.reshape(-1, *pictures.shape[-3:])), clips, streams, frames)
 
 

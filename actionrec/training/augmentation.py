@@ -5,8 +5,6 @@ its batch nor on the device, so a resumed run repeats them. A generator fills ar
 them, do not change it. Each kind of draw has a generator of its own, so one setting does not change the draws of another.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -64,21 +62,6 @@ def own_shares(clips: int, alpha: float, *, seed: int, epoch: int) -> NDArray[np
     """
     shares = _generator(seed, epoch, _MIX).beta(alpha, alpha, clips)
     return np.maximum(shares, 1 - shares).astype(np.float32)
-
-
-def in_batches(
-    draws: NDArray[np.generic] | None, order: NDArray[np.int64], size: int, device: torch.device
-) -> Sequence[Tensor | None]:
-    """The draws of the clips of each batch, on the device; None for each batch without draws.
-
-    Args:
-        draws: (n, ...).
-        order: rows of the epoch's clips, in the order of training.
-        size: clips per batch.
-    """
-    if draws is None:
-        return [None] * -(-len(order) // size)
-    return torch.from_numpy(draws[order]).to(device).split(size)
 
 
 def take_steps(features: Tensor, steps: Tensor) -> Tensor:

@@ -9,11 +9,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from actionrec.core import paths
 from actionrec.core.errors import MALFORMED, DataError
@@ -33,21 +35,38 @@ class Checkpoint:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
 
     def save(self, progress: Progress) -> None:
-        """Write the file atomically."""
+        """Write the file atomically, in the background: the next epoch begins in the meantime. A finished run waits for it.
+
+        Raises:
+            OSError: this file, or the one of the epoch before, cannot be written.
+        """
+        self._wait()
         about = {
             "epochs": [asdict(epoch) for epoch in progress.epochs],
             "diverged_in": progress.diverged_in,
             "finished": progress.finished,
             "seconds": progress.seconds,
         }
-        tensors = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in progress.tensors.items()}
+        copies = {name: tensor.detach().to("cpu", copy=True).contiguous().numpy() for name, tensor in progress.tensors.items()}
         text = json.dumps(about)  # a norm may be infinite, which Python's JSON can represent
+        self._writing = self._writer.submit(self._write, copies, text)
+        if progress.finished:
+            self._wait()
+
+    def _write(self, tensors: Mapping[str, NDArray[Any]], text: str) -> None:
         save_tensors(self.path, tensors, {_ABOUT: text, _SUM: _checksum(tensors, text)})
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
 
     def load(self) -> Progress | None:
         """Read the file; None if it is missing or damaged. Damage is logged."""
+        self._wait()
         if not self.path.exists():
             return None
         try:

@@ -27,6 +27,7 @@ from actionrec.training.loop import (
     Progress,
     TrainSettings,
     evaluated,
+    predict,
 )
 from actionrec.training.losses import mean_loss
 from actionrec.training.pooled_features import pooled_blocks, standardisation
@@ -128,7 +129,8 @@ def _solve(network: Classifier, probe: LinearProbe, examples: Examples, settings
         probe.fc.weight.copy_(weight * scale)
         probe.fc.bias.copy_(bias - (weight * scale * mean).sum(dim=1))
     nan = float("nan")
-    epoch = evaluated(network, examples, Epoch(1, 1.0, train_loss, train_top1, nan, nan, gradient_norm))
+    held_out = predict(network, examples.features, examples.held_out_rows)
+    epoch = evaluated(held_out, examples, Epoch(1, 1.0, train_loss, train_top1, nan, nan, gradient_norm))
     if not math.isfinite(epoch.held_out_loss):
         raise _not_finite("held-out", settings)
     return epoch

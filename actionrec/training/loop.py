@@ -3,13 +3,13 @@
 n clips, T frames, D features, K classes. On one kind of machine, the same seed gives bit-identical weights.
 """
 
-import contextlib
 import logging
 import math
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
@@ -23,7 +23,8 @@ from actionrec.features.feature_store import Features
 from actionrec.io import machine
 from actionrec.training import augmentation
 from actionrec.training.batches import batches
-from actionrec.training.losses import mean_loss, mixed_loss
+from actionrec.training.resident import ResidentPrediction, ResidentTraining, can_be_captured
+from actionrec.training.step import Batch, TrainingStep
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +168,24 @@ class Progress(Fit):
     `random.<name>`, the states of the random generators."""
 
 
+class TakeSteps(Protocol):
+    """Trains on each clip of an epoch once."""
+
+    def __call__(
+        self,
+        order: NDArray[np.int64],
+        rates: Sequence[float],
+        time_steps: NDArray[np.int32] | None,
+        shares: NDArray[np.float32] | None,
+    ) -> None:
+        """Args:
+        order: (clips,) rows of the features.
+        rates: Adam's learning rate in each step.
+        time_steps: (clips, T), in this order; see `Batch`. In all epochs of a run, or in none.
+        shares: (clips,), likewise.
+        """
+
+
 class Checkpointer(Protocol):
     """Stores the progress of a training run, for example in a file."""
 
@@ -197,10 +216,31 @@ def fit(
         TrainingError: the loss is not finite in the first epoch.
     """
     shuffle = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    features, device = examples.features, examples.labels.device
+    on_gpu = device.type == "cuda"
+    optimiser = torch.optim.Adam(
+        model.parameters(),
+        lr=torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,
+        capturable=on_gpu,
+    )
+    class_weights = examples.balanced_weights() if settings.class_weights == "balanced" else None
+    step = TrainingStep(
+        model, optimiser, device, precision=settings.precision, clip_norm=settings.clip_norm, class_weights=class_weights
+    )
+    take_steps: TakeSteps
+    held_out_logits: Callable[[], NDArray[np.float32]]
+    if isinstance(features, Tensor) and can_be_captured(model, device):
+        take_steps = ResidentTraining(features, examples.labels, len(examples.train_rows), settings.batch_size, step)
+        held_out_logits = ResidentPrediction(model, features, examples.held_out_rows, EVALUATION_BATCH)
+    else:
+        take_steps = partial(_take_steps, examples, settings.batch_size, step)
+        held_out_logits = partial(predict, model, features, examples.held_out_rows)
 
     def run_epoch(number: int) -> Epoch:
-        epoch = evaluated(model, examples, _train_epoch(model, examples, settings, optimiser, shuffle, seed, number))
+        trained = _train_epoch(step, take_steps, examples, settings, shuffle, seed, number)
+        epoch = evaluated(held_out_logits(), examples, trained)
         if number == 1 and not epoch.is_finite:
             raise TrainingError(_advice(epoch, settings))
         return epoch
@@ -258,82 +298,72 @@ def run_epochs(
 
 
 def _train_epoch(
-    model: nn.Module,
+    step: TrainingStep,
+    take_steps: TakeSteps,
     examples: Examples,
     settings: TrainSettings,
-    optimiser: torch.optim.Adam,
     shuffle: torch.Generator,
     seed: int,
     number: int,
 ) -> Epoch:
     """Train on each training clip once; the held-out measurements are NaN until the caller sets them."""
-    model.train()
-    labels, train_rows = examples.labels, examples.train_rows
-    device = labels.device
+    device = examples.labels.device
     if device.type == "cuda":
-        # cuDNN's dropout between LSTM layers has a state that cannot be saved in a checkpoint; this resets it.
+        # cuDNN's dropout between recurrent layers has a state that cannot be saved in a checkpoint; this resets it.
         torch.cuda.set_rng_state(torch.cuda.get_rng_state(device), device)
-    # These sums are read once per epoch: reading them at each step would make a GPU wait.
-    loss_sum = torch.zeros((), device=device)
-    norm_sum = torch.zeros((), device=device)
-    correct = torch.zeros((), device=device, dtype=torch.long)
-    class_weights = examples.balanced_weights() if settings.class_weights == "balanced" else None
-    order = train_rows[torch.randperm(len(train_rows), generator=shuffle).numpy()]
-    label_batches = labels[torch.from_numpy(order).to(device)].split(settings.batch_size)
-    groups = [order[start : start + settings.batch_size] for start in range(0, len(order), settings.batch_size)]
-    rate = settings.learning_rate
-    feature_batches = batches(examples.features, groups, str(device))
-    draws = _augmentation(settings, examples.features.shape[:2], order, device, seed, number)
-    for step, (batch, batch_labels, steps, shares) in enumerate(zip(feature_batches, label_batches, *draws, strict=True)):
-        if steps is not None:
-            batch = augmentation.take_steps(batch, steps)
-        if shares is not None:
-            batch = augmentation.mixed(batch, shares)
-        rate = learning_rate(settings, number - 1, step, len(groups))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        with arithmetic(settings.precision, device):
-            logits = model(batch).float()
-        if shares is None:
-            loss = mean_loss(logits, batch_labels, class_weights)
-        else:
-            loss = mixed_loss(logits, batch_labels, class_weights, shares)
-        optimiser.zero_grad()
-        loss.backward()
-        if settings.clip_norm:
-            norm_sum += nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-        else:
-            norm_sum += nn.utils.get_total_norm([weight.grad for weight in model.parameters() if weight.grad is not None])
-        optimiser.step()
-        loss_sum += loss.detach() * len(batch)
-        correct += (logits.detach().argmax(dim=1) == batch_labels).sum()
-    clips, nan = len(order), float("nan")
-    return Epoch(number, rate, loss_sum.item() / clips, correct.item() / clips, nan, nan, norm_sum.item() / len(groups))
+    step.start_epoch()
+    order = examples.train_rows[torch.randperm(len(examples.train_rows), generator=shuffle).numpy()]
+    clips, steps, nan = len(order), -(-len(order) // settings.batch_size), float("nan")
+    rates = [learning_rate(settings, number - 1, place, steps) for place in range(steps)]
+    time_steps, shares = _augmentation(settings, examples.features.shape[:2], seed, number)
+    take_steps(order, rates, None if time_steps is None else time_steps[order], None if shares is None else shares[order])
+    return Epoch(
+        number, rates[-1], step.loss_sum.item() / clips, step.correct.item() / clips, nan, nan, step.norm_sum.item() / steps
+    )
 
 
 def _augmentation(
-    settings: TrainSettings, shape: tuple[int, int], order: NDArray[np.int64], device: torch.device, seed: int, epoch: int
-) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
-    """For each batch of an epoch: the time steps that are taken (B, T), and the shares of mixup (B,); None: nothing is drawn.
+    settings: TrainSettings, shape: tuple[int, int], seed: int, epoch: int
+) -> tuple[NDArray[np.int32] | None, NDArray[np.float32] | None]:
+    """An epoch's time steps (n, T) and shares of mixup (n,), in the order of the features' rows; None: nothing is drawn.
 
     Args:
         shape: (n, T), of the features.
-        order: rows of the training clips.
     """
-    steps = shares = None
+    time_steps = shares = None
     if settings.time_jitter or settings.drop_frames:
-        steps = augmentation.time_steps(
+        time_steps = augmentation.time_steps(
             *shape, time_jitter=settings.time_jitter, drop_frames=settings.drop_frames, seed=seed, epoch=epoch
         )
     if settings.mixup:
         shares = augmentation.own_shares(shape[0], settings.mixup, seed=seed, epoch=epoch)
-    in_batches = [augmentation.in_batches(draws, order, settings.batch_size, device) for draws in (steps, shares)]
-    return in_batches[0], in_batches[1]
+    return time_steps, shares
 
 
-def evaluated(model: nn.Module, examples: Examples, epoch: Epoch) -> Epoch:
-    """Add the held-out measurements to an epoch."""
-    logits = predict(model, examples.features, examples.held_out_rows)
+def _take_steps(
+    examples: Examples,
+    batch_size: int,
+    step: TrainingStep,
+    order: NDArray[np.int64],
+    rates: Sequence[float],
+    time_steps: NDArray[np.int32] | None,
+    shares: NDArray[np.float32] | None,
+) -> None:
+    """Train on each clip of an epoch once; the next batch is read in the meantime. See `TakeSteps`."""
+    device = examples.labels.device
+    groups = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    features = batches(examples.features, groups, str(device))
+    labels = examples.labels[torch.from_numpy(order).to(device)].split(batch_size)
+    draws = [
+        [None] * len(groups) if each is None else torch.from_numpy(each).to(device).split(batch_size)
+        for each in (time_steps, shares)
+    ]
+    for *batch, rate in zip(features, labels, *draws, rates, strict=True):
+        step(Batch(*batch), rate)
+
+
+def evaluated(logits: NDArray[np.float32], examples: Examples, epoch: Epoch) -> Epoch:
+    """Add the held-out measurements to an epoch; `logits` are those of the held-out clips, (rows, K)."""
     labels = examples.labels[examples.held_out_rows].cpu().numpy()
     return replace(epoch, held_out_loss=metrics.cross_entropy(logits, labels), held_out_top1=metrics.top_k(logits, labels, 1))
 
@@ -344,13 +374,6 @@ def _advice(epoch: Epoch, settings: TrainSettings) -> str:
         f"Lower learning_rate (now {settings.learning_rate}), raise warmup_epochs (now {settings.warmup_epochs}), "
         f"or clip gradients (clip_norm, now {settings.clip_norm})."
     )
-
-
-def arithmetic(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Context with matrix products in bf16 and everything else in float32, if `precision` is bf16 and the processor supports it."""
-    if precision == "bf16" and machine.has_bf16(str(device)):
-        return torch.autocast(device.type, torch.bfloat16)
-    return contextlib.nullcontext()
 
 
 def _state(model: nn.Module, optimiser: torch.optim.Optimizer, shuffle: torch.Generator) -> dict[str, Tensor]:
@@ -431,4 +454,5 @@ def reproducible(seed: int, device: str) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it matrix products are not reproducible
         torch.backends.cudnn.allow_tf32 = False  # the default, TF32, rounds recurrent layers to 10 bits
         torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # would fill every new tensor
         torch.backends.cudnn.benchmark = False

@@ -112,13 +112,6 @@ def test_a_clip_s_share_comes_from_seed_epoch_and_row():
     assert not np.array_equal(shares(), shares(epoch=2))
 
 
-def test_draws_are_cut_into_batches_in_the_order_of_training():
-    order = np.array([4, 0, 2, 1, 3])
-    parts = augmentation.in_batches(np.arange(50).reshape(5, 10), order, 2, torch.device("cpu"))
-    assert [part[:, 0].tolist() for part in parts] == [[40, 0], [20, 10], [30]]
-    assert augmentation.in_batches(None, order, 2, torch.device("cpu")) == [None, None, None]
-
-
 def test_steps_are_taken_from_the_same_clip():
     features = torch.randn(3, 4, 2)
     wanted = torch.tensor([[0, 0, 1, 3], [0, 1, 2, 3], [2, 2, 2, 2]], dtype=torch.int32)

@@ -1,4 +1,5 @@
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from actionrec.models import create_model
 from actionrec.training import checkpoints, loop
 from actionrec.training.checkpoints import Checkpoint
 from actionrec.training.classifier import Classifier
-from actionrec.training.loop import Examples
+from actionrec.training.loop import Examples, Progress
 
 SETTINGS = train_settings(epochs=4, warmup_epochs=0.5, clip_norm=1.0)
 FEATURE_DIM, CLASS_COUNT, FRAMES = 4, 3, 8
@@ -88,6 +89,32 @@ def test_a_kill_costs_the_epoch_in_flight_and_no_other(toy, tmp_path, monkeypatc
         with pytest.raises(Killed):
             run(toy, checkpointer=checkpointer, killed_in=epoch)
     assert trained == [1, 1, 2, 2, 3, 3, 4]
+
+
+def test_a_checkpoint_is_written_while_training_goes_on(tmp_path, monkeypatch):
+    goes_on, save_tensors = threading.Event(), checkpoints.save_tensors
+
+    def save_later(*arguments):
+        assert goes_on.wait(60)
+        save_tensors(*arguments)
+
+    monkeypatch.setattr(checkpoints, "save_tensors", save_later)
+    checkpointer, weights = Checkpoint(tmp_path / "c.safetensors"), torch.ones(3)
+    checkpointer.save(Progress([], None, 1.0, False, {"weights.a": weights}))
+    weights += 1  # by the next step
+    assert not checkpointer.path.exists()
+    goes_on.set()
+    assert checkpointer.load().tensors["weights.a"].tolist() == [1, 1, 1]
+    checkpointer.save(Progress([], None, 2.0, True, {"best.a": weights}))
+    assert Checkpoint(checkpointer.path).load().tensors["best.a"].tolist() == [2, 2, 2]  # a finished run's is there
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    checkpointer, progress = Checkpoint(tmp_path / "file" / "c.safetensors"), Progress([], None, 1.0, False, {})
+    checkpointer.save(progress)
+    with pytest.raises(OSError, match="file"):
+        checkpointer.save(progress)
 
 
 def test_a_finished_run_trains_nothing_and_tells_its_epochs(toy, tmp_path, monkeypatch):
