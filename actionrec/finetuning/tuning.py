@@ -22,6 +22,7 @@ from actionrec.finetuning.segment_network import SegmentNetwork
 from actionrec.finetuning.settings import HEAD_FACTOR, FinetuneSettings
 from actionrec.training import logistic_regression, loop
 from actionrec.training.loop import Checkpointer, Epoch, Examples, Fit, TrainSettings
+from actionrec.training.optimisers import AdamW
 from actionrec.training.step import arithmetic
 from actionrec.training.training_data import LabelledClips
 
@@ -111,7 +112,7 @@ class Tuning:
             {"params": [weight for weight in self.parts.tuned.parameters() if weight.requires_grad], "factor": 1},
             {"params": list(self.network.head.parameters()), "factor": HEAD_FACTOR},
         ]
-        optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+        optimiser = AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
         shuffle = torch.Generator().manual_seed(self.seed)
 
         def run_epoch(number: int) -> Epoch:

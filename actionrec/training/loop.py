@@ -23,6 +23,7 @@ from actionrec.features.feature_store import Features
 from actionrec.io import machine
 from actionrec.training import augmentation
 from actionrec.training.batches import batches
+from actionrec.training.optimisers import Adam
 from actionrec.training.resident import ResidentPrediction, ResidentTraining, can_be_captured
 from actionrec.training.step import Batch, TrainingStep
 
@@ -218,7 +219,7 @@ def fit(
     shuffle = torch.Generator().manual_seed(seed)
     features, device = examples.features, examples.labels.device
     on_gpu = device.type == "cuda"
-    optimiser = torch.optim.Adam(
+    optimiser = Adam(
         model.parameters(),
         lr=torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate,
         weight_decay=settings.weight_decay,

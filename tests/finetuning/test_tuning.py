@@ -14,6 +14,7 @@ from actionrec.finetuning.frozen_part import two_parts
 from actionrec.finetuning.tuning import Tuning, learning_rate
 from actionrec.training import loop
 from actionrec.training.checkpoints import Checkpoint
+from actionrec.training.optimisers import AdamW
 
 PLAIN = settings()
 AUGMENTED = settings(crop=0.5, flip=True, colour=0.2, dropout=0.3)
@@ -136,13 +137,13 @@ def test_the_learning_rate_rises_in_a_tenth_of_the_steps_and_falls_along_half_a_
 
 def test_the_head_learns_ten_times_as_fast_with_the_rate_of_each_step(easy, monkeypatch):
     seen = []
-    step = torch.optim.AdamW.step
+    step = AdamW.step
 
     def noted(optimiser, *rest):
         seen.append([group["lr"] for group in optimiser.param_groups])
         return step(optimiser, *rest)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    monkeypatch.setattr(AdamW, "step", noted)
     _, _, fit = trained(easy, settings(epochs=2, batch_size=7))
     rates = [learning_rate(settings(epochs=2), epoch, step, 4) for epoch in range(2) for step in range(4)]
     assert seen == [[rate, 10 * rate] for rate in rates]
