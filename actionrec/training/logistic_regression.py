@@ -30,6 +30,7 @@ from actionrec.training.loop import (
     predict,
 )
 from actionrec.training.losses import mean_loss
+from actionrec.training.optimisers import LBFGS
 from actionrec.training.pooled_features import pooled_blocks, standardisation
 
 logger = logging.getLogger(__name__)
@@ -92,9 +93,7 @@ def _solve(network: Classifier, probe: LinearProbe, examples: Examples, settings
     class_weights = examples.balanced_weights() if settings.class_weights == "balanced" else None
     weight = torch.zeros_like(probe.fc.weight, requires_grad=True)
     bias = torch.zeros_like(probe.fc.bias, requires_grad=True)
-    optimiser = torch.optim.LBFGS(
-        [weight, bias], max_iter=MOST_STEPS, tolerance_grad=_FLAT, history_size=10, line_search_fn="strong_wolfe"
-    )
+    optimiser = LBFGS([weight, bias], max_iter=MOST_STEPS, tolerance_grad=_FLAT, history_size=10, line_search_fn="strong_wolfe")
 
     def block_logits() -> Iterator[tuple[Tensor, Tensor, float]]:
         """Logits (b, K) and labels (b,) of each block, and its share of the clips."""

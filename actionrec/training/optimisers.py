@@ -1,19 +1,29 @@
-"""Adam and AdamW as in torch, without torch's compiler: loading it takes 2 seconds at the start of each training."""
+"""torch's optimisers without torch's compiler: loading it takes 2 seconds at the start of each training."""
 
 from inspect import unwrap
 
 import torch
+from torch.optim import Optimizer
 
 
-class Adam(torch.optim.Adam):
-    """torch's Adam. Its methods are wrapped for torch.compile, and the wrappers load the compiler; these are not wrapped."""
+class _WithoutCompiler(Optimizer):
+    """torch wraps these methods for torch.compile, and the wrappers load the compiler."""
 
-    add_param_group = unwrap(torch.optim.Adam.add_param_group)
-    zero_grad = unwrap(torch.optim.Adam.zero_grad)
-    state_dict = unwrap(torch.optim.Adam.state_dict)
-    load_state_dict = unwrap(torch.optim.Adam.load_state_dict)
+    add_param_group = unwrap(Optimizer.add_param_group)
+    zero_grad = unwrap(Optimizer.zero_grad)
+    state_dict = unwrap(Optimizer.state_dict)
+    load_state_dict = unwrap(Optimizer.load_state_dict)
+
+
+class Adam(_WithoutCompiler, torch.optim.Adam):
+    """torch's Adam."""
+
     step = torch.no_grad()(unwrap(torch.optim.Adam.step))
 
 
 class AdamW(Adam, torch.optim.AdamW):
-    """torch's AdamW, likewise."""
+    """torch's AdamW."""
+
+
+class LBFGS(_WithoutCompiler, torch.optim.LBFGS):
+    """torch's L-BFGS."""

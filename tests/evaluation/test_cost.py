@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -143,7 +146,22 @@ def test_memory_is_the_same_every_time_and_grows_with_the_clip(name):
 
 def test_parameters_count_in_their_own_type():
     network = nn.Linear(D, K)
-    assert memory(network.half(), FRAMES, D).parameter_bytes == 2 * (D * K + K)
+    network.register_buffer("counts", torch.zeros(7, dtype=torch.int16))
+    assert memory(network, FRAMES, D).parameter_bytes == 4 * (D * K + K) + 2 * 7
+
+
+def test_counting_changes_no_setting_and_does_not_load_torchs_compiler():
+    program = """
+import sys, torch
+from actionrec.evaluation.cost import flops, memory
+from actionrec.models import create_model
+model = create_model("transformer", {}, feature_dim=8, class_count=3)
+before = torch.backends.mkldnn.enabled, torch.backends.mha.get_fastpath_enabled(), torch.backends.cuda.flash_sdp_enabled()
+flops(model, 4, 8), memory(model, 4, 8)
+after = torch.backends.mkldnn.enabled, torch.backends.mha.get_fastpath_enabled(), torch.backends.cuda.flash_sdp_enabled()
+sys.exit(before != after or "torch._dynamo" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_latency_is_the_median_without_the_first_runs(monkeypatch):
