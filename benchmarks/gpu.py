@@ -87,9 +87,9 @@ def main() -> None:
             found.errors.append(f"{name}: {type(error).__name__}: {error}")
         print(f"{name}: done, {clock.end - time.monotonic():.0f} s left", file=sys.stderr, flush=True)
     print(gpu_tables.tables(found, sizes.models, sizes.epochs))
-    if found.errors:
-        print("\n" + "\n".join(found.errors))
-        sys.exit(1)
+    if found.notes or found.errors:
+        print("\n" + "\n".join([*sorted(found.notes), *found.errors]))
+    sys.exit(1 if found.errors else 0)
 
 
 # Running other programs.
@@ -110,8 +110,8 @@ def start(arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str], clock: Clock) -> str:
-    """Wait for a program and return what it printed.
+def finish(process: subprocess.Popen[str], clock: Clock, found: Found) -> str:
+    """Wait for a program, note what it says about CUDA graphs, and return what it printed.
 
     Raises:
         TimeoutError: the part's time is over.
@@ -127,19 +127,20 @@ def finish(process: subprocess.Popen[str], clock: Clock) -> str:
             process.communicate()
     if process.returncode:
         raise RuntimeError(f"{' '.join(process.args[2:])} failed: {errors.strip()[-600:]}")
+    found.notes |= {line.strip() for line in errors.splitlines() if "Without a CUDA graph" in line}
     return printed
 
 
-def stage(name: str, folder: Path, clock: Clock, *arguments: str) -> tuple[float, list[tuple[str, float, float]]]:
+def stage(name: str, folder: Path, clock: Clock, found: Found, *arguments: str) -> tuple[float, list[tuple[str, float, float]]]:
     """Run a stage; return its seconds, and its spans with times since its start."""
     begin = time.time()
-    printed = finish(start(["benchmarks.timed_stage", name, *arguments], folder), clock)
+    printed = finish(start(["benchmarks.timed_stage", name, *arguments], folder), clock, found)
     seconds = time.time() - begin
     return seconds, [(step, first - begin, last - begin) for step, first, last in json.loads(printed.splitlines()[-1])]
 
 
-def baselines(arguments: Sequence[str], clock: Clock) -> dict[str, float]:
-    printed = finish(start(["benchmarks.gpu_baselines", *arguments], pairs.ROOT), clock)
+def baselines(arguments: Sequence[str], clock: Clock, found: Found) -> dict[str, float]:
+    printed = finish(start(["benchmarks.gpu_baselines", *arguments], pairs.ROOT), clock, found)
     return dict(json.loads(line) for line in printed.splitlines())
 
 
@@ -186,12 +187,12 @@ def frames(sizes: Sizes, clock: Clock, found: Found, precision: str) -> None:
         for count in (sizes.few_frame_clips, sizes.few_frame_clips, sizes.frame_clips):  # the first run reads libraries from disk
             write_clips(folder / paths.CLIPS, clips[:count])
             shutil.rmtree(folder / paths.WORK, ignore_errors=True)
-            seconds[count], spans = stage("extract_frames", folder, clock)
+            seconds[count], spans = stage("extract_frames", folder, clock, found)
         found.steps["extract_frames"] = {step: last - first for step, first, last in spans}
         further = (seconds[sizes.frame_clips] - seconds[sizes.few_frame_clips]) / (sizes.frame_clips - sizes.few_frame_clips)
         found.rates["extract_frames"] = 1 / further
         found.starts["extract_frames"] = seconds[sizes.few_frame_clips] - sizes.few_frame_clips * further
-        found.rates |= baselines(["frames", str(first)], clock)
+        found.rates |= baselines(["frames", str(first)], clock, found)
 
 
 def features(sizes: Sizes, clock: Clock, found: Found, precision: str) -> None:
@@ -199,18 +200,18 @@ def features(sizes: Sizes, clock: Clock, found: Found, precision: str) -> None:
     changes = {"features__precision": precision, "features__weights": "random", "frames__resolution": sizes.resolution}
     with pairs.project(**changes) as folder:
         store_frames(folder, sizes, range(1))
-        stage("resnet_features", folder, clock)  # reads the libraries from the disk
+        stage("resnet_features", folder, clock, found)  # reads the libraries from the disk
         shutil.rmtree(folder / paths.WORK)
-        few, spans = stage("resnet_features", folder, clock)
+        few, spans = stage("resnet_features", folder, clock, found)
         store_frames(folder, sizes, range(1, sizes.feature_shards))
         shutil.rmtree(folder / paths.WORK)
         with watching_the_gpu(found, "resnet_features"):
-            every, _ = stage("resnet_features", folder, clock)
+            every, _ = stage("resnet_features", folder, clock, found)
         further = (every - few) / ((sizes.feature_shards - 1) * sizes.clips_a_shard)
         found.rates["resnet_features"] = FRAMES / further
         found.starts["resnet_features"] = few - sizes.clips_a_shard * further
         found.steps["resnet_features"] = {step: last - first for step, first, last in reversed(spans)}  # the first call counts
-        found.rates |= baselines(["features", str(folder / paths.FRAMES), "--precision", precision], clock)
+        found.rates |= baselines(["features", str(folder / paths.FRAMES), "--precision", precision], clock, found)
 
 
 def store_frames(folder: Path, sizes: Sizes, shards: Iterable[int]) -> None:
@@ -246,7 +247,7 @@ def training(sizes: Sizes, clock: Clock, found: Found, precision: str) -> None:
         full_size.write_project(folder, sizes.training_clips, "appearance")
         command = ["training", "--models", ",".join(sizes.models), "--clips", str(sizes.study_clips)]
         try:
-            epochs = baselines(command, clock)
+            epochs = baselines(command, clock, found)
         except (RuntimeError, TimeoutError) as error:
             found.errors.append(f"training, the study's loop: {error}")
         else:
@@ -262,7 +263,7 @@ def trainings(models: Sequence[str], jobs: int, folder: Path, clock: Clock, foun
 
     def train(model: str) -> TrainingRun | None:
         try:
-            seconds, spans = stage("train", folder, clock, model)
+            seconds, spans = stage("train", folder, clock, found, model)
         except (RuntimeError, TimeoutError) as error:
             found.errors.append(f"training, {jobs} at a time: {error}")
             return None

@@ -45,6 +45,8 @@ class Found:
     busy: dict[str, float] = field(default_factory=dict)
     """Part -> share of the time in which the GPU ran a kernel, in percent."""
     errors: list[str] = field(default_factory=list)
+    notes: set[str] = field(default_factory=set)
+    """Warnings of the programs about CUDA graphs that could not be used."""
 
 
 def makespan(seconds: Sequence[float], jobs: int) -> float:
