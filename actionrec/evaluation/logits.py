@@ -160,11 +160,16 @@ def compact(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Logits:
 
 
 def joined(tables: Sequence[Logits]) -> Logits:
-    """The clips of at least one table, all of one form, in that order."""
-    first, *others = tables
-    if isinstance(first, TopLogits):
-        return first.joined([one for one in others if isinstance(one, TopLogits)])
-    return np.concatenate([one for one in tables if not isinstance(one, TopLogits)])
+    """The clips of at least one table, all of one form, in that order.
+
+    Raises:
+        ValueError: some tables have all logits, and others the highest alone.
+    """
+    tops = [one for one in tables if isinstance(one, TopLogits)]
+    dense = [one for one in tables if not isinstance(one, TopLogits)]
+    if tops and dense:
+        raise ValueError(f"{len(dense)} tables have all logits, and {len(tops)} the highest alone; they cannot be joined")
+    return tops[0].joined(tops[1:]) if tops else np.concatenate(dense)
 
 
 def answers(logits: Logits) -> NDArray[np.int64]:

@@ -152,6 +152,11 @@ def test_tables_are_chosen_from_and_joined(table, top):
     assert len(TopLogits.of(logits[:0], labels[:0])) == 0
 
 
+def test_tables_of_different_forms_are_not_joined(table, top):
+    with pytest.raises(ValueError, match="1 tables have all logits, and 2 the highest alone"):
+        joined([top, table[0], top])
+
+
 def test_blocks_change_nothing(table, top, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 7 * CLASSES)
     again = TopLogits.of(*table)
