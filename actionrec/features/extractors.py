@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from actionrec.core.errors import ActionrecError, ParamsError, WeightsError
 from actionrec.features.backbones import Backbone
 from actionrec.features.cuda_graphs import GraphedNetwork
+from actionrec.features.folded_batch_norms import fold_batch_norms
 from actionrec.features.settings import RGB_ONLY
 from actionrec.features.streams import pictures_of
 
@@ -184,6 +185,8 @@ def openvino_runner(backbone: Backbone, precision: str, size: int, threads: int)
 
 def _torch(backbone: Backbone, precision: str, device: str) -> Runner:
     network = copy.deepcopy(backbone)
+    if device.startswith("cuda"):
+        fold_batch_norms(network.network)  # before weights are rounded to bf16
     network = (network.in_bf16() if precision == "bf16" else network).to(device)
     if backbone.limits is None:
         network.to(memory_format=torch.channels_last)
