@@ -6,7 +6,6 @@ T sample points, L frames per snippet, H and W pixels. The index holds the place
 import io
 import json
 import os
-import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import REPAIR, DataError, VideoError
 from actionrec.io import checksums
-from actionrec.video import frame_store
+from actionrec.video import frame_store, shard_file
+from actionrec.video.shard_file import Member
 
 
 @dataclass(frozen=True)
@@ -96,30 +96,26 @@ def _read(file: int, clip: _StoredClip, frames: NDArray[np.int64]) -> NDArray[np
 
 def _clips_of(path: Path, shard: int) -> list[tuple[str, _StoredClip]]:
     found: list[tuple[str, _StoredClip]] = []
-    with frame_store.open_shard(path) as tar:
-        description: dict[str, object] | None = None
-        pictures: list[tarfile.TarInfo] = []
-        while True:
-            member = tar.next()
+    description: dict[str, object] | None = None
+    pictures: list[Member] = []
+    with shard_file.open_shard(path) as stream:
+        for member in [*shard_file.members(stream), None]:
             if description is not None and (member is None or member.name.endswith(".json")):
                 found.append((str(description["clip"]), _stored_clip(shard, description, pictures)))
                 pictures = []
-            if member is None:
-                return found
-            tar.members.clear()  # type: ignore[attr-defined]  # else it grows with every picture
-            if not member.name.endswith(".json"):
+            if member is not None and member.name.endswith(".json"):
+                description = json.loads(shard_file.contents(stream, member))
+            elif member is not None:
                 pictures.append(member)
-                continue
-            stream = tar.extractfile(member)
-            description = json.loads(stream.read()) if stream else {}
+    return found
 
 
-def _stored_clip(shard: int, description: dict[str, object], pictures: list[tarfile.TarInfo]) -> _StoredClip:
+def _stored_clip(shard: int, description: dict[str, object], pictures: list[Member]) -> _StoredClip:
     indices, snippets = description["frame_indices"], description.get("snippets")
     if not isinstance(indices, list):
         raise TypeError(f"frame_indices of {description['clip']!r} must be a list")
     is_array = len(pictures) == 1 and pictures[0].name.endswith(".npy")
     if not is_array and len(pictures) != len(indices):
         raise ValueError(f"{len(pictures)} of {len(indices)} frames of {description['clip']!r}")
-    places = np.array([(member.offset_data, member.size) for member in pictures])
+    places = np.array([(member.start, member.size) for member in pictures])
     return _StoredClip(shard, places, is_array, len(indices), None if snippets is None else np.array(snippets))

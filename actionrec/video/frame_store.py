@@ -15,17 +15,18 @@ import tarfile
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actionrec.core.errors import REPAIR, DataError, VideoError
+from actionrec.core.errors import DataError, VideoError
 from actionrec.io import checksums
+from actionrec.video import shard_file
 from actionrec.video.frame_settings import Sampling
+from actionrec.video.shard_file import open_shard
 
 if TYPE_CHECKING:
     from actionrec.video.sampling import SampledClip
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 DESCRIPTION = "frames.json"
 LEDGER = "ledger.csv"
 LEDGER_HEADER = ("clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "warning", "error")
+
+_READ_BYTES = 2**20  # at a time; a clip of 32 frames of 224 x 224 pixels has about as many
 
 
 class FrameWriter:
@@ -78,19 +81,27 @@ def read_frames(folder: Path, clips: Iterable[str]) -> dict[str, NDArray[np.uint
         Clip id -> frames as `read_shard` yields them. Clips that are not in the store are left out.
 
     Raises:
-        DataError: a shard is damaged.
+        DataError: a shard is damaged, unless all clips are in others.
     """
     keys = {_key(clip) for clip in clips}
     frames: dict[str, NDArray[np.uint8]] = {}
     if not keys:
         return frames
     shards = sorted(folder.glob("*.tar"))
+    damage: list[DataError] = []
     for path in shards:
-        if clips_in_shard := dict(read_shard(path, keys=keys)):
+        try:
+            clips_in_shard = dict(read_shard(path, keys=keys))
+        except DataError as error:
+            damage.append(error)
+            continue
+        if clips_in_shard:
             checksums.verify(folder, [path.name])
             frames |= clips_in_shard
         if len(frames) == len(keys):
             return frames
+    if damage:
+        raise damage[0]
     names = [path.name for path in shards]  # a damaged shard may end early, or have changed keys
     checksums.refuse_missing(folder, ".tar", names)
     checksums.verify(folder, names)
@@ -123,8 +134,8 @@ def read_shards(
     """
     if threads == 1:
         for path in paths:
-            with open_shard(path) as tar:
-                for description, contents in _members(tar, keys):
+            with open_shard(path, _READ_BYTES if keys is None else 0) as shard:
+                for description, contents in _clips(shard, keys):
                     yield path, description["clip"], _decode(path, description, contents)
         return
     with ThreadPoolExecutor(threads) as pool:
@@ -144,8 +155,8 @@ def _decodings(
     """Start to decode each clip. Damage found by reading is the result of the last one, so that those before it are not lost."""
     for path in paths:
         try:
-            with open_shard(path) as tar:
-                for description, contents in _members(tar, keys):
+            with open_shard(path, _READ_BYTES if keys is None else 0) as shard:
+                for description, contents in _clips(shard, keys):
                     yield path, description["clip"], pool.submit(_decode, path, description, contents)
         except DataError as error:
             damaged: Future[NDArray[np.uint8]] = Future()
@@ -158,31 +169,26 @@ def _key(clip_id: str) -> str:
     return hashlib.sha256(clip_id.encode()).hexdigest()[:16]
 
 
-def _members(tar: tarfile.TarFile, keys: Collection[str] | None) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+def _clips(shard: BinaryIO, keys: Collection[str] | None) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
     """Yield each clip's description, and the contents of its other members."""
     description: dict[str, Any] | None = None
     contents: list[bytes] = []
-    for member in tar:
-        tar.members.clear()  # type: ignore[attr-defined]  # else it grows with every picture
+    for member in shard_file.members(shard):
         if keys is not None and member.name.split(".", 1)[0] not in keys:
             continue
-        stream = tar.extractfile(member)
-        member_contents = stream.read() if stream else b""
-        if len(member_contents) != member.size:
-            raise tarfile.ReadError("unexpected end of data")
         if member.name.endswith(".json"):
             if description is not None:
                 yield description, contents
-            description, contents = json.loads(member_contents), []
+            description, contents = json.loads(shard_file.contents(shard, member)), []
         else:
-            contents.append(member_contents)
+            contents.append(shard_file.contents(shard, member))
     if description is not None:
         yield description, contents
 
 
 def _decode(path: Path, description: Mapping[str, Any], contents: Sequence[bytes]) -> NDArray[np.uint8]:
     """Decode a clip's frames from one JPEG each, or from one array. All must be there, else the shard is damaged."""
-    with _naming_damage(path):
+    with shard_file.naming_damage(path):
         return _decoded(description, contents)
 
 
@@ -199,35 +205,8 @@ def _decoded(description: Mapping[str, Any], contents: Sequence[bytes]) -> NDArr
 
 def count_clips(path: Path) -> int:
     """Count the clips of a shard, from the names of its members alone."""
-    with open_shard(path) as tar:
-        clips = 0
-        while member := tar.next():
-            clips += member.name.endswith(".json")
-            tar.members.clear()  # type: ignore[attr-defined]
-        return clips
-
-
-@contextmanager
-def open_shard(path: Path) -> Iterator[tarfile.TarFile]:
-    """Open a shard; while it is open, errors of reading it become a DataError."""
-    with _naming_damage(path):
-        with path.open("rb") as stream:
-            size = stream.seek(0, io.SEEK_END)
-            stream.seek(-min(size, 2 * tarfile.BLOCKSIZE), io.SEEK_END)
-            # tarfile does not notice that a file cut between two members has no end mark.
-            if size % tarfile.RECORDSIZE or stream.read().strip(b"\0"):
-                raise tarfile.ReadError("unexpected end of data")
-        with tarfile.open(path, "r:") as tar:
-            yield tar
-
-
-@contextmanager
-def _naming_damage(path: Path) -> Iterator[None]:
-    """Turn errors of reading and decoding into a DataError that names the shard."""
-    try:
-        yield
-    except (tarfile.TarError, ValueError, KeyError, TypeError, IndexError, EOFError, VideoError) as error:
-        raise DataError(f"{path} is damaged ({error}). {REPAIR}") from None
+    with open_shard(path) as shard:
+        return sum(member.name.endswith(".json") for member in shard_file.members(shard))
 
 
 def encode_jpeg(frame: NDArray[np.uint8], quality: int) -> bytes:
