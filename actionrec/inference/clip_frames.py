@@ -25,5 +25,6 @@ def stored(pictures: NDArray[np.uint8], sampling: Sampling) -> NDArray[np.uint8]
     if sampling.format != "jpeg":
         return pictures
     each = pictures.reshape(-1, *pictures.shape[-3:])
-    compressed = [frame_store.decode_jpeg(frame_store.encode_jpeg(picture, sampling.quality)) for picture in each]
-    return np.stack(compressed).reshape(pictures.shape)
+    return frame_store.decode_jpegs([frame_store.encode_jpeg(picture, sampling.quality) for picture in each]).reshape(
+        pictures.shape
+    )

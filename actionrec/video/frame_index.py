@@ -91,7 +91,7 @@ def _read(file: int, clip: _StoredClip, frames: NDArray[np.int64]) -> NDArray[np
     contents = [os.pread(file, int(length), int(start)) for start, length in places]
     if clip.is_array:
         return np.asarray(np.load(io.BytesIO(contents[0]), allow_pickle=False)[frames])
-    return np.stack([frame_store.decode_jpeg(jpeg) for jpeg in contents])
+    return frame_store.decode_jpegs(contents)
 
 
 def _clips_of(path: Path, shard: int) -> list[tuple[str, _StoredClip]]:

@@ -13,7 +13,7 @@ import io
 import json
 import tarfile
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -36,6 +36,9 @@ LEDGER = "ledger.csv"
 LEDGER_HEADER = ("clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "warning", "error")
 
 _READ_BYTES = 2**20  # at a time; a clip of 32 frames of 224 x 224 pixels has about as many
+
+Empty = Callable[[tuple[int, ...]], NDArray[np.uint8]]
+"""Makes an array of a shape for frames, with any contents."""
 
 
 class FrameWriter:
@@ -122,12 +125,20 @@ def read_shard(path: Path, threads: int = 1, keys: Collection[str] | None = None
         yield clip, frames
 
 
+def in_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An array for frames in any memory."""
+    return np.empty(shape, dtype=np.uint8)
+
+
 def read_shards(
-    paths: Iterable[Path], threads: int = 1, keys: Collection[str] | None = None
+    paths: Iterable[Path], threads: int = 1, keys: Collection[str] | None = None, empty: Empty = in_memory
 ) -> Iterator[tuple[Path, str, NDArray[np.uint8]]]:
     """Yield the clips of one shard after another: the shard's path, and what `read_shard` yields.
 
     The threads do not stop at a shard's end, but decode clips of the next one.
+
+    Args:
+        empty: makes the arrays that clips are decoded into; the threads call it.
 
     Raises:
         DataError: see `read_shard`; the clips before the damage have been yielded.
@@ -136,11 +147,11 @@ def read_shards(
         for path in paths:
             with open_shard(path, _READ_BYTES if keys is None else 0) as shard:
                 for description, contents in _clips(shard, keys):
-                    yield path, description["clip"], _decode(path, description, contents)
+                    yield path, description["clip"], _decode(path, description, contents, empty)
         return
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[tuple[Path, str, Future[NDArray[np.uint8]]]] = deque()
-        for decoding in _decodings(paths, keys, pool):
+        for decoding in _decodings(paths, keys, empty, pool):
             ahead.append(decoding)
             if len(ahead) > 2 * threads:
                 path, clip, frames = ahead.popleft()
@@ -150,14 +161,14 @@ def read_shards(
 
 
 def _decodings(
-    paths: Iterable[Path], keys: Collection[str] | None, pool: ThreadPoolExecutor
+    paths: Iterable[Path], keys: Collection[str] | None, empty: Empty, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Path, str, Future[NDArray[np.uint8]]]]:
     """Start to decode each clip. Damage found by reading is the result of the last one, so that those before it are not lost."""
     for path in paths:
         try:
             with open_shard(path, _READ_BYTES if keys is None else 0) as shard:
                 for description, contents in _clips(shard, keys):
-                    yield path, description["clip"], pool.submit(_decode, path, description, contents)
+                    yield path, description["clip"], pool.submit(_decode, path, description, contents, empty)
         except DataError as error:
             damaged: Future[NDArray[np.uint8]] = Future()
             damaged.set_exception(error)
@@ -186,21 +197,30 @@ def _clips(shard: BinaryIO, keys: Collection[str] | None) -> Iterator[tuple[dict
         yield description, contents
 
 
-def _decode(path: Path, description: Mapping[str, Any], contents: Sequence[bytes]) -> NDArray[np.uint8]:
+def _decode(path: Path, description: Mapping[str, Any], contents: Sequence[bytes], empty: Empty) -> NDArray[np.uint8]:
     """Decode a clip's frames from one JPEG each, or from one array. All must be there, else the shard is damaged."""
     with shard_file.naming_damage(path):
-        return _decoded(description, contents)
+        if "snippets" not in description:
+            return _decoded(description, contents, empty)
+        places = np.array(description["snippets"])
+        stored = _decoded(description, contents, in_memory)
+        frames = empty((*places.shape, *stored.shape[1:]))
+        for frame, place in zip(frames.reshape(-1, *stored.shape[1:]), places.ravel(), strict=True):
+            frame[:] = stored[place]
+        return frames
 
 
-def _decoded(description: Mapping[str, Any], contents: Sequence[bytes]) -> NDArray[np.uint8]:
+def _decoded(description: Mapping[str, Any], contents: Sequence[bytes], empty: Empty) -> NDArray[np.uint8]:
+    """The stored frames (N, H, W, 3)."""
     if len(contents) == 1 and contents[0].startswith(np.lib.format.MAGIC_PREFIX):
-        frames: Sequence[NDArray[np.uint8]] = np.load(io.BytesIO(contents[0]), allow_pickle=False)
+        stored = np.load(io.BytesIO(contents[0]), allow_pickle=False)
+        frames = empty(stored.shape)
+        np.copyto(frames, stored)
     else:
-        frames = [decode_jpeg(jpeg) for jpeg in contents]
+        frames = decode_jpegs(contents, empty)
     if len(frames) != len(description["frame_indices"]):
         raise ValueError(f"{len(frames)} of {len(description['frame_indices'])} frames of {description['clip']!r}")
-    stacked = np.stack(frames)
-    return stacked[np.array(description["snippets"])] if "snippets" in description else stacked
+    return frames
 
 
 def count_clips(path: Path) -> int:
@@ -216,9 +236,21 @@ def encode_jpeg(frame: NDArray[np.uint8], quality: int) -> bytes:
     return jpeg.tobytes()
 
 
-def decode_jpeg(contents: bytes) -> NDArray[np.uint8]:
-    """Decode a picture to (H, W, 3), RGB."""
-    picture = cv2.imdecode(np.frombuffer(contents, dtype=np.uint8), cv2.IMREAD_COLOR) if contents else None
-    if picture is None:
-        raise VideoError("a stored frame is not a JPEG picture")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+def decode_jpegs(contents: Sequence[bytes], empty: Empty = in_memory) -> NDArray[np.uint8]:
+    """Decode pictures of one size to (N, H, W, 3), RGB.
+
+    Raises:
+        VideoError: one is not a JPEG picture.
+        ValueError: their sizes differ.
+    """
+    frames: NDArray[np.uint8] | None = None
+    for place, jpeg in enumerate(contents):
+        picture = cv2.imdecode(np.frombuffer(jpeg, dtype=np.uint8), cv2.IMREAD_COLOR) if jpeg else None
+        if picture is None:
+            raise VideoError("a stored frame is not a JPEG picture")
+        if frames is None:
+            frames = empty((len(contents), *picture.shape))
+        if picture.shape != frames.shape[1:]:
+            raise ValueError(f"pictures of different sizes: {picture.shape[:2]} and {frames.shape[1:3]}")
+        cv2.cvtColor(picture, cv2.COLOR_BGR2RGB, dst=frames[place])
+    return empty((0, 0, 0, 3)) if frames is None else frames

@@ -17,7 +17,7 @@ from actionrec.video.frame_settings import FrameSettings, Snippet
 from actionrec.video.frame_store import (
     FrameWriter,
     count_clips,
-    decode_jpeg,
+    decode_jpegs,
     encode_jpeg,
     read_frames,
     read_shard,
@@ -119,7 +119,7 @@ def test_a_snippet_of_frames_that_are_not_stored_is_reported_as_damage(tmp_path)
 def test_edges_of_colour_survive():
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2], stripes[:, 1::2] = (200, 40, 40), (40, 40, 200)
-    decoded = decode_jpeg(encode_jpeg(stripes, 95)).astype(int)
+    decoded = decode_jpegs([encode_jpeg(stripes, 95)])[0].astype(int)
     assert (decoded[:, ::2, 0] - decoded[:, 1::2, 0]).min() > 120
 
 
@@ -200,6 +200,29 @@ def test_settings_out_of_range_are_rejected(key, value, allowed):
 def test_sampling_has_only_the_settings_that_decide_pixels():
     assert JPEG.sampling() == {"count": 3, "resolution": 32, "format": "jpeg", "quality": 95}
     assert replace(JPEG, shards=64, max_failed=1).sampling() == JPEG.sampling()
+
+
+@BOTH
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("places", [None, np.array([[0, 1], [1, 2]])], ids=["frames", "snippets"])
+def test_clips_are_decoded_into_the_arrays_that_the_caller_makes(tmp_path, settings, threads, places):
+    clips = {f"A/{number}.avi": replace(sampled(number), snippets=places, frame_rate=12.5) for number in range(4)}
+    path = write(tmp_path / "s.tar", settings, clips)
+    made = []
+
+    def empty(shape):
+        made.append(np.full(shape, 77, np.uint8))
+        return made[-1]
+
+    read = {clip: frames for _, clip, frames in read_shards([path], threads, empty=empty)}
+    assert sorted(map(id, read.values())) == sorted(map(id, made))
+    assert all(np.array_equal(frames, dict(read_shard(path))[clip]) for clip, frames in read.items())
+
+
+def test_pictures_of_different_sizes_are_refused():
+    jpegs = [encode_jpeg(sampled(size=size).frames[0], 95) for size in (32, 16)]
+    with pytest.raises(ValueError, match=r"^pictures of different sizes: \(16, 16\) and \(32, 32\)$"):
+        decode_jpegs(jpegs)
 
 
 @BOTH
