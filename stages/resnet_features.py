@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ class Params:
 
 @dataclass(frozen=True)
 class FeatureJob:
-    """The job for one shard: its frames, the feature settings and the device."""
+    """The job for one shard: its frames, how many clips they are of, the feature settings and the device."""
 
     shard: Path
+    clips: int
     settings: FeatureSettings
     tuned: TunedBackbone | None
     source: dict[str, Any]
@@ -88,7 +90,8 @@ def plan(settings: FeatureSettings, tuned: TunedBackbone | None, source: dict[st
         if clips:
             key = {"frames": contents[path.name], "source": source, "code": code, "made_by": made_by}
             inputs = {path: contents[path.name], **weights}
-            tasks.append(ShardJob(path.stem, files.digest(key), clips, FeatureJob(path, settings, tuned, source, device), inputs))
+            job = FeatureJob(path, clips, settings, tuned, source, device)
+            tasks.append(ShardJob(path.stem, files.digest(key), clips, job, inputs))
     return tasks
 
 
@@ -99,7 +102,11 @@ def extract(job: FeatureJob, draft: Path, advance: Advance) -> None:
 
 
 def extract_all(jobs: Sequence[FeatureJob], advance: Advance) -> Iterator[Write]:
-    """Compute shards of features, made alike, as one stream of clips, so that a GPU does not wait at a shard's end."""
+    """Compute shards of features, made alike, as one stream of clips, so that a GPU does not wait at a shard's end.
+
+    Raises:
+        DataError: frames are damaged; the shards before them have been yielded.
+    """
     source, device = jobs[0].source, jobs[0].device
     sampling = Sampling.of(source["frames"])
     extractor = _extractor(jobs[0].settings, jobs[0].tuned, sampling.resolution, sampling.snippet.length, device)
@@ -112,15 +119,17 @@ def extract_all(jobs: Sequence[FeatureJob], advance: Advance) -> Iterator[Write]
             started.append((shard, clip_id))
             yield clip_frames
 
-    shard, made = jobs[0].shard, dict[str, NDArray[np.float16]]()
-    for clip_features in extractor.each(shown()):
-        of_shard, clip_id = started.popleft()
-        if of_shard != shard:
-            yield partial(_write, made, source)
-            shard, made = of_shard, {}
-        made[clip_id] = clip_features
-        advance(1)
-    yield partial(_write, made, source)
+    features = extractor.each(shown())
+    for job in jobs:
+        made: dict[str, NDArray[np.float16]] = {}
+        for clip_features in islice(features, job.clips):
+            shard, clip_id = started.popleft()
+            if shard == job.shard:
+                made[clip_id] = clip_features
+                advance(1)
+        if len(made) != job.clips:
+            raise DataError(f"{job.shard} was replaced while in use. Run `dvc repro`.")
+        yield partial(_write, made, source)
 
 
 def _write(made: dict[str, NDArray[np.float16]], source: dict[str, Any], draft: Path) -> None:

@@ -56,14 +56,26 @@ class Extractor:
 
         Raises:
             WeightsError: features are not finite, or too large for float16.
+            Exception: what reading the clips raises, after the features of those before.
         """
         pending: deque[tuple[int, list[list[Callable[[], NDArray[np.float32]]]]]] = deque()
-        for frames in clips:
+        reading = iter(clips)
+        failed: Exception | None = None
+        while True:
+            try:
+                frames = next(reading)
+            except StopIteration:
+                break
+            except Exception as error:
+                failed = error
+                break
             pending.append((len(frames), [self._start(pictures_of(frames, stream)) for stream in self._streams]))
             if len(pending) > self._clips_ahead:
                 yield _finish(*pending.popleft())
         while pending:
             yield _finish(*pending.popleft())
+        if failed is not None:
+            raise failed
 
     def _start(self, pictures: NDArray[np.uint8]) -> list[Callable[[], NDArray[np.float32]]]:
         frames = pictures.reshape(-1, *pictures.shape[-3:])
@@ -75,12 +87,12 @@ def _finish(steps: int, streams: Sequence[Sequence[Callable[[], NDArray[np.float
     features = np.concatenate([np.concatenate([wait() for wait in waiting]) for waiting in streams], axis=1)
     if len(features) != steps:  # an image network and snippets
         features = features.reshape(steps, -1, features.shape[1]).mean(axis=1)
-    if not np.isfinite(features).all() or np.abs(features).max() > np.finfo(np.float16).max:
+    if not np.abs(features).max() <= np.finfo(np.float16).max:  # which is also so for a maximum that is not a number
         raise WeightsError(
             "the backbone gives features that are not finite, or larger than float16 can store (65504). "
             "Check features.weights, or try features.precision fp32."
         )
-    return features.astype(np.float16)
+    return np.asarray(torch.from_numpy(features).half().numpy())  # rounds as NumPy does, in a tenth of the time
 
 
 def runtime(device: str) -> str:

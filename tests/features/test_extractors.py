@@ -278,3 +278,28 @@ def test_later_clips_are_started_before_an_earlier_one_is_awaited(ahead):
     first_end = events.index("end 0")
     assert events[:first_end] == [f"start {number}" for number in range(min(ahead + 1, 4))]
     assert [event for event in events if event.startswith("end")] == [f"end {number}" for number in range(4)]
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 10])
+def test_clips_before_an_error_have_features(ahead):
+    def clips():
+        yield from np.zeros((3, 1, 2, 2, 3), np.uint8)
+        raise OSError("the disk is gone")
+
+    each = Extractor(lambda frames: lambda: np.ones((len(frames), 2), np.float32), ahead).each(clips())
+    assert [len(next(each)) for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(each)
+
+
+def test_features_are_rounded_to_float16_as_numpy_rounds():
+    bits = np.random.default_rng(0).integers(0, 2**32, 300_000, dtype=np.uint32).view(np.float32)
+    halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)  # 0 to 65504, subnormal numbers included
+    values = np.concatenate([bits[np.abs(bits) <= 65504], halves, (halves[1:] + halves[:-1]) / 2, -halves])
+    features = Extractor(lambda frames: lambda: values[None], 0)(np.zeros((1, 2, 2, 3), np.uint8))
+    assert features.tobytes() == values[None].astype(np.float16).tobytes()
+    for wrong in (np.nan, np.inf, -np.inf, 65520, -65505):
+        with pytest.raises(WeightsError, match="not finite, or larger"):
+            Extractor(lambda frames, wrong=wrong: lambda: np.array([[0, wrong, 1]], np.float32), 0)(
+                np.zeros((1, 2, 2, 3), np.uint8)
+            )
