@@ -115,7 +115,7 @@ def extract_all(jobs: Sequence[FeatureJob], advance: Advance) -> Iterator[Write]
     started: deque[tuple[Path, str]] = deque()
 
     def shown() -> Iterator[NDArray[np.uint8]]:
-        for shard, clip_id, clip_frames in frame_store.read_shards([job.shard for job in jobs], threads):
+        for shard, clip_id, clip_frames in frame_store.read_shards([job.shard for job in jobs], threads, empty=extractor.empty):
             started.append((shard, clip_id))
             yield clip_frames
 

@@ -4,21 +4,23 @@ A graph is captured for each shape of a batch. It replays the kernels that torch
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from actionrec.io.cuda_graphs import WARM_UP, capture
+
 logger = logging.getLogger(__name__)
 
 MOST_GRAPHS = 4
 """Each keeps the memory of its batch; clips of one data set have batches of one or two shapes."""
-_WARM_UP = 3  # runs before the capture, in which libraries choose kernels and allocate memory
 
 
 @dataclass(frozen=True)
 class _Captured:
-    graph: torch.cuda.CUDAGraph
+    replay: Callable[[], None]
     frames: Tensor
     features: Tensor
 
@@ -34,7 +36,7 @@ class GraphedNetwork:
         self._captured: dict[tuple[int, ...], _Captured | None] = {}
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Start to compute the features (B, D), float32, of frames (B, H, W, 3), uint8, in pinned memory; does not wait.
+        """Start to compute the features (B, D), float32, of frames (B, H, W, 3), uint8, on the device; does not wait.
 
         The next call overwrites the result: copy it on the same stream before that.
         """
@@ -43,29 +45,27 @@ class GraphedNetwork:
             self._captured[shape] = self._capture(frames)
         captured = self._captured.get(shape)
         if captured is None:
-            features: Tensor = self._network(frames.to(self._device, non_blocking=True)).float()
+            features: Tensor = self._network(frames).float()
             return features
-        captured.frames.copy_(frames, non_blocking=True)
-        captured.graph.replay()
+        captured.frames.copy_(frames)
+        captured.replay()
         return captured.features
 
     def _capture(self, frames: Tensor) -> _Captured | None:
         """Capture a graph; None if it cannot be captured, or gives other features than the network itself."""
-        static = frames.to(self._device)
+        static = frames.clone()
         main, side = torch.cuda.current_stream(self._device), torch.cuda.Stream(self._device)
         side.wait_stream(main)
         with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
+            for _ in range(WARM_UP):
                 expected = self._network(static).float()
         main.wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, stream=side):  # by default, the stream of the first GPU
-                features = self._network(static).float()
+            replay, features = capture(lambda: self._network(static).float(), side)
             features.fill_(torch.nan)  # so that a graph without the kernels cannot pass
-            graph.replay()
+            replay()
             if torch.equal(features, expected):
-                return _Captured(graph, static, features)
+                return _Captured(replay, static, features)
             reason = "its features differ"
         except RuntimeError as error:
             reason = str(error).strip().split("\n", 1)[0]

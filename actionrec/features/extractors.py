@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import ActionrecError, ParamsError, WeightsError
 from actionrec.features.backbones import Backbone
-from actionrec.features.cuda_graphs import GraphedNetwork
 from actionrec.features.folded_batch_norms import fold_batch_norms
+from actionrec.features.gpu_runner import GpuRunner, pinned_frames
 from actionrec.features.settings import RGB_ONLY
 from actionrec.features.streams import pictures_of
 
@@ -30,10 +30,19 @@ depend on other clips."""
 _GPU_BATCH = 128
 """Frames per batch of a video network on a GPU."""
 
-_CLIPS_AHEAD = 2  # clips copied to or processed by a GPU while the features of an earlier clip are copied back
+_CLIPS_AHEAD = 8
+"""Clips that a GPU has got while Python waits for an earlier clip's features. A clip of 32 frames may take it 3 ms, and Python
+sometimes needs longer between two, for example when a shard is written."""
 
 Runner = Callable[[NDArray[np.uint8]], Callable[[], NDArray[np.float32]]]
 """Starts to process frames (B, H, W, 3); returns a function that waits for their features (B, D)."""
+
+Empty = Callable[[tuple[int, ...]], NDArray[np.uint8]]
+"""Makes an array of a shape for frames, with any contents."""
+
+
+def _in_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.empty(shape, dtype=np.uint8)
 
 
 class Extractor:
@@ -43,8 +52,12 @@ class Extractor:
     feature, and the feature of a snippet is their mean.
     """
 
-    def __init__(self, run: Runner, clips_ahead: int, streams: Sequence[str] = RGB_ONLY, batch: int = BATCH) -> None:
+    def __init__(
+        self, run: Runner, clips_ahead: int, streams: Sequence[str] = RGB_ONLY, batch: int = BATCH, empty: Empty = _in_memory
+    ) -> None:
         """Args: `batch` is the number of frames that `run` gets at a time."""
+        self.empty = empty
+        """Makes arrays for frames, from which they are copied to a GPU without help. Other arrays serve, too."""
         self._run, self._clips_ahead, self._streams, self._batch = run, clips_ahead, streams, batch
 
     def __call__(self, frames: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -134,7 +147,8 @@ def create_extractor(
         else _torch(backbone, precision, device)
     )
     on_gpu = device.startswith("cuda")
-    return Extractor(run, _CLIPS_AHEAD if on_gpu else 0, streams, batch_frames(backbone, on_gpu))
+    clips_ahead, empty = (_CLIPS_AHEAD, pinned_frames) if on_gpu else (0, _in_memory)
+    return Extractor(run, clips_ahead, streams, batch_frames(backbone, on_gpu), empty)
 
 
 def batch_frames(backbone: Backbone, on_gpu: bool) -> int:
@@ -210,24 +224,7 @@ def _torch(backbone: Backbone, precision: str, device: str) -> Runner:
         with torch.inference_mode():
             return _done(network(torch.from_numpy(np.ascontiguousarray(frames))).float().numpy())
 
-    graphed = GraphedNetwork(network, device)
-
-    def run_on_gpu(frames: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
-        # Nothing here waits for the GPU: both copies use pinned memory, and the event marks the end of the second.
-        with torch.inference_mode():
-            features = graphed(torch.from_numpy(np.ascontiguousarray(frames)).pin_memory())
-            copied_back = torch.empty(features.shape, dtype=torch.float32, pin_memory=True)
-            copied_back.copy_(features, non_blocking=True)
-            done = torch.cuda.Event()
-            done.record(torch.cuda.current_stream(device))
-
-        def wait() -> NDArray[np.float32]:
-            done.synchronize()
-            return copied_back.numpy()
-
-        return wait
-
-    return run_on_gpu if device.startswith("cuda") else run_here
+    return GpuRunner(network, device) if device.startswith("cuda") else run_here
 
 
 def _done(features: NDArray[np.float32]) -> Callable[[], NDArray[np.float32]]:

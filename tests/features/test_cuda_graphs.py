@@ -1,13 +1,14 @@
 """CUDA graphs: the features are those of the network itself."""
 
 import logging
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from actionrec.features import cuda_graphs
 from actionrec.features.cuda_graphs import MOST_GRAPHS, GraphedNetwork
 
 
@@ -40,10 +41,10 @@ def frames(count, seed):
 def test_features_are_the_network_s_own_for_any_shapes(kind, caplog):
     network = kind().eval().cuda()
     graphed = GraphedNetwork(network, "cuda")
-    batches = [frames(count, seed).pin_memory() for seed, count in enumerate([8, 8, 3, 8, 3, *range(9, 11 + MOST_GRAPHS), 8])]
+    batches = [frames(count, seed).cuda() for seed, count in enumerate([8, 8, 3, 8, 3, *range(9, 11 + MOST_GRAPHS), 8])]
     with torch.inference_mode(), caplog.at_level(logging.WARNING):
         found = [graphed(batch).clone() for batch in batches]
-        wanted = [network(batch.cuda()) for batch in batches]
+        wanted = [network(batch) for batch in batches]
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
     warned = [record.getMessage() for record in caplog.records]
     assert len(warned) == (MOST_GRAPHS if kind is Waiting else 0)
@@ -54,22 +55,15 @@ def test_a_graph_without_kernels_is_not_used(monkeypatch, caplog):
     """As torch captures it if the network is on another GPU than the stream of the capture."""
     streams = []
 
-    @contextmanager
-    def capture(graph, stream=None):
-        streams.append(stream and stream.device)
-        yield
+    def capture(run, stream):
+        streams.append(stream.device)
+        return lambda: None, run()
 
     def make_stream(device):
         return SimpleNamespace(device=device, wait_stream=lambda other: None)
 
-    fakes = {
-        "current_stream": make_stream,
-        "Stream": make_stream,
-        "stream": nullcontext,
-        "CUDAGraph": lambda: SimpleNamespace(replay=lambda: None),
-        "graph": capture,
-    }
-    for name, fake in fakes.items():
+    monkeypatch.setattr(cuda_graphs, "capture", capture)
+    for name, fake in {"current_stream": make_stream, "Stream": make_stream, "stream": nullcontext}.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     network = Small().eval()
     graphed = GraphedNetwork(network, "cpu")
