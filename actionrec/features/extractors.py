@@ -15,6 +15,7 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.func import functional_call
 
 from actionrec.core.errors import ActionrecError, ParamsError, WeightsError
 from actionrec.features.backbones import Backbone
@@ -165,11 +166,19 @@ def feature_dim(backbone: Backbone, size: int) -> int:
     Raises:
         RuntimeError, AssertionError: the network does not accept such frames.
     """
-    # Shapes are enough for a video network, which may need 280 billion multiplications for a snippet.
-    network = backbone if backbone.limits is None else copy.deepcopy(backbone).to("meta")
-    with torch.inference_mode():
-        frames = torch.zeros(backbone.snippet_length, size, size, 3, dtype=torch.uint8, device=network.mean.device)
-        return int(network(frames).shape[1])
+    shape = (backbone.snippet_length, size, size, 3)
+    try:
+        # Shapes are enough for nearly all networks, and values may need 280 billion multiplications.
+        named = [*backbone.named_parameters(), *backbone.named_buffers()]
+        tensors = {name: torch.empty_like(tensor, device="meta") for name, tensor in named}
+        with torch.inference_mode():
+            features = functional_call(backbone, tensors, torch.empty(shape, dtype=torch.uint8, device="meta"))
+    except (RuntimeError, AssertionError):
+        if backbone.limits is not None:
+            raise
+        with torch.inference_mode():
+            features = backbone(torch.zeros(shape, dtype=torch.uint8, device=backbone.mean.device))
+    return int(features.shape[1])
 
 
 def _check_frames(backbone: Backbone, size: int) -> None:

@@ -1,4 +1,5 @@
 import errno
+import gc
 import logging
 import os
 import subprocess
@@ -28,6 +29,7 @@ def run(capsys, monkeypatch):
 
     yield run
     logging.getLogger().setLevel(level)
+    gc.unfreeze()
 
 
 def raising(error):
@@ -69,3 +71,29 @@ def test_a_message_in_any_script_is_printed_on_a_terminal_without_unicode():
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("error", [None, DataError("wrong")])
+def test_garbage_is_collected_but_not_among_libraries_and_not_at_the_end(run, error):
+    counts = []
+
+    def main():
+        counts.append(gc.get_freeze_count())
+        assert gc.isenabled()
+        counts.append([[] for _ in range(5000)])
+        if error:
+            raise error
+
+    gc.disable()
+    try:
+        run(main)
+    finally:
+        gc.enable()
+    assert 0 < counts[0] < gc.get_freeze_count() - 5000
+
+
+@pytest.mark.parametrize(("started_as", "expected"), [("-m", "False"), ("program.py", "True")])
+def test_a_stage_that_is_run_collects_no_garbage_while_it_imports(started_as, expected):
+    code = f"import sys; sys.argv[0] = {started_as!r}; import gc, stages; print(gc.isenabled())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == expected

@@ -9,7 +9,7 @@ from torchvision.models import VisionTransformer
 from actionrec.core.errors import ActionrecError, ParamsError, WeightsError
 from actionrec.features import extractors
 from actionrec.features.backbones import Backbone, FeatureSettings, create_backbone
-from actionrec.features.extractors import BATCH, Extractor, create_extractor, runtime
+from actionrec.features.extractors import BATCH, Extractor, create_extractor, feature_dim, runtime
 from actionrec.features.frame_requirements import FrameLimits
 from actionrec.features.streams import pictures_of
 
@@ -201,6 +201,20 @@ def test_a_size_that_the_network_does_not_take_is_refused(make):
         "params.yaml: features.backbone does not accept frames.resolution 64 (Wrong image height! Expected 32 but got 64!). "
         "Change one of them."
     )
+
+
+class AsLargeAsValuesSay(nn.Module):
+    """Needs more than the shape of its pictures, as a network of one's own may."""
+
+    def forward(self, pictures):
+        return pictures.mean((2, 3))[:, : 1 + int(pictures.isfinite().all())]
+
+
+def test_features_are_counted_without_computing_them_if_shapes_are_enough(tiny, tiny_video, monkeypatch):
+    assert feature_dim(Backbone(AsLargeAsValuesSay()), SIZE) == 2
+    monkeypatch.setattr(torch, "zeros", None)
+    assert (feature_dim(tiny, SIZE), feature_dim(tiny_video, SIZE)) == (6, 6)
+    assert next(tiny.parameters()).device.type == "cpu"
 
 
 def test_a_snippet_that_a_video_network_does_not_take_is_refused(make, tiny_video):
