@@ -140,7 +140,6 @@ def _write(made: dict[str, NDArray[np.float16]], source: dict[str, Any], draft: 
 def _extractor(settings: FeatureSettings, tuned: TunedBackbone | None, size: int, snippet_length: int, device: str) -> Extractor:
     """The extractor, created once per process."""
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)  # there is one process per core, and results must not depend on their number
     backbone = _backbone(settings, snippet_length, tuned)
     precision, streams = settings.precision, settings.streams
     return extractors.create_extractor(backbone, precision=precision, size=size, device=device, threads=1, streams=streams)
@@ -149,6 +148,7 @@ def _extractor(settings: FeatureSettings, tuned: TunedBackbone | None, size: int
 @lru_cache(maxsize=1)
 def _backbone(settings: FeatureSettings, snippet_length: int, tuned: TunedBackbone | None) -> Backbone:
     """The backbone, created once per process; on a GPU this process also extracts the features."""
+    torch.set_num_threads(1)  # there is one process per core, and results must not depend on their number
     return backbones.create_backbone(settings, snippet_length, tuned)
 
 

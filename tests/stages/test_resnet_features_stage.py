@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from frame_shards import SETTINGS, clip_of
 
 from actionrec.core.errors import DataError
@@ -69,6 +70,18 @@ def test_after_an_error_the_shards_before_it_are_finished(shards, monkeypatch, a
         changed = [replace(job, clips=clips) for job, clips in zip(jobs, wrong, strict=True)]
         with pytest.raises(DataError, match=r"shard-000[0-2]\.tar was replaced while in use\. Run `dvc repro`\.$"):
             list(resnet_features.extract_all(changed, counts.append))
+
+
+def test_a_backbone_is_made_by_one_thread():
+    """Several would wait for each other on a busy machine: its one run took up to two seconds."""
+    threads = torch.get_num_threads()
+    resnet_features._backbone.cache_clear()
+    try:
+        torch.set_num_threads(2)
+        resnet_features._backbone(FeatureSettings("mobilenet_v3_small", "random", "fp32"), 1, None)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
 
 
 def damaged(contents):
