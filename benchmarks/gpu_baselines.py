@@ -10,7 +10,7 @@ Prints one line of JSON per measurement: its name and its value.
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from actionrec.io import machine
@@ -73,12 +73,16 @@ def features(folder: Path, precision: str) -> None:
 
     shard = sorted(folder.glob("*.tar"))[0]
     threads, device = machine.workers(), machine.device()
-    shown = list(frame_store.read_shard(shard, threads))
-    count = sum(len(pictures) for _, pictures in shown)
-    report(READING, count / seconds(lambda: sum(1 for _ in frame_store.read_shard(shard, threads))))
+    size = next(frame_store.read_shard(shard))[1].shape[1]
+    backbone = backbones.create_backbone(backbones.FeatureSettings("resnet50", "random", precision))
+    extract = extractors.create_extractor(backbone, precision=precision, size=size, device=device, threads=1)
 
-    clips = [np.ascontiguousarray(pictures) for _, pictures in shown]
-    size = clips[0].shape[1]
+    def read() -> Iterator[np.ndarray]:
+        return (pictures for *_, pictures in frame_store.read_shards([shard], threads, empty=extract.empty))
+
+    clips = list(read())
+    count = sum(map(len, clips))
+    report(READING, count / seconds(lambda: sum(1 for _ in read())))
     if device == "cpu":
         torch.set_num_threads(1)
     plain = torchvision.models.resnet50()
@@ -87,8 +91,6 @@ def features(folder: Path, precision: str) -> None:
     normalised = torch.randn(FRAMES, 3, size, size, device=device)  # without PIL and transforms
     with torch.inference_mode():
         report(EAGER, FRAMES / seconds(lambda: plain(normalised).cpu()))
-    backbone = backbones.create_backbone(backbones.FeatureSettings("resnet50", "random", precision))
-    extract = extractors.create_extractor(backbone, precision=precision, size=size, device=device, threads=1)
     report(NETWORK, count / seconds(lambda: sum(1 for _ in extract.each(iter(clips)))))
 
 

@@ -6,12 +6,15 @@ Prints one line of JSON: for each call of a step, its name and when it began and
 """
 
 import functools
+import gc
 import json
 import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
+
+from actionrec.core import entry
 
 STEPS = {
     "extract_frames": ("plan",),
@@ -25,11 +28,12 @@ Span = tuple[str, float, float]
 def main() -> None:
     name = sys.argv[1]
     spans: list[Span] = []
+    gc.disable()  # as `stages` does if Python is told to run one
     stage = timed(import_module, "imports", spans)(f"stages.{name}")
     for step in STEPS[name]:
         setattr(stage, step, timed(getattr(stage, step), step, spans))
     del sys.argv[1]
-    stage.main()
+    entry.run(stage.main)
     print(json.dumps(spans))
 
 
