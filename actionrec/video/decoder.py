@@ -189,7 +189,7 @@ class Video:
 def _display_matrix(frame: "VideoFrame") -> NDArray[np.int32] | None:
     """The display matrix (9,) of a frame. Read from a tiny copy, since PyAV's side data keeps the frame's buffer in use."""
     try:
-        matrix: Any = VideoReformatter().reformat(frame, width=16, height=16).side_data.get("DISPLAYMATRIX")
+        matrix: Any = VideoReformatter().reformat(frame, width=16, height=16, threads=1).side_data.get("DISPLAYMATRIX")
     except (FFmpegError, OSError, ValueError):  # colours that cannot be converted: `picture` raises the error
         return None
     return None if matrix is None else np.frombuffer(bytes(matrix), dtype=np.int32)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 from damaged import DECODABLE, UNDECODABLE
 from film import HEIGHT, WIDTH, number_of, numbered_picture, read_all, write_h264, write_video
 
@@ -47,6 +48,19 @@ def test_real_files_that_cannot_be_decoded_say_why_and_what_to_do(shared, name):
         with pytest.raises(VideoError) as error:
             read()
         assert str(error.value) == UNDECODABLE[name]
+
+
+def test_conversions_start_no_threads(monkeypatch, tmp_path):
+    threads = []
+
+    class Reformatter:
+        def reformat(self, frame, **options):
+            threads.append(options["threads"])  # by default one per core, started for each conversion
+            return VideoReformatter().reformat(frame, **options)
+
+    monkeypatch.setattr(decoder, "VideoReformatter", Reformatter)
+    sample_clip(write_video(tmp_path / "a.avi", 5), 4, 32)
+    assert threads == [1] * 5  # one finds out how pictures are turned
 
 
 def test_every_file_of_the_folder_is_tested_here(shared):
