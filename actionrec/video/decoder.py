@@ -116,7 +116,6 @@ class Video:
                     errors = 0
                     self.packets_read += not packet.is_discard
                     self._damaged_packets += packet.is_corrupt
-                    self._encrypted = self._encrypted or packet.has_sidedata("encryption_info")
                     yield packet
                 return
             except FFmpegError:
@@ -139,6 +138,8 @@ class Video:
         yield from self._decode(None)
 
     def _decode(self, packet: "VideoPacket | None") -> "Iterator[VideoFrame]":
+        if packet is not None and not self.frames_read:
+            self._encrypted = self._encrypted or packet.has_sidedata("encryption_info")
         try:
             frames = self._decoder.decode(packet)
         except FFmpegError:
