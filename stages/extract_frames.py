@@ -25,7 +25,6 @@ from actionrec.parallel import shards
 from actionrec.parallel.code_digest import code_digest
 from actionrec.parallel.shard_store import ShardJob
 from actionrec.video import clip_reader
-from actionrec.video.decoder import read_header
 from actionrec.video.frame_settings import FrameSettings
 from actionrec.video.frame_store import DESCRIPTION, LEDGER, LEDGER_HEADER, FrameWriter
 
@@ -121,15 +120,14 @@ def extract(job: FrameJob, draft: Path, advance: Advance) -> None:
             with unchanged(path, clip.sha256):
                 try:
                     sampled = clip_reader.sample_clip_safely(path, wanted.count, wanted.resolution, wanted.fit, wanted.snippet)
-                    rate = read_header(path).frames_per_second
                 except VideoError as error:
                     rows.append([clip.id, error.header_frames, error.decoded_frames, 0, 0, DECODER, "", str(error)])
                 else:
                     counts = [sampled.header_frames, sampled.decoded_frames, sampled.unique_frames, sampled.padded]
                     rows.append([clip.id, *counts, DECODER, sampled.warning, ""])
                     writer.add(clip.id, clip.label, sampled)
-                    if rate:
-                        lengths[clip.id] = sampled.decoded_frames / rate
+                    if sampled.frame_rate:
+                        lengths[clip.id] = sampled.decoded_frames / sampled.frame_rate
             advance(1)
     files.write_csv(draft / LEDGER, LEDGER_HEADER, rows)
     write_clip_seconds(draft / SECONDS, lengths)

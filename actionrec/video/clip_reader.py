@@ -98,7 +98,7 @@ def _sample(
     """
     rate = video.header.frames_per_second or None
     indices, snippets = wanted.places(max(expected, 1), rate)
-    found = partial(SampledClip, snippets=snippets, frame_rate=None if snippets is None else rate)
+    found = partial(SampledClip, snippets=snippets, frame_rate=rate)
     frames = np.zeros((len(indices), wanted.resolution, wanted.resolution, 3), dtype=np.uint8)
     places: dict[int, list[int]] = {}  # time stamp or number of each sampled frame -> its places in `frames`
     for place, index in enumerate(indices):
@@ -200,7 +200,7 @@ def sample_piece(
         len(kept),
         video.warning,
         snippets,
-        None if snippets is None else rate,
+        rate,
     )
     return clip, [kept[one].seconds for one in wanted]
 

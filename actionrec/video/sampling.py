@@ -32,7 +32,7 @@ class SampledClip:
     snippets: NDArray[np.int64] | None = None
     """(T, L): the places in `frames` of each snippet's frames; None without snippets."""
     frame_rate: float | None = None
-    """Frames per second by the file's header; None without snippets, or if the header has no rate."""
+    """Frames per second by the file's header, or by the times of a piece's frames; None if unknown."""
 
     @property
     def pictures(self) -> NDArray[np.uint8]:

@@ -49,7 +49,7 @@ def test_frames_of_a_fresh_video_are_the_ones_that_they_say(tmp_path, fourcc, le
     sampled = assert_frame_exact(path, 32, 80)
     assert [number_of(frame) for frame in sampled.frames] == sampled.indices
     assert sampled.unique_frames == min(length, 32)
-    assert (sampled.header_frames, sampled.decoded_frames) == (length, length)
+    assert (sampled.header_frames, sampled.decoded_frames, sampled.frame_rate) == (length, length, 25)
     assert sampled.frames.shape == (32, 80, 80, 3)
     assert sampled.frames.dtype == np.uint8
 
