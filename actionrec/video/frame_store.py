@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from actionrec.core.errors import DataError, VideoError
 from actionrec.io import checksums
+from actionrec.io.tar_writer import TarWriter
 from actionrec.video import shard_file
 from actionrec.video.frame_settings import Sampling
 from actionrec.video.shard_file import open_shard
@@ -46,7 +47,7 @@ class FrameWriter:
 
     def __init__(self, path: Path, settings: Sampling) -> None:
         self.settings = settings
-        self.tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        self.tar = TarWriter(path)
 
     def __enter__(self) -> "FrameWriter":
         return self
@@ -59,20 +60,14 @@ class FrameWriter:
         description = {"clip": clip_id, "label": label, "frame_indices": clip.indices, "decoded_frames": clip.decoded_frames}
         if clip.snippets is not None:
             description |= {"snippets": clip.snippets.tolist(), "frame_rate": clip.frame_rate}
-        self._member(f"{key}.json", json.dumps(description, ensure_ascii=False).encode())
+        self.tar.add(f"{key}.json", json.dumps(description, ensure_ascii=False).encode())
         if self.settings.format == "raw":
             stream = io.BytesIO()
             np.save(stream, clip.frames)
-            self._member(f"{key}.npy", stream.getvalue())
+            self.tar.add(f"{key}.npy", stream.getvalue())
         else:
             for index, frame in enumerate(clip.frames):
-                self._member(f"{key}.{index:03d}.jpg", encode_jpeg(frame, self.settings.quality))
-
-    def _member(self, name: str, contents: bytes) -> None:
-        info = tarfile.TarInfo(name)
-        info.size = len(contents)
-        self.tar.addfile(info, io.BytesIO(contents))
-        self.tar.members.clear()  # type: ignore[attr-defined]  # else it grows with every picture
+                self.tar.add(f"{key}.{index:03d}.jpg", encode_jpeg(frame, self.settings.quality))
 
 
 def read_frames(folder: Path, clips: Iterable[str]) -> dict[str, NDArray[np.uint8]]:
