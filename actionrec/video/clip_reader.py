@@ -99,7 +99,7 @@ def _sample(
     rate = video.header.frames_per_second or None
     indices, snippets = wanted.places(max(expected, 1), rate)
     found = partial(SampledClip, snippets=snippets, frame_rate=rate)
-    frames = np.zeros((len(indices), wanted.resolution, wanted.resolution, 3), dtype=np.uint8)
+    frames = np.empty((len(indices), wanted.resolution, wanted.resolution, 3), dtype=np.uint8)
     places: dict[int, list[int]] = {}  # time stamp or number of each sampled frame -> its places in `frames`
     for place, index in enumerate(indices):
         places.setdefault(times[index] if times else index, []).append(place)
