@@ -11,6 +11,7 @@ for a machine without a GPU.
 import argparse
 import json
 import os
+import resource
 import shutil
 import signal
 import statistics
@@ -139,6 +140,12 @@ def stage(name: str, folder: Path, clock: Clock, found: Found, *arguments: str) 
     return seconds, [(step, first - begin, last - begin) for step, first, last in json.loads(printed.splitlines()[-1])]
 
 
+def processor_seconds() -> float:
+    """Processor time of all ended programs that this one started, and of their workers."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def baselines(arguments: Sequence[str], clock: Clock, found: Found) -> dict[str, float]:
     printed = finish(start(["benchmarks.gpu_baselines", *arguments], pairs.ROOT), clock, found)
     return dict(json.loads(line) for line in printed.splitlines())
@@ -183,14 +190,20 @@ def frames(sizes: Sizes, clock: Clock, found: Found, precision: str) -> None:
             os.link(first, copy)
         clips = find_clips(raw, None)
         write_members(folder / paths.TAR_MEMBERS, {})
-        seconds = {}
+        seconds, used = {}, {}
         for count in (sizes.few_frame_clips, sizes.few_frame_clips, sizes.frame_clips):  # the first run reads libraries from disk
             write_clips(folder / paths.CLIPS, clips[:count])
             shutil.rmtree(folder / paths.WORK, ignore_errors=True)
+            before = processor_seconds()
             seconds[count], spans = stage("extract_frames", folder, clock, found)
+            used[count] = processor_seconds() - before
         found.steps["extract_frames"] = {step: last - first for step, first, last in spans}
-        further = (seconds[sizes.frame_clips] - seconds[sizes.few_frame_clips]) / (sizes.frame_clips - sizes.few_frame_clips)
+        further, processor = (
+            (spent[sizes.frame_clips] - spent[sizes.few_frame_clips]) / (sizes.frame_clips - sizes.few_frame_clips)
+            for spent in (seconds, used)
+        )
         found.rates["extract_frames"] = 1 / further
+        found.processor["extract_frames"] = 1000 * processor
         found.starts["extract_frames"] = seconds[sizes.few_frame_clips] - sizes.few_frame_clips * further
         found.rates |= baselines(["frames", str(first)], clock, found)
 

@@ -36,6 +36,8 @@ class Found:
     """Clips or images a second, by name."""
     starts: dict[str, float] = field(default_factory=dict)
     """Stage -> seconds without those of its clips."""
+    processor: dict[str, float] = field(default_factory=dict)
+    """Stage -> milliseconds of processor time of each further clip, in all processes."""
     steps: dict[str, dict[str, float]] = field(default_factory=dict)
     """Stage -> step -> seconds."""
     trainings: dict[int, dict[str, TrainingRun]] = field(default_factory=lambda: defaultdict(dict))
@@ -130,6 +132,7 @@ def where_frames_and_features_go(found: Found) -> str:
     rates = found.rates
     lines = [f"| {name} | {shown(rates[name])} images/s |" for name in (NETWORK, READING, EAGER) if name in rates]
     lines += [f"| {name}, one process | {shown(rates[name])} clips/s |" for name in (DECODING, OURS, SEEKS) if name in rates]
+    lines += [f"| {stage}: processor time of each further clip | {shown(used)} ms |" for stage, used in found.processor.items()]
     for stage, steps in found.steps.items():
         lines += [f"| {stage}: {step} | {shown(seconds)} s |" for step, seconds in steps.items()]
     lines += [f"| {stage}: its start in all | {shown(seconds)} s |" for stage, seconds in found.starts.items()]

@@ -36,7 +36,9 @@ def test_the_whole_is_the_sum_of_the_stages_and_the_best_way_to_train():
     found.study |= {"lstm": 100.0, "gru": 200.0}
     found.trainings[1] = dict.fromkeys(MODELS, TrainingRun(1, 1, 1, 1))  # 22 s each
     found.trainings[2] = dict.fromkeys(MODELS, TrainingRun(1, 2, 1.5, 1.5))  # 33 s each
+    found.processor["extract_frames"] = 31.25
     printed = gpu_tables.tables(found, MODELS, epochs=3)
+    assert cells(printed, "extract_frames: processor time")[-1] == "31.2 ms"
     assert cells(printed, "2 trainings, 20 epochs, one after the other, s")[-3:] == ["300", "44", "70"]
     assert cells(printed, "the same, 2 at a time, s")[-3:] == ["300", "33", "35"]
     ours = 1 + 10 + 2 + 6681 * 32 / 10_000 + 33
@@ -73,6 +75,7 @@ def test_frames_are_measured_on_a_machine_without_dvc(bare_machine):
     study, _ours, target = cells(done.stdout, "extract_frames, clips/s")[-3:]  # 2 clips tell nothing about ours
     assert (float(study) > 0, target) == (True, "400")
     assert "extract_frames: its start in all" in done.stdout
+    assert "extract_frames: processor time of" in done.stdout
 
 
 @pytest.mark.slow

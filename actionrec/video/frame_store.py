@@ -11,7 +11,6 @@ says which frames each snippet has (`snippets`, (T, L) places in the order of th
 import hashlib
 import io
 import json
-import tarfile
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
