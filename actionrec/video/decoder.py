@@ -83,6 +83,7 @@ class Video:
         self._decoder.options = {"max_pixels": str(MAX_PIXELS)}
         self._errors = self._damaged_packets = self._damaged_frames = 0
         self._encrypted = False
+        self._reformatter = VideoReformatter()
         self._matrix: NDArray[np.int32] | None = None
 
     @property
@@ -163,8 +164,7 @@ class Video:
             VideoError: FFmpeg cannot convert its colours.
         """
         try:
-            # A new reformatter for each frame: it keeps its last frame, and a decoder may reuse kept frames after damage.
-            converted = VideoReformatter().reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1)
+            converted = self._reformatter.reformat(frame, format="rgb24", interpolation="BICUBIC", threads=1)
         except (FFmpegError, OSError, ValueError) as error:
             got = f"pixel format {frame.format.name}, colour matrix {int(frame.colorspace)}"
             raise VideoError(

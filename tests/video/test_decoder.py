@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -61,6 +62,23 @@ def test_conversions_start_no_threads(monkeypatch, tmp_path):
     monkeypatch.setattr(decoder, "VideoReformatter", Reformatter)
     sample_clip(write_video(tmp_path / "a.avi", 5), 4, 32)
     assert threads == [1] * 5  # one finds out how pictures are turned
+
+
+@pytest.mark.parametrize("name", ["gop12.avi", "packed_b.avi", "h264_b.mp4"])
+def test_conversion_keeps_no_frame(name):
+    """After damage, a decoder may show what its buffers held before, so pictures would depend on which frames are kept."""
+
+    def buffers(step):
+        """The buffer of each frame, numbered in the order of first use; each `step`-th frame is converted."""
+        places, numbers = [], {}
+        with open_video(Path(__file__).parent / "videos" / name) as video:
+            for number, frame in enumerate(video.frames()):
+                places.append(numbers.setdefault(frame.planes[0].buffer_ptr, len(numbers)))
+                if number % step == 0:
+                    video.picture(frame)
+        return places
+
+    assert buffers(1) == buffers(7) == buffers(10_000)
 
 
 def test_every_file_of_the_folder_is_tested_here(shared):
