@@ -4,7 +4,6 @@ The environment variables ACTIONREC_DEVICE and, on a CPU, ACTIONREC_RUNTIME (`op
 of both agree to rounding. On one machine with one runtime they are identical, for any number of processes.
 """
 
-import copy
 import os
 import sys
 import warnings
@@ -23,6 +22,7 @@ from actionrec.features.folded_batch_norms import fold_batch_norms
 from actionrec.features.gpu_runner import GpuRunner, pinned_frames
 from actionrec.features.settings import RGB_ONLY
 from actionrec.features.streams import pictures_of
+from actionrec.io.network_copy import copied
 
 BATCH = 32
 """Frames per batch; a video network gets whole snippets, at least one. A batch never mixes clips, so that a clip's features do not
@@ -219,7 +219,7 @@ def openvino_runner(backbone: Backbone, precision: str, size: int, threads: int)
 
 
 def _torch(backbone: Backbone, precision: str, device: str) -> Runner:
-    network = copy.deepcopy(backbone)
+    network = copied(backbone, "cpu")
     if device.startswith("cuda"):
         fold_batch_norms(network.network)  # before weights are rounded to bf16
     network = (network.in_bf16() if precision == "bf16" else network).to(device)

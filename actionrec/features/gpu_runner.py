@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from actionrec.features.cuda_graphs import GraphedNetwork
+from actionrec.features.graphed_network import GraphedNetwork
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ The frozen part needs no gradients, and OpenVINO runs it twice as fast as torch 
 blocks, such as a ResNet or a MobileNet. Others, such as vision transformers, run as a whole in torch, as all do on a GPU.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from actionrec.features import extractors
 from actionrec.features.backbones import Backbone
 from actionrec.finetuning.last_stages import last_stages
 from actionrec.io import machine
+from actionrec.io.network_copy import copied
 
 _ROUNDING = 1e-4  # largest difference between a network and its two parts, as a share of the largest feature
 
@@ -61,7 +61,7 @@ def two_parts(backbone: Backbone, size: int, stages: int, precision: str, device
 
 
 def _whole(backbone: Backbone, device: str) -> TwoParts:
-    network = copy.deepcopy(backbone).to(device)
+    network = copied(backbone, device)
     network.network.to(memory_format=torch.channels_last if backbone.limits is None else torch.channels_last_3d)
 
     def prepare(frames: NDArray[np.uint8]) -> Tensor:
@@ -93,9 +93,9 @@ def _divided(backbone: Backbone, size: int, before: Sequence[str], first: str, p
     Args:
         before: names of the modules that run before it.
     """
-    frozen = copy.deepcopy(backbone)
+    frozen = copied(backbone, "cpu")
     frozen.network, frozen.gain = _UpTo(frozen.network, first), 1.0
-    tuned = copy.deepcopy(backbone.network)
+    tuned = copied(backbone.network, "cpu")
     for name in before:
         tuned.set_submodule(name, nn.Identity())
     random = torch.Generator().manual_seed(0)

@@ -5,7 +5,6 @@ MobileNet. If that is nearly the whole network, as in a vision transformer, each
 block, such as a norm or a layer between pooling and classifier, belongs to the last stage.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from actionrec.core.errors import ParamsError
 from actionrec.features.backbones import Backbone
+from actionrec.io.network_copy import copied
 
 _LARGE = 0.5  # a module with more of the parameters than this is not a block, but a container of blocks
 _SMALL = 0.01  # of the parameters; smaller modules are not blocks, but norms and the like
@@ -109,7 +109,7 @@ def _output_shapes(backbone: Backbone, size: int) -> dict[str, tuple[int, ...]]:
 
     Tokens (B, N, C) and pictures (B, H, W, C) have their channels last, so their shape is told apart by those too.
     """
-    probe = copy.deepcopy(backbone).to("meta")  # shapes without arithmetic
+    probe = copied(backbone, "meta")  # shapes without arithmetic
     shapes: dict[str, tuple[int, ...]] = {}
 
     def record(name: str) -> Any:

@@ -3,7 +3,6 @@
 T sample points, L frames per snippet, H and W pixels. The index holds the place of every frame in its shard, 16 bytes each.
 """
 
-import io
 import json
 import os
 from collections.abc import Sequence
@@ -90,7 +89,7 @@ def _read(file: int, clip: _StoredClip, frames: NDArray[np.int64]) -> NDArray[np
     places = clip.places if clip.is_array else clip.places[frames]
     contents = [os.pread(file, int(length), int(start)) for start, length in places]
     if clip.is_array:
-        return np.asarray(np.load(io.BytesIO(contents[0]), allow_pickle=False)[frames])
+        return frame_store.decode_array(contents[0])[frames]
     return frame_store.decode_jpegs(contents)
 
 

@@ -11,6 +11,7 @@ says which frames each snippet has (`snippets`, (T, L) places in the order of th
 import hashlib
 import io
 import json
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 DESCRIPTION = "frames.json"
 LEDGER = "ledger.csv"
 LEDGER_HEADER = ("clip", "header_frames", "decoded_frames", "unique_frames", "padded", "decoder", "warning", "error")
+
+_ONE_HEADER_AT_A_TIME = threading.Lock()  # NumPy parses them as Python code, which fails at times in threads of Python 3.11.7
 
 _READ_BYTES = 2**20  # at a time; a clip of 32 frames of 224 x 224 pixels has about as many
 
@@ -207,7 +210,7 @@ def _decode(path: Path, description: Mapping[str, Any], contents: Sequence[bytes
 def _decoded(description: Mapping[str, Any], contents: Sequence[bytes], empty: Empty) -> NDArray[np.uint8]:
     """The stored frames (N, H, W, 3)."""
     if len(contents) == 1 and contents[0].startswith(np.lib.format.MAGIC_PREFIX):
-        stored = np.load(io.BytesIO(contents[0]), allow_pickle=False)
+        stored = decode_array(contents[0])
         frames = empty(stored.shape)
         np.copyto(frames, stored)
     else:
@@ -228,6 +231,16 @@ def encode_jpeg(frame: NDArray[np.uint8], quality: int) -> bytes:
     sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])
     return jpeg.tobytes()
+
+
+def decode_array(contents: bytes) -> NDArray[np.uint8]:
+    """Read the frames (N, H, W, 3) that NumPy stored.
+
+    Raises:
+        ValueError, EOFError: they are damaged.
+    """
+    with _ONE_HEADER_AT_A_TIME:
+        return np.asarray(np.load(io.BytesIO(contents), allow_pickle=False))
 
 
 def decode_jpegs(contents: Sequence[bytes], empty: Empty = in_memory) -> NDArray[np.uint8]:

@@ -2,6 +2,7 @@ import io
 import json
 import re
 import tarfile
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -235,6 +236,23 @@ def test_threads_do_not_change_the_frames(tmp_path, settings, threads):
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(DataError, match="is damaged"):
         list(read_shard(path, threads))
+
+
+def test_threads_read_one_array_at_a_time(tmp_path, monkeypatch):
+    """NumPy reads a header with Python's parser, which fails at times if several threads use it (3.11.7)."""
+    path = write(tmp_path / "shard.tar", RAW, {f"A/{number}": sampled(number) for number in range(12)})
+    load, reading, most = np.load, [], []
+
+    def watched(*arguments, **options):
+        reading.append(1)
+        most.append(len(reading))
+        time.sleep(0.005)
+        reading.pop()
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(np, "load", watched)
+    assert len(list(read_shard(path, threads=4))) == len(most) == 12
+    assert max(most) == 1
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from actionrec.features import cuda_graphs
-from actionrec.features.cuda_graphs import MOST_GRAPHS, GraphedNetwork
+from actionrec.features import graphed_network
+from actionrec.features.graphed_network import MOST_GRAPHS, GraphedNetwork
 
 
 class Small(nn.Module):
@@ -62,7 +62,7 @@ def test_a_graph_without_kernels_is_not_used(monkeypatch, caplog):
     def make_stream(device):
         return SimpleNamespace(device=device, wait_stream=lambda other: None)
 
-    monkeypatch.setattr(cuda_graphs, "capture", capture)
+    monkeypatch.setattr(graphed_network, "capture", capture)
     for name, fake in {"current_stream": make_stream, "Stream": make_stream, "stream": nullcontext}.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     network = Small().eval()

@@ -1,7 +1,4 @@
-"""CUDA graphs of a backbone: hundreds of kernels in one launch. A GPU computes a batch faster than Python launches its kernels.
-
-A graph is captured for each shape of a batch. It replays the kernels that torch would launch, so the features are the same bytes.
-"""
+"""A backbone as CUDA graphs, see `actionrec.io.cuda_graphs`: one for each shape of a batch."""
 
 import logging
 from collections.abc import Callable
