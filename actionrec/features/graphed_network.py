@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from actionrec.io.cuda_graphs import WARM_UP, capture
+from actionrec.io.cuda_graphs import WARM_UP, capture, without_waiting
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +53,13 @@ class GraphedNetwork:
         static = frames.clone()
         main, side = torch.cuda.current_stream(self._device), torch.cuda.Stream(self._device)
         side.wait_stream(main)
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                expected = self._network(static).float()
-        main.wait_stream(side)
         try:
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UP):
+                    self._network(static)
+                with without_waiting():
+                    expected = self._network(static).float()
+            main.wait_stream(side)
             replay, features = capture(lambda: self._network(static).float(), side)
             features.fill_(torch.nan)  # so that a graph without the kernels cannot pass
             replay()

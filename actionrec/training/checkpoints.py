@@ -1,4 +1,5 @@
-"""Checkpoints of training runs, written after each epoch. A killed run resumes from its checkpoint with identical weights.
+"""Checkpoints of training runs, written in the background after epochs. A killed run resumes from its checkpoint with identical
+weights.
 
 The file is .work/training/<model>/<key>.safetensors; the key is a digest of everything that the result depends on. A finished
 run's file is kept, with only its best weights, until the model is trained with other data, settings or code: `dvc repro` may be
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from actionrec.core import paths
 from actionrec.core.errors import MALFORMED, DataError
@@ -28,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _ABOUT = "progress"
 _SUM = "sha256"
+_WRITER = ThreadPoolExecutor(1)  # one for all checkpoints, so that two of one path do not disturb each other
 
 
 class Checkpoint:
@@ -35,38 +38,57 @@ class Checkpoint:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._writer = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
+        self._best: dict[str, tuple[Tensor, NDArray[Any]]] = {}  # the best weights, and their copies
 
     def save(self, progress: Progress) -> None:
-        """Write the file atomically, in the background: the next epoch begins in the meantime. A finished run waits for it.
+        """Write the file atomically, in the background: the next epoch begins in the meantime.
+
+        If the file of an earlier epoch is still being written, this one is skipped. A finished run waits, and is not skipped.
 
         Raises:
-            OSError: this file, or the one of the epoch before, cannot be written.
+            OSError: this file, or an earlier one of the run, cannot be written.
         """
-        self._wait()
+        if not progress.finished and self._writing is not None and not self._writing.done():
+            return
+        self.wait()
         about = {
             "epochs": [asdict(epoch) for epoch in progress.epochs],
             "diverged_in": progress.diverged_in,
             "finished": progress.finished,
             "seconds": progress.seconds,
         }
-        copies = {name: tensor.detach().to("cpu", copy=True).contiguous().numpy() for name, tensor in progress.tensors.items()}
+        copies = {name: self._copy(name, tensor) for name, tensor in progress.tensors.items()}
         text = json.dumps(about)  # a norm may be infinite, which Python's JSON can represent
-        self._writing = self._writer.submit(self._write, copies, text)
+        self._writing = _WRITER.submit(self._write, copies, text)
         if progress.finished:
-            self._wait()
+            self.wait()
+
+    def _copy(self, name: str, tensor: Tensor) -> NDArray[Any]:
+        """A copy that later steps do not change. That of the best weights is made when they change."""
+        if name in self._best and self._best[name][0] is tensor:
+            return self._best[name][1]
+        copy: NDArray[Any] = tensor.detach().to("cpu", copy=True).contiguous().numpy()
+        if name.startswith("best."):
+            self._best[name] = tensor, copy
+        return copy
 
     def _write(self, tensors: Mapping[str, NDArray[Any]], text: str) -> None:
         save_tensors(self.path, tensors, {_ABOUT: text, _SUM: _checksum(tensors, text)})
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Wait until the file is written.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         if self._writing is not None:
-            self._writing.result()
+            writing, self._writing = self._writing, None
+            writing.result()
 
     def load(self) -> Progress | None:
         """Read the file; None if it is missing or damaged. Damage is logged."""
-        self._wait()
+        self.wait()
         if not self.path.exists():
             return None
         try:

@@ -59,7 +59,7 @@ class ResidentTraining:
         self._rates = torch.zeros(-(-clips // batch_size), device=device)
         self._time_steps: Tensor | None = None
         self._shares: Tensor | None = None
-        self._full = RepeatedStep(lambda: self._take(batch_size), lambda: [*step.changed(), self._rows.group], device, "training")
+        self._full = RepeatedStep(device, "training")
 
     def __call__(
         self,
@@ -80,7 +80,7 @@ class ResidentTraining:
         self._time_steps = _into(self._time_steps, time_steps, self._features.device)
         self._shares = _into(self._shares, shares, self._features.device)
         for _ in range(self._rows.full):
-            self._full()
+            self._full(lambda: self._take(self._rows.size), lambda: [*self._step.changed(), self._rows.group])
         if self._rows.rest:
             self._take(self._rows.rest)
 
@@ -101,7 +101,7 @@ class ResidentPrediction:
         self._model, self._features, self._order = model, features, rows
         self._rows = _Rows(len(rows), batch_size, features.device)
         self._latest = torch.empty(0)  # logits of the latest full batch
-        self._full = RepeatedStep(self._take, lambda: [self._latest, self._rows.group], features.device, "evaluation")
+        self._full = RepeatedStep(features.device, "evaluation")
 
     def __call__(self) -> NDArray[np.float32]:
         """Logits by the model as it is now, without dropout: (clips, K)."""
@@ -110,7 +110,7 @@ class ResidentPrediction:
             self._rows.start(self._order)
             logits = []
             for _ in range(self._rows.full):
-                self._full()
+                self._full(self._take, lambda: [self._latest, self._rows.group])
                 logits.append(self._latest.clone())
             if self._rows.rest:
                 logits.append(self._next(self._rows.rest))

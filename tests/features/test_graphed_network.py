@@ -63,7 +63,9 @@ def test_a_graph_without_kernels_is_not_used(monkeypatch, caplog):
         return SimpleNamespace(device=device, wait_stream=lambda other: None)
 
     monkeypatch.setattr(graphed_network, "capture", capture)
-    for name, fake in {"current_stream": make_stream, "Stream": make_stream, "stream": nullcontext}.items():
+    fakes = {"current_stream": make_stream, "Stream": make_stream, "stream": nullcontext}
+    fakes |= {"get_sync_debug_mode": lambda: 0, "set_sync_debug_mode": lambda mode: None}
+    for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     network = Small().eval()
     graphed = GraphedNetwork(network, "cpu")

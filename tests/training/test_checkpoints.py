@@ -27,6 +27,14 @@ class Killed(BaseException):
     pass
 
 
+class Waiting(Checkpoint):
+    """Is written after each epoch, however short epochs are."""
+
+    def save(self, progress):
+        super().save(progress)
+        self.wait()
+
+
 @pytest.fixture(autouse=True)
 def in_a_folder_with_one_thread(tmp_path, monkeypatch):
     before = torch.get_num_threads()
@@ -62,7 +70,7 @@ def run(toy, name="gru", checkpointer=None, killed_in=None, settings=SETTINGS):
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(toy, name, tmp_path):
     undisturbed = run(toy, name)
-    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Waiting(tmp_path / "c.safetensors")
     with pytest.raises(Killed):
         run(toy, name, checkpointer, killed_in=3)
     assert len(checkpointer.load().epochs) == 2
@@ -74,7 +82,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(toy, name, tmp_path):
 def test_a_killed_run_repeats_its_augmentation(toy, tmp_path, killed_in):
     settings = dataclasses.replace(SETTINGS, mixup=0.4, drop_frames=0.2, time_jitter=1)
     undisturbed = run(toy, settings=settings)
-    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Waiting(tmp_path / "c.safetensors")
     with pytest.raises(Killed):
         run(toy, checkpointer=checkpointer, killed_in=killed_in, settings=settings)
     assert run(toy, checkpointer=checkpointer, settings=settings) == undisturbed
@@ -82,7 +90,7 @@ def test_a_killed_run_repeats_its_augmentation(toy, tmp_path, killed_in):
 
 
 def test_a_kill_costs_the_epoch_in_flight_and_no_other(toy, tmp_path, monkeypatch):
-    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Waiting(tmp_path / "c.safetensors")
     trained, train = [], loop._train_epoch
     monkeypatch.setattr(loop, "_train_epoch", lambda *a: (trained.append(a[-1]), train(*a))[1])
     for epoch in range(1, 5):
@@ -92,33 +100,50 @@ def test_a_kill_costs_the_epoch_in_flight_and_no_other(toy, tmp_path, monkeypatc
 
 
 def test_a_checkpoint_is_written_while_training_goes_on(tmp_path, monkeypatch):
-    goes_on, save_tensors = threading.Event(), checkpoints.save_tensors
+    goes_on, save_tensors, written = threading.Event(), checkpoints.save_tensors, []
 
-    def save_later(*arguments):
+    def save_later(path, tensors, metadata):
         assert goes_on.wait(60)
-        save_tensors(*arguments)
+        written.append(len(tensors))
+        save_tensors(path, tensors, metadata)
 
     monkeypatch.setattr(checkpoints, "save_tensors", save_later)
-    checkpointer, weights = Checkpoint(tmp_path / "c.safetensors"), torch.ones(3)
-    checkpointer.save(Progress([], None, 1.0, False, {"weights.a": weights}))
+    checkpointer, weights, best = Checkpoint(tmp_path / "c.safetensors"), torch.ones(3), torch.zeros(2)
+    checkpointer.save(Progress([], None, 1.0, False, {"weights.a": weights, "best.a": best}))
     weights += 1  # by the next step
+    checkpointer.save(Progress([], None, 2.0, False, {"weights.a": weights}))  # is skipped
     assert not checkpointer.path.exists()
     goes_on.set()
     assert checkpointer.load().tensors["weights.a"].tolist() == [1, 1, 1]
-    checkpointer.save(Progress([], None, 2.0, True, {"best.a": weights}))
-    assert Checkpoint(checkpointer.path).load().tensors["best.a"].tolist() == [2, 2, 2]  # a finished run's is there
+    for seconds, now, finished in ((3.0, best, False), (4.0, torch.ones(2), True)):
+        checkpointer.save(Progress([], None, seconds, finished, {"best.a": now}))
+        if not finished:
+            checkpointer.wait()
+        stored = Checkpoint(checkpointer.path).load()  # a finished run's is there
+        assert (stored.seconds, stored.tensors["best.a"].tolist()) == (seconds, now.tolist())
+    assert written == [2, 1, 1]
+
+
+def test_two_checkpoints_of_one_path_do_not_disturb_each_other(tmp_path):
+    checkpointers = [Checkpoint(tmp_path / "c.safetensors") for _ in range(4)]
+    for number, one in enumerate(checkpointers):
+        one.save(Progress([], None, float(number), False, {"weights.a": torch.full((500_000,), float(number))}))
+    for one in checkpointers:
+        one.wait()
+    assert checkpointers[0].load().seconds == 3.0
 
 
 def test_a_checkpoint_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").touch()
-    checkpointer, progress = Checkpoint(tmp_path / "file" / "c.safetensors"), Progress([], None, 1.0, False, {})
-    checkpointer.save(progress)
+    checkpointer = Checkpoint(tmp_path / "file" / "c.safetensors")
+    checkpointer.save(Progress([], None, 1.0, False, {}))
     with pytest.raises(OSError, match="file"):
-        checkpointer.save(progress)
+        checkpointer.wait()
+    assert checkpointer.load() is None  # once is enough
 
 
 def test_a_finished_run_trains_nothing_and_tells_its_epochs(toy, tmp_path, monkeypatch):
-    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Waiting(tmp_path / "c.safetensors")
     first = run(toy, checkpointer=checkpointer)
     monkeypatch.setattr(loop, "_train_epoch", lambda *_: pytest.fail("trained again"))
     assert run(toy, checkpointer=checkpointer) == first
@@ -127,7 +152,7 @@ def test_a_finished_run_trains_nothing_and_tells_its_epochs(toy, tmp_path, monke
 
 def test_a_run_that_diverged_is_finished(toy, tmp_path):
     settings = dataclasses.replace(SETTINGS, learning_rate=1e-2)
-    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Waiting(tmp_path / "c.safetensors")
     progress = None
     features, *rest = toy
 
@@ -147,7 +172,7 @@ def test_a_run_that_diverged_is_finished(toy, tmp_path):
 @pytest.mark.parametrize("harm", ["cut", "flipped", "emptied", "text"])
 def test_a_damaged_checkpoint_is_logged_and_not_believed(toy, tmp_path, caplog, harm):
     undisturbed = run(toy)
-    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Waiting(tmp_path / "c.safetensors")
     with pytest.raises(Killed):
         run(toy, checkpointer=checkpointer, killed_in=3)
     contents = bytearray(checkpointer.path.read_bytes())
@@ -166,7 +191,7 @@ def test_a_damaged_checkpoint_is_logged_and_not_believed(toy, tmp_path, caplog, 
 
 
 def test_time_adds_up_over_runs(toy, tmp_path):
-    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Waiting(tmp_path / "c.safetensors")
     with pytest.raises(Killed):
         run(toy, checkpointer=checkpointer, killed_in=3)
     progress = checkpointer.load()
@@ -194,7 +219,7 @@ def test_only_the_wanted_checkpoints_of_a_model_stay(toy):
 
 
 def test_a_gradient_that_is_not_finite_is_kept_as_it_is(toy, tmp_path):
-    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Waiting(tmp_path / "c.safetensors")
     run(toy, checkpointer=checkpointer)
     progress = checkpointer.load()
     progress.epochs[1] = dataclasses.replace(progress.epochs[1], gradient_norm=float("inf"))
@@ -219,7 +244,7 @@ def test_a_run_killed_on_a_gpu_goes_on_and_ends_with_the_same_bytes(toy, name, t
         return {name: tensor.cpu().numpy().tobytes() for name, tensor in model.state_dict().items()}
 
     undisturbed = outcome()
-    checkpointer = Checkpoint(tmp_path / "c.safetensors")
+    checkpointer = Waiting(tmp_path / "c.safetensors")
     with pytest.raises(Killed):
         outcome(checkpointer, killed_in=3)
     assert outcome(checkpointer) == undisturbed

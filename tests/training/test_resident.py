@@ -1,6 +1,8 @@
 """Training on a GPU that holds all features. Without CUDA graphs, it also runs on a CPU, which these tests use."""
 
 import dataclasses
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -64,6 +66,21 @@ def test_weights_and_measurements_are_those_of_training_on_batches_that_are_read
     monkeypatch.setattr(loop, "_take_steps", lambda *_: pytest.fail("read batches"))
     assert trained(name, examples, settings) == wanted
     assert len({epoch.learning_rate for epoch in wanted[1]}) == 3
+
+
+def test_a_finished_training_frees_the_features_without_garbage_collection(examples, monkeypatch):
+    """Else the next seed's features would not fit onto the GPU beside these."""
+    monkeypatch.setattr(loop, "can_be_captured", lambda model, device: True)
+    gc.disable()
+    try:
+        model = Classifier(FEATURE_DIM, create_model("gru", MODELS["gru"], feature_dim=FEATURE_DIM, class_count=CLASS_COUNT))
+        held = dataclasses.replace(examples, features=examples.features.clone())
+        features = weakref.ref(held.features)
+        loop.fit(model, held, SETTINGS, 3, lambda epoch: None)
+        del held
+        assert features() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("count", [1, 63, 64, 128, 150])
