@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from actionrec.io import machine
-from benchmarks.gpu_tables import DECODING, EAGER, FRAMES, NETWORK, OURS, READING, SEEKS
+from benchmarks.gpu_tables import DECODING, DIFFERENCE, EAGER, FRAMES, NETWORK, NVJPEG, OURS, READING, SEEKS
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def features(folder: Path, precision: str) -> None:
     import torchvision
 
     from actionrec.features import backbones, extractors
-    from actionrec.video import frame_store
+    from actionrec.video import frame_store, shard_file
 
     shard = sorted(folder.glob("*.tar"))[0]
     threads, device = machine.workers(), machine.device()
@@ -92,6 +92,17 @@ def features(folder: Path, precision: str) -> None:
     with torch.inference_mode():
         report(EAGER, FRAMES / seconds(lambda: plain(normalised).cpu()))
     report(NETWORK, count / seconds(lambda: sum(1 for _ in extract.each(iter(clips)))))
+    if device != "cpu":
+        with shard_file.open_shard(shard) as stream:
+            jpegs = [shard_file.contents(stream, one) for one in shard_file.members(stream) if one.name.endswith(".jpg")]
+        batch = [torch.from_numpy(np.frombuffer(jpeg, dtype=np.uint8).copy()) for jpeg in jpegs[: len(clips[0])]]
+
+        def decoded() -> torch.Tensor:
+            return torch.stack(torchvision.io.decode_jpeg(batch, device=device)).cpu()  # waits for it
+
+        pictures = decoded().permute(0, 2, 3, 1).numpy().astype(int)
+        report(NVJPEG, len(batch) / seconds(decoded))
+        report(DIFFERENCE, float(np.abs(pictures - clips[0]).mean()))
 
 
 def training(models: list[str], clips: int) -> None:

@@ -8,6 +8,7 @@ from heapq import heapify, heapreplace
 FRAMES, UCF50_CLIPS, EPOCHS = 32, 6681, 20
 SEEKS, EAGER = "OpenCV: seeks (the study)", "torch eager fp32, NCHW"
 READING, NETWORK = "reading JPEGs, all cores", "network, frames in memory"
+NVJPEG, DIFFERENCE = "decoding JPEGs on the GPU", "decoding JPEGs on the GPU, mean difference from the CPU's pictures"
 DECODING, OURS = "decode only (PyAV)", "actionrec"
 
 
@@ -130,7 +131,9 @@ def shown(value: float | None) -> str:
 def where_frames_and_features_go(found: Found) -> str:
     """Rates of single steps, the steps of each stage's start, and how busy the GPU is."""
     rates = found.rates
-    lines = [f"| {name} | {shown(rates[name])} images/s |" for name in (NETWORK, READING, EAGER) if name in rates]
+    lines = [f"| {name} | {shown(rates[name])} images/s |" for name in (NETWORK, READING, NVJPEG, EAGER) if name in rates]
+    if DIFFERENCE in rates:
+        lines.append(f"| {DIFFERENCE} | {shown(rates[DIFFERENCE])} levels |")
     lines += [f"| {name}, one process | {shown(rates[name])} clips/s |" for name in (DECODING, OURS, SEEKS) if name in rates]
     lines += [f"| {stage}: processor time of each further clip | {shown(used)} ms |" for stage, used in found.processor.items()]
     for stage, steps in found.steps.items():
