@@ -5,5 +5,5 @@ import sys
 
 import actionrec  # noqa: F401 - first: it sets environment variables that libraries read when imported
 
-if sys.argv[0] == "-m":  # Python is about to run one
+if sys.argv[:1] == ["-m"]:  # Python is about to run one
     gc.disable()  # until `entry.run`: importing torch and torchvision makes a million objects, and no garbage

@@ -1,5 +1,6 @@
 """Entry point of stages and commands: set up logging, and print errors that the user can fix without a traceback."""
 
+import atexit
 import errno
 import gc
 import logging
@@ -38,10 +39,12 @@ def run(main: Callable[[], None], *, ends_with_dvc: bool = True) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     if ends_with_dvc:
         process_lifetime.end_with_dvc()
-    # The garbage collector does not look through what libraries have made so far, nor, at the very end, through anything:
+    # The garbage collector does not look through what libraries have made so far, nor, when Python ends, through anything:
     # after torch and torchvision, each time would take it half a second.
-    gc.freeze()
-    gc.enable()
+    if not gc.isenabled():  # see `stages`
+        gc.freeze()
+        gc.enable()
+    atexit.register(gc.freeze)
     try:
         main()
     except ActionrecError as error:
@@ -56,5 +59,3 @@ def run(main: Callable[[], None], *, ends_with_dvc: bool = True) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; run `dvc repro` to continue\n" if ends_with_dvc else "interrupted\n")
         sys.exit(INTERRUPTED)
-    finally:
-        gc.freeze()

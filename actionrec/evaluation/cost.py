@@ -92,7 +92,7 @@ def latency(model: nn.Module, frames: int, feature_dim: int, repeats: int = 20, 
 
 def _features(frames: int, feature_dim: int) -> Tensor:
     """A clip's features (1, T, D). On the CPU: a sequence model takes milliseconds, but loading the meta device seconds."""
-    return torch.zeros(1, frames, feature_dim)
+    return torch.randn(1, frames, feature_dim, generator=torch.Generator().manual_seed(0))
 
 
 def _pictures(frames: int, resolution: int) -> Tensor:

@@ -14,15 +14,15 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.func import functional_call
 
 from actionrec.core.errors import ActionrecError, ParamsError, WeightsError
 from actionrec.features.backbones import Backbone
-from actionrec.features.folded_batch_norms import fold_batch_norms
+from actionrec.features.folded_batch_norms import with_folded_batch_norms
 from actionrec.features.gpu_runner import GpuRunner, pinned_frames
 from actionrec.features.settings import RGB_ONLY
 from actionrec.features.streams import pictures_of
 from actionrec.io.network_copy import copied
+from actionrec.video.frame_store import Empty, in_memory
 
 BATCH = 32
 """Frames per batch; a video network gets whole snippets, at least one. A batch never mixes clips, so that a clip's features do not
@@ -35,15 +35,11 @@ _CLIPS_AHEAD = 8
 """Clips that a GPU has got while Python waits for an earlier clip's features. A clip of 32 frames may take it 3 ms, and Python
 sometimes needs longer between two, for example when a shard is written."""
 
+_VIDEO_CLIPS_AHEAD = 2
+"""The same for a video network, which needs far longer for a clip, and far more memory."""
+
 Runner = Callable[[NDArray[np.uint8]], Callable[[], NDArray[np.float32]]]
 """Starts to process frames (B, H, W, 3); returns a function that waits for their features (B, D)."""
-
-Empty = Callable[[tuple[int, ...]], NDArray[np.uint8]]
-"""Makes an array of a shape for frames, with any contents."""
-
-
-def _in_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    return np.empty(shape, dtype=np.uint8)
 
 
 class Extractor:
@@ -54,7 +50,7 @@ class Extractor:
     """
 
     def __init__(
-        self, run: Runner, clips_ahead: int, streams: Sequence[str] = RGB_ONLY, batch: int = BATCH, empty: Empty = _in_memory
+        self, run: Runner, clips_ahead: int, streams: Sequence[str] = RGB_ONLY, batch: int = BATCH, empty: Empty = in_memory
     ) -> None:
         """Args: `batch` is the number of frames that `run` gets at a time."""
         self.empty = empty
@@ -145,10 +141,11 @@ def create_extractor(
     run = (
         openvino_runner(backbone, precision, size, threads)
         if runtime(device) == "openvino"
-        else _torch(backbone, precision, device)
+        else _torch(backbone, precision, size, device)
     )
-    on_gpu = device.startswith("cuda")
-    clips_ahead, empty = (_CLIPS_AHEAD, pinned_frames) if on_gpu else (0, _in_memory)
+    on_gpu, of_video = device.startswith("cuda"), backbone.limits is not None
+    clips_ahead = (_VIDEO_CLIPS_AHEAD if of_video else _CLIPS_AHEAD) if on_gpu else 0
+    empty = pinned_frames if on_gpu and not of_video and "rgb" in streams else in_memory
     return Extractor(run, clips_ahead, streams, batch_frames(backbone, on_gpu), empty)
 
 
@@ -169,11 +166,9 @@ def feature_dim(backbone: Backbone, size: int) -> int:
     shape = (backbone.snippet_length, size, size, 3)
     try:
         # Shapes are enough for nearly all networks, and values may need 280 billion multiplications.
-        named = [*backbone.named_parameters(), *backbone.named_buffers()]
-        tensors = {name: torch.empty_like(tensor, device="meta") for name, tensor in named}
         with torch.inference_mode():
-            features = functional_call(backbone, tensors, torch.empty(shape, dtype=torch.uint8, device="meta"))
-    except (RuntimeError, AssertionError):
+            features = copied(backbone, "meta")(torch.empty(shape, dtype=torch.uint8, device="meta"))
+    except Exception:  # a network may do anything with its tensors
         if backbone.limits is not None:
             raise
         with torch.inference_mode():
@@ -218,11 +213,9 @@ def openvino_runner(backbone: Backbone, precision: str, size: int, threads: int)
     return lambda frames: _done(np.array(compiled([frames])[0], dtype=np.float32))
 
 
-def _torch(backbone: Backbone, precision: str, device: str) -> Runner:
-    network = copied(backbone, "cpu")
-    if device.startswith("cuda"):
-        fold_batch_norms(network.network)  # before weights are rounded to bf16
-    network = (network.in_bf16() if precision == "bf16" else network).to(device)
+def _torch(backbone: Backbone, precision: str, size: int, device: str) -> Runner:
+    network = with_folded_batch_norms(backbone, size, device) if device.startswith("cuda") else copied(backbone, device)
+    network = network.in_bf16() if precision == "bf16" else network  # weights are rounded after folding
     if backbone.limits is None:
         network.to(memory_format=torch.channels_last)
     else:

@@ -41,7 +41,7 @@ class GpuRunner:
             features = self._graphed(arrived)
             copied_back = _pinned(features.shape, torch.float32)
             copied_back.copy_(features, non_blocking=True)
-            done = torch.cuda.Event()
+            done = torch.cuda.Event(blocking=True)  # a thread that waits leaves its core to those that decode
             done.record(computing)
         return partial(_wait, done, copied_back, shown)
 

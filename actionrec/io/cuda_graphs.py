@@ -6,6 +6,7 @@ A graph replays the kernels that torch would launch, with the same arguments, so
 import gc
 import logging
 import random
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -38,7 +39,11 @@ def capture(run: Callable[[], Result], stream: torch.cuda.Stream) -> tuple[Calla
     random_state = generator.clone_state()
     graph = torch.cuda.CUDAGraph()
     try:
-        with _no_garbage_collection(), torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+        with (
+            _no_garbage_collection(),
+            torch.cuda.device(stream.device),  # else torch would prepare the first GPU as well
+            torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+        ):
             result = run()
     except RuntimeError as error:
         # torch leaves both in the state of a capture.
@@ -50,9 +55,11 @@ def capture(run: Callable[[], Result], stream: torch.cuda.Stream) -> tuple[Calla
 
 @contextmanager
 def without_waiting() -> Iterator[None]:
-    """Raise a RuntimeError where Python waits for the GPU, which a graph cannot hold."""
+    """Raise a RuntimeError where Python waits for the GPU, in any thread. A graph cannot hold that."""
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

@@ -14,8 +14,11 @@ def copied(network: Network, device: str) -> Network:
     `copy.deepcopy` alone would copy tensors by functions that load torch's compiler, which takes 2 seconds.
     """
 
+    here = "meta" if device == "meta" else "cpu"
+
     def moved(tensor: Tensor) -> Tensor:
-        return tensor.detach().to(device, copy=True)
+        return tensor.detach().to(here, copy=True)
 
     weights = {id(one): nn.Parameter(moved(one), one.requires_grad) for one in network.parameters()}
-    return copy.deepcopy(network, {**weights, **{id(one): moved(one) for one in network.buffers()}})
+    made = copy.deepcopy(network, {**weights, **{id(one): moved(one) for one in network.buffers()}})
+    return made.to(device)  # moves whatever else the network's layers hold

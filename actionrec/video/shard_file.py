@@ -77,10 +77,14 @@ def contents(shard: BinaryIO, member: Member) -> bytes:
         EOFError: the shard ends before its end.
     """
     shard.seek(member.start)
-    read = shard.read(member.size)
-    if len(read) < member.size:
-        raise EOFError(_CUT)
-    return read
+    parts: list[bytes] = []
+    missing = member.size
+    while missing:  # one call of the system gives at most 2 GiB
+        parts.append(shard.read(missing))
+        if not parts[-1]:
+            raise EOFError(_CUT)
+        missing -= len(parts[-1])
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _parse(header: bytes, place: int) -> Member:

@@ -1,3 +1,4 @@
+import atexit
 import errno
 import gc
 import logging
@@ -74,22 +75,27 @@ def test_a_message_in_any_script_is_printed_on_a_terminal_without_unicode():
 
 
 @pytest.mark.parametrize("error", [None, DataError("wrong")])
-def test_garbage_is_collected_but_not_among_libraries_and_not_at_the_end(run, error):
-    counts = []
+def test_garbage_is_collected_but_not_among_libraries_and_not_at_the_end(run, monkeypatch, error):
+    counts, registered = [], []
+    monkeypatch.setattr(atexit, "register", registered.append)
 
     def main():
         counts.append(gc.get_freeze_count())
         assert gc.isenabled()
-        counts.append([[] for _ in range(5000)])
         if error:
             raise error
 
-    gc.disable()
     try:
+        gc.unfreeze()
+        run(main)
+        gc.disable()
+        run(main)
         run(main)
     finally:
         gc.enable()
-    assert 0 < counts[0] < gc.get_freeze_count() - 5000
+        gc.unfreeze()
+    assert counts[0] == 0 < counts[2] <= counts[1]  # only what was there when the collector was off
+    assert gc.freeze in registered
 
 
 @pytest.mark.parametrize(("started_as", "expected"), [("-m", "False"), ("program.py", "True")])

@@ -217,6 +217,22 @@ def test_features_are_counted_without_computing_them_if_shapes_are_enough(tiny, 
     assert next(tiny.parameters()).device.type == "cpu"
 
 
+def test_the_number_of_features_leaves_the_network_as_it_was():
+    class Remembers(nn.Module):
+        """Keeps a tensor of its first call."""
+
+        ones = None
+
+        def forward(self, pictures):
+            if self.ones is None:
+                self.ones = torch.ones(2, device=pictures.device)
+            return pictures.mean(dim=(1, 2, 3))[:, None] * self.ones
+
+    backbone = Backbone(Remembers()).eval()
+    assert feature_dim(backbone, SIZE) == 2
+    assert backbone(torch.zeros(1, SIZE, SIZE, 3, dtype=torch.uint8)).shape == (1, 2)
+
+
 def test_a_snippet_that_a_video_network_does_not_take_is_refused(make, tiny_video):
     tiny_video.snippet_length = 4  # too short for its second convolution
     with pytest.raises(ParamsError) as caught:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from actionrec.features import extractors
+from actionrec.features import extractors, folded_batch_norms
 from actionrec.features.backbones import Backbone, FeatureSettings, create_backbone
-from actionrec.features.folded_batch_norms import fold_batch_norms
+from actionrec.features.folded_batch_norms import fold_batch_norms, with_folded_batch_norms
 
 BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -77,6 +77,92 @@ class Branches(nn.Module):
         return self.norms[2](self.convs[2](self.norms[1](again)))
 
 
+class NormAndRelu(nn.BatchNorm2d):
+    def forward(self, pictures):
+        return super().forward(pictures).relu()
+
+
+class StandardisedWeights(nn.Conv2d):
+    def forward(self, pictures):
+        return self._conv_forward(pictures, (self.weight - self.weight.mean()) / self.weight.std(), self.bias)
+
+
+class TwoNames(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.stem = nn.ModuleList([self.conv])
+
+    def forward(self, pictures):
+        return self.norm(self.stem[0](pictures))
+
+
+class ReadsWeights(TwoNames):
+    def forward(self, pictures):
+        return super().forward(pictures) * self.conv.weight.norm()
+
+
+class Remembers(TwoNames):
+    """Keeps a tensor of its first call."""
+
+    level = None
+
+    def forward(self, pictures):
+        found = super().forward(pictures)
+        if self.level is None:
+            self.level = found.mean() * 0 + 2
+        return found * self.level
+
+
+def with_hook(place):
+    network = nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))
+    network[place].register_forward_hook(lambda layer, shown, found: 2 * found)
+    return network
+
+
+ODD = {
+    "norm and relu": (lambda: nn.Sequential(nn.Conv2d(4, 4, 1), NormAndRelu(4)), 1),
+    "standardised weights": (lambda: nn.Sequential(StandardisedWeights(4, 4, 1), nn.BatchNorm2d(4)), 1),
+    "parametrized": (lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1)), nn.BatchNorm2d(4)), 1),
+    "hook of the norm": (lambda: with_hook(1), 1),
+    "hook of the convolution": (lambda: with_hook(0), 1),
+    "two names": (TwoNames, 0),
+    "reads weights": (ReadsWeights, 1),
+    "remembers": (Remembers, 0),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_layers_that_do_more_than_torchs_stay(name):
+    make, left = ODD[name]
+    network = drawn(make())
+    pictures = torch.rand(2, 4, 5, 5, generator=torch.Generator().manual_seed(2))
+    changed = folded(network)
+    assert batch_norms(changed) == left
+    torch.testing.assert_close(changed(pictures), network(pictures))
+
+
+def test_a_batch_norm_in_training_mode_stays():
+    network = drawn(nn.Sequential(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)))
+    network[1].train()
+    assert batch_norms(folded(network)) == 1
+
+
+def test_a_fold_that_changes_features_is_not_used(monkeypatch, caplog):
+    def spoil(network):
+        network[0].weight.data.mul_(1.1)
+        return True
+
+    backbone = Backbone(drawn(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1)))).eval()
+    frames = torch.randint(0, 256, (2, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    found = with_folded_batch_norms(backbone, 16, "cpu")
+    assert (batch_norms(found), batch_norms(backbone)) == (0, 1)
+    torch.testing.assert_close(found(frames), backbone(frames), rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(folded_batch_norms, "fold_batch_norms", spoil)
+    assert torch.equal(with_folded_batch_norms(backbone, 16, "cpu")(frames), backbone(frames))
+    assert "it would change the features" in caplog.text
+
+
 class Untraceable(nn.Sequential):
     def forward(self, pictures):
         return super().forward(pictures if pictures.sum() > 0 else -pictures)
@@ -105,7 +191,7 @@ def test_a_network_that_cannot_be_traced_stays_as_it_is(caplog):
 
 def test_a_cpu_uses_the_network_as_it_is(monkeypatch):
     monkeypatch.setenv("ACTIONREC_RUNTIME", "torch")
-    monkeypatch.setattr(extractors, "fold_batch_norms", None)
+    monkeypatch.setattr(extractors, "with_folded_batch_norms", None)
     backbone = Backbone(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1))).eval()
     extractors.create_extractor(backbone, precision="fp32", size=16, device="cpu", threads=1)
 

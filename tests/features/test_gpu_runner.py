@@ -59,6 +59,9 @@ def events(monkeypatch):
             happened.append(f"{self.name} waits for {other.name}")
 
     class Event:
+        def __init__(self, blocking):
+            assert blocking  # a waiting thread uses no core
+
         def record(self, stream):
             happened.append(f"{stream.name} is noted")
 

@@ -181,7 +181,7 @@ def test_garbage_is_collected_before_a_capture_and_not_during_it(monkeypatch):
 
     generator = SimpleNamespace(clone_state=lambda: None)
     fakes = {"current_stream": lambda device: None, "default_generators": [generator], "graph": graph}
-    fakes["CUDAGraph"] = lambda: SimpleNamespace(replay=None)
+    fakes |= {"CUDAGraph": lambda: SimpleNamespace(replay=None), "device": lambda device: nullcontext()}
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     assert cuda_graphs.capture(lambda: 5, SimpleNamespace(device="cuda", device_index=0)) == (None, 5)

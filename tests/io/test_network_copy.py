@@ -41,6 +41,19 @@ def test_a_copy_on_meta_has_shapes_alone():
     assert {tensor.device.type for tensor in original.parameters()} == {"cpu"}
 
 
+def test_tensors_that_a_layer_moves_itself_are_moved_too():
+    class Own(nn.Linear):
+        def __init__(self):
+            super().__init__(2, 2)
+            self.table = torch.ones(3)
+
+        def _apply(self, function, *rest):
+            self.table = function(self.table)
+            return super()._apply(function, *rest)
+
+    assert copied(Own(), "meta").table.device.type == "meta"
+
+
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_a_copy_does_not_load_torchs_compiler(device):
     program = f"""

@@ -82,3 +82,15 @@ def test_a_member_longer_than_the_shard_is_refused(path):
     path.write_bytes(entry.tobuf(tarfile.USTAR_FORMAT) + contents[512:])
     with pytest.raises(DataError, match=r"is damaged \(unexpected end of data\)"):
         read(path)
+
+
+def test_a_member_is_read_in_several_calls_if_the_system_gives_less_at_a_time():
+    class Short(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(min(size, 3))
+
+    stream = Short(b"0123456789")
+    assert shard_file.contents(stream, shard_file.Member("a", 1, 8)) == b"12345678"
+    assert shard_file.contents(stream, shard_file.Member("a", 1, 0)) == b""
+    with pytest.raises(EOFError):
+        shard_file.contents(stream, shard_file.Member("a", 1, 10))
