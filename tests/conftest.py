@@ -1,6 +1,7 @@
 """Fixtures that many tests share."""
 
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,12 @@ from host import Host
 from actionrec.data import download
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure():
+    """Let Ctrl-C reach the programs that tests start: they inherit that a shell's background job ignores it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path, config):
