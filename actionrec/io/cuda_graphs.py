@@ -116,8 +116,13 @@ class RepeatedStep:
         self, step: Callable[[], None], tensors: Callable[[], Sequence[Tensor]], stream: torch.cuda.Stream
     ) -> Callable[[], None] | None:
         """Take one step, and capture it; None if it cannot be captured, or the graph does something else."""
-        before, places = self._state(tensors()), _places(tensors())
-        on_cpu = _random_states()
+        try:
+            before = self._state(tensors())
+        except torch.OutOfMemoryError as error:  # of the copies, which training without a graph does not need
+            self._launch(step, stream)
+            self._warn(str(error))
+            return None
+        places, on_cpu = _places(tensors()), _random_states()
         try:
             with without_waiting():
                 self._launch(step, stream)
@@ -129,7 +134,11 @@ class RepeatedStep:
         if _places(tensors()) != places or _random_states() != on_cpu:
             self._warn("it replaces tensors, or draws random numbers on the CPU")
             return None
-        after = self._state(tensors())
+        try:
+            after = self._state(tensors())
+        except torch.OutOfMemoryError as error:
+            self._warn(str(error))
+            return None
         self._restore(tensors(), before)
         try:
             replay, _ = capture(step, stream)

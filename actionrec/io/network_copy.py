@@ -13,7 +13,6 @@ def copied(network: Network, device: str) -> Network:
 
     `copy.deepcopy` alone would copy tensors by functions that load torch's compiler, which takes 2 seconds.
     """
-
     here = "meta" if device == "meta" else "cpu"
 
     def moved(tensor: Tensor) -> Tensor:

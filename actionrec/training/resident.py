@@ -68,13 +68,7 @@ class ResidentTraining:
         time_steps: NDArray[np.int32] | None,
         shares: NDArray[np.float32] | None,
     ) -> None:
-        """Train on each clip of an epoch once.
-
-        Args:
-            order: (clips,) rows of the features.
-            rates: the learning rate of each step.
-            time_steps, shares: (clips, T) and (clips,), in this order; see `Batch`. In all epochs, or in none.
-        """
+        """See `loop.TakeSteps`."""
         self._rows.start(order)
         self._rates.copy_(torch.tensor(rates))
         self._time_steps = _into(self._time_steps, time_steps, self._features.device)

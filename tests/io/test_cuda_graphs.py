@@ -131,6 +131,22 @@ def test_another_graph_is_not_used_and_costs_no_step(gpu, capture, reason, monke
     assert [record.getMessage() for record in caplog.records] == [f"Without a CUDA graph for walking, which is slower: {reason}"]
 
 
+@pytest.mark.parametrize("copies", [0, 1])
+def test_without_memory_for_copies_of_the_state_steps_go_on(gpu, copies, monkeypatch, caplog):
+    left, state = [copies], RepeatedStep._state
+
+    def with_little_memory(self, tensors):
+        if not left[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        left[0] -= 1
+        return state(self, tensors)
+
+    monkeypatch.setattr(RepeatedStep, "_state", with_little_memory)
+    capture = lambda walk: pytest.fail("captured")  # noqa: E731
+    assert walked(9, GPU, capture, monkeypatch) == walked(9, CPU, capture, monkeypatch)
+    assert "Without a CUDA graph for walking, which is slower: CUDA out of memory." in caplog.text
+
+
 class Replacing(Walk):
     def __call__(self):
         self.calls += 1
