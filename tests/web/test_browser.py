@@ -62,7 +62,7 @@ def test_a_sample_is_predicted_and_the_answer_can_be_kept(visit, address):
             100, abs=0.2
         )
         expect(page.locator(".strip img")).to_have_count(8)
-        assert all(page.locator(".strip img").evaluate_all("(all) => all.map((one) => one.naturalWidth > 0)"))
+        page.wait_for_function("() => [...document.querySelectorAll('.strip img')].every((one) => one.naturalWidth > 0)")
         with page.expect_download() as kept:
             page.locator("#download").click()
         told = httpx.post(f"{address}/predict", data={"sample": 2, "model": "gru"}, timeout=60).json()
@@ -79,13 +79,14 @@ def test_an_upload_is_predicted_and_explained_and_another_model_asked(visit, cli
         expect(page.locator("#elapsed")).to_have_text(re.compile(r"^gru on resnet18, answered in \d+\.\d s$"))
         video = page.locator("#stage video")  # an AVI, which the server makes playable
         expect(video).to_be_visible()
-        assert video.evaluate("(one) => [one.videoWidth, one.videoHeight]") == [96, 64]
+        expect(video).to_have_js_property("videoWidth", 96)
+        expect(video).to_have_js_property("videoHeight", 64)
 
         page.get_by_role("button", name="Explain this answer").click()
         expect(page.locator("#why .chart rect")).to_have_count(8, timeout=30_000)
-        assert page.evaluate("() => document.activeElement.id") == "why"  # a keyboard goes on from here
+        expect(page.locator("#why")).to_be_focused()  # a keyboard goes on from here
         expect(page.locator(".regions img")).to_have_count(8)
-        assert page.locator(".regions img").first.evaluate("(one) => one.naturalWidth") == 320
+        expect(page.locator(".regions img").first).to_have_js_property("naturalWidth", 320)
         width = page.locator("#why .chart").evaluate("(one) => one.getBoundingClientRect().width")
         page.locator("#why .chart").click(position={"x": width * 0.75, "y": 20})
         assert video.evaluate("(one) => one.currentTime") == pytest.approx(0.75 * 0.48, abs=0.03)
@@ -112,7 +113,7 @@ def test_all_models_answer_side_by_side(visit, viewport):
         expect(page.locator("#all")).to_contain_text(
             re.compile(r"All models give the same answer|The models give 2 different answers")
         )
-        assert page.evaluate("() => document.activeElement.id") == "all"  # a keyboard goes on from here
+        expect(page.locator("#all")).to_be_focused()  # a keyboard goes on from here
         assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
         expect(page.locator("#label")).to_have_text("Striped")
 
@@ -210,7 +211,7 @@ def test_a_timeline_is_that_of_the_api_and_can_be_saved(visit, address, long_fil
     with visit(viewport=viewport) as page:
         timeline_of(page, long_film)
         expect(page.locator("#label")).to_have_text("Bright, Dark, Striped")
-        assert page.locator(".runs .what").all_inner_texts() == [run["answer"] for run in runs]
+        expect(page.locator(".runs .what")).to_have_text([run["answer"] for run in runs])
         assert page.locator(".band span").count() == len(runs) == page.locator(".runs .jump img").count()
         assert json.loads(saved(page, "Download as JSON")) == told.json()
         rows = list(csv.DictReader(io.StringIO(saved(page, "CSV"))))
@@ -246,7 +247,7 @@ def test_player_track_list_and_keyboard_are_in_step(visit, long_film):
         assert video.evaluate(place) == pytest.approx(0.5, abs=0.05)
         page.keyboard.press("PageDown")
         expect(page.locator(".runs [aria-current=true] .what")).to_have_text("Dark")
-        assert track.get_attribute("aria-valuetext").startswith("0:01.7, Dark, ")
+        expect(track).to_have_attribute("aria-valuetext", re.compile("^0:01.7, Dark, "))
         box = track.bounding_box()
         page.mouse.click(box["x"] + box["width"] * 0.6, box["y"] + 10)
         assert video.evaluate(place) == pytest.approx(4.8, abs=0.3)  # it plays on from there
@@ -266,8 +267,8 @@ def test_the_threshold_merges_segments_and_can_be_reset(visit, long_film):
         expect(page.locator(".runs .pill")).to_have_text("not sure")
         expect(page.locator("#label .pill")).to_have_text("not sure")
         page.get_by_role("button", name="Reset").click()
-        assert page.locator(".runs .what").all_inner_texts() == before
-        assert page.evaluate("() => document.activeElement.id") == "threshold"
+        expect(page.locator(".runs .what")).to_have_text(before)
+        expect(page.locator("#threshold")).to_be_focused()
 
 
 def test_a_segment_is_explained(visit, long_film):
@@ -275,7 +276,7 @@ def test_a_segment_is_explained(visit, long_film):
         timeline_of(page, long_film)
         page.locator(".runs li", has_text="Dark").first.get_by_role("button", name="Explain this segment").click()
         expect(page.locator("#why h2")).to_have_text(re.compile(r"^Why “Dark” at 0:0\d\.\d – 0:0\d\.\d$"), timeout=30_000)
-        assert page.evaluate("() => document.activeElement.id") == "why"
+        expect(page.locator("#why")).to_be_focused()
         expect(page.locator(".runs li").first).to_be_visible()  # the timeline stays
         page.locator(".regions button").last.click()
         assert 1.7 <= page.locator("#stage video").evaluate("(one) => one.currentTime") <= 3.8
@@ -326,7 +327,7 @@ def test_the_address_and_the_session_keep_what_was_asked(visit, clips, address):
         expect(page.locator(".runs li").first).to_be_visible()
         page.get_by_label("Timeline").uncheck()
         expect(page.locator(".bars")).to_be_visible()
-        assert page.url == f"{address}/?sample=1&model=simple_rnn"
+        expect(page).to_have_url(f"{address}/?sample=1&model=simple_rnn")
         page.locator("#file").set_input_files(next(clips.glob("Bright/*")))
         expect(page.locator("#label")).to_have_text("Bright")
         page.reload()
@@ -415,7 +416,7 @@ def test_a_file_that_takes_long_to_open_does_not_replace_a_later_choice(visit, c
         expect(page.locator("#label")).to_have_text("Dark")
         page.wait_for_timeout(3500)
         expect(page.locator("#label")).to_have_text("Dark")
-        assert page.get_by_role("button", name="Dark").get_attribute("aria-pressed") == "true"
+        expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
 
         page.locator("#file").set_input_files(path)
         page.get_by_role("button", name="Cancel").click()
@@ -435,7 +436,7 @@ def test_files_are_offered_that_the_server_takes_and_no_others(visit, address):
     suffixes = httpx.get(f"{address}/models").json()["limits"]["suffixes"]
     with visit() as page:
         expect(page.locator("#choice input").first).to_be_visible()
-        assert page.locator("#file").get_attribute("accept").split(",") == suffixes
+        expect(page.locator("#file")).to_have_attribute("accept", ",".join(suffixes))
 
 
 def test_long_work_can_be_cancelled(visit, long_film):
@@ -446,7 +447,7 @@ def test_long_work_can_be_cancelled(visit, long_film):
         page.get_by_role("button", name="Dark").click()
         page.get_by_role("button", name="Cancel").press("Enter")
         expect(page.get_by_role("status")).to_have_text("Cancelled.Try again")
-        assert page.evaluate("() => document.activeElement.textContent") == "Try again"
+        expect(page.get_by_role("button", name="Try again")).to_be_focused()
         page.unroute("**/predict")
         page.keyboard.press("Enter")
         expect(page.locator(".runs")).to_be_visible()

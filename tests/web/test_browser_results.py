@@ -35,7 +35,7 @@ def test_the_verdict_comes_first_and_plots_and_files_last(visit, viewport):
         for place in range(2):
             pictures.nth(place).scroll_into_view_if_needed()
             expect(pictures.nth(place)).to_have_js_property("complete", True)
-            assert pictures.nth(place).evaluate("(one) => one.naturalWidth") > 500
+            page.wait_for_function("(place) => document.querySelectorAll('img.plot')[place].naturalWidth > 500", arg=place)
         with page.expect_response("**/metrics/report.md") as told:
             page.get_by_role("link", name="report.md").click()
         assert told.value.text() == "# Report"
@@ -94,7 +94,7 @@ def test_a_confusion_leads_to_its_clips(visit):
         expect(page.locator("#clip-count")).to_have_text("3 test clips that gru gets wrong, of 120, with these filters.")
         expect(page.locator(".clip")).to_have_count(3)
         expect(page.locator(".clip").first).to_contain_text("Dark → ")
-        assert page.url.endswith("/results?true=Dark&predicted=Striped#clips")
+        expect(page).to_have_url(re.compile(r"/results\?true=Dark&predicted=Striped#clips$"))
         page.get_by_role("button", name="10 of 40 Bright predicted as Bright").click()
         expect(page.locator("#clip-count")).to_have_text("10 test clips that gru gets right, of 120, with these filters.")
 
@@ -107,7 +107,7 @@ def test_filters_are_in_the_address_and_pages_keep_the_focus(visit, address):
         more.focus()
         page.keyboard.press("Enter")
         expect(page.locator(".clip")).to_have_count(33)
-        assert page.evaluate("() => [...document.querySelectorAll('.clip')].indexOf(document.activeElement)") == 24
+        expect(page.locator(".clip").nth(24)).to_be_focused()
         page.get_by_label("Its answer is").select_option("any")
         expect(page.locator(".clip")).to_have_count(24)
         more = page.get_by_role("button", name="Show 24 more of 96")
@@ -148,7 +148,7 @@ def test_a_clip_plays_with_all_answers_by_keyboard_alone(visit, viewport):
         expect(dialog.locator("tbody td:nth-child(2)")).to_have_text(["✗ Dark, wrong", "✗ Striped, wrong", "✓ Bright, correct"])
         link = dialog.get_by_role("link", name="Open in Predict")
         expect(link).to_have_attribute("href", "./?clip=Bright%2Fv_Bright_g01_c01.avi&model=gru")
-        assert "clip=Bright%2Fv_Bright_g01_c01.avi" in page.url
+        expect(page).to_have_url(re.compile("clip=Bright%2Fv_Bright_g01_c01.avi"))
         expect(dialog.get_by_role("button", name="Previous")).to_be_disabled()
         dialog.get_by_role("button", name="Next").press("Enter")
         expect(dialog).to_contain_text("Bright/v_Bright_g02_c01.avi")
@@ -157,22 +157,22 @@ def test_a_clip_plays_with_all_answers_by_keyboard_alone(visit, viewport):
         expect(dialog.locator(".error")).to_contain_text("its file is missing. `dvc pull` or `dvc repro` fetches the data set.")
         page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
-        assert page.evaluate("() => [...document.querySelectorAll('.clip')].indexOf(document.activeElement)") == 2
-        assert "clip=" not in page.url.replace("sort=clip", "")
+        expect(page.locator(".clip").nth(2)).to_be_focused()  # when the dialog's event has come
+        expect(page).to_have_url(re.compile(r"/results\?sort=clip#clips$"))
         expect(page.locator(".clip").nth(2)).to_contain_text("no picture")
 
 
 def test_the_matrix_is_one_stop_for_tab_and_arrow_keys_move_in_it(visit):
     with visit("/results") as page:
         page.locator(".matrix button").first.wait_for()
-        assert page.locator(".matrix button[tabindex='0']").count() == 1
+        expect(page.locator(".matrix button[tabindex='0']")).to_have_count(1)
         page.locator(".matrix button[tabindex='0']").focus()
         for key, name in (("ArrowRight", "30 of 40 Bright"), ("ArrowDown", "37 of 40 Dark"), ("End", "3 of 40 Dark")):
             page.keyboard.press(key)
-            assert page.evaluate("() => document.activeElement.ariaLabel").startswith(name)
+            expect(page.locator(".matrix button:focus")).to_have_attribute("aria-label", re.compile(f"^{name}"))
         page.keyboard.press("Enter")
         expect(page.locator("#clip-count")).to_contain_text("3 test clips")
-        assert page.evaluate("() => document.activeElement.id") == "clips"
+        expect(page.locator("#clips")).to_be_focused()
 
 
 def test_nothing_to_show_says_what_to_do(visit):
