@@ -32,7 +32,7 @@ from actionrec.finetuning.frozen_part import two_parts
 from actionrec.finetuning.last_stages import last_stages
 from actionrec.finetuning.pixel_augmentation import augment, draw
 from actionrec.finetuning.settings import HEAD_FACTOR, FinetuneSettings
-from actionrec.finetuning.tuning import Clips, Tuning, learning_rate
+from actionrec.finetuning.tuning import Clips, TuningRun, learning_rate
 from actionrec.io import checksums, machine
 from actionrec.training import loop
 from actionrec.training.step import arithmetic
@@ -106,7 +106,7 @@ def ours(backbone: FeatureSettings, folder: Path, labels: Tensor, settings: Fine
     clips = Clips(ClipReader(FrameIndex(folder), ["rgb"]), labelled, np.arange(CLASSES), SIZE)
     loop.reproducible(0, device)
     parts = two_parts(network, SIZE, settings.stages, settings.precision, device)
-    tuning = Tuning(parts, network.gain, extractors.feature_dim(network, SIZE), clips, settings, 0, device)
+    tuning = TuningRun(parts, network.gain, extractors.feature_dim(network, SIZE), clips, settings, 0, device)
     ends: list[float] = []
     fit = tuning.fit(lambda _: ends.append(time.perf_counter()), None)
     last = fit.epochs[-1]

@@ -47,7 +47,7 @@ class Params:
 
 
 @dataclass(frozen=True)
-class Backbone:
+class BackboneSections:
     """The sections that decide what the backbone sees."""
 
     frames: FrameSettings
@@ -55,7 +55,7 @@ class Backbone:
 
 
 @dataclass(frozen=True)
-class Tuning:
+class TuningSections:
     """The sections that decide on which clips the backbone is tuned and tested."""
 
     finetune: FinetuneSettings
@@ -87,7 +87,7 @@ def refuse_unknown_models() -> None:
 def refuse_unfit_frames() -> None:
     """Raise a ParamsError if the backbone or its weights need other values of `frames`; log a warning if only a file may."""
     try:
-        read = params.read(Backbone)
+        read = params.read(BackboneSections)
     except ParamsError:  # reported by the reader of all sections
         return
     frames = read.frames
@@ -101,7 +101,7 @@ def refuse_unfit_frames() -> None:
 def refuse_tuning_for_all_folds() -> None:
     """Raise a ParamsError if a backbone tuned on the training clips of one fold would be tested on other folds."""
     try:
-        read = params.read(Tuning)
+        read = params.read(TuningSections)
     except ParamsError:  # reported by the reader of all sections
         return
     if read.finetune.epochs and read.evaluation.folds == "all":

@@ -62,7 +62,7 @@ class DamagedError(ArchiveError):
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     """One entry of an archive."""
 
     name: str
@@ -126,24 +126,26 @@ def require_tool(archive: Path) -> None:
         raise ArchiveError(f"{archive} is a RAR archive, and no program that unpacks it is installed. {INSTALL}")
 
 
-def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:
+def _zip_members(opened: zipfile.ZipFile) -> Iterator[ArchiveMember]:
     for info in opened.infolist():
         mode = info.external_attr >> 16
         odd = stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
         flaw = "a link" if odd else "encrypted" if info.flag_bits & 1 else None
-        yield Member(info.filename, info.is_dir(), info.file_size, None if info.is_dir() else info.CRC, flaw)
+        yield ArchiveMember(info.filename, info.is_dir(), info.file_size, None if info.is_dir() else info.CRC, flaw)
 
 
-def _rar_members(opened: rarfile.RarFile) -> Iterator[Member]:
+def _rar_members(opened: rarfile.RarFile) -> Iterator[ArchiveMember]:
     if opened.needs_password():
-        yield Member("everything", False, 0, None, "encrypted")
+        yield ArchiveMember("everything", False, 0, None, "encrypted")
     for info in opened.infolist():
         # RAR 5 has symbolic links, hard links and references to other members.
         plain = (info.is_dir() or info.is_file()) and not info.is_symlink() and not getattr(info, "file_redir", None)
-        yield Member(info.filename, info.is_dir(), info.file_size, None if info.is_dir() else info.CRC, None if plain else "a link")
+        yield ArchiveMember(
+            info.filename, info.is_dir(), info.file_size, None if info.is_dir() else info.CRC, None if plain else "a link"
+        )
 
 
-def check(archive: Path, members: Sequence[Member]) -> None:
+def check(archive: Path, members: Sequence[ArchiveMember]) -> None:
     """Reject an archive that would write outside its folder, make links, overwrite its own files, or unpack to a huge size.
 
     Raises:
@@ -192,7 +194,7 @@ def _unzip(opened: zipfile.ZipFile, folder: Path, total: int) -> None:
                     advance(done // MEGABYTE - before // MEGABYTE)
 
 
-def _unrar(archive: Path, members: Sequence[Member], folder: Path, total: int) -> None:
+def _unrar(archive: Path, members: Sequence[ArchiveMember], folder: Path, total: int) -> None:
     """Unpack with the first installed program that unpacks the archive completely."""
     failures = []
     for tool in installed():
@@ -275,7 +277,7 @@ def _size(folder: Path) -> int:
     return total
 
 
-def differences(members: Sequence[Member], folder: Path) -> list[str]:
+def differences(members: Sequence[ArchiveMember], folder: Path) -> list[str]:
     """Compare `folder` with the archive's list, and describe each difference. Make the files readable for all users."""
     expected = {PurePosixPath(member.name.replace("\\", "/")).as_posix(): member for member in members if not member.is_folder}
     problems = []

@@ -15,7 +15,7 @@ _DIGITS = 9  # of confidences: sums over classes in another order differ in the 
 
 
 @dataclass(frozen=True)
-class Point:
+class CoveragePoint:
     """The answers with at least some confidence."""
 
     confidence: float
@@ -39,19 +39,19 @@ class RiskCoverage:
     threshold: float
     """Below it, `predict` marks an answer as unsure; 0 if training fitted no threshold."""
 
-    def within(self, risk: float) -> Point | None:
+    def within(self, risk: float) -> CoveragePoint | None:
         """The point of the highest coverage with at most that risk; None if even the most confident answers exceed it."""
         places = np.flatnonzero(self.risk <= risk + 1e-12)
         return self._point(places[-1]) if len(places) else None
 
     @property
-    def at_threshold(self) -> Point:
+    def at_threshold(self) -> CoveragePoint:
         """The answers that are not unsure."""
         reached = int((self.confidence >= round(self.threshold, _DIGITS)).sum())
-        return self._point(reached - 1) if reached else Point(self.threshold, 0.0, 0.0)
+        return self._point(reached - 1) if reached else CoveragePoint(self.threshold, 0.0, 0.0)
 
-    def _point(self, place: int) -> Point:
-        return Point(float(self.confidence[place]), float(self.coverage[place]), float(self.risk[place]))
+    def _point(self, place: int) -> CoveragePoint:
+        return CoveragePoint(float(self.confidence[place]), float(self.coverage[place]), float(self.risk[place]))
 
 
 def risk_coverage(model: TrainedModel) -> RiskCoverage:

@@ -29,7 +29,7 @@ PARTS = ("1/4", "2/4", "3/4", "all")
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """The model trained on one subset."""
 
     part: str
@@ -55,7 +55,7 @@ class Curve:
     test_sources: int
     majority_accuracy: float
     """Share of the most frequent class of the test clips."""
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
     gain: PairedTest
     """Top-1 with all training sources minus that with three quarters of them."""
 
@@ -142,9 +142,9 @@ def curve(part_runs: Sequence[PartRun], predictions: Sequence[Predictions]) -> C
     )
 
 
-def _point(part: str, task: TrainingData, predictions: Predictions, clusters: NDArray[np.int64]) -> Point:
+def _point(part: str, task: TrainingData, predictions: Predictions, clusters: NDArray[np.int64]) -> CurvePoint:
     correct, rows = predictions.correct(), task.rows["train"]
-    return Point(
+    return CurvePoint(
         part,
         len(rows),
         len(np.unique(task.clusters[rows])),

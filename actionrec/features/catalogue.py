@@ -55,7 +55,7 @@ FEATURE_DIMS = {name: dim for dim, names in _FEATURE_DIMS.items() for name in na
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """One backbone with one set of published weights."""
 
     backbone: str
@@ -83,7 +83,7 @@ class Entry:
         return " ".join(f"-S {shlex.quote(f'{parameter}={value}')}" for parameter, value in values.items())
 
 
-def entries() -> Iterator[Entry]:
+def entries() -> Iterator[CatalogueEntry]:
     """All entries, images before videos, each in the order of torchvision or of VIDEO_BACKBONES."""
     for backbone in [*torchvision_models.names(), *VIDEO_BACKBONES]:
         if backbone in FEATURE_DIMS:
@@ -93,10 +93,10 @@ def entries() -> Iterator[Entry]:
                     yield entry
 
 
-def _entry(backbone: str, member: Any) -> Entry:
+def _entry(backbone: str, member: Any) -> CatalogueEntry:
     meta = member.meta
     frames = published_frames(backbone, member.name) if backbone in VIDEO_BACKBONES else None
-    return Entry(
+    return CatalogueEntry(
         backbone=backbone,
         weights=member.name,
         feature_dim=FEATURE_DIMS[backbone],
@@ -108,7 +108,7 @@ def _entry(backbone: str, member: Any) -> Entry:
     )
 
 
-def _is_usable(entry: Entry) -> bool:
+def _is_usable(entry: CatalogueEntry) -> bool:
     """Whether the weights fit the network, and have an accuracy; VGG-16's IMAGENET1K_FEATURES has none."""
     fits = not entry.backbone.startswith("vit_") or entry.frames.resolution == _VIT_RESOLUTION
     return fits and not math.isnan(entry.top1_percent)

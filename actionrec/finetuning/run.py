@@ -23,7 +23,7 @@ from actionrec.finetuning.clip_batches import ClipReader
 from actionrec.finetuning.frozen_part import two_parts
 from actionrec.finetuning.mirrored_classes import mirrored_labels
 from actionrec.finetuning.settings import FinetuneSettings
-from actionrec.finetuning.tuning import Clips, Tuning
+from actionrec.finetuning.tuning import Clips, TuningRun
 from actionrec.io import files, machine
 from actionrec.io.tensors import save_tensors
 from actionrec.parallel.code_digest import code_digest
@@ -57,7 +57,7 @@ def run(features: FeatureSettings, settings: FinetuneSettings, seed: int, split:
     clips = read_project_clips(features, settings, sampling.resolution)
     feature_dim = extractors.feature_dim(backbone, sampling.resolution) * len(features.streams)
     parts = two_parts(backbone, sampling.resolution, settings.stages, settings.precision, device)
-    tuning = Tuning(parts, backbone.gain, feature_dim, clips, settings, seed, device)
+    tuning = TuningRun(parts, backbone.gain, feature_dim, clips, settings, seed, device)
     checkpoint = checkpoint_of(tuning, backbones.describe(features, backbone))
     frozen = tuning.solve_head()
     logger.info("frozen backbone: training top-1 %.1f %%, held out %.1f %%", 100 * frozen.train_top1, 100 * frozen.held_out_top1)
@@ -110,7 +110,7 @@ def read_project_clips(features: FeatureSettings, settings: FinetuneSettings, si
     return Clips(ClipReader(index, features.streams), labelled, mirrored, size)
 
 
-def checkpoint_of(tuning: Tuning, source: Mapping[str, Any]) -> Checkpoint:
+def checkpoint_of(tuning: TuningRun, source: Mapping[str, Any]) -> Checkpoint:
     """The checkpoint of a run, found by everything that its result depends on; others are removed."""
     labelled = tuning.clips.labelled
     key = {
@@ -131,7 +131,7 @@ def checkpoint_of(tuning: Tuning, source: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(path)
 
 
-def predictions(tuning: Tuning, fold: int) -> Predictions:
+def predictions(tuning: TuningRun, fold: int) -> Predictions:
     """Logits of the tuned network for the validation and test clips, from all their sample points."""
     labelled, ids = tuning.clips.labelled, tuning.clips.reader.index.clips
     reported = labelled.reported
@@ -141,7 +141,7 @@ def predictions(tuning: Tuning, fold: int) -> Predictions:
     return Predictions(answers, labelled.reported_subsets, (0,), np.full(len(reported), fold, dtype=np.int64), fold)
 
 
-def metrics_of(tuning: Tuning, frozen: Epoch, fit: Fit, result: Predictions) -> dict[str, Any]:
+def metrics_of(tuning: TuningRun, frozen: Epoch, fit: Fit, result: Predictions) -> dict[str, Any]:
     """Accuracies of the best epoch, as fractions, and the curves.
 
     `train_top1` is of training clips that are not augmented, from the same sample points as `held_out_top1`. The two that start
@@ -173,6 +173,6 @@ def metrics_of(tuning: Tuning, frozen: Epoch, fit: Fit, result: Predictions) -> 
     }
 
 
-def clips_seen(tuning: Tuning, fit: Fit) -> int:
+def clips_seen(tuning: TuningRun, fit: Fit) -> int:
     """Training clips of all epochs together."""
     return len(tuning.clips.labelled.rows["train"]) * len(fit.epochs)

@@ -21,7 +21,8 @@ from actionrec.finetuning.frozen_part import TwoParts
 from actionrec.finetuning.segment_network import SegmentNetwork
 from actionrec.finetuning.settings import HEAD_FACTOR, FinetuneSettings
 from actionrec.training import logistic_regression, loop
-from actionrec.training.loop import Checkpointer, Epoch, Examples, Fit, TrainSettings
+from actionrec.training.logistic_regression import ProbeSettings
+from actionrec.training.loop import Checkpointer, Epoch, Examples, Fit
 from actionrec.training.optimisers import AdamW
 from actionrec.training.step import arithmetic
 from actionrec.training.training_data import LabelledClips
@@ -29,20 +30,8 @@ from actionrec.training.training_data import LabelledClips
 _WARMUP = 0.1  # share of the steps in which the learning rate rises
 _LARGEST_NORM = 20.0  # of the gradient, as in TSN; larger ones are scaled down
 
-_PROBE = TrainSettings(  # only the weight decay matters, which is that of the baseline `mean_pool` in params.yaml
-    epochs=1,
-    batch_size=1,
-    learning_rate=1.0,
-    weight_decay=0.01,
-    step_size=1,
-    gamma=1.0,
-    warmup_epochs=0.0,
-    standardise=True,
-    clip_norm=0.0,
-    precision="fp32",
-    class_weights="none",
-    seeds=(0,),
-)
+# Of the baseline `mean_pool` in params.yaml.
+_PROBE = ProbeSettings(weight_decay=0.01, standardise=True, class_weights="none")
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class Clips:
     """Width and height of the frames, pixels."""
 
 
-class Tuning:
+class TuningRun:
     """One tuning run."""
 
     def __init__(

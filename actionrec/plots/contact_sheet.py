@@ -37,7 +37,7 @@ _INK = "#222222"
 
 
 @dataclass(frozen=True)
-class Entry:
+class SheetEntry:
     """One clip of a contact sheet."""
 
     clip: str
@@ -52,7 +52,7 @@ def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8
     entries = []
     for one in missed:
         (prediction, models), *_ = Counter(one.answers.values()).most_common(1)
-        entries.append(Entry(one.clip, one.label, prediction, f"{models} of {len(one.answers)}"))
+        entries.append(SheetEntry(one.clip, one.label, prediction, f"{models} of {len(one.answers)}"))
     if not entries:
         return nothing_to_show("At least one model classifies each test clip correctly.", context)
     title = f"Test clips that no model classifies correctly: {len(missed):,} of {context.distinct_test_clips:,}"
@@ -62,7 +62,9 @@ def missed_clips(missed: Sequence[Missed], frames: Mapping[str, NDArray[np.uint8
 def suspect_labels(checks: Sequence[LabelCheck], frames: Mapping[str, NDArray[np.uint8]], context: EvaluationContext) -> bytes:
     """Draw the test clips whose label is probably wrong. See `contact_sheet`."""
     entries = [
-        Entry(one.clip, one.label, one.suggestion, f"{percent(one.probability_of_suggestion)} %") for one in checks if one.suspect
+        SheetEntry(one.clip, one.label, one.suggestion, f"{percent(one.probability_of_suggestion)} %")
+        for one in checks
+        if one.suspect
     ]
     if not entries:
         return nothing_to_show("No test clip has a suspect label.", context)
@@ -71,7 +73,7 @@ def suspect_labels(checks: Sequence[LabelCheck], frames: Mapping[str, NDArray[np
 
 
 def contact_sheet(
-    entries: Sequence[Entry], frames: Mapping[str, NDArray[np.uint8]], title: str, legend: str, context: EvaluationContext
+    entries: Sequence[SheetEntry], frames: Mapping[str, NDArray[np.uint8]], title: str, legend: str, context: EvaluationContext
 ) -> bytes:
     """Draw a strip of frames for each of the first SHOWN clips, two strips per row.
 
@@ -117,12 +119,12 @@ def nothing_to_show(sentence: str, context: EvaluationContext) -> bytes:
         return png(figure)
 
 
-def _sizes(shown: Sequence[Entry], frames: Mapping[str, NDArray[np.uint8]]) -> list[tuple[int, int]]:
+def _sizes(shown: Sequence[SheetEntry], frames: Mapping[str, NDArray[np.uint8]]) -> list[tuple[int, int]]:
     """Height and width of the frames, for each clip that has frames."""
     return [frames[one.clip].shape[-3:-1] for one in shown if one.clip in frames]
 
 
-def _label(axes: Axes, one: Entry, left: float, top: float, width: float) -> None:
+def _label(axes: Axes, one: SheetEntry, left: float, top: float, width: float) -> None:
     def classes(letters: int) -> str:
         return f"{shorten(one.label, letters)} ← {shorten(one.prediction, letters)} ({one.note})"
 

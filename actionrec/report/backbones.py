@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from actionrec.features.catalogue import STEPS_OF_A_VIDEO, Entry
+from actionrec.features.catalogue import STEPS_OF_A_VIDEO, CatalogueEntry
 from actionrec.report import table
 
 _HEADER = ("backbone", "D", "input", "parameters (M)", "GMACs", "top-1 %", "options")
@@ -16,7 +16,7 @@ cost of a video backbone low; frames.count changes it.
 """
 
 
-def text(entries: Sequence[Entry]) -> str:
+def text(entries: Sequence[CatalogueEntry]) -> str:
     """The table in Markdown, and what its columns mean."""
     rows = [
         [
@@ -33,7 +33,7 @@ def text(entries: Sequence[Entry]) -> str:
     return table(_HEADER, rows, "lrlrrrl") + "\n" + _NOTES
 
 
-def _input(entry: Entry) -> str:
+def _input(entry: CatalogueEntry) -> str:
     frames = entry.frames
     rate = f", {frames.rate:g} fps" if frames.rate else ""
     return f"{frames.length} x {frames.resolution}{rate}"

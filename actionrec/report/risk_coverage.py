@@ -3,7 +3,7 @@
 from actionrec.core.text import percent
 from actionrec.evaluation.calibration import FEWEST_ANSWERS, KEPT
 from actionrec.evaluation.context import EvaluationContext
-from actionrec.evaluation.risk_coverage import Point, RiskCoverage
+from actionrec.evaluation.risk_coverage import CoveragePoint, RiskCoverage
 from actionrec.report import table
 from actionrec.report.wording import clean, section
 
@@ -49,7 +49,7 @@ def risk_section(one: RiskCoverage, context: EvaluationContext) -> str:
     )
 
 
-def _cells(point: Point | None, clips: int) -> list[str]:
+def _cells(point: CoveragePoint | None, clips: int) -> list[str]:
     if point is None:
         return ["0.0", "0", "", ""]
     return [percent(point.coverage), f"{round(point.coverage * clips):,}", percent(point.risk), percent(point.confidence)]

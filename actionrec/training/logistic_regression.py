@@ -11,7 +11,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -25,7 +26,6 @@ from actionrec.training.loop import (
     Examples,
     Fit,
     Progress,
-    TrainSettings,
     evaluated,
     predict,
 )
@@ -45,10 +45,19 @@ MOST_STEPS = 1000
 _FLAT = 1e-5  # the minimum is reached where no component of the gradient is larger
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """The settings that decide the solution, as in `TrainSettings`."""
+
+    weight_decay: float
+    standardise: bool
+    class_weights: Literal["none", "balanced"]
+
+
 def fit(
     network: Classifier,
     examples: Examples,
-    settings: TrainSettings,
+    settings: ProbeSettings,
     on_epoch: Callable[[Epoch], None],
     checkpointer: Checkpointer | None = None,
 ) -> Fit:
@@ -78,7 +87,7 @@ def fit(
     return Fit(progress.epochs, None, progress.seconds)
 
 
-def _solve(network: Classifier, probe: LinearProbe, examples: Examples, settings: TrainSettings) -> Epoch:
+def _solve(network: Classifier, probe: LinearProbe, examples: Examples, settings: ProbeSettings) -> Epoch:
     """Set the weights of the probe's linear layer."""
     blocks = pooled_blocks(network, examples)
     if not all(torch.isfinite(block).all() for block in blocks):
@@ -135,7 +144,7 @@ def _solve(network: Classifier, probe: LinearProbe, examples: Examples, settings
     return epoch
 
 
-def _not_finite(clips: str, settings: TrainSettings) -> TrainingError:
+def _not_finite(clips: str, settings: ProbeSettings) -> TrainingError:
     return TrainingError(
         f"features of {clips} clips are not finite, so logistic regression has no solution. Set standardise to true (now "
         f"{str(settings.standardise).lower()}), or compute the features again: `dvc repro -f resnet_features`."

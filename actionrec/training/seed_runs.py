@@ -19,6 +19,7 @@ from actionrec.training.batches import on_device
 from actionrec.training.bundle import Architecture
 from actionrec.training.classifier import Classifier
 from actionrec.training.frame_order import Perturbation
+from actionrec.training.logistic_regression import ProbeSettings
 from actionrec.training.loop import Checkpointer, Epoch, Examples, Fit
 from actionrec.training.recipes import Recipe
 from actionrec.training.training_data import TrainingData
@@ -71,7 +72,11 @@ def run(
     examples = Examples(features, labels, data.rows["train"], data.rows[data.held_out])
     try:
         if isinstance(network.model, LinearProbe):
-            fit = logistic_regression.fit(network, examples, recipe.train, on_epoch, checkpointer)
+            train = recipe.train
+            settings = ProbeSettings(
+                weight_decay=train.weight_decay, standardise=train.standardise, class_weights=train.class_weights
+            )
+            fit = logistic_regression.fit(network, examples, settings, on_epoch, checkpointer)
         else:
             fit = loop.fit(network, examples, recipe.train, recipe.seed + seed, on_epoch, checkpointer)
     except torch.OutOfMemoryError as error:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from actionrec.core.errors import REPAIR, DataError, VideoError
 from actionrec.io import checksums
 from actionrec.video import frame_store, shard_file
-from actionrec.video.shard_file import Member
+from actionrec.video.shard_file import TarMember
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _read(file: int, clip: _StoredClip, frames: NDArray[np.int64]) -> NDArray[np
 def _clips_of(path: Path, shard: int) -> list[tuple[str, _StoredClip]]:
     found: list[tuple[str, _StoredClip]] = []
     description: dict[str, object] | None = None
-    pictures: list[Member] = []
+    pictures: list[TarMember] = []
     with shard_file.open_shard(path) as stream:
         for member in [*shard_file.members(stream), None]:
             if description is not None and (member is None or member.name.endswith(".json")):
@@ -109,7 +109,7 @@ def _clips_of(path: Path, shard: int) -> list[tuple[str, _StoredClip]]:
     return found
 
 
-def _stored_clip(shard: int, description: dict[str, object], pictures: list[Member]) -> _StoredClip:
+def _stored_clip(shard: int, description: dict[str, object], pictures: list[TarMember]) -> _StoredClip:
     indices, snippets = description["frame_indices"], description.get("snippets")
     if not isinstance(indices, list):
         raise TypeError(f"frame_indices of {description['clip']!r} must be a list")

@@ -17,7 +17,7 @@ _BLOCK = tarfile.BLOCKSIZE  # bytes of a header; contents are padded to a multip
 _CUT = "unexpected end of data"
 
 
-class Member(NamedTuple):
+class TarMember(NamedTuple):
     """A file in a shard."""
 
     name: str
@@ -51,7 +51,7 @@ def naming_damage(path: Path) -> Iterator[None]:
         raise DataError(f"{path} is damaged ({error}). {REPAIR}") from None
 
 
-def members(shard: BinaryIO) -> Iterator[Member]:
+def members(shard: BinaryIO) -> Iterator[TarMember]:
     """Yield the members in their order.
 
     Raises:
@@ -70,7 +70,7 @@ def members(shard: BinaryIO) -> Iterator[Member]:
         place = member.start + -(-member.size // _BLOCK) * _BLOCK
 
 
-def contents(shard: BinaryIO, member: Member) -> bytes:
+def contents(shard: BinaryIO, member: TarMember) -> bytes:
     """Read a member.
 
     Raises:
@@ -87,11 +87,11 @@ def contents(shard: BinaryIO, member: Member) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _parse(header: bytes, place: int) -> Member:
+def _parse(header: bytes, place: int) -> TarMember:
     """Read a header of the ustar format: its fields have fixed places."""
     size, checksum = (int(field.rstrip(b" \0"), 8) for field in (header[124:136], header[148:156]))
     if checksum != sum(header) - sum(header[148:156]) + 8 * ord(" ") or size < 0:
         raise ValueError(f"the header at byte {place} does not match its checksum")
     if header[156] not in b"0\0":
         raise ValueError(f"the header at byte {place} is not of a plain file")
-    return Member(header[:100].partition(b"\0")[0].decode(), place + _BLOCK, size)
+    return TarMember(header[:100].partition(b"\0")[0].decode(), place + _BLOCK, size)

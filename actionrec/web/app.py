@@ -19,9 +19,9 @@ from actionrec.web.evaluation_cache import EvaluationCache
 from actionrec.web.fair_queue import FairQueue
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits, RequestError
-from actionrec.web.predict_routes import Prediction
+from actionrec.web.predict_routes import PredictRoutes
 from actionrec.web.request_middleware import RequestMiddleware
-from actionrec.web.samples import Sample
+from actionrec.web.samples import SampleClip
 from actionrec.web.uploads import Uploads
 
 STATIC = Path(__file__).parent / "static"
@@ -32,7 +32,7 @@ _TOO_SLOW = 408
 
 def create_app(
     registry: ModelRegistry,
-    samples: Sequence[Sample],
+    samples: Sequence[SampleClip],
     limits: Limits,
     *,
     hosts: Sequence[str] = ("*",),
@@ -76,7 +76,7 @@ def create_app(
     app.add_middleware(RequestMiddleware, queue=queue, limits=limits, framed_by=framed_by)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     _answer_errors(app)
-    predict_routes.add_routes(app, Prediction(registry, samples, limits, queue, uploads, media, evaluation, collect))
+    predict_routes.add_routes(app, PredictRoutes(registry, samples, limits, queue, uploads, media, evaluation, collect))
     project_routes.add_routes(app, registry, samples, limits, media, collect is not None)
     results_routes.add_routes(app, evaluation, media)
     for address, page in (("/", "index.html"), ("/results", "results.html"), ("/docs", "docs.html")):

@@ -26,7 +26,7 @@ from actionrec.web.predict_request import LONGEST_WINDOW, SHORTEST_STRIDE, Limit
 from actionrec.web.preview import MEDIA_TYPE
 from actionrec.web.request_fields import refuse_unknown
 from actionrec.web.request_middleware import DEFECT
-from actionrec.web.samples import Sample, find_sample
+from actionrec.web.samples import SampleClip, find_sample
 from actionrec.web.uploads import Uploads
 
 logger = logging.getLogger(__name__)
@@ -68,11 +68,11 @@ Source = Upload | ClipOnServer
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictRoutes:
     """What `POST /predict` needs."""
 
     registry: ModelRegistry
-    samples: Sequence[Sample]
+    samples: Sequence[SampleClip]
     limits: Limits
     queue: FairQueue
     uploads: Uploads
@@ -131,7 +131,7 @@ class Prediction:
             await self.media.finish_upload(preview)  # it reads the upload, which is deleted next
 
 
-def add_routes(app: FastAPI, prediction: Prediction) -> None:
+def add_routes(app: FastAPI, routes: PredictRoutes) -> None:
     """Add the address `/predict`, and that of the previews of uploads."""
 
     @app.post(
@@ -187,12 +187,12 @@ def add_routes(app: FastAPI, prediction: Prediction) -> None:
             )
         source: Source
         if clip is not None:
-            source = ClipOnServer(await run_in_threadpool(prediction.evaluation.file, clip))
+            source = ClipOnServer(await run_in_threadpool(routes.evaluation.file, clip))
         elif sample is not None:
-            source = ClipOnServer(find_sample(prediction.samples, sample).path)
+            source = ClipOnServer(find_sample(routes.samples, sample).path)
         else:
             source = Upload.of(video)
-        work = prediction.steps(source, model, options)
+        work = routes.steps(source, model, options)
         if streamed:
             return StreamingResponse(_lines(work), media_type=LINES)
         last: answers.Step = {}
@@ -202,16 +202,16 @@ def add_routes(app: FastAPI, prediction: Prediction) -> None:
                     return Response(status_code=_DISCONNECTED)
         return JSONResponse(last["result"])
 
-    if prediction.collect is not None:
-        _add_collection(app, prediction, prediction.collect)
+    if routes.collect is not None:
+        _add_collection(app, routes, routes.collect)
 
     @app.get("/previews/{token}", summary="A preview of an upload", **schema.files(MEDIA_TYPE))
     async def preview(token: str) -> Response:
         """An MP4, for browsers that cannot play the file. Its address is in a streamed answer; it can be fetched once."""
-        return Response(await prediction.media.take_upload(token), media_type=MEDIA_TYPE)
+        return Response(await routes.media.take_upload(token), media_type=MEDIA_TYPE)
 
 
-def _add_collection(app: FastAPI, prediction: Prediction, folder: Path) -> None:
+def _add_collection(app: FastAPI, routes: PredictRoutes, folder: Path) -> None:
     @app.post(
         "/collect",
         summary="Save a video and its label",
@@ -230,7 +230,7 @@ def _add_collection(app: FastAPI, prediction: Prediction, folder: Path) -> None:
             raise RequestError(400, "the video was not saved, as consent is not true.")
         source = Upload.of(video)
         collected_clips.check_label(label)
-        async with prediction.opened(source) as path:
+        async with routes.opened(source) as path:
             clip = await run_in_threadpool(collected_clips.save, folder, path, label)
         logger.info("saved %s", clip)
         return schema.Collected(clip.parent.name)

@@ -14,11 +14,11 @@ from actionrec.web.clip_media import ClipMedia
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits
 from actionrec.web.preview import MEDIA_TYPE
-from actionrec.web.samples import Sample, find_sample
+from actionrec.web.samples import SampleClip, find_sample
 
 
 def add_routes(
-    app: FastAPI, registry: ModelRegistry, samples: Sequence[Sample], limits: Limits, media: ClipMedia, collects: bool
+    app: FastAPI, registry: ModelRegistry, samples: Sequence[SampleClip], limits: Limits, media: ClipMedia, collects: bool
 ) -> None:
     """Add the addresses of models, samples and comparison."""
 

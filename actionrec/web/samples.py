@@ -23,14 +23,14 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleClip:
     """A clip of a class."""
 
     label: str
     path: Path
 
 
-def of_project() -> list[Sample]:
+def of_project() -> list[SampleClip]:
     """Samples of the data set in params.yaml; none if it is missing. Those in tar shards are copied to .work/samples."""
     try:
         folder = paths.RAW / str(params.load()["data"]["dataset"])
@@ -49,7 +49,7 @@ def subsets() -> dict[str, str]:
         return {}
 
 
-def of_folder(folder: Path, subset_of: Mapping[str, str] | None = None) -> list[Sample]:
+def of_folder(folder: Path, subset_of: Mapping[str, str] | None = None) -> list[SampleClip]:
     """The first clip of each class in `<folder>/<Class>/<clip>`: a test clip if there is one.
 
     Args:
@@ -60,16 +60,16 @@ def of_folder(folder: Path, subset_of: Mapping[str, str] | None = None) -> list[
     for class_folder in sorted(folder.glob("*/")):
         clips = sorted(clip for clip in class_folder.iterdir() if clip.suffix.lower() in SUFFIXES and clip.is_file())
         unseen = [clip for clip in clips if (subset_of or {}).get(f"{class_folder.name}/{clip.name}") == "test"]
-        offered += [Sample(class_folder.name, clip) for clip in (unseen or clips)[:1]]
+        offered += [SampleClip(class_folder.name, clip) for clip in (unseen or clips)[:1]]
     return _spread(offered)
 
 
-def _of_shards(clips: Sequence[Clip], files: ClipFiles, subset_of: Mapping[str, str]) -> list[Sample]:
+def _of_shards(clips: Sequence[Clip], files: ClipFiles, subset_of: Mapping[str, str]) -> list[SampleClip]:
     """As `of_folder`, for a data set with tar shards."""
     first: dict[str, Clip] = {}
     for clip in sorted(clips, key=lambda clip: (clip.label, subset_of.get(clip.id) != "test", clip.id)):
         first.setdefault(clip.label, clip)
-    return [Sample(clip.label, _file(clip, files)) for clip in _spread([*first.values()])]
+    return [SampleClip(clip.label, _file(clip, files)) for clip in _spread([*first.values()])]
 
 
 def _file(clip: Clip, files: ClipFiles) -> Path:
@@ -88,7 +88,7 @@ def _spread(offered: list[Item]) -> list[Item]:
     return [offered[index] for index in sorted(set(evenly_spaced(len(offered), MOST)))] if len(offered) > MOST else offered
 
 
-def find_sample(samples: Sequence[Sample], place: int) -> Sample:
+def find_sample(samples: Sequence[SampleClip], place: int) -> SampleClip:
     """A sample by its number.
 
     Raises:

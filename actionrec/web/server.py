@@ -19,7 +19,7 @@ from actionrec.web.client_timeouts import TimedProtocol
 from actionrec.web.fair_queue import FairQueue
 from actionrec.web.model_registry import ModelRegistry
 from actionrec.web.predict_request import Limits
-from actionrec.web.samples import Sample
+from actionrec.web.samples import SampleClip
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
 
 def serve(
     folders: Sequence[Path],
-    samples: Sequence[Sample],
+    samples: Sequence[SampleClip],
     *,
     host: str,
     port: int,

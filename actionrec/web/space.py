@@ -25,7 +25,7 @@ from actionrec.io import tensors
 from actionrec.io.files import whole_folder
 from actionrec.training.bundle import DESCRIPTION, WEIGHTS
 from actionrec.web import samples
-from actionrec.web.samples import Sample
+from actionrec.web.samples import SampleClip
 
 ROOT = Path(__file__).parents[2]
 """The project's checkout, which the wheel is built from."""
@@ -174,7 +174,7 @@ def _write_bundle(folder: Path, bundle: Path, predictor: Predictor) -> None:
         tensors.save_tensors(folder / BACKBONE, state, {})
 
 
-def _samples(predictor: Predictor) -> list[Sample]:
+def _samples(predictor: Predictor) -> list[SampleClip]:
     """Clips of the drawn data set, if the model knows their classes; other data sets' clips must not be redistributed."""
     drawn = samples.of_folder(paths.RAW / _DATASET, samples.subsets())
     return [sample for sample in drawn if sample.label in predictor.class_names][:_SAMPLES]

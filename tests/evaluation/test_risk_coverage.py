@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fabricate import trained
 
-from actionrec.evaluation.risk_coverage import Point, risk_coverage
+from actionrec.evaluation.risk_coverage import CoveragePoint, risk_coverage
 
 HALF = np.log(3)  # a logit that gives one of four classes a probability of one half
 
@@ -21,7 +21,7 @@ def test_the_most_confident_answers_come_first():
     found = curve([True, False, True, True], [3, 1, 4, 2])  # in order of confidence: right, right, right, wrong
     assert found.coverage.tolist() == [0.25, 0.5, 0.75, 1]
     assert found.risk.tolist() == [0, 0, 0, 0.25]
-    assert found.within(0.0) == Point(found.confidence[2], 0.75, 0.0)
+    assert found.within(0.0) == CoveragePoint(found.confidence[2], 0.75, 0.0)
     assert found.within(0.25).coverage == 1
 
 
@@ -48,7 +48,7 @@ def test_the_threshold_keeps_answers_that_reach_it():
     found = curve(right, scale, threshold=0.5 - 1e-6)
     assert found.at_threshold.coverage == 0.5
     assert found.at_threshold.risk == 0
-    assert curve(right, scale, threshold=0.999).at_threshold == Point(0.999, 0.0, 0.0)
+    assert curve(right, scale, threshold=0.999).at_threshold == CoveragePoint(0.999, 0.0, 0.0)
     assert curve(right, scale).at_threshold.coverage == 1  # no threshold: every answer counts
 
 

@@ -11,7 +11,7 @@ from small_tuning import SIZE, easy_clips, settings, tiny_backbone
 from actionrec.core.errors import ParamsError, TrainingError
 from actionrec.finetuning import tuning
 from actionrec.finetuning.frozen_part import two_parts
-from actionrec.finetuning.tuning import Tuning, learning_rate
+from actionrec.finetuning.tuning import TuningRun, learning_rate
 from actionrec.training import loop
 from actionrec.training.checkpoints import Checkpoint
 from actionrec.training.optimisers import AdamW
@@ -29,7 +29,7 @@ def started(clips, chosen=PLAIN, device="cpu"):
     loop.reproducible(0, device)
     backbone = tiny_backbone()
     parts = two_parts(backbone, SIZE, chosen.stages, chosen.precision, device)
-    return Tuning(parts, backbone.gain, 8 * len(clips.reader.streams), clips, chosen, 0, device)
+    return TuningRun(parts, backbone.gain, 8 * len(clips.reader.streams), clips, chosen, 0, device)
 
 
 def trained(clips, chosen=PLAIN, checkpointer=None, killed_in=None, device="cpu"):

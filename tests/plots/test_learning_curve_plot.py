@@ -5,13 +5,15 @@ import pytest
 
 from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.significance_tests import PairedTest
-from actionrec.experiments.learning_curve import PARTS, Curve, Point
+from actionrec.experiments.learning_curve import PARTS, Curve, CurvePoint
 from actionrec.plots.learning_curve import learning_curve
 
 
 def curve(seeds):
     points = tuple(
-        Point(part, 10 * place, 5 * place, place / 5, tuple(place / 5 for _ in seeds), Interval(place / 5 - 0.1, place / 5 + 0.1))
+        CurvePoint(
+            part, 10 * place, 5 * place, place / 5, tuple(place / 5 for _ in seeds), Interval(place / 5 - 0.1, place / 5 + 0.1)
+        )
         for place, part in enumerate(PARTS, start=1)
     )
     return Curve("gru", seeds, 120, 40, 0.25, points, PairedTest(0.2, Interval(0.1, 0.3), 0.01, 0.1))

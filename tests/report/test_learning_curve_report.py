@@ -6,7 +6,7 @@ import pytest
 
 from actionrec.evaluation.intervals import Interval
 from actionrec.evaluation.significance_tests import PairedTest
-from actionrec.experiments.learning_curve import PARTS, Curve, Point
+from actionrec.experiments.learning_curve import PARTS, Curve, CurvePoint
 from actionrec.report.learning_curve import POINTS_HEADER, answer, as_json, point_rows, text
 
 
@@ -16,7 +16,7 @@ def gain(difference, low, high, p):
 
 def curve(test=None, seeds=(0,)):
     points = tuple(
-        Point(part, 10 * place, 5 * place, 0.5 + place / 10, tuple(0.5 + place / 10 for _ in seeds), Interval(0.4, 0.95))
+        CurvePoint(part, 10 * place, 5 * place, 0.5 + place / 10, tuple(0.5 + place / 10 for _ in seeds), Interval(0.4, 0.95))
         for place, part in enumerate(PARTS, start=1)
     )
     return Curve("gru", seeds, 120, 40, 0.25, points, test or gain(0.05, 0.01, 0.09, 0.02))

@@ -147,7 +147,7 @@ def test_a_second_run_gives_the_same_bytes_and_a_third_trains_nothing(tuned, mon
     finetune.main()
     assert outputs() == outputs(tuned)
     [checkpoint] = finetuning_run.FOLDER.iterdir()
-    monkeypatch.setattr(finetuning_run.Tuning, "_train_epoch", None)
+    monkeypatch.setattr(finetuning_run.TuningRun, "_train_epoch", None)
     finetune.main()
     assert outputs() == outputs(tuned)
     assert [*finetuning_run.FOLDER.iterdir()] == [checkpoint]

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from fabricate import BASELINES, train_settings
+from fabricate import BASELINES
 from sklearn.linear_model import LogisticRegression
 
 from actionrec.core.errors import TrainingError
@@ -11,11 +11,12 @@ from actionrec.evaluation.calibration import softmax
 from actionrec.models import create_model
 from actionrec.training import logistic_regression, pooled_features
 from actionrec.training.classifier import Classifier
+from actionrec.training.logistic_regression import ProbeSettings
 from actionrec.training.loop import Examples, predict
 
 CLIPS, FRAMES, FEATURE_DIM, CLASSES = 150, 6, 20, 3
 TRAIN, HELD_OUT = np.arange(0, 100), np.arange(100, CLIPS)
-SETTINGS = train_settings(weight_decay=0.01)
+SETTINGS = ProbeSettings(weight_decay=0.01, standardise=True, class_weights="none")
 
 
 pytestmark = pytest.mark.usefixtures("one_seeded_thread")

@@ -90,7 +90,7 @@ def test_a_member_is_read_in_several_calls_if_the_system_gives_less_at_a_time():
             return super().read(min(size, 3))
 
     stream = Short(b"0123456789")
-    assert shard_file.contents(stream, shard_file.Member("a", 1, 8)) == b"12345678"
-    assert shard_file.contents(stream, shard_file.Member("a", 1, 0)) == b""
+    assert shard_file.contents(stream, shard_file.TarMember("a", 1, 8)) == b"12345678"
+    assert shard_file.contents(stream, shard_file.TarMember("a", 1, 0)) == b""
     with pytest.raises(EOFError):
-        shard_file.contents(stream, shard_file.Member("a", 1, 10))
+        shard_file.contents(stream, shard_file.TarMember("a", 1, 10))
