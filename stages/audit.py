@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 def main() -> None:
     subsets = read_split(paths.SPLIT)
     clips = [clip for clip in read_clips(paths.CLIPS) if clip.id in subsets]
-    found = leak_audit.audit(clips, subsets, read_features(paths.FEATURES))
-    files.write_json(paths.AUDIT, asdict(found))
-    logger.info("%d test clips: %d with a sibling in training, %d with a copy", found.test_clips, found.siblings, found.copied)
+    audit = leak_audit.audit(clips, subsets, read_features(paths.FEATURES))
+    files.write_json(paths.AUDIT, asdict(audit))
+    logger.info("%d test clips: %d with a sibling in training, %d with a copy", audit.test_clips, audit.siblings, audit.copied)
 
 
 if __name__ == "__main__":

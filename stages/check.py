@@ -91,11 +91,11 @@ def refuse_unfit_frames() -> None:
     except ParamsError:  # reported by the reader of all sections
         return
     frames = read.frames
-    wanted = FrameFormat(frames.resolution, frames.fit, frames.snippet.length, frames.snippet.rate)
-    found = frame_problems(read.features, wanted)
-    for warning in found.warnings:
+    frame_format = FrameFormat(frames.resolution, frames.fit, frames.snippet.length, frames.snippet.rate)
+    problems = frame_problems(read.features, frame_format)
+    for warning in problems.warnings:
         logger.warning("%s", warning)
-    params.refuse(found.errors)
+    params.refuse(problems.errors)
 
 
 def refuse_tuning_for_all_folds() -> None:

@@ -46,14 +46,14 @@ class Gathered:
     context: EvaluationContext
     timings: dict[str, Timing]
     histories: dict[str, History]
-    found: Analyses
+    all_analyses: Analyses
 
 
 def main() -> None:
     gathered = gather()
     write_numbers(gathered)
     draw(gathered)
-    logger.info("%s", terminal.outcome(gathered.result, gathered.found.baselines, gathered.context))
+    logger.info("%s", terminal.outcome(gathered.result, gathered.all_analyses.baselines, gathered.context))
 
 
 def gather() -> Gathered:
@@ -65,7 +65,7 @@ def gather() -> Gathered:
     timings = {name: read_timing(name) for name in MODELS}
     ranked = sorted(models, key=lambda model: result.row(model.name).rank)
     answered = {model.name: model.predictions for model in ranked}
-    found = Analyses(
+    all_analyses = Analyses(
         baselines=analyses.against_baselines(answered, result.baselines),
         orders=analyses.order_of_frames(answered),
         calibrations=analyses.calibrations(ranked),
@@ -85,47 +85,47 @@ def gather() -> Gathered:
         tuning=read_tuning_result(context.tuning, len(context.class_names)),
     )
     histories = {model.name: read_history(model) for model in models}
-    return Gathered(models, result, context, timings, histories, found)
+    return Gathered(models, result, context, timings, histories, all_analyses)
 
 
 def write_numbers(gathered: Gathered) -> None:
     """Write compare.json, the report and the tables."""
-    result, context, found, timings = gathered.result, gathered.context, gathered.found, gathered.timings
+    result, context, all_analyses, timings = gathered.result, gathered.context, gathered.all_analyses, gathered.timings
     write_json(paths.SUMMARY, comparison.at_a_glance(result, MODELS))
-    sentences = [text.replace("**", "") for text in headline(result, found.baselines, context)]
-    summary = {**comparison.summary(result, context, list(MODELS)), "headline": sentences, **analyses.summary(found)}
+    sentences = [text.replace("**", "") for text in headline(result, all_analyses.baselines, context)]
+    summary = {**comparison.summary(result, context, list(MODELS)), "headline": sentences, **analyses.summary(all_analyses)}
     write_json(paths.COMPARISON, summary)
-    write_text(paths.REPORT, comparison_report.report(result, context, found, gathered.models))
-    write_text(paths.DETAILS, comparison_report.details(result, context, timings, found, gathered.models))
+    write_text(paths.REPORT, comparison_report.report(result, context, all_analyses, gathered.models))
+    write_text(paths.DETAILS, comparison_report.details(result, context, timings, all_analyses, gathered.models))
     write_spreadsheet(paths.RESULTS_CSV, tables.CSV_HEADER, tables.csv_rows(result, context, timings))
     write_text(paths.RESULTS_TEX, tables.latex(result, context, timings))
-    write_spreadsheet(paths.SUSPECT_LABELS, suspect_labels.HEADER, suspect_labels.csv_rows(found.label_checks))
-    write_spreadsheet(paths.CLASS_SCORES, tables.CLASS_HEADER, tables.class_rows(found.class_scores))
+    write_spreadsheet(paths.SUSPECT_LABELS, suspect_labels.HEADER, suspect_labels.csv_rows(all_analyses.label_checks))
+    write_spreadsheet(paths.CLASS_SCORES, tables.CLASS_HEADER, tables.class_rows(all_analyses.class_scores))
     write_csv(paths.CURVES, curves.CSV_HEADER, curves.csv_rows(gathered.histories))
 
 
 def draw(gathered: Gathered) -> None:
     """Draw the plots."""
-    result, context, found, histories = gathered.result, gathered.context, gathered.found, gathered.histories
+    result, context, all_analyses, histories = gathered.result, gathered.context, gathered.all_analyses, gathered.histories
     names = [row.name for row in result.leaderboard]
     saved = context.of_saved_fold(gathered.models[0].predictions.saved_test)  # calibration and curves are of the saved models
     seconds = {name: timing.train_seconds for name, timing in gathered.timings.items()}
     ends = {row.name: row.interval for row in result.leaderboard}
-    suspects = [one for one in found.label_checks if one.suspect]
-    clips = {one.clip for some in (found.missed, suspects) for one in some[: contact_sheet.SHOWN]}
+    suspects = [one for one in all_analyses.label_checks if one.suspect]
+    clips = {one.clip for some in (all_analyses.missed, suspects) for one in some[: contact_sheet.SHOWN]}
     frames = read_frames(paths.FRAMES, sorted(clips))
     pictures = {
         "model_comparison": overview.model_comparison(result, context, seconds),
         "all_models_grid": curves.all_models_grid(names, histories, saved),
-        "accuracy_intervals": intervals.accuracy_intervals(result, found.ensembles, context),
+        "accuracy_intervals": intervals.accuracy_intervals(result, all_analyses.ensembles, context),
         "order_of_frames": order.order_of_frames(
-            [one for one in found.orders if one.model not in result.baselines], result.majority_accuracy, context
+            [one for one in all_analyses.orders if one.model not in result.baselines], result.majority_accuracy, context
         ),
-        "reliability": reliability.reliability_diagram(found.calibrations, saved),
-        "accuracy_against_cost": pareto.accuracy_against_cost(found.costs, ends, context),
-        "risk_coverage": risk_plot.risk_coverage_curves([*found.risks.values()], result.advice.deploy, saved),
-        "missed_by_all": contact_sheet.missed_clips(found.missed, frames, context),
-        "suspect_labels": contact_sheet.suspect_labels(found.label_checks, frames, context),
+        "reliability": reliability.reliability_diagram(all_analyses.calibrations, saved),
+        "accuracy_against_cost": pareto.accuracy_against_cost(all_analyses.costs, ends, context),
+        "risk_coverage": risk_plot.risk_coverage_curves([*all_analyses.risks.values()], result.advice.deploy, saved),
+        "missed_by_all": contact_sheet.missed_clips(all_analyses.missed, frames, context),
+        "suspect_labels": contact_sheet.suspect_labels(all_analyses.label_checks, frames, context),
     }
     for model in gathered.models:
         counts = metrics.confusion(model.test.logits, model.test.labels)

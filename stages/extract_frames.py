@@ -57,9 +57,9 @@ def main() -> None:
     settings = params.read(Params)
     clips = read_clips(paths.CLIPS)
     tasks = plan(clips, read_clip_files(paths.RAW / settings.data.dataset), settings.frames)
-    made = shards.complete("frames", tasks, extract, what="Extracting frames", workers=machine.workers())
+    folders = shards.complete("frames", tasks, extract, what="Extracting frames", workers=machine.workers())
 
-    ledger = sorted((row for folder in made.values() for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)), key=clip_of)
+    ledger = sorted((row for folder in folders.values() for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)), key=clip_of)
     # Written even if this run fails: the list of failed clips may be too long for a terminal.
     files.write_csv(paths.WORK / "frames" / LEDGER, LEDGER_HEADER, ([*row.values()] for row in ledger))
     failed = [row for row in ledger if row["error"]]
@@ -72,14 +72,14 @@ def main() -> None:
     }
     refuse_too_many(failed, len(ledger), settings.frames.max_failed)
     with files.whole_folder(paths.FRAMES) as draft:
-        sums = shards.link_into(draft, {f"{name}.tar": folder / "frames.tar" for name, folder in made.items()})
+        sums = shards.link_into(draft, {f"{name}.tar": folder / "frames.tar" for name, folder in folders.items()})
         files.write_csv(draft / LEDGER, LEDGER_HEADER, ([*row.values()] for row in ledger))
         files.write_json(draft / DESCRIPTION, settings.frames.sampling())
         checksums.write(draft, sums)
-    lengths = {clip: seconds for folder in made.values() for clip, seconds in read_clip_seconds(folder / SECONDS).items()}
+    lengths = {clip: seconds for folder in folders.values() for clip, seconds in read_clip_seconds(folder / SECONDS).items()}
     write_clip_seconds(paths.CLIP_SECONDS, lengths)
     files.write_json(paths.FRAME_METRICS, counts)
-    for folder in made.values():
+    for folder in folders.values():
         if any(row["error"].startswith(clip_reader.UNEXPECTED) for row in files.read_csv(folder / LEDGER, LEDGER_HEADER)):
             shutil.rmtree(folder)  # retried on the next run, as the error may not come back
     logger.info("%(clips)d clips: %(decoded)d decoded (%(padded)d padded, %(damaged)d damaged), %(failed)d failed", counts)
@@ -114,12 +114,14 @@ def extract(job: FrameJob, draft: Path, advance: Advance) -> None:
     cv2.setNumThreads(1)
     rows: list[list[object]] = []
     lengths: dict[str, float] = {}
-    wanted = job.settings
-    with FrameWriter(draft / "frames.tar", wanted) as writer:
+    settings = job.settings
+    with FrameWriter(draft / "frames.tar", settings) as writer:
         for clip, path in zip(job.clips, job.files, strict=True):
             with unchanged(path, clip.sha256):
                 try:
-                    sampled = clip_reader.sample_clip_safely(path, wanted.count, wanted.resolution, wanted.fit, wanted.snippet)
+                    sampled = clip_reader.sample_clip_safely(
+                        path, settings.count, settings.resolution, settings.fit, settings.snippet
+                    )
                 except VideoError as error:
                     rows.append([clip.id, error.header_frames, error.decoded_frames, 0, 0, DECODER, "", str(error)])
                 else:

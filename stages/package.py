@@ -60,15 +60,15 @@ def gather() -> dict[str, Evidence]:
     comparison, audit = read_json(paths.COMPARISON), read_json(paths.AUDIT)
     if not isinstance(comparison, dict) or comparison.get("best") not in MODELS:
         raise DataError(f"{paths.COMPARISON} does not say which model is the best. {AGAIN}")
-    found = {}
+    evidence = {}
     for model in models:
         name = model.name
         numbers = read_json(paths.model_metrics(name))
         check_compared(name, numbers, comparison)
         bundle = read_json(paths.model_folder(name) / "model.json")
         scores = class_scores(model.predictions, model.class_names)
-        found[name] = Evidence(model, context, read_recipe(name), bundle, numbers, comparison, scores, audit)
-    return found
+        evidence[name] = Evidence(model, context, read_recipe(name), bundle, numbers, comparison, scores, audit)
+    return evidence
 
 
 def check_compared(name: str, numbers: dict[str, Any], comparison: dict[str, Any]) -> None:

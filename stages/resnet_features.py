@@ -61,21 +61,21 @@ def main() -> None:
     source = {**backbones.describe(settings, backbone, tuned), "frames": description}
     tasks = plan(settings, tuned, source, device)
     workers = machine.workers() if device == "cpu" else 1
-    made = shards.complete(
+    folders = shards.complete(
         "features", tasks, extract, what="Extracting features", workers=workers, device=device, compute_all=extract_all
     )
     with files.whole_folder(paths.FEATURES) as draft:
-        sums = shards.link_into(draft, {f"{name}.safetensors": folder / "features.safetensors" for name, folder in made.items()})
+        sums = shards.link_into(draft, {f"{name}.safetensors": folder / "features.safetensors" for name, folder in folders.items()})
         checksums.write(draft, sums)
     logger.info("%d clips in %d shards", sum(task.clips for task in tasks), len(tasks))
 
 
 def plan(settings: FeatureSettings, tuned: TunedBackbone | None, source: dict[str, Any], device: str) -> list[ShardJob]:
     """One job for each shard of frames; shards without clips (all failed to decode) are skipped."""
-    found = sorted(paths.FRAMES.glob("*.tar"))
-    if not found:
+    shard_paths = sorted(paths.FRAMES.glob("*.tar"))
+    if not shard_paths:
         raise DataError(f"{paths.FRAMES} has no frames. Run `dvc repro extract_frames`.")
-    names = [path.name for path in found]
+    names = [path.name for path in shard_paths]
     checksums.refuse_missing(paths.FRAMES, ".tar", names)
     contents = checksums.verify(paths.FRAMES, [*names, DESCRIPTION])
     code = code_digest("resnet_features")
@@ -85,7 +85,7 @@ def plan(settings: FeatureSettings, tuned: TunedBackbone | None, source: dict[st
     if settings.is_file and not tuned:
         weights = {Path(settings.weights): files.sha256_of(Path(settings.weights))}
     tasks = []
-    for path in found:
+    for path in shard_paths:
         clips = frame_store.count_clips(path)
         if clips:
             key = {"frames": contents[path.name], "source": source, "code": code, "made_by": made_by}
@@ -102,7 +102,7 @@ def extract(job: FeatureJob, draft: Path, advance: Advance) -> None:
 
 
 def extract_all(jobs: Sequence[FeatureJob], advance: Advance) -> Iterator[Write]:
-    """Compute shards of features, made alike, as one stream of clips, so that a GPU does not wait at a shard's end.
+    """Compute shards of features, all with the same settings, as one stream of clips: a GPU does not wait at a shard's end.
 
     Raises:
         DataError: frames are damaged; the shards before them have been yielded.
@@ -114,26 +114,26 @@ def extract_all(jobs: Sequence[FeatureJob], advance: Advance) -> Iterator[Write]
     threads = machine.workers() if device.startswith("cuda") else 1
     started: deque[tuple[Path, str]] = deque()
 
-    def shown() -> Iterator[NDArray[np.uint8]]:
+    def clip_stream() -> Iterator[NDArray[np.uint8]]:
         for shard, clip_id, clip_frames in frame_store.read_shards([job.shard for job in jobs], threads, empty=extractor.empty):
             started.append((shard, clip_id))
             yield clip_frames
 
-    features = extractor.each(shown())
+    features = extractor.each(clip_stream())
     for job in jobs:
-        made: dict[str, NDArray[np.float16]] = {}
+        shard_features: dict[str, NDArray[np.float16]] = {}
         for clip_features in islice(features, job.clips):
             shard, clip_id = started.popleft()
             if shard == job.shard:
-                made[clip_id] = clip_features
+                shard_features[clip_id] = clip_features
                 advance(1)
-        if len(made) != job.clips:
+        if len(shard_features) != job.clips:
             raise DataError(f"{job.shard} was replaced while in use. Run `dvc repro`.")
-        yield partial(_write, made, source)
+        yield partial(_write, shard_features, source)
 
 
-def _write(made: dict[str, NDArray[np.float16]], source: dict[str, Any], draft: Path) -> None:
-    feature_store.write_shard(draft / "features.safetensors", made, source)
+def _write(shard_features: dict[str, NDArray[np.float16]], source: dict[str, Any], draft: Path) -> None:
+    feature_store.write_shard(draft / "features.safetensors", shard_features, source)
 
 
 @lru_cache(maxsize=1)

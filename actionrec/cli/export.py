@@ -83,9 +83,9 @@ def write_onnx(arguments: argparse.Namespace, folder: Path) -> None:
     labelled = label_clips(arguments, predictor) if arguments.int8 else None  # reports missing clips before the long work
     output = arguments.output or paths.WORK / "export" / predictor.name
     make_writable(output)
-    shown = reference_clips.to_check(predictor, videos_in(arguments.check))
+    reference = reference_clips.to_check(predictor, videos_in(arguments.check))
     pieces = onnx_graph.trace(predictor)
-    answered = onnx_export.answer(pieces, shown.frames)
+    answered = onnx_export.answer(pieces, reference.frames)
     weights = files.sha256_of(folder / bundle.WEIGHTS)
     written = []
     for form, name in FILES.items():
@@ -93,11 +93,11 @@ def write_onnx(arguments: argparse.Namespace, folder: Path) -> None:
             path = output / name.format(predictor.name)
             about = onnx_export.metadata(predictor, form, weights)
             check = partial(onnx_export.check, inputs=answered.inputs(form), expected=answered.probabilities)
-            found = onnx_export.write(path, pieces.graph(form), about, check)
-            written.append(texts.Written(path, about["input"], path.stat().st_size, files.sha256_of(path), found))
-    said = [predictor.answer(predictor.extractor(clip)).probabilities for clip in shown.frames]
+            result = onnx_export.write(path, pieces.graph(form), about, check)
+            written.append(texts.Written(path, about["input"], path.stat().st_size, files.sha256_of(path), result))
+    said = [predictor.answer(predictor.extractor(clip)).probabilities for clip in reference.frames]
     from_predict = onnx_export.compare(said, answered.probabilities)
-    done = texts.Export(predictor.name, shown.description, written, from_predict, predictor.bundle.features["precision"])
+    done = texts.Export(predictor.name, reference.description, written, from_predict, predictor.bundle.features["precision"])
     if not arguments.json:
         say(texts.text(done))
     cost = write_int8(output, predictor, pieces, weights, *labelled) if labelled else None

@@ -60,9 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
     files.write_spreadsheet(output / texts.FILES, texts.FILES_HEADER, texts.file_rows(probes, known.suspicious))
     if class_table.is_cut(len(known.classes)):
         files.write_spreadsheet(output / texts.CLASSES, texts.CLASSES_HEADER, texts.class_rows(known))
-    shown = probe.pictures(clip_files, probes, plots.chosen_classes(clips.class_names(data_set)))
+    pictures = probe.pictures(clip_files, probes, plots.chosen_classes(clips.class_names(data_set)))
     with files.whole_file(output / texts.PAGE) as draft:
-        draft.write_bytes(plots.page(known, [one.seconds for one in probes if one.seconds], shown))
+        draft.write_bytes(plots.page(known, [one.seconds for one in probes if one.seconds], pictures))
     document = {**asdict(known), "split": asdict(planned)}
     say(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n" if arguments.json else report)
     logger.info("%s, %s and %s are in %s", texts.REPORT, texts.PAGE, texts.FILES, output)

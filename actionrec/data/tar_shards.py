@@ -266,14 +266,14 @@ def _record(value: Any) -> dict[str, str]:
     """The entries of a JSON object that are used, as text; missing ones are left out."""
     if not isinstance(value, dict):
         raise ValueError(f"got {quoted(value)}, expected an object with an entry label")
-    found = {}
+    entries = {}
     for key in ("label", "group"):
         entry = value.get(key)
         if isinstance(entry, bool) or not isinstance(entry, str | int | None):
             raise ValueError(f"{key}: got {quoted(entry)}, expected text or a whole number")
         if entry not in (None, ""):
-            found[key] = _one_line(str(entry))
-    return found
+            entries[key] = _one_line(str(entry))
+    return entries
 
 
 def _one_line(text: str) -> str:

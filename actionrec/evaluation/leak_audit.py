@@ -135,12 +135,12 @@ def near_duplicates(train: Sequence[Clip], test: Sequence[Clip], features: Featu
 
     limit, pairs = threshold(train, test, train_means, test_means)
     if len(train) * len(test) <= EXACT_PAIRS:
-        found, recall = nearest(test_means, train_means), None
+        neighbours, recall = nearest(test_means, train_means), None
     else:
         index = ListIndex(train_means)
-        found, recall = index.search(test_means), index.recall(limit)
+        neighbours, recall = index.search(test_means), index.recall(limit)
     nearest_pairs = []
-    for clip, row, value in zip(test, found.rows, found.similarities, strict=True):
+    for clip, row, value in zip(test, neighbours.rows, neighbours.similarities, strict=True):
         other = train[row]
         similarity = round(float(value), 6)
         same_class, sibling = clip.label == other.label, clip.cluster == other.cluster

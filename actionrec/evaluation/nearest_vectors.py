@@ -53,9 +53,9 @@ def nearest(queries: Vectors, known: Vectors) -> Nearest:
         queries: (q, D).
         known: (k, D), at least one.
     """
-    found = Nearest(queries)
-    found.compare(np.arange(len(queries)), known, np.arange(len(known)))
-    return found
+    neighbours = Nearest(queries)
+    neighbours.compare(np.arange(len(queries)), known, np.arange(len(known)))
+    return neighbours
 
 
 class ListIndex:
@@ -75,13 +75,13 @@ class ListIndex:
 
     def search(self, queries: Vectors) -> Nearest:
         """Find the most similar known vector of each query (q, D), as far as the lists have it."""
-        found, probes = Nearest(queries), min(_PROBES, len(self._pivots))
+        neighbours, probes = Nearest(queries), min(_PROBES, len(self._pivots))
         lists = np.concatenate([_highest(block @ self._pivots.T, probes) for block in _blocks(queries)])
         callers = _grouped(lists.ravel(), np.repeat(np.arange(len(queries)), probes), len(self._pivots))
         for members, some in zip(self._members, callers, strict=True):
             if len(members) and len(some):
-                found.compare(some, self._known[members], members)
-        return found
+                neighbours.compare(some, self._known[members], members)
+        return neighbours
 
     def recall(self, similarity: float) -> float:
         """Share of planted copies that the search finds: copies of known vectors, evenly spaced, that noise makes `similarity`.

@@ -85,16 +85,16 @@ def read_predictions(path: Path, class_count: int, remake: str) -> Predictions:
     if is_top(record):
         for name in tables:
             _check_top(path, name, record, class_count, remake)
-        found: dict[str, Any] = {name: top_logits(record, name, class_count) for name in tables}
+        arrays: dict[str, Any] = {name: top_logits(record, name, class_count) for name in tables}
     else:
-        found = {name: record[name] for name in tables}
+        arrays = {name: record[name] for name in tables}
     answers = Answers(
         clips,
         labels,
         clusters,
-        found["logits"],
-        [found["seed_logits"][place] for place in range(len(record["seeds"]))],
-        {name.removeprefix(_CHANGED): logits for name, logits in found.items() if name.startswith(_CHANGED)},
+        arrays["logits"],
+        [arrays["seed_logits"][place] for place in range(len(record["seeds"]))],
+        {name.removeprefix(_CHANGED): logits for name, logits in arrays.items() if name.startswith(_CHANGED)},
     )
     return Predictions(answers, record["subset"], tuple(record["seeds"].tolist()), record["fold"], int(record["saved_fold"][0]))
 

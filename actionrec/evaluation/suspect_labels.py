@@ -89,7 +89,7 @@ def _mean_probabilities(models: Sequence[TrainedModel], rows: Sequence[NDArray[n
 
 
 def _suspects(labels: NDArray[np.int64], shares: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """(n,) the labels that confident learning finds wrong. Classes without clips are left out: it needs clips of each."""
+    """(n,) which labels confident learning finds wrong. Classes without clips are left out, as it needs clips of each class."""
     from cleanlab.filter import find_label_issues  # see check_labels
 
     present = np.unique(labels)
@@ -99,8 +99,8 @@ def _suspects(labels: NDArray[np.int64], shares: NDArray[np.floating]) -> NDArra
     among /= among.sum(axis=1, keepdims=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="May not flag all label issues")  # in classes with few clips: nothing to act on
-        found: NDArray[np.bool_] = find_label_issues(np.searchsorted(present, labels), among, n_jobs=1)
-    return found
+        is_suspect: NDArray[np.bool_] = find_label_issues(np.searchsorted(present, labels), among, n_jobs=1)
+    return is_suspect
 
 
 def csv_rows(checks: Sequence[LabelCheck]) -> Iterator[list[str | int]]:

@@ -114,12 +114,12 @@ def runs(data: TrainingData, features_sum: str, model: str, recipe: Recipe, devi
         ParamsError: the model's arguments do not fit together.
     """
     subsets = nested_subsets(data, recipe.seed)
-    made = []
+    results = []
     for part, rows in zip(PARTS, subsets, strict=True):
         task = replace(data, rows={**data.rows, "train": rows})
         own = equal_steps(recipe, len(rows), len(subsets[-1]))
-        made.append(part_run(f"{part} of the training sources", model, own, task, features_sum, device))
-    return made
+        results.append(part_run(f"{part} of the training sources", model, own, task, features_sum, device))
+    return results
 
 
 def curve(part_runs: Sequence[PartRun], predictions: Sequence[Predictions]) -> Curve:

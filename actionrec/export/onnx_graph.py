@@ -51,8 +51,8 @@ class FeaturesOf(nn.Module):
         # ONNX Runtime cannot subtract 16-bit numbers.
         streams = [pictures(frames, stream, torch.int32) for stream in self.streams]
         # All in one batch: the graph then has the backbone once. A step's pictures are neighbours, and so are their features.
-        shown = streams[0] if len(streams) == 1 else torch.stack(streams, dim=2).flatten(1, 2)
-        features = self.backbone(shown.flatten(0, -4).permute(0, 2, 3, 1))
+        batch = streams[0] if len(streams) == 1 else torch.stack(streams, dim=2).flatten(1, 2)
+        features = self.backbone(batch.flatten(0, -4).permute(0, 2, 3, 1))
         if frames.dim() == 6 and self.backbone.snippet_length == 1:  # an image network; a snippet's features are their mean
             features = features.unflatten(0, (-1, frames.shape[2])).mean(dim=1)
         return features.reshape(-1, frames.shape[1], len(streams) * features.shape[1])

@@ -36,8 +36,8 @@ def with_folded_batch_norms(backbone: Backbone, size: int, device: str) -> Backb
     shape = (backbone.snippet_length, size, size, 3)
     frames = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random).to(device)
     with torch.inference_mode():
-        expected, found = plain(frames), folded(frames)
-    if (found - expected).norm() <= _ROUNDING * expected.norm():
+        expected, actual = plain(frames), folded(frames)
+    if (actual - expected).norm() <= _ROUNDING * expected.norm():
         return folded
     logger.warning("Batch norms are not folded into convolutions, which is slower: it would change the features")
     return plain

@@ -31,11 +31,11 @@ class GpuRunner:
         Returns:
             A function that waits for the features (B, D).
         """
-        shown = torch.from_numpy(np.ascontiguousarray(frames))
+        host_frames = torch.from_numpy(np.ascontiguousarray(frames))
         computing = torch.cuda.current_stream(self._device)
         with torch.inference_mode():
             with torch.cuda.stream(self._copies):
-                arrived = shown.to(self._device, non_blocking=True)
+                arrived = host_frames.to(self._device, non_blocking=True)
             computing.wait_stream(self._copies)
             arrived.record_stream(computing)  # its memory is not filled again before `computing` has read it
             features = self._graphed(arrived)
@@ -43,7 +43,7 @@ class GpuRunner:
             copied_back.copy_(features, non_blocking=True)
             done = torch.cuda.Event(blocking=True)  # a thread that waits leaves its core to those that decode
             done.record(computing)
-        return partial(_wait, done, copied_back, shown)
+        return partial(_wait, done, copied_back, host_frames)
 
 
 def _wait(done: torch.cuda.Event, features: Tensor, _: Tensor) -> NDArray[np.float32]:

@@ -39,5 +39,5 @@ def _differences(frames: Tensor, dtype: torch.dtype) -> Tensor:
     levels = frames.to(dtype)
     change = (levels.narrow(-4, 1, count - 1) - levels.narrow(-4, 0, count - 1)).clamp_(-_LARGEST_CHANGE, _LARGEST_CHANGE)
     # 255 * (change / 128 + 0.5), rounded: no change gives 128, the largest change 255.
-    shown = (change.mul_(255).add_(_GREY * 128) >> 7).to(torch.uint8)
-    return torch.cat([shown, shown.narrow(-4, count - 2, 1)], dim=-4)
+    pixels = (change.mul_(255).add_(_GREY * 128) >> 7).to(torch.uint8)
+    return torch.cat([pixels, pixels.narrow(-4, count - 2, 1)], dim=-4)

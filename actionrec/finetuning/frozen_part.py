@@ -50,12 +50,12 @@ def two_parts(backbone: Backbone, size: int, stages: int, precision: str, device
     Raises:
         ParamsError: the network has fewer stages.
     """
-    found = last_stages(backbone, size, stages)
+    modules = last_stages(backbone, size, stages)
     parts = None
     if extractors.runtime(device) == "openvino":
-        parts = _divided(backbone, size, found.before, found.learning[0], precision)
+        parts = _divided(backbone, size, modules.before, modules.learning[0], precision)
     parts = parts or _whole(backbone, device)
-    for name in found.learning:
+    for name in modules.learning:
         parts.tuned.get_submodule(name).requires_grad_(True)
     return parts
 

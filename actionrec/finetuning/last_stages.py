@@ -40,12 +40,12 @@ def last_stages(backbone: Backbone, size: int, count: int) -> LastStages:
         ParamsError: the network has fewer stages.
     """
     shapes = _output_shapes(backbone, size)
-    found = _stages(backbone.network, shapes)
-    if count > len(found):
+    stages = _stages(backbone.network, shapes)
+    if count > len(stages):
         raise ParamsError(
-            f"params.yaml: finetune.stages: the backbone has {len(found)} stages; got {count}, expected at most {len(found)}."
+            f"params.yaml: finetune.stages: the backbone has {len(stages)} stages; got {count}, expected at most {len(stages)}."
         )
-    learning = [name for stage in found[len(found) - count :] for name in stage]
+    learning = [name for stage in stages[len(stages) - count :] for name in stage]
     order = list(shapes)
     return LastStages(order[: order.index(learning[0])], learning)
 
@@ -57,35 +57,35 @@ def _stages(network: nn.Module, shapes: Mapping[str, Sequence[int]]) -> list[lis
         shapes: of the outputs of modules, see `_output_shapes`.
     """
     sizes = {name: _parameters(network.get_submodule(name)) for name in shapes}
-    found: list[list[str]] = []
+    stages: list[list[str]] = []
     last_shape: Sequence[int] = ()
     for name, shape in shapes.items():
         if sizes[name] == 0:
             continue
         after_pooling = all(length == 1 for length in shape)
-        if not found or (shape != last_shape and not after_pooling):
-            found.append([])
-        found[-1].append(name)
+        if not stages or (shape != last_shape and not after_pooling):
+            stages.append([])
+        stages[-1].append(name)
         last_shape = last_shape if after_pooling else shape
     total = _parameters(network)
-    if sum(sizes[name] for name in found[-1]) > _NEARLY_ALL * total:
-        found[-1:] = _one_each(found[-1], [name for name in found[-1] if sizes[name] > _SMALL * total])
-    return found
+    if sum(sizes[name] for name in stages[-1]) > _NEARLY_ALL * total:
+        stages[-1:] = _one_each(stages[-1], [name for name in stages[-1] if sizes[name] > _SMALL * total])
+    return stages
 
 
 def _one_each(names: Sequence[str], blocks: Sequence[str]) -> list[list[str]]:
     """A stage for each block; smaller modules belong to the block before them, or to the first."""
-    found: list[list[str]] = []
+    stages: list[list[str]] = []
     early: list[str] = []
     for name in names:
         if name in blocks:
-            found.append([*early, name])
+            stages.append([*early, name])
             early = []
-        elif found:
-            found[-1].append(name)
+        elif stages:
+            stages[-1].append(name)
         else:
             early.append(name)
-    return found or [list(names)]
+    return stages or [list(names)]
 
 
 def _blocks(module: nn.Module, total: int, prefix: str = "") -> list[str]:

@@ -83,8 +83,8 @@ class TuningRun:
         needed = np.concatenate([self.rows["train"], held_out])
         features = np.zeros((len(labelled.labels), 1, self.network.head.standardise.mean.numel()), dtype=np.float32)
         with self._naming_memory():
-            for group, found in self._evaluate(needed, self.settings.segments, self.network.features):
-                features[group] = found.mean(dim=1, keepdim=True).cpu().numpy()
+            for group, group_features in self._evaluate(needed, self.settings.segments, self.network.features):
+                features[group] = group_features.mean(dim=1, keepdim=True).cpu().numpy()
         self.network.head.standardise.fit(features, self.rows["train"])
         examples = Examples(features, torch.from_numpy(labelled.labels).to(self.device), self.rows["train"], held_out)
         fit = logistic_regression.fit(self.network.head, examples, _PROBE, lambda _: None)
@@ -134,7 +134,7 @@ class TuningRun:
         Args:
             segments: uses the middle sample point of each; None uses all sample points.
         """
-        logits = [found for _, found in self._evaluate(rows, segments, self.network)]
+        logits = [group_logits for _, group_logits in self._evaluate(rows, segments, self.network)]
         return torch.cat(logits).cpu().numpy()
 
     def _evaluate(

@@ -221,11 +221,11 @@ def grad_cam(predictor: Predictor, pictures: NDArray[np.uint8], place: int) -> N
     try:
         # cuDNN supports no gradients of recurrent layers in evaluation mode.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            shown = np.stack([pictures_of(pictures, stream) for stream in predictor.streams])  # (S, T, ...)
-            batches = torch.from_numpy(shown).to(predictor.device).flatten(0, -4).split(max(1, _BATCH // length) * length)
+            inputs = np.stack([pictures_of(pictures, stream) for stream in predictor.streams])  # (S, T, ...)
+            batches = torch.from_numpy(inputs).to(predictor.device).flatten(0, -4).split(max(1, _BATCH // length) * length)
             computed = torch.cat([backbone(batch).float() for batch in batches])
             # An image network gives one feature per frame of a snippet; their mean is the snippet's.
-            steps = computed.unflatten(0, (*shown.shape[:2], -1)).mean(dim=2)  # (S, T, D)
+            steps = computed.unflatten(0, (*inputs.shape[:2], -1)).mean(dim=2)  # (S, T, D)
             features = torch.cat([*steps], dim=1)
             logit = predictor.network.eval()(features[None])[0, place]
             gradients = torch.autograd.grad(logit, maps)
@@ -236,7 +236,7 @@ def grad_cam(predictor: Predictor, pictures: NDArray[np.uint8], place: int) -> N
         for activation, gradient in zip(maps, gradients, strict=True)
     ]
     every = torch.cat(weighted).detach().float().cpu().numpy()  # (S * T ..., h, w), or (S * T, t, h, w)
-    heat = every.reshape(*shown.shape[:2], -1, *every.shape[-2:]).mean(axis=2).sum(axis=0)
+    heat = every.reshape(*inputs.shape[:2], -1, *every.shape[-2:]).mean(axis=2).sum(axis=0)
     return heat / heat.max() if heat.max() > 0 else heat
 
 

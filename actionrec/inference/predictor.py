@@ -331,14 +331,14 @@ def read_backbone(folder: Path, bundle: Bundle, file: Path | None = None) -> Bac
 def _tuned(folder: Path, bundle: Bundle, file: Path | None) -> TunedBackbone:
     """The file of a tuned backbone, which a bundle includes or shares with the others of its project."""
     places = [file] if file else [folder / BACKBONE, folder.resolve().parent.parent / paths.BACKBONE.name / BACKBONE]
-    found = next((place for place in places if place.is_file()), None)
+    weights = next((place for place in places if place.is_file()), None)
     tuning = tuned_backbone.tuning_of(bundle.features, [])
-    if found is None or tuning is None:
+    if weights is None or tuning is None:
         raise WeightsError(
             f"{folder} was trained on a tuned backbone, whose weights are missing; expected {' or '.join(map(str, places))}. Copy "
             f"the project's {paths.BACKBONE / BACKBONE} into the bundle, or name it with --backbone."
         )
-    return TunedBackbone(found, "", tuning)
+    return TunedBackbone(weights, "", tuning)
 
 
 def _named_in_params(folder: Path, name: str) -> Path:

@@ -59,17 +59,17 @@ def hash_files(
             now = time.time_ns()
             statuses = list(_each(pool, lambda file: file.stat(), batch))
             keys = list(map(_key, batch, statuses))
-            found = _look_up(store, keys)
-            pending = [place for place, digest in enumerate(found) if not digest]
+            batch_digests = _look_up(store, keys)
+            pending = [place for place, digest in enumerate(batch_digests) if not digest]
             advance(len(batch) - len(pending))
             unknown = [batch[place] for place in pending]
             digests = hash_all(unknown, [keys[place][1] for place in pending]) if hash_all else _each(pool, hash_file, unknown)
             for place, digest in zip(pending, digests, strict=True):
-                found[place] = digest
+                batch_digests[place] = digest
                 advance(1)
             settled = [place for place in pending if now - _changed(statuses[place]) > SETTLED_SECONDS * 1e9]
-            store = _remember(store, [(*keys[place], found[place]) for place in settled])
-            hashed += [(status.st_size, digest) for status, digest in zip(statuses, found, strict=True)]
+            store = _remember(store, [(*keys[place], batch_digests[place]) for place in settled])
+            hashed += [(status.st_size, digest) for status, digest in zip(statuses, batch_digests, strict=True)]
     return hashed
 
 

@@ -19,5 +19,5 @@ def copied(network: Network, device: str) -> Network:
         return tensor.detach().to(here, copy=True)
 
     weights = {id(one): nn.Parameter(moved(one), one.requires_grad) for one in network.parameters()}
-    made = copy.deepcopy(network, {**weights, **{id(one): moved(one) for one in network.buffers()}})
-    return made.to(device)  # moves whatever else the network's layers hold
+    duplicate = copy.deepcopy(network, {**weights, **{id(one): moved(one) for one in network.buffers()}})
+    return duplicate.to(device)  # moves whatever else the network's layers hold

@@ -82,21 +82,23 @@ def contact_sheet(
         frames: clip -> its frames (T, H, W, 3) or snippets (T, L, H, W, 3), RGB; a clip without frames has an empty strip.
         context: named below the title.
     """
-    shown = entries[:SHOWN]
-    columns = min(2, len(shown))
+    first_entries = entries[:SHOWN]
+    columns = min(2, len(first_entries))
     strip = (_WIDTH - 2 * _EDGE - (columns - 1) * 2 * _EDGE) / columns
     frame = (strip - (FRAMES - 1) * _GAP) / FRAMES
-    tall = min(_TALLEST * frame, max((frame * height / width for height, width in _sizes(shown, frames)), default=0.75 * frame))
+    tall = min(
+        _TALLEST * frame, max((frame * height / width for height, width in _sizes(first_entries, frames)), default=0.75 * frame)
+    )
     row = _LABEL + tall + _BELOW
-    left_out = len(entries) - len(shown)
-    high = _HEAD + ceil(len(shown) / columns) * row + (_FOOT if left_out else 0)
+    left_out = len(entries) - len(first_entries)
+    high = _HEAD + ceil(len(first_entries) / columns) * row + (_FOOT if left_out else 0)
     with drawing():
         figure = Figure(figsize=(_WIDTH, high))
         axes = figure.add_axes((0, 0, 1, 1))  # in inches from the upper left corner
         axes.set_axis_off()
         axes.text(_WIDTH / 2, 0.12, f"{title}\n{shorten(context.phrase, 130)}", ha="center", va="top", fontsize=12)
         axes.text(_WIDTH / 2, 0.6, legend, ha="center", va="top", fontsize=9, color=GREY)
-        for place, one in enumerate(shown):
+        for place, one in enumerate(first_entries):
             down, across = divmod(place, columns)
             left, top = _EDGE + across * (strip + 2 * _EDGE), _HEAD + down * row
             _label(axes, one, left, top, strip)
@@ -119,9 +121,9 @@ def nothing_to_show(sentence: str, context: EvaluationContext) -> bytes:
         return png(figure)
 
 
-def _sizes(shown: Sequence[SheetEntry], frames: Mapping[str, NDArray[np.uint8]]) -> list[tuple[int, int]]:
+def _sizes(entries: Sequence[SheetEntry], frames: Mapping[str, NDArray[np.uint8]]) -> list[tuple[int, int]]:
     """Height and width of the frames, for each clip that has frames."""
-    return [frames[one.clip].shape[-3:-1] for one in shown if one.clip in frames]
+    return [frames[one.clip].shape[-3:-1] for one in entries if one.clip in frames]
 
 
 def _label(axes: Axes, one: SheetEntry, left: float, top: float, width: float) -> None:

@@ -46,18 +46,18 @@ def model_curves(name: str, history: History, context: EvaluationContext) -> byt
 def all_models_grid(names: Sequence[str], histories: Mapping[str, History], context: EvaluationContext) -> bytes:
     """Draw every model's loss above its top-1, with the same axis limits for all models, in the order of `names`.
 
-    Models of a single epoch have no curve. They are left out, unless all are so.
+    Models with a single epoch have no curve. They are left out, unless every model has a single epoch.
     """
-    shown = [name for name in names if len(histories[name].train_loss) > 1] or names
-    left_out = [name for name in names if name not in shown]
+    plotted_names = [name for name in names if len(histories[name].train_loss) > 1] or names
+    left_out = [name for name in names if name not in plotted_names]
     with drawing():
-        bands = -(-len(shown) // COLUMNS)
+        bands = -(-len(plotted_names) // COLUMNS)
         figure = Figure(figsize=(12, 0.9 + 4.3 * bands), layout="constrained")
         without = shorten(f"; not shown, as they have a single epoch: {', '.join(left_out)}", 110) if left_out else ""
         figure.suptitle(f"Training of all models{without}\n{shorten(context.phrase, 130)}")
         panels = figure.subplots(2 * bands, COLUMNS, sharex=True, squeeze=False)
         used: list[tuple[Axes, Axes]] = []
-        for place, name in enumerate(shown):
+        for place, name in enumerate(plotted_names):
             band, column = divmod(place, COLUMNS)
             loss, top1 = panels[2 * band, column], panels[2 * band + 1, column]
             if used:
@@ -73,12 +73,12 @@ def all_models_grid(names: Sequence[str], histories: Mapping[str, History], cont
             if column == 0:
                 loss.set_ylabel("loss, nats")
                 top1.set_ylabel("top-1, %")
-        for place in range(len(shown), bands * COLUMNS):
+        for place in range(len(plotted_names), bands * COLUMNS):
             band, column = divmod(place, COLUMNS)
             panels[2 * band, column].set_axis_off()
             panels[2 * band + 1, column].set_axis_off()
-        used[0][0].set_ylim(0, _highest_loss([histories[name] for name in shown]))
-        used[0][0].set_xlim(0.5, max(len(histories[name].train_loss) for name in shown) + 0.5)
+        used[0][0].set_ylim(0, _highest_loss([histories[name] for name in plotted_names]))
+        used[0][0].set_xlim(0.5, max(len(histories[name].train_loss) for name in plotted_names) + 0.5)
         _legend(figure, context)
         return png(figure)
 

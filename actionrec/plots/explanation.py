@@ -39,16 +39,16 @@ def film_strip(explanation: Explanation, frames: NDArray[np.uint8], title: str) 
         frames: the explained frames, (T, size, size, 3), RGB.
         title: of the whole picture.
     """
-    shown = shown_frames(explanation.importance)
-    strips = [("frame", [frames[frame] for frame in shown])]
+    strip_frames = shown_frames(explanation.importance)
+    strips = [("frame", [frames[frame] for frame in strip_frames])]
     if explanation.heat is not None:
-        strips.append(("region", [overlaid(frames[frame], explanation.heat[frame]) for frame in shown]))
+        strips.append(("region", [overlaid(frames[frame], explanation.heat[frame]) for frame in strip_frames]))
     with drawing():
-        figure = Figure(figsize=(1.45 * len(shown) + 0.9, 1.5 * len(strips) + 3.0), layout="constrained")
+        figure = Figure(figsize=(1.45 * len(strip_frames) + 0.9, 1.5 * len(strips) + 3.0), layout="constrained")
         figure.suptitle("\n".join([shorten(title, 80), *_stream_line(explanation)]), fontsize=13)
-        grid = figure.add_gridspec(len(strips) + 1, len(shown), height_ratios=[1.4] * len(strips) + [2.2])
+        grid = figure.add_gridspec(len(strips) + 1, len(strip_frames), height_ratios=[1.4] * len(strips) + [2.2])
         for row, (name, pictures) in enumerate(strips):
-            for column, (frame, picture) in enumerate(zip(shown, pictures, strict=True)):
+            for column, (frame, picture) in enumerate(zip(strip_frames, pictures, strict=True)):
                 axes = figure.add_subplot(grid[row, column])
                 axes.imshow(picture)
                 axes.set(xticks=[], yticks=[])
@@ -57,7 +57,7 @@ def film_strip(explanation: Explanation, frames: NDArray[np.uint8], title: str) 
                     axes.set_title(f"frame {explanation.indices[frame]}", fontsize=9, color=GREY)
                 if column == 0:
                     axes.set_ylabel(name, color=GREY)
-        _curve(figure.add_subplot(grid[len(strips), :]), explanation, shown)
+        _curve(figure.add_subplot(grid[len(strips), :]), explanation, strip_frames)
         return png(figure)
 
 
@@ -67,12 +67,12 @@ def _stream_line(explanation: Explanation) -> list[str]:
     return [f"what mattered: {', '.join(f'{name} {100 * share:.0f} %' for name, share in shares.items())}"] if shares else []
 
 
-def _curve(axes: Axes, explanation: Explanation, shown: list[int]) -> None:
+def _curve(axes: Axes, explanation: Explanation, strip_frames: list[int]) -> None:
     """Draw each frame's importance as a bar, mark the frames of the strip, and draw attention as a line with its own scale."""
     steps = np.arange(len(explanation.importance))
     axes.bar(steps, explanation.importance, color=np.where(explanation.importance >= 0, _FOR, _AGAINST), width=0.8)
     axes.axhline(0, color=GREY, linewidth=0.8)
-    axes.plot(shown, np.zeros(len(shown)), "^", color="black", markersize=5, clip_on=False, zorder=3)
+    axes.plot(strip_frames, np.zeros(len(strip_frames)), "^", color="black", markersize=5, clip_on=False, zorder=3)
     axes.set_xlim(-0.6, len(steps) - 0.4)
     ticks = steps[:: max(1, len(steps) // 16)]
     axes.set_xticks(ticks, [str(explanation.indices[tick]) for tick in ticks])

@@ -44,9 +44,9 @@ def page(summary: Summary, seconds: Sequence[float], pictures: Mapping[str, NDAr
         seconds: duration of each clip whose duration is known.
         pictures: class -> (H, W, 3), RGB; None where no clip can be decoded.
     """
-    shown = _largest_and_smallest(summary.classes)
-    columns = ceil(len(shown) / _LONGEST_COLUMN)
-    per_column = ceil(len(shown) / columns)
+    classes = _largest_and_smallest(summary.classes)
+    columns = ceil(len(classes) / _LONGEST_COLUMN)
+    per_column = ceil(len(classes) / columns)
     a_row = min(_PICTURES_A_ROW, max(4, len(pictures)))
     sheet = {name: _BLANK if picture is None else picture for name, picture in pictures.items()}
     cell = WIDTH / a_row
@@ -60,7 +60,7 @@ def page(summary: Summary, seconds: Sequence[float], pictures: Mapping[str, NDAr
         )
         parts = figure.subfigures(3, 1, height_ratios=heights, squeeze=False)[:, 0]
         _distributions(parts[0], summary, seconds)
-        _classes(parts[1], shown, len(summary.classes), columns, per_column)
+        _classes(parts[1], classes, len(summary.classes), columns, per_column)
         _contact_sheet(parts[2], sheet, len(summary.classes), a_row, row)
         return png(figure)
 

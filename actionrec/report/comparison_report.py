@@ -54,11 +54,11 @@ PICTURES = {
 }
 
 
-def report(comparison: Comparison, context: EvaluationContext, found: Analyses, models: Sequence[TrainedModel]) -> str:
+def report(comparison: Comparison, context: EvaluationContext, analyses: Analyses, models: Sequence[TrainedModel]) -> str:
     """Write report.md: the answer first, then each section with its finding first.
 
     Args:
-        found: the analyses of the same models.
+        analyses: of the same models.
         models: in any order.
     """
     by_name = {model.name: model for model in models}
@@ -70,28 +70,28 @@ def report(comparison: Comparison, context: EvaluationContext, found: Analyses, 
         context=context,
         deploy=deploy,
         split_rule=SPLIT_RULES.get(context.protocol, ""),
-        headline=headline(comparison, found.baselines, context),
+        headline=headline(comparison, analyses.baselines, context),
         warnings=_warnings(comparison, context),
         results_table=_results(comparison, context),
         not_in_study=_not_in_study(comparison),
         differences=_differences(comparison),
-        tuning_findings=tuning_findings(found.tuning, comparison, context),
-        order_finding=_order_finding(found, comparison.baselines),
-        order_table=_order(comparison, found),
-        cost_finding=_cost_finding(comparison, found, context),
-        cost_table=_costs(found),
-        clip_time=_clip_time(found),
+        tuning_findings=tuning_findings(analyses.tuning, comparison, context),
+        order_finding=_order_finding(analyses, comparison.baselines),
+        order_table=_order(comparison, analyses),
+        cost_finding=_cost_finding(comparison, analyses, context),
+        cost_table=_costs(analyses),
+        clip_time=_clip_time(analyses),
         same_cost=SAME_COST,
         error_finding=_error_finding(by_name[deploy]),
         confused_table=_confused(by_name[deploy], context),
-        class_table=_worst_classes(found, deploy),
-        group_finding=errors.group_finding(found.groups[deploy]),
-        missed_finding=_missed_finding(found, context),
-        label_finding=_label_finding(found, comparison, context),
-        confidence_findings=[*_confidence(found, context), unsure_answers(found.risks[deploy])],
-        ensemble_finding=_ensemble_finding(found, comparison),
+        class_table=_worst_classes(analyses, deploy),
+        group_finding=errors.group_finding(analyses.groups[deploy]),
+        missed_finding=_missed_finding(analyses, context),
+        label_finding=_label_finding(analyses, comparison, context),
+        confidence_findings=[*_confidence(analyses, context), unsure_answers(analyses.risks[deploy])],
+        ensemble_finding=_ensemble_finding(analyses, comparison),
         training_findings=_training(models, context),
-        leak_findings=errors.leaks(found.audit, context),
+        leak_findings=errors.leaks(analyses.audit, context),
         study_table=_against_study(comparison) if study else "",
         study_protocol=f"{study_results.PROTOCOL}; {study_results.DEVICE}. Source: {study_results.SOURCE}",
         study_siblings=percent(study_results.TEST_CLIPS_WITH_SIBLING_IN_TRAINING),
@@ -103,7 +103,7 @@ def details(
     comparison: Comparison,
     context: EvaluationContext,
     timings: Mapping[str, Timing],
-    found: Analyses,
+    analyses: Analyses,
     models: Sequence[TrainedModel],
 ) -> str:
     """Write details.md: the tables behind report.md."""
@@ -115,21 +115,21 @@ def details(
         results_table=_all_results(comparison),
         folds_table=_folds(comparison, context) if context.evaluated_folds > 1 else "",
         pairs_table=_pairs(comparison),
-        baselines_table=_baselines(found),
-        order_table=_orders_in_full(found),
-        ensembles_table=_ensembles(found, comparison),
+        baselines_table=_baselines(analyses),
+        order_table=_orders_in_full(analyses),
+        ensembles_table=_ensembles(analyses, comparison),
         ensembles_chosen="The pair and the triple have the highest validation top-1." if context.val_clips else "",
-        calibration_table=_calibration(found),
-        calibrated_clips=int(found.calibrations[0].after.count.sum()),
+        calibration_table=_calibration(analyses),
+        calibrated_clips=int(analyses.calibrations[0].after.count.sum()),
         training_table=_times(names, timings),
         training_seconds=f"{sum(timings[name].train_seconds for name in names):.1f}",
         several_devices=len({timings[name].device for name in names}) > 1,
         training_notes=[_diagnosis(model, model.health_notes) for model in models],
-        class_scores=errors.class_scores(found.class_scores[deploy], deploy, context),
-        group_scores=errors.group_scores(found.groups[deploy], deploy),
-        risk=risk_section(found.risks[deploy], context),
-        missed=errors.missed(found.missed, context),
-        audit=errors.audit(found.audit, context),
+        class_scores=errors.class_scores(analyses.class_scores[deploy], deploy, context),
+        group_scores=errors.group_scores(analyses.groups[deploy], deploy),
+        risk=risk_section(analyses.risks[deploy], context),
+        missed=errors.missed(analyses.missed, context),
+        audit=errors.audit(analyses.audit, context),
     )
 
 
@@ -250,9 +250,9 @@ def _differences(comparison: Comparison) -> list[str]:
     return lines + [f"**Avoid {listed(names)}**: {reason}." for reason, names in by_reason.items()]
 
 
-def _order_finding(found: Analyses, baselines: Sequence[str]) -> str:
+def _order_finding(analyses: Analyses, baselines: Sequence[str]) -> str:
     """Which sequence models use the order. Baselines do not count: shuffling shows middle_frame another frame."""
-    losing = [one for one in found.orders if one.model not in baselines and one.shuffling.verdict == "better"]
+    losing = [one for one in analyses.orders if one.model not in baselines and one.shuffling.verdict == "better"]
     if not losing:
         return "**No sequence model is shown to use the order of frames**: none loses significantly when the frames are shuffled."
     names, largest = listed([clean(one.model) for one in losing]), max(one.shuffling.p for one in losing)
@@ -265,11 +265,11 @@ def _at_most(p: float) -> str:
     return f"p at most {p_value(max(p, 0.001))}"
 
 
-def _order(comparison: Comparison, found: Analyses) -> str:
-    orders = {one.model: one for one in found.orders}
+def _order(comparison: Comparison, analyses: Analyses) -> str:
+    orders = {one.model: one for one in analyses.orders}
     header = [
         "model",
-        *(f"gain over {clean(one.name)}" for one in found.baselines),
+        *(f"gain over {clean(one.name)}" for one in analyses.baselines),
         "loss by shuffling",
         "shuffled %",
         "reversed %",
@@ -277,17 +277,17 @@ def _order(comparison: Comparison, found: Analyses) -> str:
     rows = []
     for row in (row for row in comparison.leaderboard if not row.order_blind):
         order = orders[row.name]
-        gains = [_points(one.gains[row.name]) if row.name in one.gains else "" for one in found.baselines]
+        gains = [_points(one.gains[row.name]) if row.name in one.gains else "" for one in analyses.baselines]
         changed = [percent(order.changed[change]) for change in ("shuffled", "reversed")]
         rows.append([row.name, *gains, _points(order.shuffling), *changed])
     return table(header, rows, "l" + "r" * (len(header) - 1))
 
 
-def _cost_finding(comparison: Comparison, found: Analyses, context: EvaluationContext) -> str:
-    most = max(found.costs, key=lambda one: one.flops)
+def _cost_finding(comparison: Comparison, analyses: Analyses, context: EvaluationContext) -> str:
+    most = max(analyses.costs, key=lambda one: one.flops)
     share = percent(most.flops / most.total_flops)
-    front = [clean(one.model) for one in sorted(found.costs, key=lambda one: (one.flops, one.model)) if one.on_front]
-    if any(cheaper(one.total_flops, most.total_flops) for one in found.costs):
+    front = [clean(one.model) for one in sorted(analyses.costs, key=lambda one: (one.flops, one.model)) if one.on_front]
+    if any(cheaper(one.total_flops, most.total_flops) for one in analyses.costs):
         verdict, adds = "The models differ in cost", f"up to {share} %"
     else:
         verdict, adds = "No model is noticeably cheaper than another", f"at most {share} %, so accuracy decides"
@@ -296,7 +296,7 @@ def _cost_finding(comparison: Comparison, found: Analyses, context: EvaluationCo
     return f"**{verdict}**: {backbone}, and a sequence model adds {adds}. On the Pareto front: {listed(front)}. {smallest}"
 
 
-def _costs(found: Analyses) -> str:
+def _costs(analyses: Analyses) -> str:
     rows = [
         [
             clean(one.model),
@@ -311,14 +311,14 @@ def _costs(found: Analyses) -> str:
             f"{one.parameters / 1e6:,.2f}",
             "yes" if one.on_front else "",
         ]
-        for one in found.costs
+        for one in analyses.costs
     ]
     costs = [name for cost in ("GFLOPs", "ms per clip", "memory MB", "M parameters") for name in (cost, "own")]
     return table(["model", "top-1 %", *costs, "Pareto front"], rows, "lrrrrrrrrrl")
 
 
-def _clip_time(found: Analyses) -> str:
-    timing = found.costs[0].timing
+def _clip_time(analyses: Analyses) -> str:
+    timing = analyses.costs[0].timing
     return f"{timing.decode_ms:,.0f} ms to decode it, {timing.backbone_ms:,.0f} ms for the backbone on {clean(timing.device)}"
 
 
@@ -341,25 +341,25 @@ def _confused(model: TrainedModel, context: EvaluationContext) -> str:
     return table(["true class", "predicted", "test clips"], rows, "llr") if rows else ""
 
 
-def _worst_classes(found: Analyses, model: str) -> str:
-    worst = sorted((one for one in found.class_scores[model] if one.f1 < 1), key=lambda one: (one.f1, one.name))[:WORST_CLASSES]
+def _worst_classes(analyses: Analyses, model: str) -> str:
+    worst = sorted((one for one in analyses.class_scores[model] if one.f1 < 1), key=lambda one: (one.f1, one.name))[:WORST_CLASSES]
     rows = [[clean(one.name), f"{one.clips:,}", *map(percent, (one.precision, one.recall, one.f1))] for one in worst]
     return table(["class", "test clips", "precision %", "recall %", "F1 %"], rows, "lrrrr") if rows else ""
 
 
-def _missed_finding(found: Analyses, context: EvaluationContext) -> str:
-    count = len(found.missed)
+def _missed_finding(analyses: Analyses, context: EvaluationContext) -> str:
+    count = len(analyses.missed)
     if not count:
         return "At least one model classifies each test clip correctly."
-    clips = first_few([clean(one.clip) for one in found.missed])
+    clips = first_few([clean(one.clip) for one in analyses.missed])
     return (
         f"{count:,} of {context.distinct_test_clips:,} test clips are wrong in every model; check their labels: {clips} "
         "([pictures](../plots/missed_by_all.png))."
     )
 
 
-def _label_finding(found: Analyses, comparison: Comparison, context: EvaluationContext) -> str:
-    suspects = [one for one in found.label_checks if one.suspect]
+def _label_finding(analyses: Analyses, comparison: Comparison, context: EvaluationContext) -> str:
+    suspects = [one for one in analyses.label_checks if one.suspect]
     every = "of the test clips of all lists" if context.protocol == "official" else "of all clips"
     covered = "" if context.evaluated_folds > 1 else f" `evaluation.folds=all` checks the labels {every}."
     if comparison.advice.none_recommended:
@@ -373,11 +373,11 @@ def _label_finding(found: Analyses, comparison: Comparison, context: EvaluationC
     )
 
 
-def _confidence(found: Analyses, context: EvaluationContext) -> list[str]:
+def _confidence(analyses: Analyses, context: EvaluationContext) -> list[str]:
     if not context.val_clips:
         return ["**Not calibrated**: there are no validation clips to fit a temperature on."]
-    fitted = [one for one in found.calibrations if one.temperature is not None]
-    unfitted = [clean(one.model) for one in found.calibrations if one.temperature is None]
+    fitted = [one for one in analyses.calibrations if one.temperature is not None]
+    unfitted = [clean(one.model) for one in analyses.calibrations if one.temperature is None]
     notes = []
     if fitted:
         errors_by_model = {one.model: one.calibrated_error for one in fitted}
@@ -398,11 +398,11 @@ def _confidence(found: Analyses, context: EvaluationContext) -> list[str]:
     return notes
 
 
-def _ensemble_finding(found: Analyses, comparison: Comparison) -> str:
+def _ensemble_finding(analyses: Analyses, comparison: Comparison) -> str:
     first = clean(comparison.leaderboard[0].name)
     better = [
         f"{clean(one.name)} ({listed([clean(name) for name in one.members])})"
-        for one in found.ensembles
+        for one in analyses.ensembles
         if one.gain.verdict == "better"
     ]
     if better:
@@ -493,15 +493,15 @@ def _pairs(comparison: Comparison) -> str:
     return table(header, rows, "llrrrlrrr")
 
 
-def _baselines(found: Analyses) -> str:
+def _baselines(analyses: Analyses) -> str:
     rows = [
-        [clean(model), clean(one.name), *difference_cells(test)] for one in found.baselines for model, test in one.gains.items()
+        [clean(model), clean(one.name), *difference_cells(test)] for one in analyses.baselines for model, test in one.gains.items()
     ]
     return table(["model", "baseline", *DIFFERENCE_HEADER], rows, "llrrrl") if rows else "There are no baselines."
 
 
-def _orders_in_full(found: Analyses) -> str:
-    changes = list(found.orders[0].changed)
+def _orders_in_full(analyses: Analyses) -> str:
+    changes = list(analyses.orders[0].changed)
     header = ["model", "in order %", *(f"{clean(change.replace('_', ' '))} %" for change in changes), *DIFFERENCE_HEADER]
     rows = [
         [
@@ -510,14 +510,14 @@ def _orders_in_full(found: Analyses) -> str:
             *(percent(one.changed[change]) for change in changes),
             *difference_cells(one.shuffling),
         ]
-        for one in found.orders
+        for one in analyses.orders
     ]
     return table(header, rows, "lr" + "r" * len(changes) + "rrrl")
 
 
-def _ensembles(found: Analyses, comparison: Comparison) -> str:
+def _ensembles(analyses: Analyses, comparison: Comparison) -> str:
     rows = []
-    for one in found.ensembles:
+    for one in analyses.ensembles:
         all_models = len(one.members) == len(comparison.leaderboard)
         members = "all models" if all_models else listed([clean(name) for name in one.members])
         parameters = sum(comparison.row(name).parameters for name in one.members)
@@ -528,7 +528,7 @@ def _ensembles(found: Analyses, comparison: Comparison) -> str:
     return table(header, rows, "llrrrrrrl")
 
 
-def _calibration(found: Analyses) -> str:
+def _calibration(analyses: Analyses) -> str:
     rows = [
         [
             clean(one.model),
@@ -537,7 +537,7 @@ def _calibration(found: Analyses) -> str:
             percent(error_by_chance(one.after)),
             "not fitted" if one.temperature is None else f"{one.temperature:.2f}",
         ]
-        for one in found.calibrations
+        for one in analyses.calibrations
     ]
     return table(["model", "ECE %, before", "ECE %, calibrated", "ECE %, by chance", "temperature"], rows, "lrrrr")
 

@@ -42,12 +42,12 @@ def group_scores(rows: Sequence[GroupScore], model: str) -> str:
     """Top-1 of each source video or person, lowest first; empty with fewer than two."""
     if len(rows) < 2:
         return ""
-    shown = rows[:WORST_GROUPS]
-    cells = [[clean(one.first_clip), f"{one.correct:,} of {one.clips:,}", percent(one.top1)] for one in shown]
+    lowest = rows[:WORST_GROUPS]
+    cells = [[clean(one.first_clip), f"{one.correct:,} of {one.clips:,}", percent(one.top1)] for one in lowest]
     return section(
         f"Accuracy by group of {clean(model)}",
         table(["first clip of the group", "correct", "top-1 %"], cells, "lrr"),
-        f"{'All' if len(shown) == len(rows) else f'The {len(shown)} lowest of'} {len(rows):,} groups of test clips. A group is a "
+        f"{'All' if len(lowest) == len(rows) else f'The {len(lowest)} lowest of'} {len(rows):,} groups of test clips. A group is a "
         "source video or a person.",
     )
 

@@ -21,21 +21,21 @@ def notes(preview: SplitPreview) -> list[str]:
     if preview.problem:
         return [f"**The clips cannot be divided**: {clean(preview.problem, 600)}"]
     remedy = "" if preview.plan.all_folds else ", or test every clip with `evaluation.folds=all`"
-    found = []
+    problems = []
     if preview.detectable is None:
-        found.append(
+        problems.append(
             f"**No difference between models can be shown**: the test clips come from {_count(preview.sources['test'], 'source')}; "
             f"the tests need at least {FEWEST_DIFFERING}. Add sources{remedy}."
         )
     few = sorted((count, name) for name, count in preview.test_clips.items() if 0 < count < FEW_TEST_CLIPS)
     if few:
         names = [f"{clean(name)} ({count})" for count, name in few]
-        shown = listed(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED:,} more"
-        found.append(
-            f"**Fewer than {FEW_TEST_CLIPS} test clips** in {len(few):,} of {len(preview.test_clips):,} classes: {shown}. One clip "
-            f"changes the accuracy of such a class by more than 10 points. Add clips{remedy}."
+        listing = listed(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED:,} more"
+        problems.append(
+            f"**Fewer than {FEW_TEST_CLIPS} test clips** in {len(few):,} of {len(preview.test_clips):,} classes: {listing}. "
+            f"One clip changes the accuracy of such a class by more than 10 points. Add clips{remedy}."
         )
-    return found
+    return problems
 
 
 def groups(summary: Summary, preview: SplitPreview) -> str:
@@ -51,8 +51,8 @@ def groups(summary: Summary, preview: SplitPreview) -> str:
     grouped = summary.clips - summary.clips_without_group
     if not grouped:
         return f"{rule} **No group was found**: each clip counts as its own source. {SET_GROUP}"
-    found = summary.groups - summary.clips_without_group
-    return f"{rule} Found: {_count(found, 'group')} in {grouped:,} of {summary.clips:,} clips."
+    group_count = summary.groups - summary.clips_without_group
+    return f"{rule} Found: {_count(group_count, 'group')} in {grouped:,} of {summary.clips:,} clips."
 
 
 def subsets(preview: SplitPreview) -> str:

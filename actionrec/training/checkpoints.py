@@ -122,9 +122,9 @@ def checkpoint(model: str, made_from: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(folder(model) / f"{key}.safetensors")
 
 
-def keep_only(model: str, wanted: Collection[Checkpoint]) -> None:
+def keep_only(model: str, checkpoints: Collection[Checkpoint]) -> None:
     """Remove a model's other checkpoints, which are of other data, settings or code."""
-    remove_others(folder(model), {checkpoint.path for checkpoint in wanted})
+    remove_others(folder(model), {checkpoint.path for checkpoint in checkpoints})
 
 
 def remove_others(folder: Path, kept: Collection[Path]) -> None:

@@ -33,7 +33,7 @@ UNEXPECTED = "unexpected error"
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class _SamplingRule:
     """What is sampled from a clip."""
 
     count: int
@@ -64,18 +64,18 @@ def sample_clip(path: ClipFile, count: int, resolution: int, fit: Fit = "squash"
         FileNotFoundError: the file does not exist.
         VideoError: the file cannot be opened as a video, or none of its frames can be decoded.
     """
-    wanted = _Wanted(count, resolution, fit, snippet)
+    rule = _SamplingRule(count, resolution, fit, snippet)
     with open_video(path) as video:
         packets = list(video.packets()) if path.stat().st_size <= MAX_HELD_BYTES else None
         expected = video.packets_read if packets else video.header.frames
         times = video.times_for_skipping(packets or ())
-        sampled = _sample(video, packets, expected, wanted, times)
+        sampled = _sample(video, packets, expected, rule, times)
     for _ in range(2):
         if sampled and sampled.decoded_frames == expected:
             return sampled
         expected = sampled.decoded_frames if sampled else expected
         with open_video(path) as video:
-            sampled = _sample(video, None, expected, wanted)
+            sampled = _sample(video, None, expected, rule)
     if sampled and sampled.decoded_frames == expected:
         return sampled
     raise VideoError(
@@ -87,7 +87,7 @@ def _sample(
     video: Video,
     packets: "Iterable[VideoPacket] | None",
     expected: int,
-    wanted: _Wanted,
+    rule: _SamplingRule,
     times: Sequence[int] = (),
 ) -> SampledClip | None:
     """Sample a clip of `expected` frames. The sample is invalid if its `decoded_frames` differs.
@@ -97,9 +97,9 @@ def _sample(
             differ from that of decoding everything.
     """
     rate = video.header.frames_per_second or None
-    indices, snippets = wanted.places(max(expected, 1), rate)
-    found = partial(SampledClip, snippets=snippets, frame_rate=rate)
-    frames = np.empty((len(indices), wanted.resolution, wanted.resolution, 3), dtype=np.uint8)
+    indices, snippets = rule.places(max(expected, 1), rate)
+    build_clip = partial(SampledClip, snippets=snippets, frame_rate=rate)
+    frames = np.empty((len(indices), rule.resolution, rule.resolution, 3), dtype=np.uint8)
     places: dict[int, list[int]] = {}  # time stamp or number of each sampled frame -> its places in `frames`
     for place, index in enumerate(indices):
         places.setdefault(times[index] if times else index, []).append(place)
@@ -107,12 +107,12 @@ def _sample(
         if times and (frame.pts is None or frame.interlaced_frame or video.damaged):  # two packets may have one frame
             return None
         for place in places.pop(frame.pts or 0 if times else number, ()):
-            resize(video.picture(frame), wanted.resolution, wanted.fit, into=frames[place])
+            resize(video.picture(frame), rule.resolution, rule.fit, into=frames[place])
     if times:
-        return None if places or video.damaged else found(frames, indices, video.header.frames, expected)
+        return None if places or video.damaged else build_clip(frames, indices, video.header.frames, expected)
     if not video.frames_read:
         raise video.no_frame()
-    return found(frames, indices, video.header.frames, video.frames_read, video.warning)
+    return build_clip(frames, indices, video.header.frames, video.frames_read, video.warning)
 
 
 def sample_clip_safely(
@@ -192,17 +192,17 @@ def sample_piece(
     chosen = snippet_frames(len(kept), sampling.count, sampling.snippet, rate)
     different, places = np.unique(chosen, return_inverse=True)
     snippets = places.reshape(chosen.shape) if sampling.snippet.length > 1 else None
-    wanted = different if snippets is not None else chosen[:, 0]
+    kept_places = different if snippets is not None else chosen[:, 0]
     clip = SampledClip(
-        np.stack([kept[one].picture for one in wanted]),
-        [numbers[one] for one in wanted],
+        np.stack([kept[one].picture for one in kept_places]),
+        [numbers[one] for one in kept_places],
         video.header.frames,
         len(kept),
         video.warning,
         snippets,
         rate,
     )
-    return clip, [kept[one].seconds for one in wanted]
+    return clip, [kept[one].seconds for one in kept_places]
 
 
 def timed_frames(video: Video, resolution: int, fit: Fit = "squash") -> Iterator[TimedFrame]:

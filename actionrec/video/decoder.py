@@ -124,17 +124,17 @@ class Video:
         self._errors += 1  # some demuxers repeat an error instead of reporting the end
 
     def frames(
-        self, packets: "Iterable[VideoPacket] | None" = None, wanted: Collection[int] | None = None
+        self, packets: "Iterable[VideoPacket] | None" = None, needed_times: Collection[int] | None = None
     ) -> "Iterator[VideoFrame]":
         """Decode to the end of the file.
 
         Args:
             packets: from `packets()`; None reads them now.
-            wanted: time stamps. Other frames may be skipped if no frame refers to them.
+            needed_times: time stamps. Other frames may be skipped if no frame refers to them.
         """
         for packet in self.packets() if packets is None else packets:
-            if wanted is not None:
-                self._decoder.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+            if needed_times is not None:
+                self._decoder.skip_frame = "DEFAULT" if packet.pts in needed_times else "NONREF"
             yield from self._decode(packet)
         yield from self._decode(None)
 

@@ -73,16 +73,16 @@ class FrameIndex:
             DataError: the shard cannot be read, or a frame is damaged.
         """
         clip = self._clips[row]
-        wanted = np.asarray(steps, dtype=np.int64)
-        wanted = wanted if clip.snippets is None else clip.snippets[wanted]
-        different, inverse = np.unique(wanted, return_inverse=True)
+        frame_numbers = np.asarray(steps, dtype=np.int64)
+        frame_numbers = frame_numbers if clip.snippets is None else clip.snippets[frame_numbers]
+        different, inverse = np.unique(frame_numbers, return_inverse=True)
         path = self._shards[clip.shard]
         try:
             with path.open("rb", buffering=0) as stream:
                 frames = _read(stream.fileno(), clip, different)
         except (OSError, EOFError, ValueError, IndexError, VideoError) as error:
             raise DataError(f"{path}: frames of {self.clips[row]} cannot be read ({error}). {REPAIR}") from None
-        return frames[inverse.reshape(wanted.shape)]
+        return frames[inverse.reshape(frame_numbers.shape)]
 
 
 def _read(file: int, clip: _StoredClip, frames: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -94,19 +94,19 @@ def _read(file: int, clip: _StoredClip, frames: NDArray[np.int64]) -> NDArray[np
 
 
 def _clips_of(path: Path, shard: int) -> list[tuple[str, _StoredClip]]:
-    found: list[tuple[str, _StoredClip]] = []
+    clips: list[tuple[str, _StoredClip]] = []
     description: dict[str, object] | None = None
     pictures: list[TarMember] = []
     with shard_file.open_shard(path) as stream:
         for member in [*shard_file.members(stream), None]:
             if description is not None and (member is None or member.name.endswith(".json")):
-                found.append((str(description["clip"]), _stored_clip(shard, description, pictures)))
+                clips.append((str(description["clip"]), _stored_clip(shard, description, pictures)))
                 pictures = []
             if member is not None and member.name.endswith(".json"):
                 description = json.loads(shard_file.contents(stream, member))
             elif member is not None:
                 pictures.append(member)
-    return found
+    return clips
 
 
 def _stored_clip(shard: int, description: dict[str, object], pictures: list[TarMember]) -> _StoredClip:

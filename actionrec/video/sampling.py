@@ -70,22 +70,22 @@ class TimedFrame:
     """(resolution, resolution, 3), RGB."""
 
 
-def evenly_spaced(frame_count: int, wanted: int) -> list[int]:
-    """Pick `wanted` frame indices from the first frame to the last, as the study does: numpy's linspace, rounded down.
+def evenly_spaced(frame_count: int, count: int) -> list[int]:
+    """Pick `count` frame indices from the first frame to the last, as the study does: numpy's linspace, rounded down.
 
-    A clip shorter than `wanted` repeats frames; the result is sorted.
+    A clip shorter than `count` repeats frames; the result is sorted.
 
-    >>> evenly_spaced(frame_count=100, wanted=4)
+    >>> evenly_spaced(frame_count=100, count=4)
     [0, 33, 66, 99]
-    >>> evenly_spaced(frame_count=2, wanted=4)
+    >>> evenly_spaced(frame_count=2, count=4)
     [0, 0, 0, 1]
 
     Raises:
         ValueError: either count is below 1.
     """
-    if frame_count < 1 or wanted < 1:
-        raise ValueError(f"counts must be at least 1; got {frame_count} frames and {wanted} wanted")
-    return [int(index) for index in np.linspace(0, frame_count - 1, wanted, dtype=np.int64)]
+    if frame_count < 1 or count < 1:
+        raise ValueError(f"counts must be at least 1; got {frame_count} frames and {count} wanted")
+    return [int(index) for index in np.linspace(0, frame_count - 1, count, dtype=np.int64)]
 
 
 def snippet_frames(frame_count: int, count: int, snippet: Snippet, clip_rate: float | None) -> NDArray[np.int64]:

@@ -77,13 +77,13 @@ def steps_of_all(registry: ModelRegistry, path: Path, name: str, options: Predic
         video_limits.check(path, name, limits)
         clips: dict[Sampling, SampledClip] = {}
         features: dict[tuple[Sampling, int], NDArray[np.float16]] = {}
-        found: list[dict[str, Any]] = []
+        answers: list[dict[str, Any]] = []
         for place, model in enumerate(registry.names, start=1):
             yield {"doing": f"Asking {model}, model {place} of {len(registry.names)}"}
             try:
                 predictor = registry.predictor(model)
             except RequestError as error:
-                found.append({"model": model, "error": str(error)})
+                answers.append({"model": model, "error": str(error)})
                 continue
             if predictor.sampling not in clips:
                 clips[predictor.sampling] = predictor.sample(path)
@@ -92,8 +92,8 @@ def steps_of_all(registry: ModelRegistry, path: Path, name: str, options: Predic
             if key not in features:
                 features[key] = predictor.extractor(clip.pictures)
             prediction = predictor.answer(features[key])
-            found.append({"model": model, **prediction_fields(replace(prediction, reading=reading(clip)), options.top)})
-        result: dict[str, Any] = {"video": name, "answers": found}
+            answers.append({"model": model, **prediction_fields(replace(prediction, reading=reading(clip)), options.top)})
+        result: dict[str, Any] = {"video": name, "answers": answers}
         if options.pictures and clips:
             result["pictures"] = _pictures(path, next(iter(clips)), next(iter(clips.values())))
         yield {"result": result}

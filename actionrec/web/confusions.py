@@ -69,18 +69,18 @@ def summarise(model: str, counts: NDArray[np.int64], class_names: Sequence[str])
     """
     clips = counts.sum(axis=1)
     places = confused_pairs(counts, _MOST_PAIRS)
-    shown = list(range(len(counts)))
-    if len(shown) > MOST_CLASSES:
-        shown = list(dict.fromkeys(number for place in places for number in place))[:_MOST_IN_PAIRS]
-        shown = [shown[number] for number in clustered_order(counts[np.ix_(shown, shown)])] if shown else []
+    numbers = list(range(len(counts)))
+    if len(numbers) > MOST_CLASSES:
+        numbers = list(dict.fromkeys(number for place in places for number in place))[:_MOST_IN_PAIRS]
+        numbers = [numbers[number] for number in clustered_order(counts[np.ix_(numbers, numbers)])] if numbers else []
     return ConfusionSummary(
         model=model,
         tests=int(counts.sum()),
         correct=int(np.trace(counts)),
         class_count=len(counts),
-        classes=[class_names[number] for number in shown],
-        clips=clips[shown].tolist(),
-        counts=counts[np.ix_(shown, shown)].tolist(),
+        classes=[class_names[number] for number in numbers],
+        clips=clips[numbers].tolist(),
+        counts=counts[np.ix_(numbers, numbers)].tolist(),
         pairs=[
             ConfusedPair(class_names[true], class_names[predicted], int(counts[true, predicted]), int(clips[true]))
             for true, predicted in places

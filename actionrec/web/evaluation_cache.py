@@ -114,8 +114,8 @@ class EvaluationCache:
 def _models() -> list[str]:
     """Models with predictions, the best of the comparison first."""
     ranks = figures.ranks()
-    found = [path.stem for path in paths.PREDICTIONS.glob("*.npz") if not path.name.startswith(".")]
-    return sorted(found, key=lambda name: (ranks.get(name, len(ranks)), name))
+    names = [path.stem for path in paths.PREDICTIONS.glob("*.npz") if not path.name.startswith(".")]
+    return sorted(names, key=lambda name: (ranks.get(name, len(ranks)), name))
 
 
 def _files(model: str) -> tuple[Path, ...]:
@@ -183,6 +183,6 @@ def _groups(clips: NDArray[np.str_]) -> tuple[list[str], NDArray[np.int32]]:
                     group_of[row["clip"]] = row.get("group") or ""
     except (OSError, UnicodeDecodeError, csv.Error):
         pass  # predictions can be browsed without groups
-    found = np.array([group_of[clip] for clip in clips.tolist()], dtype=np.str_)
-    names, numbers = np.unique(found, return_inverse=True)
+    clip_groups = np.array([group_of[clip] for clip in clips.tolist()], dtype=np.str_)
+    names, numbers = np.unique(clip_groups, return_inverse=True)
     return names.tolist(), numbers.astype(np.int32)

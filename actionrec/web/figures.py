@@ -66,14 +66,14 @@ def comparison() -> dict[str, Any]:
 
 def dataset() -> str | None:
     """The compared data set; None if there was no comparison."""
-    found = _read(paths.COMPARISON).get("dataset")
-    return found if isinstance(found, str) else None
+    name = _read(paths.COMPARISON).get("dataset")
+    return name if isinstance(name, str) else None
 
 
 def suspect_labels() -> list[str]:
     """Test clips whose label is probably wrong."""
-    found = _read(paths.COMPARISON).get("suspect_labels")
-    return [clip for clip in found if isinstance(clip, str)] if isinstance(found, list) else []
+    clips = _read(paths.COMPARISON).get("suspect_labels")
+    return [clip for clip in clips if isinstance(clip, str)] if isinstance(clips, list) else []
 
 
 def pictures() -> dict[str, Path]:

@@ -62,8 +62,8 @@ def add_routes(
 
     @app.get("/metrics/{name}", include_in_schema=False)
     def text(name: str) -> FileResponse:
-        found = figures.texts().get(name)
-        return _file(found, "text/plain; charset=utf-8" if found and found.suffix == ".md" else None)
+        path = figures.texts().get(name)
+        return _file(path, "text/plain; charset=utf-8" if path and path.suffix == ".md" else None)
 
 
 def _file(path: Path | None, media_type: str | None = None) -> FileResponse:

@@ -25,7 +25,7 @@ def add_routes(app: FastAPI, evaluation: EvaluationCache, media: ClipMedia) -> N
     """Add the addresses of test clips and confusion matrices."""
     answers: dict[str, Any] = {"responses": schema.refusals(400, 404, 422)}
 
-    async def made(make: Callable[[ClipFile], Awaitable[Path]], clip: str) -> FileResponse:
+    async def media_response(make: Callable[[ClipFile], Awaitable[Path]], clip: str) -> FileResponse:
         file = await run_in_threadpool(evaluation.file, clip)
         try:
             return FileResponse(await make(file))
@@ -50,11 +50,11 @@ def add_routes(app: FastAPI, evaluation: EvaluationCache, media: ClipMedia) -> N
         "/test-clips/thumbnail", summary="A test clip's middle frame", dependencies=[_only("clip")], **schema.files("image/jpeg")
     )
     async def thumbnail(clip: _Clip) -> FileResponse:
-        return await made(media.thumbnail, clip)
+        return await media_response(media.thumbnail, clip)
 
     @app.get("/test-clips/preview", summary="A test clip as a small MP4", dependencies=[_only("clip")], **schema.files(MEDIA_TYPE))
     async def preview(clip: _Clip) -> FileResponse:
-        return await made(media.preview, clip)
+        return await media_response(media.preview, clip)
 
     @app.get("/confusion", summary="A model's confusion matrix", dependencies=[_only("model")], **answers)
     def confusion(

@@ -272,7 +272,7 @@ def test_frames_that_are_not_needed_are_not_decoded(tmp_path):
     with open_video(path) as opened:
         packets = list(opened.packets())
         times = opened.times_for_skipping(packets)
-        decoded = [frame.pts for frame in opened.frames(packets, wanted={times[0], times[50], times[99]})]
+        decoded = [frame.pts for frame in opened.frames(packets, needed_times={times[0], times[50], times[99]})]
     assert {times[0], times[50], times[99]} <= set(decoded)
     assert 20 < len(decoded) < 40  # a quarter are references
 

@@ -147,12 +147,12 @@ class _Lstm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         steps, w, u, gates, hidden, cells, squashed = ctx.saved_tensors
-        made = torch.empty_like(gates)  # gradients of the gates before their non-linearities
+        gate_gradients = torch.empty_like(gates)  # gradients of the gates before their non-linearities
         back = torch.zeros_like(hidden[0])  # of the hidden state, from the step after
         back_cell = torch.zeros_like(back)  # of the cell
         for now, before in reversed(_order(len(steps), ctx.backward_in_time)):
             enter, keep, new, leave = gates[now].chunk(4, dim=1)
-            of_enter, of_keep, of_new, of_leave = made[now].chunk(4, dim=1)
+            of_enter, of_keep, of_new, of_leave = gate_gradients[now].chunk(4, dim=1)
             back.add_(grad[now])
             torch.mul(back * squashed[now], leave * (1 - leave), out=of_leave)
             back_cell.addcmul_(back * leave, 1 - squashed[now].square())
@@ -163,7 +163,7 @@ class _Lstm(torch.autograd.Function):
                 break
             torch.mul(back_cell * cells[before], keep * (1 - keep), out=of_keep)
             back_cell.mul_(keep)
-            back = (made[now].to(u.dtype) @ u).float()
-        inputs, of_w, of_u = _weight_gradients(ctx.needs_input_grad[0], made, steps, hidden, w, ctx.backward_in_time)
-        bias = made.sum(dim=(0, 1))
+            back = (gate_gradients[now].to(u.dtype) @ u).float()
+        inputs, of_w, of_u = _weight_gradients(ctx.needs_input_grad[0], gate_gradients, steps, hidden, w, ctx.backward_in_time)
+        bias = gate_gradients.sum(dim=(0, 1))
         return inputs, of_w, of_u, bias, bias, None

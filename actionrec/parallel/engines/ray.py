@@ -239,5 +239,5 @@ class _Pickler(pickle.Pickler):
 
 
 def _find(module: str, name: str) -> type | Callable[..., Any]:
-    found: type | Callable[..., Any] = getattr(importlib.import_module(module), name)
-    return found
+    attribute: type | Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return attribute

@@ -54,8 +54,8 @@ def hashing() -> Iterator[HashAll]:
             for chunk, digests in _on_cluster(files, states, running):
                 missing = [file for file, digest in zip(chunk, digests, strict=True) if digest is None]
                 hashed_here.extend(missing)
-                found = pool.map(hash_file, missing)
-                yield from (next(found) if digest is None else digest for digest in digests)
+                local_digests = pool.map(hash_file, missing)
+                yield from (next(local_digests) if digest is None else digest for digest in digests)
 
         try:
             yield hash_all
