@@ -12,10 +12,10 @@ const percent = (share) => `${(100 * share).toFixed(1)} %`;
 export function accuracyChart(section, models) {
   const names = Math.max(...models.map((one) => textWidth(one.model, true)));
   const values = Math.max(...models.map((one) => textWidth(percent(one.top1), true)));
-  const told = models.map((one) => `${one.model} ${percent(one.top1)}, ${percent(one.top1_low)} to ${percent(one.top1_high)}`).join("; ");
+  const description = models.map((one) => `${one.model} ${percent(one.top1)}, ${percent(one.top1_low)} to ${percent(one.top1_high)}`).join("; ");
   addChart(
     section,
-    `Top-1 accuracy with 95 % intervals: ${told}.`,
+    `Top-1 accuracy with 95 % intervals: ${description}.`,
     "Dot: share of test clips that the model gets right. Line: 95 % interval; the true accuracy is probably in it. Filled: the best model and those that are not significantly worse.",
     (svg, width) => draw(svg, width, models, names, values),
   );

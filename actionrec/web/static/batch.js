@@ -50,7 +50,7 @@ export class Batch {
       sending: (share) => { cell.textContent = share < 1 ? `sending, ${Math.round(100 * share)} %` : "predicting"; },
       working: (step) => { cell.textContent = step.place ? `waiting, place ${step.place}` : "predicting"; },
       waiting: (seconds) => { cell.textContent = `server full, next try in ${seconds} s`; },
-      told: (result) => this.finish(place, { result }),
+      succeeded: (result) => this.finish(place, { result }),
       failed: (error) => this.finish(place, { error }),
       ended: () => this.running.delete(request),
     });
@@ -61,7 +61,7 @@ export class Batch {
     this.answers.set(place, answer);
     const [, words, share] = this.rows[place].children;
     words.className = answer.error ? "refused" : "";
-    words.replaceChildren(...(answer.error ? [answer.error] : shown(answer.result)));
+    words.replaceChildren(...(answer.error ? [answer.error] : answerNodes(answer.result)));
     share.textContent = answer.error ? "" : percent(answer.result.confidence);
     this.tell();
     this.start();
@@ -90,4 +90,4 @@ export class Batch {
   }
 }
 
-const shown = (result) => [result.label, ...(result.none_of_these ? [" ", element("small", { className: "pill", textContent: "not sure" })] : []), ...(result.warning ? [element("small", { textContent: ` (damaged: ${result.warning})` })] : [])];
+const answerNodes = (result) => [result.label, ...(result.none_of_these ? [" ", element("small", { className: "pill", textContent: "not sure" })] : []), ...(result.warning ? [element("small", { textContent: ` (damaged: ${result.warning})` })] : [])];

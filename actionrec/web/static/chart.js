@@ -17,21 +17,21 @@ export function ticks(low, high, count) {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((factor) => factor * power >= rough);
-  const found = [];
-  for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + step * 1e-9; value += step) found.push(value);
-  return found;
+  const values = [];
+  for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + step * 1e-9; value += step) values.push(value);
+  return values;
 }
 
 /** Round values of a logarithmic axis, at most `most`: 1, 2, 5, 10, ... or powers of ten, perhaps not all. */
 export function logTicks(low, high, most) {
   const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
   const tries = [[[1, 2, 5], 1], [[1, 3], 1], [[1], 1], [[1], 2], [[1], 3]];
-  const found = tries.map(([factors, step]) => {
+  const candidates = tries.map(([factors, step]) => {
     const powers = [];
     for (let power = first; power <= last; power += 1) if (power % step === 0) powers.push(10 ** power);
     return powers.flatMap((power) => factors.map((factor) => factor * power)).filter((value) => value >= low && value <= high);
   });
-  return found.find((some) => some.length <= most) ?? found.at(-1);
+  return candidates.find((some) => some.length <= most) ?? candidates.at(-1);
 }
 
 /**
@@ -63,7 +63,7 @@ export function addChart(section, label, caption, draw) {
 
 /** A text of a chart. */
 export const label = (text, x, y, attributes = {}) => {
-  const made = shape("text", { x, y, ...attributes });
-  made.textContent = text;
-  return made;
+  const node = shape("text", { x, y, ...attributes });
+  node.textContent = text;
+  return node;
 };

@@ -17,24 +17,24 @@ export function clipDialog({ choices, state, step, closed }) {
   const dialog = element("dialog", { className: "clip-dialog" }, element("div", { className: "clip-head" }, title, element("div", { className: "clip-buttons" }, previous, next, close)), body);
   dialog.setAttribute("aria-labelledby", "clip-title");
   let here = -1;
-  let shown = null;
+  let currentClip = null;
 
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); }); // beside it
   dialog.addEventListener("close", () => {
-    shown = null;
+    currentClip = null;
     body.replaceChildren(); // stops the video
     state.opened("");
     closed(here);
   });
 
   function move(by) {
-    const found = step(here, by);
-    if (found) open(found.clip, found.place);
+    const neighbour = step(here, by);
+    if (neighbour) open(neighbour.clip, neighbour.place);
   }
 
   async function open(clip, place) {
     here = place;
-    shown = clip;
+    currentClip = clip;
     state.opened(clip);
     title.textContent = "Test clip";
     body.replaceChildren(element("p", { className: "small", textContent: "Reading the answers…" }));
@@ -42,27 +42,27 @@ export function clipDialog({ choices, state, step, closed }) {
     if (!dialog.open) dialog.showModal();
     if (document.activeElement?.disabled || document.activeElement === document.body) close.focus();
     try {
-      const told = await ask(`test-clips/answers?clip=${encodeURIComponent(clip)}`);
-      if (shown !== clip) return;
-      title.textContent = told.label;
-      body.replaceChildren(...contents(told, state.values.model, choices.folds.length > 1));
+      const details = await ask(`test-clips/answers?clip=${encodeURIComponent(clip)}`);
+      if (currentClip !== clip) return;
+      title.textContent = details.label;
+      body.replaceChildren(...contents(details, state.values.model, choices.folds.length > 1));
     } catch (error) {
-      if (shown === clip) body.replaceChildren(element("p", { className: "error", textContent: error.message }));
+      if (currentClip === clip) body.replaceChildren(element("p", { className: "error", textContent: error.message }));
     }
   }
 
   return { element: dialog, open };
 }
 
-function contents(told, model, hasFolds) {
-  const address = encodeURIComponent(told.clip);
-  const about = [told.clip, told.group && `source ${told.group}`].filter(Boolean).join(" · ");
+function contents(details, model, hasFolds) {
+  const address = encodeURIComponent(details.clip);
+  const about = [details.clip, details.group && `source ${details.group}`].filter(Boolean).join(" · ");
   return [
     player(address),
     element("p", { className: "small name", textContent: about }),
-    ...(told.suspect ? [element("p", { textContent: "The models' answers suggest that this label is wrong." })] : []),
+    ...(details.suspect ? [element("p", { textContent: "The models' answers suggest that this label is wrong." })] : []),
     element("p", {}, element("a", { className: "action", href: `./?clip=${address}&model=${encodeURIComponent(model)}`, textContent: "Open in Predict" })),
-    answers(told.answers, model, hasFolds),
+    answers(details.answers, model, hasFolds),
   ];
 }
 

@@ -10,24 +10,24 @@ export function showConfusions(section, choices, state) {
   const model = element("select", { id: "confusion-model" }, ...choices.models.map((name) => element("option", { value: name, textContent: name })));
   const body = element("div", { className: "confusion-body" });
   section.append(element("p", { className: "field" }, element("label", { htmlFor: "confusion-model", textContent: "Model" }), model), body);
-  let shown = null;
+  let currentModel = null;
 
   async function show(name) {
-    if (name === shown) return;
-    shown = name;
+    if (name === currentModel) return;
+    currentModel = name;
     model.value = name;
     body.classList.add("stale");
     try {
-      const told = await ask(`confusion?model=${encodeURIComponent(name)}`);
-      if (shown === name) body.replaceChildren(...contents(told, open));
+      const confusions = await ask(`confusion?model=${encodeURIComponent(name)}`);
+      if (currentModel === name) body.replaceChildren(...contents(confusions, open));
     } catch (error) {
-      if (shown === name) body.replaceChildren(element("p", { className: "error", textContent: error.message }));
+      if (currentModel === name) body.replaceChildren(element("p", { className: "error", textContent: error.message }));
     }
     body.classList.remove("stale");
   }
 
   function open(label, predicted) {
-    state.change({ model: shown, true: label, predicted, answers: label === predicted ? "correct" : "wrong", min_confidence: "", max_confidence: "", group: "", suspect: "", disagree: "" });
+    state.change({ model: currentModel, true: label, predicted, answers: label === predicted ? "correct" : "wrong", min_confidence: "", max_confidence: "", group: "", suspect: "", disagree: "" });
     const clips = document.getElementById("clips");
     clips.scrollIntoView();
     clips.focus({ preventScroll: true });
@@ -38,18 +38,18 @@ export function showConfusions(section, choices, state) {
   show(state.values.model);
 }
 
-function contents(told, open) {
-  const wrong = told.tests - told.correct;
-  const summary = `${told.model} gets ${whole(told.correct)} of ${whole(told.tests)} test clips right${wrong ? ` and ${whole(wrong)} wrong` : ""}.`;
-  const list = told.pairs.length ? pairs(told.pairs, open) : element("p", { textContent: "It confuses no classes." });
-  const parts = [element("div", {}, element("p", { textContent: summary }), ...(told.pairs.length ? [element("h3", { textContent: "Most frequent confusions" })] : []), list)];
-  if (told.classes.length) parts.push(matrix(told, open));
+function contents(confusions, open) {
+  const wrong = confusions.tests - confusions.correct;
+  const summary = `${confusions.model} gets ${whole(confusions.correct)} of ${whole(confusions.tests)} test clips right${wrong ? ` and ${whole(wrong)} wrong` : ""}.`;
+  const list = confusions.pairs.length ? pairs(confusions.pairs, open) : element("p", { textContent: "It confuses no classes." });
+  const parts = [element("div", {}, element("p", { textContent: summary }), ...(confusions.pairs.length ? [element("h3", { textContent: "Most frequent confusions" })] : []), list)];
+  if (confusions.classes.length) parts.push(matrix(confusions, open));
   return parts;
 }
 
 function pairs(all, open) {
   const item = (one) => element("li", {}, button("", () => open(one.true, one.predicted), { className: "pair" }));
-  const made = element("ol", { className: "pairs" }, ...all.map((one) => {
+  const list = element("ol", { className: "pairs" }, ...all.map((one) => {
     const line = item(one);
     line.firstChild.append(
       element("span", { className: "pair-names" }, element("b", { textContent: one.true }), element("span", { textContent: " taken for " }), element("b", { textContent: one.predicted })),
@@ -57,15 +57,15 @@ function pairs(all, open) {
     );
     return line;
   }));
-  const rest = [...made.children].slice(FIRST_PAIRS);
-  if (!rest.length) return made;
+  const rest = [...list.children].slice(FIRST_PAIRS);
+  if (!rest.length) return list;
   for (const line of rest) line.hidden = true;
   const more = button(`Show ${rest.length} more`, () => {
     for (const line of rest) line.hidden = false;
     more.remove();
     rest[0].firstChild.focus();
   }, { className: "quiet" });
-  return element("div", {}, made, more);
+  return element("div", {}, list, more);
 }
 
 /** A grid with one stop for the Tab key; arrow keys move between the cells that have clips. */
@@ -95,10 +95,10 @@ function matrix({ model, classes, clips, counts, class_count: classCount }, open
 
 function cell(count, total, label, predicted, open) {
   if (!count) return element("td");
-  const made = element("td", { className: label === predicted ? "hit" : "miss" });
-  made.style.setProperty("--share", `${Math.round(10 + 35 * (count / total))}%`);
-  made.append(button(String(count), () => open(label, predicted), { tabIndex: -1, ariaLabel: `${count} of ${total} ${label} predicted as ${predicted}`, title: `${label} → ${predicted}: ${count} of ${total}` }));
-  return made;
+  const node = element("td", { className: label === predicted ? "hit" : "miss" });
+  node.style.setProperty("--share", `${Math.round(10 + 35 * (count / total))}%`);
+  node.append(button(String(count), () => open(label, predicted), { tabIndex: -1, ariaLabel: `${count} of ${total} ${label} predicted as ${predicted}`, title: `${label} → ${predicted}: ${count} of ${total}` }));
+  return node;
 }
 
 /** The next cell with clips in the direction of a key. */

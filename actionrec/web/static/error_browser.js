@@ -34,30 +34,30 @@ export function showClips(section, choices, state) {
     query.set("limit", PAGE);
     if (!offset) grid.classList.add("stale");
     try {
-      const told = await ask(`test-clips?${query}`);
+      const response = await ask(`test-clips?${query}`);
       if (number !== latest) return;
-      add(told, offset);
+      add(response, offset);
     } catch (error) {
       if (number === latest) fail(error);
     }
     grid.classList.remove("stale");
   }
 
-  function add(told, offset) {
-    total = told.total;
-    const tiles = told.clips.map((one, place) => tile(one, told, () => dialog.open(one.clip, offset + place)));
+  function add(response, offset) {
+    total = response.total;
+    const tiles = response.clips.map((one, place) => tile(one, response, () => dialog.open(one.clip, offset + place)));
     if (offset) {
       const hadFocus = after.contains(document.activeElement);
-      listed.push(...told.clips);
+      listed.push(...response.clips);
       grid.append(...tiles);
       showAfter();
       if (hadFocus) (after.querySelector("button") ?? tiles[0].firstElementChild).focus({ preventScroll: true });
     } else {
-      listed = told.clips;
+      listed = response.clips;
       grid.replaceChildren(...tiles);
       showAfter();
     }
-    count.textContent = countText(total, told.model, state.values, choices);
+    count.textContent = countText(total, response.model, state.values, choices);
   }
 
   function showAfter() {
@@ -124,15 +124,15 @@ function tile(one, { models }, open) {
   const image = element("img", { src: `test-clips/thumbnail?clip=${encodeURIComponent(one.clip)}`, alt: "", loading: "lazy", width: 240, height: 180 });
   const picture = element("span", { className: "picture" }, image);
   image.addEventListener("error", () => picture.replaceChildren(element("span", { className: "no-picture", textContent: "no picture: the file is missing or damaged" })));
-  const made = button("", open, { className: one.correct ? "clip" : "clip wrong", title: one.clip });
-  made.append(
+  const node = button("", open, { className: one.correct ? "clip" : "clip wrong", title: one.clip });
+  node.append(
     picture,
     element("span", { className: "clip-answer" }, ...answer),
     element("span", { className: "clip-more" },
       element("span", { textContent: `${percent(one.confidence)} sure` }),
       element("span", { textContent: one.suspect ? "suspect label" : `${one.correct_models}/${models} models right` })),
   );
-  return element("li", {}, made);
+  return element("li", {}, node);
 }
 
 /** The form of filters; `show` sets it to the state. */
@@ -185,7 +185,7 @@ function classField(name, title, classes, note = () => "") {
   const known = new Map([["", ""], ...classes.map(({ label }) => [label.toLowerCase(), label])]);
   const input = element("input", { name, type: "search", autocomplete: "off", placeholder: "any" });
   const typed = () => known.get(input.value.trim().toLowerCase());
-  const made = field(title, input, {
+  const formField = field(title, input, {
     read: typed,
     set: (value) => {
       input.value = value;
@@ -197,8 +197,8 @@ function classField(name, title, classes, note = () => "") {
     input.setCustomValidity(typed() === undefined ? "There is no such class. Choose one from the list." : "");
     if (typed() !== undefined) input.dispatchEvent(new Event("change", { bubbles: true })); // chosen, typed completely, or cleared
   });
-  made.field.append(element("datalist", { id: `${name}-classes` }, ...classes.map((one) => element("option", { value: one.label, label: note(one) ? `${note(one)} clips` : one.label }))));
-  return made;
+  formField.field.append(element("datalist", { id: `${name}-classes` }, ...classes.map((one) => element("option", { value: one.label, label: note(one) ? `${note(one)} clips` : one.label }))));
+  return formField;
 }
 
 /** A share, shown in percent. */
@@ -213,7 +213,7 @@ function share(name, title) {
 function group(names) {
   const input = element("input", { name: "group", type: "text", autocomplete: "off", placeholder: "any" });
   input.setAttribute("list", "groups");
-  const made = field("Source video or person", input);
-  made.field.append(element("datalist", { id: "groups" }, ...names.map((value) => element("option", { value }))));
-  return made;
+  const formField = field("Source video or person", input);
+  formField.field.append(element("datalist", { id: "groups" }, ...names.map((value) => element("option", { value }))));
+  return formField;
 }

@@ -9,14 +9,14 @@ const BOTTOM = 24;
 const SHOWN = 3; // moments that the caption names
 
 /** A section with the explanation; `span` is [start, end] of the time axis in seconds. */
-export function explanation({ explanation: told, pictures = {} }, player, span, heading) {
-  const chart = new Chart(told, player, span);
+export function explanation({ explanation: details, pictures = {} }, player, span, heading) {
+  const chart = new Chart(details, player, span);
   const section = element("section", { className: "card", id: "why", tabIndex: -1 },
     element("h2", { textContent: heading }),
-    element("p", { className: "small", textContent: `How much each frame supports “${told.label}”: the drop of its log-probability when the model does not see the frame.` }),
-    chart.place, legend(told));
-  if (pictures.regions?.length) section.append(...regions(pictures, told, player, span));
-  const shares = Object.entries(told.stream_shares ?? {}).map(([name, share]) => `${name === "rgb" ? "frames" : "differences between frames"} ${percent(share)}`);
+    element("p", { className: "small", textContent: `How much each frame supports “${details.label}”: the drop of its log-probability when the model does not see the frame.` }),
+    chart.place, legend(details));
+  if (pictures.regions?.length) section.append(...regions(pictures, details, player, span));
+  const shares = Object.entries(details.stream_shares ?? {}).map(([name, share]) => `${name === "rgb" ? "frames" : "differences between frames"} ${percent(share)}`);
   if (shares.length) section.append(element("p", { className: "small", textContent: `What mattered: ${shares.join(", ")}.` }));
   return section;
 }
@@ -43,9 +43,9 @@ function regions({ regions: frames, aspect }, { label }, player, [start, end]) {
 }
 
 class Chart {
-  constructor(told, player, [start, end]) {
-    Object.assign(this, { told, player, start, end: Math.max(end, start + 0.1) });
-    this.svg = shape("svg", { class: "chart", role: "img", "aria-label": spoken(told, this.end - this.start) });
+  constructor(details, player, [start, end]) {
+    Object.assign(this, { details, player, start, end: Math.max(end, start + 0.1) });
+    this.svg = shape("svg", { class: "chart", role: "img", "aria-label": spoken(details, this.end - this.start) });
     this.place = element("div", { className: "chart-place" }, this.svg);
     this.head = shape("line", { class: "playhead-line", y1: 0, y2: HEIGHT - BOTTOM });
     new ResizeObserver(() => this.draw()).observe(this.place);
@@ -69,7 +69,7 @@ class Chart {
   draw() {
     this.width = this.place.clientWidth;
     if (!this.width) return;
-    const { seconds, importance, attention } = this.told;
+    const { seconds, importance, attention } = this.details;
     const high = Math.max(...importance, 0);
     const low = Math.min(...importance, 0);
     const scale = (HEIGHT - BOTTOM - 8) / (high - low || 1);

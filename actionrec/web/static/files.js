@@ -4,21 +4,21 @@
 export async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!entries.some((entry) => entry.isDirectory)) return [...transfer.files];
-  const found = [];
-  for (const entry of entries) await walk(entry, found);
-  return found;
+  const files = [];
+  for (const entry of entries) await walk(entry, files);
+  return files;
 }
 
-async function walk(entry, found) {
+async function walk(entry, files) {
   if (entry.isFile) {
-    found.push(await new Promise((done, failed) => entry.file(done, failed)));
+    files.push(await new Promise((done, failed) => entry.file(done, failed)));
     return;
   }
   const reader = entry.createReader();
   for (;;) { // a reader gives at most 100 entries at a time
     const some = await new Promise((done, failed) => reader.readEntries(done, failed));
     if (!some.length) return;
-    for (const one of some) await walk(one, found);
+    for (const one of some) await walk(one, files);
   }
 }
 

@@ -11,22 +11,22 @@ export class Models {
     this.chosen = "";
   }
 
-  /** Load the list; `wanted` is chosen if there is such a model, else the first. */
-  async load(wanted) {
-    const told = await ask("models");
-    this.known = told.models;
-    this.setting = told.setting;
-    this.chosen = (this.known.find((one) => one.model === wanted) ?? this.known[0]).model;
+  /** Load the list, and choose the model `name`; if there is none, the first. */
+  async load(name) {
+    const response = await ask("models");
+    this.known = response.models;
+    this.setting = response.setting;
+    this.chosen = (this.known.find((one) => one.model === name) ?? this.known[0]).model;
     this.draw();
-    return told;
+    return response;
   }
 
   /** Load the list again: a model may have been found damaged. */
   async refresh() {
     const before = JSON.stringify(this.known);
-    const told = await ask("models").catch(() => null);
-    if (told && JSON.stringify(told.models) !== before) {
-      this.known = told.models;
+    const response = await ask("models").catch(() => null);
+    if (response && JSON.stringify(response.models) !== before) {
+      this.known = response.models;
       this.draw();
     }
   }

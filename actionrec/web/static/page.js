@@ -4,30 +4,30 @@ export const byId = (id) => document.getElementById(id);
 
 /** Make an element; text is never read as HTML. `properties` may have `data` and `style` as objects. */
 export function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
+  const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name === "style") Object.assign(made.style, value);
-    else if (name === "data") Object.assign(made.dataset, value);
-    else if (name in made) made[name] = value;
-    else made.setAttribute(name, value);
+    if (name === "style") Object.assign(node.style, value);
+    else if (name === "data") Object.assign(node.dataset, value);
+    else if (name in node) node[name] = value;
+    else node.setAttribute(name, value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
 }
 
 /** Make an SVG element; all properties are attributes. */
 export function shape(tag, attributes = {}, ...children) {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children.filter((child) => child !== null && child !== undefined));
-  return made;
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
 }
 
 /** Make a button. */
 export function button(text, clicked, properties = {}) {
-  const made = element("button", { type: "button", textContent: text, ...properties });
-  made.addEventListener("click", clicked);
-  return made;
+  const node = element("button", { type: "button", textContent: text, ...properties });
+  node.addEventListener("click", clicked);
+  return node;
 }
 
 /** A probability in percent that does not round up to 100 %, as on the command line. */

@@ -224,7 +224,7 @@ function predict(options = {}) {
         answer.fresh();
       }
     },
-    told: (result) => {
+    succeeded: (result) => {
       byId("status").hidden = true;
       const focused = byId("answer").contains(document.activeElement) && !answer.timeline; // on a button that is removed now
       const seconds = (performance.now() - start) / 1000;
@@ -318,10 +318,10 @@ async function showSamples() {
 function tile(one) {
   const picture = element("img", { src: one.thumbnail.slice(1), alt: "", loading: "lazy" });
   const frame = element("span", { className: "frame" }, picture);
-  const made = element("button", { type: "button", data: { sample: one.sample }, title: one.video }, frame, element("span", { className: "tile-name", textContent: one.label }));
-  made.setAttribute("aria-pressed", "false");
-  made.addEventListener("click", () => chooseSample(one));
-  if (calm) return made;
+  const node = element("button", { type: "button", data: { sample: one.sample }, title: one.video }, frame, element("span", { className: "tile-name", textContent: one.label }));
+  node.setAttribute("aria-pressed", "false");
+  node.addEventListener("click", () => chooseSample(one));
+  if (calm) return node;
   let timer = null;
   const play = () => {
     clearTimeout(timer);
@@ -336,9 +336,9 @@ function tile(one) {
     clearTimeout(timer);
     frame.querySelector("video")?.remove();
   };
-  for (const kind of ["pointerenter", "focus"]) made.addEventListener(kind, play);
-  for (const kind of ["pointerleave", "blur"]) made.addEventListener(kind, still);
-  return made;
+  for (const kind of ["pointerenter", "focus"]) node.addEventListener(kind, play);
+  for (const kind of ["pointerleave", "blur"]) node.addEventListener(kind, still);
+  return node;
 }
 
 /** Do what the address asks for. */

@@ -32,12 +32,12 @@ export async function record() {
   const recorder = new MediaRecorder(stream, type ? { mimeType: type } : {});
   const pieces = [];
   let timer = null;
-  let wanted = false;
+  let finished = false;
   recorder.addEventListener("dataavailable", (event) => pieces.push(event.data));
 
   const begin = () => {
     if (recorder.state === "recording") {
-      wanted = true;
+      finished = true;
       recorder.stop();
       return;
     }
@@ -59,7 +59,7 @@ export async function record() {
       stream.getTracks().forEach((track) => track.stop());
       dialog.remove();
       const suffix = recorder.mimeType.includes("mp4") ? "mp4" : "webm";
-      done(wanted && pieces.length ? new File(pieces, `recording.${suffix}`, { type: recorder.mimeType }) : null);
+      done(finished && pieces.length ? new File(pieces, `recording.${suffix}`, { type: recorder.mimeType }) : null);
     });
     dialog.showModal();
   });

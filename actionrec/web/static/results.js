@@ -42,9 +42,9 @@ const figure = ({ url, title }) => element("figure", { className: "card" }, elem
 
 /** A group that is filled when it is opened, so that pictures are fetched only then. */
 function group(title, contents) {
-  const made = element("details", {}, element("summary", { textContent: title }));
-  made.addEventListener("toggle", () => made.append(...contents()), { once: true });
-  return made;
+  const details = element("details", {}, element("summary", { textContent: title }));
+  details.addEventListener("toggle", () => details.append(...contents()), { once: true });
+  return details;
 }
 
 const gallery = (pictures) => element("div", { className: "gallery" }, ...pictures.map(figure));
@@ -60,18 +60,18 @@ function showPlots({ pictures, models, files }) {
   byId("plots").hidden = false;
 }
 
-function showComparison(told, state) {
-  if (!told.models.length) {
+function showComparison(comparison, state) {
+  if (!comparison.models.length) {
     byId("setting").textContent = "There is no comparison yet. Run `dvc repro` to train and compare the models.";
     return;
   }
-  byId("setting").textContent = settingText(told.setting);
+  byId("setting").textContent = settingText(comparison.setting);
   byId("results").hidden = false;
-  showVerdict(told.headline);
-  showModels(byId("models"), told.models, state);
-  accuracyChart(byId("accuracy"), told.models);
-  costChart(byId("cost"), told.models);
-  showPlots(told);
+  showVerdict(comparison.headline);
+  showModels(byId("models"), comparison.models, state);
+  accuracyChart(byId("accuracy"), comparison.models);
+  costChart(byId("cost"), comparison.models);
+  showPlots(comparison);
 }
 
 async function showTestClips(state) {
@@ -101,7 +101,7 @@ function goToAnchor() {
 
 async function start() {
   const state = createState();
-  const compared = ask("comparison").then((told) => showComparison(told, state)).catch((error) => { byId("setting").textContent = error.message; });
+  const compared = ask("comparison").then((comparison) => showComparison(comparison, state)).catch((error) => { byId("setting").textContent = error.message; });
   await Promise.all([compared, showTestClips(state)]);
   goToAnchor();
 }

@@ -6,14 +6,14 @@ import { clock, csv, percent } from "./page.js";
 export function segmentsOf(windows, threshold) {
   const middles = windows.map(middle);
   const edges = [windows[0].start_seconds, ...middles.slice(1).map((at, place) => (at + middles[place]) / 2), windows.at(-1).end_seconds];
-  const found = [];
+  const groups = [];
   windows.forEach((one, place) => {
     const key = one.confidence < threshold ? null : one.label;
-    const last = found.at(-1);
+    const last = groups.at(-1);
     if (last && last.key === key) last.windows.push(one);
-    else found.push({ key, first: place, windows: [one] });
+    else groups.push({ key, first: place, windows: [one] });
   });
-  return found.map(({ key, first, windows: merged }) => {
+  return groups.map(({ key, first, windows: merged }) => {
     const [answer, confidence] = likeliest(merged);
     return { start: edges[first], end: edges[first + merged.length], answer, confidence, unsure: key === null, windows: merged };
   });

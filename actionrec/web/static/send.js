@@ -7,7 +7,7 @@ const MOST_TRIES = 60; // of a request that a full server refuses
  * Send a form; the answer comes as lines of JSON, one a step. A full server is asked again after the time that it names.
  * Returns an object with `abort()`, after which nothing is called.
  */
-export function send(fields, address, { sending, working, waiting, told, failed, ended }) {
+export function send(fields, address, { sending, working, waiting, succeeded, failed, ended }) {
   let tries = 0;
   let request = null;
   let timer = null;
@@ -25,7 +25,7 @@ export function send(fields, address, { sending, working, waiting, told, failed,
       sending: (share) => !done && sending(share),
       take: (step) => {
         if (step.error) finish(failed, step.error);
-        else if (step.result) finish(told, step.result);
+        else if (step.result) finish(succeeded, step.result);
         else if (!done) working(step);
       },
       refused: (status, message, after) => {

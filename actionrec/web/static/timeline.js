@@ -145,8 +145,8 @@ export class Timeline {
   }
 
   drawLegend() {
-    const shown = [...new Set(this.segments.map((one) => (one.unsure ? null : one.answer)))];
-    const entries = shown.map((answer) => element("span", {}, element("i", { style: { background: answer === null ? NONE : this.colours.get(answer) } }), answer ?? "not sure"));
+    const answers = [...new Set(this.segments.map((one) => (one.unsure ? null : one.answer)))];
+    const entries = answers.map((answer) => element("span", {}, element("i", { style: { background: answer === null ? NONE : this.colours.get(answer) } }), answer ?? "not sure"));
     this.legend.replaceChildren(...entries, element("span", {}, element("i", { className: "line" }), "probability of the answer"), element("span", {}, element("i", { className: "line dashed" }), "threshold"));
   }
 
