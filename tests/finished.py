@@ -1,8 +1,11 @@
 """What a whole run leaves behind: files of fabricated numbers with small real bundles, or a real project after `dvc repro`."""
 
 import json
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import fabricate
 import numpy as np
 from bundles import FRAMES, tiny_bundle
@@ -14,6 +17,19 @@ from actionrec.models import MODELS
 from actionrec.training.bundle import load_bundle
 from actionrec.training.record import calibrate, metrics_of
 from stages import compare
+
+# Run by each Python process of the pipeline: notes under its stage's name which files it imported.
+SPY = """
+import atexit, os, sys
+
+def note():
+    if stage := os.environ.get("DVC_STAGE"):
+        files = [getattr(module, "__file__", None) or "" for module in [*sys.modules.values()]]
+        with open(os.path.join(os.path.dirname(__file__), stage), "a") as stream:
+            stream.write("\\n".join(files) + "\\n")
+
+atexit.register(note)
+"""
 
 
 def fabricated(class_names, *, seeds=(0,), weights="IMAGENET1K_V1", epochs=6, **changes):
@@ -38,18 +54,48 @@ def fabricated(class_names, *, seeds=(0,), weights="IMAGENET1K_V1", epochs=6, **
     compare.write_numbers(compare.gather())
 
 
-def sample_project(folder):
-    """A Git and DVC project after its first `dvc repro`: the drawn sample, small frames, small models.
+def real_run(folder):
+    """A folder with `project` after its first `dvc repro` on three classes of small clips, and what that run left.
+
+    `printed.txt` has what it printed, `imports` a file per stage that lists the project's files which its processes imported.
 
     Args:
         folder: the base folder of this process's temporary folders.
     """
-    return built_once(folder, "sample", build_sample) / "project"
+    return built_once(folder, "finished", build_run)
 
 
-def build_sample(folder):
-    project = folder / "project"
+def real_project(folder, copy):
+    """A copy of that project, to be changed."""
+    return Path(shutil.copytree(real_run(folder) / "project", copy, symlinks=True))
+
+
+def build_run(folder):
+    project, spy = folder / "project", folder / "imports"
     clone(project)
-    edit_params(project, {**flat(TINY), "data.dataset": "sample"})
-    run("dvc", "repro", cwd=project)
+    write_clips(folder / "clips")
+    (project / "data" / "raw" / "tiny").symlink_to(folder / "clips")
+    edit_params(project, flat(TINY))
+    spy.mkdir()
+    (spy / "sitecustomize.py").write_text(SPY)
+    (folder / "printed.txt").write_text(run("dvc", "repro", cwd=project, PYTHONPATH=str(spy)))
+    for note in set(spy.iterdir()) - {spy / "sitecustomize.py", spy / "__pycache__"}:
+        files = {Path(line) for line in note.read_text().splitlines()}
+        own = sorted(file.relative_to(project.resolve()).as_posix() for file in files if file.is_relative_to(project.resolve()))
+        note.write_text("\n".join(own))
     commit(project)
+
+
+def write_clips(folder):
+    """Three classes of bright, dark and striped clips, in six groups."""
+    for number, name in enumerate(("Bright", "Dark", "Striped")):
+        (folder / name).mkdir(parents=True)
+        for group in range(1, 7):
+            random = np.random.default_rng((number, group))
+            path = folder / name / f"v_{name}_g{group:02d}_c01.avi"
+            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"XVID"), 25, (96, 64))
+            for _ in range(9):
+                frame = random.integers(0, 60, (64, 96, 3), dtype=np.uint8) + np.uint8(150 if name == "Bright" else 0)
+                frame[:, ::8] += np.uint8(100 if name == "Striped" else 0)
+                writer.write(frame)
+            writer.release()

@@ -72,7 +72,7 @@ def test_its_links_lead_to_files(committed):
 
 @pytest.mark.slow
 def test_it_runs_in_another_project_from_both_folders_with_the_same_outputs(tmp_path_factory):
-    project = finished.sample_project(tmp_path_factory.getbasetemp())
+    project = finished.real_project(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("notebook") / "project")
     shutil.copy(NOTEBOOK, project / "docs/walkthrough.ipynb")
     outputs_of_runs = []
     for folder in ("docs", "."):
@@ -87,4 +87,4 @@ def test_it_runs_in_another_project_from_both_folders_with_the_same_outputs(tmp_
     text = "\n".join(texts(book))
     assert all(f"| {name} " in text for name in MODELS)
     assert f"{compared['best']} on a clip of " in text
-    assert "96 clips in data/raw/sample: 8 classes" in text
+    assert "18 clips in data/raw/tiny: 3 classes, 6 groups" in text

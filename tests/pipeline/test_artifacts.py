@@ -1,6 +1,7 @@
 """The models by name, as another person gets them: GTO's tags in Git, the files from a DVC remote."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,7 @@ def test_artifacts_are_what_stages_make():
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """A bare Git repository with registered models, and a DVC remote that has their files."""
-    project = finished.sample_project(tmp_path_factory.getbasetemp())
+    project = finished.real_project(tmp_path_factory.getbasetemp(), tmp_path_factory.mktemp("published") / "project")
     store, bare = tmp_path_factory.mktemp("store"), tmp_path_factory.mktemp("git") / "project.git"
     run("dvc", "remote", "add", "--force", "--default", "store", str(store), cwd=project)
     run("git", "commit", "-q", "-m", "remote", "--", ".dvc/config", cwd=project)
@@ -56,15 +57,26 @@ def test_gto_finds_the_registered_models(published):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [("best",), ("best", "--stage", "production"), ("gru", "--rev", "v1.0.0")])
-def test_a_fetched_model_predicts_without_the_project(published, tmp_path, which):
+def test_a_model_is_fetched_by_its_name(published, tmp_path, which):
     project, bare = published
     run("dvc", "artifacts", "get", str(bare), *which, "-o", "model", cwd=tmp_path)
+    folder = {"best": "data/best", "gru": "data/models/gru"}[which[0]]
+    assert contents(tmp_path / "model") == contents(project / folder)
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_the_best_model_predicts_without_the_project(published, tmp_path):
+    project, _ = published
     best = json.loads((project / "metrics/compare.json").read_text())["best"]
-    made = project / "data/models" / (best if which[0] == "best" else which[0])
-    assert (tmp_path / "model/README.md").is_file() == (which[0] == "best")
-    clip = next((project / "data/raw/sample").rglob("*.avi"))
-    fetched, original = (predictor.load(folder).predict(clip) for folder in (tmp_path / "model", made))
-    assert fetched.probabilities.tolist() == original.probabilities.tolist()
+    assert (project / "data/best/README.md").is_file()
+    clip = next((project / "data/raw/tiny").resolve().rglob("*.avi"))
+    copied = shutil.copytree(project / "data/best", tmp_path / "model")
+    copied, trained = (predictor.load(folder).predict(clip) for folder in (copied, project / "data/models" / best))
+    assert copied.probabilities.tolist() == trained.probabilities.tolist()
     command = [sys.executable, "-m", "actionrec", "predict", str(clip), "--model", str(tmp_path / "model"), "--json"]
-    told = json.loads(subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout)
-    assert told["label"] == original.label
+    answer = json.loads(subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout)
+    assert answer["label"] == trained.label
