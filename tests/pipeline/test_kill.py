@@ -54,16 +54,29 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture
 def project(undisturbed, tmp_path):
-    """The same before anything ran but `split`."""
-    copy = tmp_path / "project"
+    """The same with its clips divided and nothing more."""
+    return undone(undisturbed, tmp_path / "project", "extract_frames")
+
+
+@pytest.fixture
+def ready_to_train(undisturbed, tmp_path):
+    """The same before the first training."""
+    return undone(undisturbed, tmp_path / "project", "train")
+
+
+def undone(undisturbed: Path, copy: Path, first: str) -> Path:
+    """A copy in which the stages from `first` on have not run, and no run is remembered."""
+    order = ("extract_frames", "finetune", "resnet_features", "train")
     shutil.copytree(undisturbed, copy, symlinks=True)
-    shutil.rmtree(copy / ".work")
-    shutil.rmtree(copy / ".dvc" / "cache")
-    shutil.rmtree(copy / ".dvc" / "tmp")
-    for name in MADE:
-        if (copy / name).is_dir():
-            shutil.rmtree(copy / name)
-    (copy / "dvc.lock").unlink()
+    for folder in (".work", ".dvc/tmp", ".dvc/cache/runs"):
+        shutil.rmtree(copy / folder)
+    yaml, file = YAML(), copy / "dvc.lock"
+    lock = yaml.load(file)
+    for name in [name for name in lock["stages"] if name.partition("@")[0] in order[order.index(first) :]]:
+        for output in lock["stages"].pop(name)["outs"]:
+            path = copy / output["path"]
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    yaml.dump(lock, file)
     return copy
 
 
@@ -142,11 +155,11 @@ def shards(project: Path, stage: str) -> dict[str, int]:
     return {folder.name: folder.stat().st_ino for folder in (project / ".work" / stage).glob("[!.]*") if folder.is_dir()}
 
 
-@pytest.mark.parametrize(("stage", "work", "kills"), [("extract_frames", "frames", 6), ("resnet_features", "features", 5)])
-def test_finished_shards_outlive_their_stage(undisturbed, project, stage, work, kills):
-    run("dvc", "repro", "split" if work == "frames" else "extract_frames", cwd=project)
+@pytest.mark.parametrize(("stage", "work"), [("extract_frames", "frames"), ("resnet_features", "features")])
+def test_finished_shards_outlive_their_stage(undisturbed, tmp_path, stage, work):
+    project = undone(undisturbed, tmp_path / "project", stage)
     chance = random.Random(stage)
-    for kill in range(kills):
+    for kill in range(3):
         before = shards(project, work)
         start_and_kill([f"stages.{stage}"], project, work, chance, (kill_alone, kill_group)[kill % 2])
         after = shards(project, work)
@@ -158,10 +171,9 @@ def test_finished_shards_outlive_their_stage(undisturbed, project, stage, work, 
     assert made(project) == {name: held for name, held in made(undisturbed).items() if name.startswith(HEAVY)}
 
 
-def test_training_goes_on_from_its_last_epoch(undisturbed, project):
-    run("dvc", "repro", "resnet_features", cwd=project)
-    chance = random.Random(5)
-    for kill in range(6):
+def test_training_goes_on_from_its_last_epoch(undisturbed, ready_to_train):
+    project, chance = ready_to_train, random.Random(5)
+    for kill in range(4):
         model = ("gru", "transformer")[kill % 2]
         start_and_kill(["stages.train", model], project, f"training/{model}", chance, kill_alone if kill % 3 else kill_group)
         assert len(list((project / ".work" / "training" / model).glob("*.safetensors"))) == 1
@@ -171,23 +183,22 @@ def test_training_goes_on_from_its_last_epoch(undisturbed, project):
 
 def test_a_killed_dvc_takes_its_stage_along_and_the_next_one_goes_on(undisturbed, project):
     chance = random.Random(6)
-    for kill, work in enumerate(("frames", "frames", "features", "features", "training/gru", "training/transformer")):
+    for kill, work in enumerate(("frames", "features", "training/gru", "training/transformer")):
         start_and_kill(["dvc", "repro", *TARGETS], project, work, chance, (kill_alone, kill_group)[kill % 2])
     run("dvc", "repro", *TARGETS, cwd=project)
     assert made(project) == made(undisturbed)
     assert np.load(project / "data/predictions/gru.npz")["logits"].shape[1] == 3
 
 
-def test_a_killed_train_all_and_its_killed_dvc_leave_nobody_running_and_the_next_one_goes_on(undisturbed, project):
-    run("dvc", "repro", "resnet_features", cwd=project)  # before: the stage check refuses a pipeline that lacks models
-    yaml, file = YAML(), project / "dvc.yaml"
+def test_a_killed_train_all_and_its_killed_dvc_leave_nobody_running_and_the_next_one_goes_on(undisturbed, ready_to_train):
+    project, yaml, file = ready_to_train, YAML(), ready_to_train / "dvc.yaml"
     pipeline = yaml.load(file)
     train = pipeline["stages"]["train"]
     train["foreach"] = {name: item for name, item in train["foreach"].items() if f"train@{name}" in TARGETS}
     yaml.dump(pipeline, file)
     chance = random.Random(7)
     command = ["actionrec", "train-all", "--jobs", "2"]
-    for turn, kill in enumerate((kill_alone, kill_its_dvc, kill_group, kill_its_dvc, kill_alone)):
+    for turn, kill in enumerate((kill_alone, kill_its_dvc, kill_group, kill_its_dvc)):
         start_and_kill(command, project, ("training/gru", "training/transformer")[turn % 2], chance, kill)
         if kill is kill_alone:
             (project / dvc_process.LOCK_FILE).write_text("")  # as a kill in the middle of DVC's writing leaves it
