@@ -1,7 +1,8 @@
 """What a stage imports, and what dvc.yaml declares for it."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from actionrec.models import MODELS
@@ -37,6 +38,7 @@ def is_plumbing(name: str) -> bool:
     return name.startswith(PLUMBING)
 
 
+@cache
 def is_empty(file: Path) -> bool:
     """Whether a module has a docstring and imports, and nothing else."""
     nodes = ast.parse(file.read_bytes()).body
@@ -68,19 +70,22 @@ def files_behind(modules: Iterable[str]) -> list[str]:
         if file is None:
             raise FileNotFoundError(f"no module {name} below {ROOT}")
         found[name] = file
-        open_ends += [imported for imported in _imported(file) if _file(imported)]
+        open_ends += _imported(file)
         open_ends += [name.rpartition(".")[0]] if "." in name else []
     return sorted(map(str, found.values()))
 
 
+@cache
 def _file(module: str) -> Path | None:
     """The file of one of the project's modules; None where the name is no module."""
     place = ROOT / module.replace(".", "/")
     return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
 
 
-def _imported(file: Path) -> Iterator[str]:
-    """Names that may be modules of the project, such as both of `from actionrec import metrics`."""
+@cache
+def _imported(file: Path) -> list[str]:
+    """The project's modules that a file imports."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -88,4 +93,5 @@ def _imported(file: Path) -> Iterator[str]:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         else:
             continue
-        yield from (name for name in names if name.split(".")[0] == "actionrec")
+        found += [name for name in names if name.split(".")[0] == "actionrec" and _file(name)]  # from actionrec import metrics
+    return found

@@ -1,5 +1,6 @@
 """Temporary projects: a copy of this one, small parameters, and commands run in it."""
 
+import copy
 import fcntl
 import os
 import re
@@ -125,6 +126,19 @@ def edit_params(project: Path, changes: dict[str, object]) -> None:
         assert key in section, path
         section[key] = value
     yaml.dump(document, file)
+
+
+def load_once(load):
+    """`params.load`, or a function like it, that parses each text once."""
+    known = {}
+
+    def cached(path=paths.PARAMS):
+        text = Path(path).read_text()
+        if text not in known:
+            known[text] = load(path)
+        return copy.deepcopy(known[text])
+
+    return cached
 
 
 def flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:

@@ -11,7 +11,7 @@ from declared import ROOT, covers, declared_code, files_behind, imported_by
 from dvc.repo import Repo
 from dvc.repo.reproduce import plan_repro
 from dvc.utils.hydra import apply_overrides
-from projects import edit_params, flat
+from projects import edit_params, flat, load_once
 
 from actionrec.io import params
 from actionrec.models import MODELS
@@ -93,27 +93,31 @@ def test_models_params_and_stages_name_the_same_models():
     assert set(params.load(ROOT / "params.yaml")["models"]) == set(MODELS)
 
 
-def leaves_that_matter(model: str, tmp_path: Path) -> set[str]:
-    """Paths in params.yaml whose change changes a model's recipe."""
-    document = params.load(ROOT / "params.yaml")
-    file, before = tmp_path / "params.yaml", read_recipe(model, ROOT / "params.yaml")
-    found = set()
-    for leaf, value in flat(document).items():
+@pytest.fixture(scope="module")
+def leaves_that_matter(tmp_path_factory) -> dict[str, set[str]]:
+    """Model -> paths in params.yaml whose change changes the model's recipe."""
+    folder, monkeypatch = tmp_path_factory.mktemp("changed"), pytest.MonkeyPatch()
+    monkeypatch.setattr(params, "load", load_once(params.load))  # all models read the same texts
+    before = {model: read_recipe(model, ROOT / "params.yaml") for model in MODELS}
+    found: dict[str, set[str]] = {model: set() for model in MODELS}
+    for leaf, value in flat(params.load(ROOT / "params.yaml")).items():
         changed_value = {bool: lambda v: not v, int: lambda v: v + 8, float: lambda v: v / 2}.get(type(value))
         if changed_value:
-            shutil.copy(ROOT / "params.yaml", file)
-            edit_params(tmp_path, {leaf: changed_value(value)})
-            if read_recipe(model, file) != before:
-                found.add(leaf)
+            shutil.copy(ROOT / "params.yaml", folder)
+            edit_params(folder, {leaf: changed_value(value)})
+            for model in MODELS:
+                if read_recipe(model, folder / "params.yaml") != before[model]:
+                    found[model].add(leaf)
+    monkeypatch.undo()
     return found
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage.name != "check"], ids=lambda stage: stage.name)
-def test_stage_declares_the_parameters_that_it_reads(stage, tmp_path):
+def test_stage_declares_the_parameters_that_it_reads(stage, leaves_that_matter):
     declared = {param for dep in stage.params for param in dep.params}
     name = stage.name.removeprefix("train@")
     if name in MODELS or name == "package":
-        read = set().union(*(leaves_that_matter(model, tmp_path) for model in (MODELS if name == "package" else [name])))
+        read = set().union(*(leaves_that_matter[model] for model in (MODELS if name == "package" else [name])))
         assert {leaf for leaf in read if not any(f"{leaf}.".startswith(f"{param}.") for param in declared)} == set()
         unread = {param for param in declared if not any(f"{leaf}.".startswith(f"{param}.") for leaf in read)}
         assert unread <= {f"models.{name}", "split"}  # the stage itself reads the number of the saved fold

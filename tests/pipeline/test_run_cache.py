@@ -3,7 +3,6 @@
 The project here has the real stages' names, parameters and order, but its stages only write down what they read.
 """
 
-import copy
 import dataclasses
 import json
 import os
@@ -17,10 +16,9 @@ import pytest
 from dvc.exceptions import ReproductionError
 from dvc.repo import Repo
 from dvc.stage.exceptions import StageCmdFailedError
-from projects import edit_params, flat
+from projects import edit_params, flat, load_once
 from ruamel.yaml import YAML
 
-from actionrec.core import paths
 from actionrec.core.errors import ParamsError
 from actionrec.io import params
 from actionrec.models import MODELS, model_keys
@@ -90,18 +88,6 @@ def what_it_reads(stage):
         read = {model: dataclasses.asdict(read_recipe(model)) for model in (MODELS if name == "package" else [name])}
         read |= {} if name == "package" else dataclasses.asdict(params.read(train.Params))
     return json.loads(json.dumps(read))
-
-
-def load_once(load):
-    known = {}
-
-    def cached(path=paths.PARAMS):
-        text = Path(path).read_text()
-        if text not in known:
-            known[text] = load(path)
-        return copy.deepcopy(known[text])
-
-    return cached
 
 
 @pytest.fixture(scope="module")
