@@ -143,7 +143,11 @@ def fold_of(project, experiment):
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("way", ["--temp", "--queue"])
+@pytest.mark.parametrize(
+    ("workspace", "way"),
+    [("fresh", "--temp"), ("finished", "--temp"), ("own", "--temp"), ("own", "--queue")],
+    indirect=["workspace"],
+)
 def test_an_experiment_in_a_folder_of_its_own_finds_the_clips(workspace, way):
     before = results(workspace)
     name = f"elsewhere{way}"

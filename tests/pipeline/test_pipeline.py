@@ -124,12 +124,12 @@ def test_a_parameter_reruns_only_what_reads_it(project, change, stages):
 def test_a_new_fold_computes_features_again_only_with_a_tuned_backbone(project):
     def rerun(change: dict[str, object]) -> set[str]:
         edit_params(project, change)
-        return ran(run("dvc", "repro", "train@mean_pool", cwd=project))
+        return ran(run("dvc", "repro", "resnet_features", cwd=project))
 
-    new_fold = {"check", "split", "finetune", "train@mean_pool"}
+    new_fold = {"check", "split", "finetune"}
     assert rerun({"split.fold": 1}) == new_fold
     tuned = {"finetune.epochs": 1, "finetune.segments": 2, "finetune.flip": False}
-    assert rerun(tuned) == {"check", "finetune", "resnet_features", "train@mean_pool"}
+    assert rerun(tuned) == {"check", "finetune", "resnet_features"}
     assert rerun({"split.fold": 2}) == {*new_fold, "resnet_features"}
 
 
