@@ -38,7 +38,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def loaded_once():
-    """A bundle is loaded by the first command that names it; the next ones go on with its extractor, which takes a second to make."""
+    """A bundle is loaded by the first command that names it; the next ones share its extractor, which is slow to make."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictor, "load", cache(predictor.load))
         yield

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -27,9 +26,9 @@ from actionrec.data import tar_shards
 from actionrec.io.hash_memory import hash_file, state_of
 from actionrec.parallel import file_hashes, shard_store
 from actionrec.parallel.engines import ray_hashing
-from actionrec.pipeline import dvc_process, train_all
+from actionrec.pipeline import train_all
 from actionrec.video import clip_reader
-from stages import extract_frames, resnet_features
+from stages import extract_frames, resnet_features, train
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
@@ -181,13 +180,14 @@ def test_files_are_hashed_on_the_cluster_and_here_where_a_worker_does_not_see_th
         raise ray.exceptions.WorkerCrashedError
 
     here.clear()
-    with ray_hashing.hashing() as hash_all, monkeypatch.context() as patch:
-        patch.setattr(ray, "get", lose)
-        assert list(hash_all(files, states)) == expected
-    assert here == files
-    files[50].unlink()
-    with ray_hashing.hashing() as hash_all, pytest.raises(FileNotFoundError) as error:
-        list(hash_all(files, states))
+    with ray_hashing.hashing() as hash_all:
+        with monkeypatch.context() as patch:
+            patch.setattr(ray, "get", lose)
+            assert list(hash_all(files, states)) == expected
+        assert here == files
+        files[50].unlink()
+        with pytest.raises(FileNotFoundError) as error:
+            list(hash_all(files, states))
     assert Path(error.value.filename) == files[50]
 
 
@@ -242,12 +242,18 @@ entry.run(main)
 """
 
 
+def changed():
+    """What `dvc status` reports for each stage that is not up to date."""
+    with Repo() as repo:
+        return repo.status()
+
+
 def small_pipeline(*models):
     Repo.init(no_scm=True).close()
     paths.FEATURES.mkdir(parents=True)
-    train = {"foreach": list(models), "do": {"cmd": "python stage.py ${item}", "deps": ["stage.py"], "outs": ["${item}"]}}
+    command = {"cmd": "python stage.py ${item}", "deps": ["stage.py"], "outs": ["${item}"]}
     document = YAML(typ="safe").load(PIPELINE)
-    document["stages"]["train"] = train
+    document["stages"]["train"] = {"foreach": list(models), "do": command}
     YAML().dump(document, Path("dvc.yaml"))
     Path("stage.py").write_text(STAGE)
 
@@ -264,7 +270,7 @@ def test_train_all_asks_for_gpus_repeats_what_was_killed_and_reports_what_failed
         assert (project / name).read_text() == "cuda 0"
         assert re.search(rf"^{name} +done .* test top-1 50 %$", said, re.MULTILINE)
     assert "killed_once: runs again, since its machine or process was lost," in (train_all.log_file("killed_once")).read_text()
-    assert set(json.loads(subprocess.check_output([*dvc_process.DVC, "status", "--json"]))) == {"train@fails"}
+    assert set(changed()) == {"train@fails"}
     assert not list(project.glob(".work/train-all/*.out"))
 
 
@@ -338,10 +344,11 @@ def test_a_node_that_dies_in_a_training_costs_an_epoch_and_no_byte(tmp_path_fact
         return {name: text for name, text in bytes_of(*made).items() if not name.endswith(("timing.json", ".gitignore"))}
 
     on_cluster = contents()
-    assert json.loads(subprocess.check_output([*dvc_process.DVC, "status", "--json"])) == {}
-    for folder in (*made, paths.WORK, Path(".dvc/cache")):
+    assert changed() == {}
+    for folder in (*made, paths.WORK):
         shutil.rmtree(folder)
-    Path("dvc.lock").unlink()
-    status, said = run(*TRAIN_ALL, "--jobs", "2", **settings, ACTIONREC_ENGINE="local")
-    assert status == 0, said
+    monkeypatch.setenv("ACTIONREC_DEVICE", "cpu")
+    for name in models:
+        monkeypatch.setattr(sys, "argv", ["stages.train", name])
+        train.main()
     assert contents() == on_cluster
