@@ -37,6 +37,11 @@ def serving(*arguments, folder=ROOT, script=None, environment=None):
     assert "Traceback" not in "".join(said), "".join(said)
 
 
+def local(port):
+    """The address of a server on this machine."""
+    return f"http://127.0.0.1:{port}"
+
+
 @contextmanager
 def running(app):
     """Serve an app in a thread of this process; yield its port, and a function that stops it."""

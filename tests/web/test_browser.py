@@ -15,7 +15,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from chromium import CHROMIUM, DESK, PHONE
 from playwright.sync_api import expect
-from served import serving
+from served import local, running, serving
+
+from actionrec.web.app import create_app
+from actionrec.web.model_registry import ModelRegistry
+from actionrec.web.predict_request import Limits
 
 pytestmark = pytest.mark.slow
 
@@ -144,14 +148,17 @@ def test_a_broken_file_gets_the_command_lines_message_and_the_next_one_an_answer
         expect(page.locator("#error")).to_be_hidden()
 
 
-@pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
-def test_what_is_chosen_while_the_page_loads_waits_and_is_kept(visit, clips, long_film, viewport):
-    with visit(viewport=viewport) as page:
+def test_files_that_are_chosen_while_the_page_loads_wait_and_are_kept(visit, clips):
+    with visit() as page:
         page.add_init_script(FAR_AWAY)
         page.reload()
         page.locator("#file").set_input_files(sorted(clips.glob("*/*.avi")))
         expect(page.locator("#batch [role=status]")).to_have_text("3 of 3 done.", timeout=30_000)
 
+
+def test_a_timeline_that_is_asked_for_while_the_page_loads_comes_into_view(visit, long_film):
+    with visit(viewport=PHONE) as page:
+        page.add_init_script(FAR_AWAY)
         page.reload()
         page.get_by_label("Timeline").check()
         page.get_by_label("Seconds per window").fill("1")
@@ -409,20 +416,25 @@ NEVER_LOADED = """() => {
 
 def test_a_file_that_takes_long_to_open_does_not_replace_a_later_choice(visit, clips):
     with visit() as page:
+        page.clock.install()
         page.evaluate(NEVER_LOADED)  # the page asks the browser how long a file is, and gives up after 3 s
         page.locator("#file").set_input_files(path := next(clips.glob("Bright/*")))
         expect(page.get_by_role("status")).to_contain_text(f"Opening {path.name}")
         page.get_by_role("button", name="Dark").click()
         expect(page.locator("#label")).to_have_text("Dark")
-        page.wait_for_timeout(3500)
+        page.clock.fast_forward(3500)
+        page.wait_for_timeout(500)
         expect(page.locator("#label")).to_have_text("Dark")
         expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
 
         page.locator("#file").set_input_files(path)
         page.get_by_role("button", name="Cancel").click()
-        page.wait_for_timeout(3500)
+        page.clock.fast_forward(3500)
+        page.wait_for_timeout(500)
         expect(page.get_by_role("status")).to_have_text("Cancelled.Try again")
         page.locator("#file").set_input_files(path)
+        expect(page.get_by_role("status")).to_contain_text(f"Opening {path.name}")
+        page.clock.fast_forward(3500)
         expect(page.locator("#label")).to_have_text("Bright")
 
 
@@ -547,11 +559,12 @@ CONTRAST = """(one) => {
 }"""
 
 
-def test_one_model_is_no_choice(visit, models):
-    with serving("--model", models[0], folder=models[0].parent) as address, visit(server=address) as page:
+def test_one_model_is_no_choice(visit, models, project):
+    app = create_app(ModelRegistry([models[0]]), [], Limits())
+    with running(app) as (port, _), visit(server=local(port)) as page:
         expect(page.locator("#models")).to_contain_text("gru")
         expect(page.locator("input[type=radio]")).to_have_count(0)
         expect(page.locator("#samples")).to_be_hidden()
         expect(page.get_by_role("link", name="Results")).to_be_hidden()
-        page.goto(f"{address}/results")
+        page.goto(f"{local(port)}/results")
         expect(page.locator("#setting")).to_contain_text("There is no comparison yet.")

@@ -7,7 +7,11 @@ from axe_playwright_python.sync_playwright import Axe
 from chromium import DESK, PHONE, TABLET
 from compared import FIGURES, write_compared
 from playwright.sync_api import expect
-from served import serving
+from served import local, running, serving
+
+from actionrec.web.app import create_app
+from actionrec.web.model_registry import ModelRegistry
+from actionrec.web.predict_request import Limits
 
 pytestmark = pytest.mark.slow
 
@@ -189,8 +193,8 @@ def test_nothing_to_show_says_what_to_do(visit):
         expect(page.locator("dialog .error")).to_have_text("clip 'nix.avi': no such test clip.")
 
 
-def test_without_a_run_each_part_says_what_to_do(visit, models):
-    with serving("--model", models[0], folder=models[0].parent) as bare, visit("/results", server=bare) as page:
+def test_without_a_run_each_part_says_what_to_do(visit, models, project):
+    with running(create_app(ModelRegistry([models[0]]), [], Limits())) as (port, _), visit("/results", server=local(port)) as page:
         expect(page.locator("#setting")).to_have_text(
             "There is no comparison yet. Run `dvc repro` to train and compare the models."
         )
@@ -198,8 +202,11 @@ def test_without_a_run_each_part_says_what_to_do(visit, models):
         expect(page.locator("#confusions")).to_be_hidden()
 
 
-@pytest.mark.parametrize("viewport", [PHONE, TABLET, DESK], ids=["phone", "tablet", "desk"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("viewport", "scheme"),
+    [(PHONE, "light"), (TABLET, "dark"), (DESK, "light"), (PHONE, "dark")],
+    ids=["phone-light", "tablet-dark", "desk-light", "phone-dark"],
+)
 def test_the_page_is_accessible(visit, viewport, scheme):
     with visit("/results", viewport, color_scheme=scheme, bypass_csp=True) as page:
         expect(page.locator(".clip")).to_have_count(24)
