@@ -38,22 +38,25 @@ def damage_description(folder):
     return "model.json: not valid JSON"
 
 
-DAMAGES = [damage_hash, damage_backbone, damage_description]
+DAMAGES = {"hash": damage_hash, "backbone": damage_backbone, "description": damage_description}
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__.removeprefix("damage_"))
-def test_a_damaged_bundle_is_refused_and_the_others_are_served(models, clips, tmp_path, damage, caplog):
-    bad = shutil.copytree(models[0], tmp_path / "bad")
-    reason = damage(bad)
-    registry = ModelRegistry([bad, models[1]])
-    for _ in range(2):
-        with pytest.raises(RequestError) as refused:
-            registry.predictor("bad")
-    assert refused.value.status_code == 500
-    assert str(refused.value) == "bad cannot be used: its files are damaged. Choose another model."
-    assert len(caplog.records) == 1  # not one for each request
-    assert reason in caplog.text
-    assert {one["model"]: one["error"] for one in registry.describe()} == {"bad": str(refused.value), "simple_rnn": None}
+def test_damaged_bundles_are_refused_and_the_others_are_served(models, clips, tmp_path, caplog):
+    folders = {name: shutil.copytree(models[0], tmp_path / name) for name in DAMAGES}
+    reasons = {name: DAMAGES[name](folder) for name, folder in folders.items()}
+    registry = ModelRegistry([*folders.values(), models[1]])
+    refusals = {}
+    for name, reason in reasons.items():
+        caplog.clear()
+        for _ in range(2):
+            with pytest.raises(RequestError) as refused:
+                registry.predictor(name)
+        assert refused.value.status_code == 500
+        assert str(refused.value) == f"{name} cannot be used: its files are damaged. Choose another model."
+        assert len(caplog.records) == 1  # not one for each request
+        assert reason in caplog.text
+        refusals[name] = str(refused.value)
+    assert {one["model"]: one["error"] for one in registry.describe()} == {**refusals, "simple_rnn": None}
 
     registry.prepare()
     assert registry.names[0] == "simple_rnn"  # a model that works is the default
