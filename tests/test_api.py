@@ -28,6 +28,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def model(folder):
+    return actionrec.load(str(folder))
+
+
+@pytest.fixture(scope="module")
 def clips(tmp_path_factory):
     return bundles.clips(tmp_path_factory.mktemp("clips"), count=1)
 
@@ -57,8 +62,8 @@ def test_public_names_exist_and_are_documented():
         actionrec.nonsense  # noqa: B018
 
 
-def test_a_loaded_model_predicts_like_the_command_line(folder, clips):
-    model, reference = actionrec.load(str(folder)), predictor.load(folder)
+def test_a_loaded_model_predicts_like_the_command_line(folder, model, clips):
+    reference = predictor.load(folder)
     assert (model.name, model.class_names) == ("gru", bundles.CLASSES)
     for clip in clips:
         prediction = model.predict(str(clip))
@@ -69,8 +74,8 @@ def test_a_loaded_model_predicts_like_the_command_line(folder, clips):
         assert features.tolist() == reference.extractor(reference.sample(clip).frames).tolist()
 
 
-def test_a_timeline_covers_the_video(folder, clips):
-    runs = actionrec.load(folder).timeline(str(clips[0]), window=0.2)
+def test_a_timeline_covers_the_video(model, clips):
+    runs = model.timeline(str(clips[0]), window=0.2)
     assert (runs[0].start, runs[-1].end) == (0, pytest.approx(12 / 25))
     assert {run.answer for run in runs} == {"Bright"}
 
@@ -83,8 +88,7 @@ def test_a_timeline_has_windows_as_long_as_the_training_clips(tmp_path):
     assert run.windows == 6
 
 
-def test_an_explanation_is_of_the_predicted_class_or_of_the_one_asked_for(folder, clips):
-    model = actionrec.load(folder)
+def test_an_explanation_is_of_the_predicted_class_or_of_the_one_asked_for(model, clips):
     assert model.explain(clips[1]).label == "Dark"
     found = model.explain(str(clips[1]), "Striped")
     assert found.label == "Striped"
@@ -93,8 +97,8 @@ def test_an_explanation_is_of_the_predicted_class_or_of_the_one_asked_for(folder
         model.explain(clips[1], "Nix")
 
 
-def test_errors_name_the_file(folder, tmp_path):
-    model, broken = actionrec.load(folder), tmp_path / "broken.mp4"
+def test_errors_name_the_file(model, tmp_path):
+    broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video" * 100)
     for method in (model.predict, model.timeline, model.explain, model.features):
         with pytest.raises(VideoError, match=f"^{broken}: not a video file"):
@@ -130,18 +134,17 @@ def test_training_learns_and_leaves_torch_as_it_was():
     assert 1 <= model.best_epoch <= 15
 
 
-def test_a_model_trained_on_features_is_saved_and_predicts_videos(folder, clips, tmp_path):
-    loaded = actionrec.load(folder)
-    features = np.stack([loaded.features(clip) for clip in clips for _ in range(2)])
+def test_a_model_trained_on_features_is_saved_and_predicts_videos(model, clips, tmp_path):
+    features = np.stack([model.features(clip) for clip in clips for _ in range(2)])
     labels = [clip.parent.name for clip in clips for _ in range(2)]
     trained = actionrec.train(features, labels, validation=[0, 2, 4], hidden_dim=16, epochs=20, device="cpu")
-    trained.save(tmp_path / "mine", loaded.features_source)
+    trained.save(tmp_path / "mine", model.features_source)
     assert json.loads((tmp_path / "mine/model.json").read_text())["actionrec_version"] == actionrec.__version__
     saved = actionrec.load(tmp_path / "mine", device="cpu")
     for clip, shares in zip(clips, trained.probabilities(features[::2]), strict=True):
         np.testing.assert_allclose(saved.predict(clip).probabilities, shares, atol=1e-6)
     with pytest.raises(DataError, match="mine already exists"):
-        trained.save(tmp_path / "mine", loaded.features_source)
+        trained.save(tmp_path / "mine", model.features_source)
 
 
 @pytest.mark.parametrize(
