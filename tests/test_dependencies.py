@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -48,9 +50,15 @@ def imported(*folders: str, without: tuple[str, ...] = ()) -> dict[str, str]:
     return {name: file for name, file in modules.items() if name not in OURS | OPTIONAL | sys.stdlib_module_names}
 
 
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """Top-level module -> the distributions that have it."""
+    return packages_distributions()
+
+
 def undeclared(modules: dict[str, str], *extras: str) -> dict[str, str]:
     declared = {canonicalize_name(requirement.name) for requirement in requirements(*extras)}
-    distributions = packages_distributions()
+    distributions = installed()
     return {
         module: file
         for module, file in modules.items()
@@ -67,7 +75,7 @@ def test_an_extra_has_what_its_folder_imports_beside_the_base(extra):
     modules = imported(FOLDERS[extra])
     assert undeclared(modules, extra) == {}
     declared = {canonicalize_name(Requirement(line).name) for line in EXTRAS[extra]} - {"python-multipart"}  # FastAPI imports it
-    used = {canonicalize_name(name) for module in modules for name in packages_distributions()[module]}
+    used = {canonicalize_name(name) for module in modules for name in installed()[module]}
     assert declared <= used
 
 
@@ -85,17 +93,37 @@ def test_the_exact_versions_satisfy_every_direct_dependency(file):
     assert unmet == []
 
 
+VERSIONS = ("3.11", "3.12", "3.13")
+
+
+@pytest.fixture(scope="module")
+def resolving(tmp_path_factory):
+    """Python version -> the running program that resolves for it, and its output file: all at once, for they wait for the index."""
+    programs = {}
+    for version in VERSIONS:
+        file = tmp_path_factory.mktemp("resolved") / "resolved.txt"
+        command = ["uv", "pip", "compile", "pyproject.toml", "--all-extras", "--python-version", version, "--no-annotate"]
+        command += ["--constraint", "requirements-dev.txt", "--output-file", str(file)]
+        programs[version] = (
+            subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE),
+            file,
+        )
+    yield programs
+    for program, _ in programs.values():
+        program.kill()
+        program.communicate()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
-def test_the_dependencies_resolve_on_every_supported_python(version, tmp_path):
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_dependencies_resolve_on_every_supported_python(version, resolving):
     """With the versions of requirements-dev.txt; needs the package index."""
     assert PROJECT["requires-python"] == ">=3.11,<3.14"
-    command = ["uv", "pip", "compile", "pyproject.toml", "--all-extras", "--python-version", version, "--no-annotate"]
-    command += ["--constraint", "requirements-dev.txt", "--output-file", str(tmp_path / "resolved.txt")]
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False, timeout=300)
-    if done.returncode and re.search(r"error sending request|dns error|timed out|[Cc]onnect", done.stderr):
-        pytest.skip(f"the package index cannot be reached: {done.stderr[:300]}")
-    assert done.returncode == 0, done.stderr
-    resolved = set(re.findall(r"^[\w.-]+==\S+", (tmp_path / "resolved.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    program, file = resolving[version]
+    _, said = program.communicate(timeout=300)
+    if program.returncode and re.search(r"error sending request|dns error|timed out|[Cc]onnect", said):
+        pytest.skip(f"the package index cannot be reached: {said[:300]}")
+    assert program.returncode == 0, said
+    resolved = set(re.findall(r"^[\w.-]+==\S+", file.read_text(encoding="utf-8"), re.MULTILINE))
     pinned = set(re.findall(r"^[\w.-]+==\S+", (ROOT / "requirements-dev.txt").read_text(encoding="utf-8"), re.MULTILINE))
     assert resolved <= pinned
