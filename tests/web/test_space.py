@@ -140,7 +140,7 @@ def test_outside_a_checkout_it_says_what_is_missing(project, bundle, monkeypatch
 
 
 @pytest.mark.slow
-def test_it_runs_in_an_empty_environment(drawn, bundle, tmp_path_factory):
+def test_it_runs_in_an_empty_environment(drawn, bundle, tmp_path_factory, built_once):
     space.write_space(Path("space"), bundle)
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "demo"
     shutil.move("space", elsewhere)
