@@ -96,9 +96,9 @@ def predict(videos, model, folder):
     return list(map(json.loads, printed.stdout.splitlines()))
 
 
-def check_example(folder, model, place):
-    """The example answers as `predict` does, for all videos of a folder."""
-    videos = sorted((folder / "videos").rglob("*.avi"))
+def check_example(folder, model, place, count=None):
+    """The example answers as `predict` does, for the first videos of a folder, or all."""
+    videos = sorted((folder / "videos").rglob("*.avi"))[:count]
     for video, answer in zip(videos, predict(videos, folder / "gru", folder), strict=True):
         printed = example(model, video, place)
         assert printed.returncode == 0, printed.stderr
@@ -117,8 +117,8 @@ def test_the_example_answers_as_predict_does(done, tmp_path):
 def test_the_example_takes_snippets(tmp_path):
     tiny_bundle(tmp_path / "gru", "gru", backbone="r3d_18", frames={**VIDEO, "format": "jpeg"})
     clips(tmp_path / "videos", count=1)
-    assert export("--model", "./gru", "--check", "videos", cwd=tmp_path).returncode == 0
-    check_example(tmp_path, tmp_path / ".work/export/gru/gru.onnx", tmp_path)
+    assert export("--model", "./gru", "--only", "whole", "--check", "videos", cwd=tmp_path).returncode == 0
+    check_example(tmp_path, tmp_path / ".work/export/gru/gru.onnx", tmp_path, count=1)
 
 
 def test_the_example_refuses_what_is_no_video(done, tmp_path):
@@ -199,16 +199,16 @@ def test_real_clips_and_real_weights(shared, tmp_path):
     weights = shared / "weights" / "mobilenet_v2_imagenet.safetensors"
     settings = FeatureSettings("mobilenet_v2", str(weights), "fp32")
     about = backbones.describe(settings, backbones.create_backbone(settings))
-    frames = {"count": 16, "resolution": 224, "format": "jpeg", "quality": 95}
+    frames = {"count": 8, "resolution": 224, "format": "jpeg", "quality": 95}
     about.pop("backbone")
     folder = tiny_bundle(tmp_path / "lstm", "lstm", backbone="mobilenet_v2", frames=frames, **about)
-    videos = [sorted((shared / "data/real_clips" / name).glob("*.*"))[0] for name in ("Fall", "Fight", "NoFight")]
+    videos = [sorted((shared / "data/real_clips" / name).glob("*.*"))[0] for name in ("Fall", "Fight")]
     command = ["--model", folder, "--backbone", weights, "--output", tmp_path / "here", "--json", "--check", *videos]
     printed = export(*command, cwd=tmp_path)
     assert printed.returncode == 0, printed.stderr
     told = json.loads(printed.stdout)
-    assert [one["check"]["same"] for one in told["written"]] == [3, 3]
-    assert told["predict"]["same"] == 3
+    assert [one["check"]["same"] for one in told["written"]] == [2, 2]
+    assert told["predict"]["same"] == 2
     assert told["predict"]["difference"] < 1e-2
     shutil.copy(weights, folder / "backbone.safetensors")
     for video, answer in zip(videos, predict(videos, folder, tmp_path), strict=True):
