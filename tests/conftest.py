@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from host import Host
 from actionrec.data import download
 
 ROOT = Path(__file__).parents[1]
+
+# As in `extractors`, but before a test imports OpenVINO: its reports on usage make each conversion several times slower.
+sys.modules.setdefault("openvino_telemetry", None)
 
 
 def pytest_configure():
