@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import small_networks
 import torch
 from bundles import CALIBRATION, CLASSES, VIDEO, tiny_bundle
 
@@ -19,13 +20,21 @@ from actionrec.io.files import sha256_of
 from actionrec.models import MODELS
 
 ROOT = Path(__file__).parents[2]
-T, SIZE, D = 8, 64, 512
+T, SIZE, D = 8, 64, small_networks.WIDTH
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_backbones():
+    with small_networks.known():
+        yield
 
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
     """Of each model, one."""
-    return cache(lambda name: load(tiny_bundle(tmp_path_factory.mktemp("models") / name, name), device="cpu"))
+    return cache(
+        lambda name: load(tiny_bundle(tmp_path_factory.mktemp("models") / name, name, backbone="small_image"), device="cpu")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +86,8 @@ def test_frames_in_a_batch_of_any_size_get_torchs_probabilities(name, predictor,
 @pytest.fixture(scope="module", params=[("rgb", "diff"), ("diff",)], ids="+".join)
 def on_streams(request, tmp_path_factory):
     """A model on streams, and its pieces."""
-    folder = tmp_path_factory.mktemp("streams") / "gru"
-    predictor = load(tiny_bundle(folder, "gru", streams=request.param), device="cpu")
+    folder = tmp_path_factory.mktemp("streams") / "mean_pool"
+    predictor = load(tiny_bundle(folder, "mean_pool", backbone="small_image", streams=request.param), device="cpu")
     return predictor, onnx_graph.trace(predictor)
 
 
@@ -99,9 +108,10 @@ def test_the_whole_model_makes_the_streams_itself(on_streams, tmp_path):
     np.testing.assert_allclose(onnx_export.run(head, features.numpy()), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("backbone", ["r3d_18", "resnet18"])
+@pytest.mark.parametrize("backbone", ["small_video", "small_image"])
 def test_the_whole_model_takes_snippets(backbone, tmp_path):
-    predictor = load(tiny_bundle(tmp_path / "gru", backbone=backbone, frames=VIDEO, streams=("rgb", "diff")), device="cpu")
+    bundle = tiny_bundle(tmp_path / "mean_pool", "mean_pool", backbone=backbone, frames=VIDEO, streams=("rgb", "diff"))
+    predictor = load(bundle, device="cpu")
     pieces = onnx_graph.trace(predictor)
     model = onnx_export.session(write(tmp_path / "whole.onnx", predictor, pieces, "whole"))
     for count in (1, 2):
@@ -185,7 +195,7 @@ def test_the_file_says_how_to_use_it(predictor, pieces, tmp_path):
         "format": "actionrec 1",
         "form": "whole",
         "model": "gru",
-        "backbone": "resnet18",
+        "backbone": "small_image",
         "backbone_weights": "random",
         "precision": "fp32",
     }
@@ -193,10 +203,11 @@ def test_the_file_says_how_to_use_it(predictor, pieces, tmp_path):
 
 
 def test_another_process_writes_the_same_bytes_and_none_of_this_machine(tmp_path, predictor, pieces):
-    tiny_bundle(tmp_path / "gru", "gru")
+    tiny_bundle(tmp_path / "gru", "gru", backbone="small_image")
     code = (
-        "import sys, pathlib; sys.path[:0] = ['tests', 'tests/export']; from test_onnx_export import *;"
-        "made = load(pathlib.Path(sys.argv[1]), device='cpu'); pieces = onnx_graph.trace(made);"
+        "import sys, pathlib; sys.path[:0] = ['tests', 'tests/export']; from test_onnx_export import *\n"
+        "with small_networks.known(): made = load(pathlib.Path(sys.argv[1]), device='cpu')\n"
+        "pieces = onnx_graph.trace(made)\n"
         "[write(pathlib.Path(f'{sys.argv[2]}-{form}.onnx'), made, pieces, form) for form in ('whole', 'head')]"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
@@ -249,18 +260,20 @@ def test_a_failed_export_leaves_the_old_file(predictor, pieces, tmp_path):
 
 
 def test_more_weights_than_a_file_holds_raise_an_error(predictor, monkeypatch):
-    monkeypatch.setattr(onnx_graph, "_LARGEST", 10_000_000)
-    with pytest.raises(ExportError, match=r"^resnet18 and gru have 0\.0 GiB of weights; an ONNX file holds at most 2 GiB\."):
+    monkeypatch.setattr(onnx_graph, "_LARGEST", 1000)
+    with pytest.raises(ExportError, match=r"^small_image and gru have 0\.0 GiB of weights; an ONNX file holds at most 2 GiB\."):
         onnx_graph.trace(predictor("gru"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", ["mobilenet_v2", "efficientnet_b0", "convnext_tiny", "densenet121", "googlenet", "swin_t"])
+@pytest.mark.parametrize(
+    "backbone", ["small_mobilenet", "small_efficientnet", "small_convnext", "small_densenet", "small_swin", "small_googlenet"]
+)
 def test_backbones_of_all_kinds(backbone, tmp_path):
-    made = load(tiny_bundle(tmp_path / "gru", "gru", backbone=backbone), device="cpu")
+    made = load(tiny_bundle(tmp_path / "mean_pool", "mean_pool", backbone=backbone), device="cpu")
     pieces = onnx_graph.trace(made)
     known = answered(pieces, clips=3)
-    path = write(tmp_path / "gru.onnx", made, pieces, "whole")
+    path = write(tmp_path / "whole.onnx", made, pieces, "whole")
     found = onnx_export.check(path, known.inputs("whole"), known.probabilities)
     assert found.difference < 1e-4
     together = onnx_export.run(onnx_export.session(path), np.concatenate(known.frames))
