@@ -8,6 +8,7 @@ from dataclasses import replace
 import bundles
 import numpy as np
 import pytest
+import small_networks
 import torch
 from film import write_video
 from safetensors.torch import save_file
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from actionrec.core import paths
 from actionrec.core.errors import DataError, VideoError, WeightsError
 from actionrec.evaluation import calibration
-from actionrec.features import backbones, state_dicts
+from actionrec.features import backbones
 from actionrec.features.backbones import FeatureSettings
 from actionrec.features.streams import pictures_of
 from actionrec.inference.predictor import BACKBONE, Prediction, find_bundle, load, read_backbone, videos_in
@@ -24,6 +25,12 @@ from actionrec.training.bundle import load_bundle
 from actionrec.video import frame_store
 from actionrec.video.clip_reader import sample_clip
 from actionrec.video.frame_settings import FrameSettings, Snippet
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_backbones():
+    with small_networks.known():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +61,7 @@ def test_the_network_sees_what_the_frame_store_would_give_it(tmp_path, clips, fo
     assert np.array_equal(load(folder).sample(clips[0]).frames, stored)
 
 
-@pytest.mark.parametrize("backbone", ["r3d_18", "resnet18"])
+@pytest.mark.parametrize("backbone", ["small_video", "small_image"])
 def test_snippets_pass_through_the_backbone_as_the_bundle_says(tmp_path, clips, backbone):
     about = bundles.VIDEO
     predictor = load(bundles.tiny_bundle(tmp_path / "gru", backbone=backbone, frames=about))
@@ -62,20 +69,15 @@ def test_snippets_pass_through_the_backbone_as_the_bundle_says(tmp_path, clips, 
     with torch.inference_mode():
         expected = bundles.features_of(predictor.backbone, shown).numpy()
     features = predictor.extractor(predictor.sample(clips[0]).pictures)
-    assert features.shape == (about["count"], 512)
+    assert features.shape == (about["count"], small_networks.WIDTH)
     np.testing.assert_allclose(features, expected, rtol=1e-2, atol=1e-2 * np.abs(expected).max())
     assert [predictor.predict(path).label for path in clips] == [path.parent.name for path in clips]
 
 
 def test_a_bundle_whose_snippets_the_network_cannot_take_is_reported(tmp_path):
-    folder = bundles.tiny_bundle(tmp_path / "gru", backbone="r3d_18", frames=bundles.VIDEO)
-    description = json.loads((folder / "model.json").read_text())
-    description["features"]["backbone"] = "mvit_v2_s"
-    description["features"]["weights_sha256"] = state_dicts.state_sha256(
-        backbones.create_backbone(FeatureSettings("mvit_v2_s", "random", "fp32"), 4).network
-    )
-    (folder / "model.json").write_text(json.dumps(description))
-    with pytest.raises(WeightsError, match="mvit_v2_s cannot process frames of 32 x 32"):
+    folder = bundles.tiny_bundle(tmp_path / "gru", backbone="small_video", frames=bundles.VIDEO)
+    describe(folder, lambda known: known["frames"]["snippet"].update(length=2))
+    with pytest.raises(WeightsError, match="small_video cannot process frames of 32 x 32"):
         load(folder)
 
 
@@ -268,10 +270,10 @@ def test_a_study_checkpoint_has_no_hash_and_takes_no_other_file(tmp_path, file_b
 
 @pytest.mark.parametrize("streams", [("diff",), ("rgb", "diff"), ("diff", "rgb")], ids="+".join)
 def test_a_bundle_on_streams_gets_their_features_side_by_side(tmp_path, clips, streams):
-    plain = load(bundles.tiny_bundle(tmp_path / "plain"))
+    plain = load(bundles.tiny_bundle(tmp_path / "plain", backbone="small_image"))
     assert "streams" not in json.loads((tmp_path / "plain/model.json").read_text())["features"]
     assert plain.streams == ("rgb",)
-    predictor = load(bundles.tiny_bundle(tmp_path / "own", streams=streams))
+    predictor = load(bundles.tiny_bundle(tmp_path / "own", backbone="small_image", streams=streams))
     assert predictor.streams == streams
     frames = predictor.sample(clips[0]).frames
     expected = [plain.extractor(pictures_of(frames, stream)) for stream in streams]
@@ -279,5 +281,5 @@ def test_a_bundle_on_streams_gets_their_features_side_by_side(tmp_path, clips, s
     wrong = json.loads((tmp_path / "own/model.json").read_text())
     wrong["features"]["streams"] = ["rgb"] if len(streams) > 1 else ["rgb", "diff"]
     (tmp_path / "own/model.json").write_text(json.dumps(wrong))
-    with pytest.raises(WeightsError, match=r"resnet18 gives \d+ features a frame, but the model takes \d+"):
+    with pytest.raises(WeightsError, match=r"small_image gives \d+ features a frame, but the model takes \d+"):
         load(tmp_path / "own")
