@@ -1,9 +1,9 @@
+import contextlib
 import csv
+import io
 import json
 import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import finished
 import numpy as np
 import pytest
 from bundles import clips
+from commands import actionrec
 from fabricate import BASELINES
 from ruamel.yaml import YAML
 
@@ -161,18 +162,17 @@ def test_commands_and_python_lines_of_the_card_run(run, monkeypatch, tmp_path):
     text = card(package.gather()["gru"])
     clips(tmp_path, count=1, frames=30)[0].rename("clip.mp4")
     Path("film.mp4").symlink_to("clip.mp4")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     [console] = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     answers = []
     for line in console.splitlines():
-        command = [sys.executable, "-m", *line.removeprefix("$ ").split()]
-        done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+        done = actionrec(*line.removeprefix("$ actionrec ").split(), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         answers.append(done.stdout)
     assert Path("why.png").is_file()
-    done = subprocess.run([sys.executable, "-c", code], env=environment, text=True, capture_output=True, check=False)
-    [(label, share), *_] = eval(done.stdout)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(code, {})
+    [(label, share), *_] = eval(printed.getvalue())
     assert label in CLASSES
     assert f"{100 * share:.1f} %" in answers[0]
 
