@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 from torch import nn
-from torchvision.models import ConvNeXt, DenseNet, EfficientNet, GoogLeNet, MobileNetV2, SwinTransformer
+from torchvision.models import ConvNeXt, DenseNet, EfficientNet, GoogLeNet, MobileNetV2, SwinTransformer, VisionTransformer
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import MBConvConfig
 
@@ -45,6 +45,7 @@ BUILT = {
     "small_googlenet": lambda: _without_head(_shortened(GoogLeNet(aux_logits=False, transform_input=True, init_weights=False))),
     # With and without a shift, with padding, and with a window as large as the picture, which is then not shifted.
     "small_swin": lambda: _without_head(SwinTransformer([4, 4], 16, [2, 1, 2], [1, 2, 4], [7, 7])),
+    "small_vit": lambda: _without_head(VisionTransformer(224, 56, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=16)),
     "small_densenet": lambda: _without_head(DenseNet(8, (2, 2), 16)),
     "small_convnext": lambda: _without_head(ConvNeXt([CNBlockConfig(16, 32, 1), CNBlockConfig(32, None, 2)])),
     "small_mobilenet": lambda: _without_head(MobileNetV2(inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2]])),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import small_networks
 import torch
 from small_tuning import TinyNetwork, frozen, tiny_backbone
 
@@ -69,11 +70,12 @@ class NoChain(TinyNetwork):
         return 1e-9 * self.pool(self.last(self.middle(self.stem(pictures)).square() + 1))
 
 
-@pytest.mark.parametrize("name", ["vit_b_16", "tiny features"])
+@pytest.mark.parametrize("name", ["small_vit", "tiny features"])
 def test_networks_that_are_no_chain_run_as_a_whole(monkeypatch, name):
     monkeypatch.setenv("ACTIONREC_RUNTIME", "openvino")
-    if name == "vit_b_16":
-        backbone, size = backbone_of(name), 224
+    if name == "small_vit":
+        with small_networks.known():
+            backbone, size = backbone_of(name), 224
     else:
         torch.manual_seed(0)
         backbone, size = frozen(NoChain()), SIZE
