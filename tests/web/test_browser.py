@@ -241,8 +241,7 @@ def test_player_track_list_and_keyboard_are_in_step(visit, long_film):
         place = "(one) => one.currentTime"
         page.locator(".runs .jump").nth(2).click()
         page.wait_for_timeout(700)  # it plays
-        head = track.evaluate("(one) => parseFloat(one.querySelector('.playhead').style.left) / 100 * 8")
-        assert video.evaluate(place) == pytest.approx(head, abs=0.2)
+        assert page.evaluate(BEHIND) == pytest.approx(0, abs=0.2)
         assert not video.evaluate("(one) => one.paused")
         track.focus()
         page.keyboard.press("Space")
@@ -257,11 +256,16 @@ def test_player_track_list_and_keyboard_are_in_step(visit, long_film):
         expect(track).to_have_attribute("aria-valuetext", re.compile("^0:01.7, Dark, "))
         box = track.bounding_box()
         page.mouse.click(box["x"] + box["width"] * 0.6, box["y"] + 10)
-        assert video.evaluate(place) == pytest.approx(4.8, abs=0.3)  # it plays on from there
+        assert 4.7 < video.evaluate(place) < 7  # it plays on from there
         for _ in range(3):
             page.get_by_role("button", name="Zoom in").click()
         assert track.evaluate("(one) => one.offsetWidth / one.parentElement.clientWidth") == pytest.approx(8, abs=0.1)
         page.keyboard.press("Tab")
+
+
+# Seconds from the playhead to what the player shows, of 8.
+BEHIND = """() => document.querySelector("#stage video").currentTime
+  - parseFloat(document.querySelector(".playhead").style.left) / 100 * 8"""
 
 
 def test_the_threshold_merges_segments_and_can_be_reset(visit, long_film):

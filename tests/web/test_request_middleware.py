@@ -36,6 +36,15 @@ def ask(port, **fields):
     return httpx.post(f"http://127.0.0.1:{port}/predict", data={"sample": 0, **fields}, timeout=60)
 
 
+def ask_until(port, status):
+    """Ask again and again until the answer has a status: the server needs a moment to see that others came or went."""
+    end = time.monotonic() + 20
+    while (answer := ask(port)).status_code != status:
+        assert time.monotonic() < end, answer.text
+        time.sleep(0.02)
+    return answer
+
+
 def test_slow_uploads_do_not_block_other_requests(make_app):
     with running(make_app(waiting=2)) as (port, _), slow_senders(port, 8):
         time.sleep(0.2)
@@ -45,20 +54,18 @@ def test_slow_uploads_do_not_block_other_requests(make_app):
 def test_uploads_beyond_the_limit_are_refused_until_places_are_free(make_app):
     with running(make_app(sending=3)) as (port, _):
         with slow_senders(port, 3):
-            time.sleep(0.2)
-            told = ask(port)
-            assert told.status_code == 503
+            told = ask_until(port, 503)
             assert told.json() == {"error": "3 uploads are already in progress. Try again in a few seconds."}
             assert int(told.headers["retry-after"]) > 0
-        time.sleep(0.2)
-        assert ask(port).status_code == 200
+        ask_until(port, 200)
 
 
 def test_a_stalled_upload_is_refused(make_app, temporary):
-    with running(make_app(silence=0.3)) as (port, _), slow_senders(port, 1) as (one,):
+    with running(make_app(silence=0.3)) as (port, _):
         start = time.monotonic()
-        told = b"".join(iter(lambda: one.recv(4096), b""))  # until the server closes the connection
-        assert 0.2 < time.monotonic() - start < 3
+        with slow_senders(port, 1) as (one,):
+            told = b"".join(iter(lambda: one.recv(4096), b""))  # until the server closes the connection
+        assert 0.3 < time.monotonic() - start < 10
         assert told.startswith(b"HTTP/1.1 408 ")
         assert b"the upload stalled or was too slow." in told
 
@@ -69,11 +76,10 @@ def test_an_upload_below_the_minimum_speed_is_refused(make_app):
         one.settimeout(0.1)
         start = time.monotonic()
         told = b""
-        while not told and time.monotonic() - start < 5:
+        while not told and time.monotonic() - start < 10:
             one.sendall(b"a")
             with suppress(TimeoutError):
                 told = one.recv(4096)
-        assert time.monotonic() - start < 3
         assert told.startswith(b"HTTP/1.1 408 ")
 
 
@@ -110,7 +116,7 @@ def test_waiting_requests_fail_with_a_message_when_the_server_stops(make_app, lo
             time.sleep(0.01)
         start = time.monotonic()
         end()
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 10  # it does not wait for the answers
         for one in visitors:
             one.join(10)
     message = "the server is stopping. Try again when it is back."
