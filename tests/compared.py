@@ -76,7 +76,8 @@ def _write():
             fabricate.write(paths.model_folder(name) / "model.json", {"class_names": bundles.CLASSES})
     setting = {"dataset": "mine", "protocol": "official", "fold": 2, "folds": 5, "test_clips": len(labels), "classes": 3}
     headline = ["Deploy gru: 72.5 % top-1. It is `small`.", "To be surer: test all folds."]
-    fabricate.write(paths.COMPARISON, {**setting, "headline": headline, "models": FIGURES, "suspect_labels": [clips[1]]})
+    recorded = {**setting, "best": "gru", "headline": headline, "models": FIGURES, "suspect_labels": [clips[1]]}
+    fabricate.write(paths.COMPARISON, recorded)
     paths.REPORT.write_text("# Report")
     paths.PLOTS.mkdir()
     for name in ("accuracy_intervals", "gru_curves"):

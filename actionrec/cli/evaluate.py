@@ -15,15 +15,17 @@ SUBSETS = ("train", "val", "test")
 def register(commands: Commands) -> None:
     what = "recompute a trained model's metrics, or compute them on another folder of clips with the same classes"
     command = add(commands, "evaluate", what)
-    command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
+    command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the model to deploy)")
     where = command.add_mutually_exclusive_group()
     where.add_argument("--subset", choices=SUBSETS, default="test", help="subset of the project's clips (default: test)")
     where.add_argument("--data", type=Path, metavar="FOLDER", help="other clips, one folder for each class, or tar shards")
-    command.add_argument("--group", type=pattern, metavar="PATTERN", help="a regular expression for a clip's group, as data.group")
+    command.add_argument("--group", type=pattern, metavar="PATTERN", help="with --data: a regular expression for a clip's group")
     command.add_argument(
         "--max-failed", type=share, default=0.02, metavar="SHARE", help="share of --data's clips that may fail (default: 0.02)"
     )
-    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, if they are not found")
+    command.add_argument(
+        "--backbone", type=Path, metavar="FILE", help="with --data: a file with the backbone's weights, if they are not found"
+    )
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON, not tables")
     form.add_argument("--csv", action="store_true", help="print the accuracy of each class as CSV, not tables")

@@ -23,7 +23,7 @@ CALIBRATED = 32  # training clips; default of --calibrate
 def register(commands: Commands) -> None:
     more = "Maps frames or features to probabilities. See docs/export.md."
     command = add(commands, "export", "write a trained model as ONNX, checked against torch", more)
-    command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
+    command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the model to deploy)")
     command.add_argument("--output", type=Path, metavar="DIR", help="folder for the files (default: .work/export/<model>)")
     command.add_argument(
         "--only", choices=("whole", "head"), help="whole: frames to probabilities; head: features to probabilities (default: both)"
@@ -35,11 +35,13 @@ def register(commands: Commands) -> None:
         "--int8", action="store_true", help="also write a model with an 8-bit backbone, and measure its speed and accuracy"
     )
     command.add_argument(
-        "--calibrate", type=positive, metavar="N", help=f"--int8: number of training clips for calibration ({CALIBRATED})"
+        "--calibrate", type=positive, metavar="N", help=f"with --int8: number of training clips for calibration ({CALIBRATED})"
     )
-    command.add_argument("--measure", type=positive, metavar="N", help="--int8: number of test clips (default: all)")
+    command.add_argument(
+        "--measure", type=positive, metavar="N", help="with --int8: number of test clips to measure (default: all)"
+    )
     command.add_argument("--space", type=Path, metavar="DIR", help="write a demo page to host elsewhere, instead of ONNX")
-    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, if they are not found")
+    command.add_argument("--backbone", type=Path, metavar="FILE", help="a file with the backbone's weights, if they are not found")
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
     command.set_defaults(run=run)
 

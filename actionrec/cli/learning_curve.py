@@ -12,9 +12,11 @@ logger = logging.getLogger(__name__)
 def register(commands: Commands) -> None:
     what = "train a model on 1/4, 2/4, 3/4 and all of the training sources, and report whether more clips would help"
     command = add(commands, "learning-curve", what, "Needs data/features.")
-    command.add_argument("--model", help="the model to train (default: the best of metrics/summary.json)")
+    command.add_argument("--model", help="the model to train (default: the model to deploy)")
     command.add_argument("--seeds", type=_seeds, metavar="0,1,2", help="one training per number (default: train.seeds)")
-    command.add_argument("--jobs", type=positive, metavar="N", help="training runs at a time (default: one for each two cores)")
+    command.add_argument(
+        "--jobs", type=positive, metavar="N", help="training runs at a time (default: one for each two cores; 2 on a GPU)"
+    )
     command.add_argument("--json", action="store_true", help="print JSON, not a table")
     command.add_argument("--output", type=Path, help="folder for report, plot and table (default: .work/learning-curve)")
     command.set_defaults(run=run)

@@ -23,21 +23,23 @@ def register(commands: Commands) -> None:
     more = "Takes several files or folders. Use - instead of a video to check the model and describe it."
     command = add(commands, "predict", "predict the actions in videos with a trained model", more)
     command.add_argument("video", nargs="*", metavar="VIDEO", help="a video file, a folder of them, or -")
-    command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the best in metrics/compare.json)")
+    command.add_argument("--model", metavar="M", help="a name, or a bundle's folder (default: the model to deploy)")
     command.add_argument("--top", type=positive, default=5, metavar="K", help="number of classes to print (default: 5)")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a line of JSON for each video")
     form.add_argument(
         "--csv", action="store_true", help="print CSV, one row for each video and class, or for each part of the timeline"
     )
-    window = "print a timeline: a prediction for each S seconds; auto: as long as the clips that the model learned from"
+    window = "print a timeline: a prediction for each window of S seconds; auto: as long as the training clips"
     command.add_argument("--window", type=seconds_or_auto, metavar="S", help=f"{window} (default with --camera: auto)")
     stride = "seconds from window to window (default: half a window; with --camera, a quarter)"
     command.add_argument("--stride", type=seconds, metavar="S", help=stride)
     command.add_argument("--plot", type=Path, metavar="PNG", help="write a plot of the timeline")
-    command.add_argument("--explain", type=Path, metavar="PNG", help="draw the frames and regions that mattered; print attention")
+    command.add_argument(
+        "--explain", type=Path, metavar="PNG", help="write a picture of the frames and regions that mattered; print attention"
+    )
     command.add_argument("--camera", metavar="N", help="predict live from a camera number, or from a file or URL")
-    command.add_argument("--backbone", type=Path, metavar="FILE", help="the backbone's weights, if they are not found")
+    command.add_argument("--backbone", type=Path, metavar="FILE", help="a file with the backbone's weights, if they are not found")
     command.set_defaults(run=run)
 
 
@@ -175,7 +177,7 @@ def print_timelines(arguments: argparse.Namespace, predictor: "Predictor", video
     for path in videos:
         try:
             check_file(path)
-            with progress(f"Watching {path.name}", None, "window") as advance, open_video(path) as video:
+            with progress(f"Predicting {path.name}", None, "window") as advance, open_video(path) as video:
                 moments = []
                 frames = timed_frames(video, predictor.sampling.resolution, predictor.sampling.fit)
                 for moment in timeline.moments(predictor, frames, window, stride):

@@ -13,7 +13,7 @@ def register(commands: Commands) -> None:
         "--model", action="append", metavar="M", help="a name, or a bundle's folder; several may be given (default: all)"
     )
     command.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all networks (default: 127.0.0.1)")
-    command.add_argument("--port", default="8501", help="0 chooses a free one (default: 8501)")
+    command.add_argument("--port", default="8501", help="port to listen on; 0: a free one (default: 8501)")
     command.add_argument("--max-mb", type=positive, default=200, metavar="N", help="maximum size of an upload (default: 200)")
     command.add_argument("--max-minutes", type=positive, default=10, metavar="N", help="maximum length of a video (default: 10)")
     command.add_argument(

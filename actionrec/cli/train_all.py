@@ -16,7 +16,7 @@ def register(commands: Commands) -> None:
         "--jobs",
         type=positive,
         metavar="N",
-        help="models at a time (default: one for each two cores; all on a cluster)",
+        help="models at a time (default: one for each two cores; 2 on a GPU; all on a cluster)",
     )
     command.add_argument(
         "--gpus",

@@ -47,7 +47,7 @@ def ranks() -> dict[str, int]:
 
 
 def comparison() -> dict[str, Any]:
-    """Setting, models in order of rank, pictures and texts of the comparison; no models if there was no comparison."""
+    """Setting, models in order of rank, the model to deploy, pictures and texts; no models if there was no comparison."""
     recorded = _read(paths.COMPARISON)
     setting = {key: recorded[key] for key in _SETTING if key in recorded}
     compared = _models(recorded)
@@ -56,6 +56,7 @@ def comparison() -> dict[str, Any]:
         "setting": setting,
         "headline": [text for text in recorded.get("headline", []) if isinstance(text, str)],
         "models": [{"model": name, **of_model(name)} for name in models],
+        "best": next((name for name in models if name == recorded.get("best")), None),
         "pictures": [
             {"title": title(name), "url": f"/plots/{name}.png", "model": next(iter([m for m in models if name in _of(m)]), None)}
             for name in (pictures() if models else {})

@@ -667,7 +667,8 @@ def test_a_defect_is_told_without_its_insides(make_app, monkeypatch):
 
 
 def test_without_a_comparison_there_are_no_results(client, project):
-    assert client.get("/comparison").json()["models"] == []
+    comparison = client.get("/comparison").json()
+    assert (comparison["models"], comparison["best"]) == ([], None)
     assert "top1" not in client.get("/models").json()["models"][0]
 
 
@@ -685,7 +686,7 @@ def test_the_comparison_stands_beside_the_models(project, temporary):
         "tied_with_best": True,
     }
     Path("metrics/gru").mkdir(parents=True)
-    Path("metrics/compare.json").write_text(json.dumps({"dataset": "mine", "models": {"gru": compared}, "advice": {"avoid": {}}}))
+    Path("metrics/compare.json").write_text(json.dumps({"dataset": "mine", "best": "gru", "models": {"gru": compared}}))
     Path("metrics/gru/timing.json").write_text(json.dumps({"latency_ms": 4.2}))
     Path("metrics/clip_timing.json").write_text(json.dumps({"decode_ms": 40.0, "backbone_ms": 955.5, "device": "cpu"}))
     Path("metrics/report.md").write_text("# Report")
@@ -698,6 +699,7 @@ def test_the_comparison_stands_beside_the_models(project, temporary):
         assert (model["top1"], model["latency_ms"], model["total_ms"]) == (0.75, 4.2, 999.7)
         assert (model["total_params"], model["total_flops"]) == (23_508_041, 261_576_720_384)
         told = client.get("/comparison").json()
+        assert told["best"] == "gru"
         assert [(one["title"], one["model"]) for one in told["pictures"]] == [
             ("Top-1 with intervals", None),
             ("Can confidence be believed?", None),

@@ -65,6 +65,20 @@ def test_the_table_is_sorted_by_any_column_with_missing_values_last(visit):
             expect(head).to_have_attribute("aria-sort", order)
 
 
+def test_the_table_marks_the_model_to_deploy_and_those_that_are_tied_with_rank_1(visit):
+    def other(route):
+        told = route.fetch().json()
+        for one in told["models"]:
+            one["tied_with_best"] = one["model"] != "lstm"
+        route.fulfill(json={**told, "best": "simple_rnn"})
+
+    with visit("/results") as page:
+        expect(page.locator("#models th:has(.pill)")).to_have_text(["gru deploy"])
+        page.route("**/comparison", other)
+        page.reload()
+        expect(page.locator("#models th:has(.pill)")).to_have_text(["gru tied", "simple_rnn deploy"])
+
+
 @pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["phone", "desk"])
 def test_charts_are_legible_and_their_labels_apart(visit, viewport):
     with visit("/results", viewport) as page:
@@ -93,7 +107,7 @@ def test_a_confusion_leads_to_its_clips(visit):
         section = page.locator("#confusions")
         expect(section).to_contain_text("simple_rnn gets 118 of 120 test clips right and 2 wrong.")
         section.get_by_label("Model").select_option("gru")
-        expect(section.locator(".pair").first).to_have_text("Bright taken for Dark30 of 40")
+        expect(section.locator(".pair").first).to_have_text("Bright predicted as Dark30 of 40")
         page.get_by_role("button", name="3 of 40 Dark predicted as Striped").click()
         expect(page.locator("#clip-count")).to_have_text("3 test clips that gru gets wrong, of 120, with these filters.")
         expect(page.locator(".clip")).to_have_count(3)

@@ -16,7 +16,7 @@ export function accuracyChart(section, models) {
   addChart(
     section,
     `Top-1 accuracy with 95 % intervals: ${description}.`,
-    "Dot: share of test clips that the model gets right. Line: 95 % interval; the true accuracy is probably in it. Filled: the best model and those that are not significantly worse.",
+    "Dot: share of test clips that the model gets right. Line: 95 % interval; the true accuracy is probably in it. Filled: the model with the highest accuracy, and those that are not significantly worse.",
     (svg, width) => draw(svg, width, models, names, values),
   );
 }

@@ -69,7 +69,7 @@ export class Answer {
   }
 
   longHint(seconds) {
-    return hint(`This video is ${clock(seconds)} long. A timeline may tell more than one answer for all of it.`, button("Show a timeline", this.ask.timeline));
+    return hint(`This video is ${clock(seconds)} long. A timeline may show more than a single answer.`, button("Show a timeline", this.ask.timeline));
   }
 
   explainHint() {
@@ -133,7 +133,7 @@ function headline(result) {
   const label = element("p", { className: "big", id: "label" }, result.label, ...present(result.none_of_these ? " " : null, result.none_of_these ? pill() : null));
   const words = [element("p", { className: "small over", textContent: result.video }), label];
   if (result.none_of_these) {
-    words.push(element("p", { textContent: `The probability is below ${percent(result.threshold)}, which 19 of 20 correct answers on validation clips reach. The video may show none of the classes.` }));
+    words.push(element("p", { textContent: `The probability is below ${percent(result.threshold)}, which 95 % of the correct answers on validation clips reach. The video may show none of the classes.` }));
   }
   return words;
 }
@@ -149,7 +149,7 @@ function bars(result) {
 
 function calibrated(model, { threshold }) {
   if (model.calibrated === undefined) return null;
-  const mark = threshold > 0 ? " Answers below the mark are not sure." : "";
+  const mark = threshold > 0 ? " Below the mark, the model is not sure." : "";
   return element("p", { className: "small", textContent: `Probabilities: ${model.calibration_note}.${mark}` });
 }
 

@@ -28,7 +28,7 @@ export function feedback(file, result, classNames) {
   };
   const save = async (label) => {
     if (!agreed) {
-      tell("Please agree first that the video may be saved.", true);
+      tell("Tick the box to agree that the video is saved.", true);
       place.querySelector("#consent").focus();
       return;
     }

@@ -41,7 +41,7 @@ export function showConfusions(section, choices, state) {
 function contents(confusions, open) {
   const wrong = confusions.tests - confusions.correct;
   const summary = `${confusions.model} gets ${whole(confusions.correct)} of ${whole(confusions.tests)} test clips right${wrong ? ` and ${whole(wrong)} wrong` : ""}.`;
-  const list = confusions.pairs.length ? pairs(confusions.pairs, open) : element("p", { textContent: "It confuses no classes." });
+  const list = confusions.pairs.length ? pairs(confusions.pairs, open) : element("p", { textContent: "This model confuses no classes." });
   const parts = [element("div", {}, element("p", { textContent: summary }), ...(confusions.pairs.length ? [element("h3", { textContent: "Most frequent confusions" })] : []), list)];
   if (confusions.classes.length) parts.push(matrix(confusions, open));
   return parts;
@@ -52,7 +52,7 @@ function pairs(all, open) {
   const list = element("ol", { className: "pairs" }, ...all.map((one) => {
     const line = item(one);
     line.firstChild.append(
-      element("span", { className: "pair-names" }, element("b", { textContent: one.true }), element("span", { textContent: " taken for " }), element("b", { textContent: one.predicted })),
+      element("span", { className: "pair-names" }, element("b", { textContent: one.true }), element("span", { textContent: " predicted as " }), element("b", { textContent: one.predicted })),
       element("span", { className: "share", textContent: `${whole(one.clips)} of ${whole(one.of)}` }),
     );
     return line;

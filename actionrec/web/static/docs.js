@@ -24,7 +24,7 @@ function section(method, address, operation, schemas) {
     element("p", { textContent: operation.summary }),
     ...(operation.description ?? "").split("\n\n").filter(Boolean).map((text) => element("p", { className: "small", textContent: text.replaceAll("`", "") })),
     fields.length ? list(fields.map(([name, schema, text]) => [name, kind(schema), text])) : null,
-    refusals.length ? element("h3", { textContent: "Refusals" }) : null,
+    refusals.length ? element("h3", { textContent: "Errors" }) : null,
     refusals.length ? list(refusals.map(([status, one]) => [status, "", one.description])) : null);
 }
 

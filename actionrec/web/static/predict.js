@@ -362,7 +362,7 @@ async function start() {
     limits = known.limits;
     collects = known.collects ?? false;
     byId("file").accept = limits.suffixes.join();
-    byId("limits").textContent = `MP4, AVI, MOV, MKV, WebM or MPEG, up to ${limits.megabytes} MB and ${limits.minutes} minutes`;
+    byId("limits").textContent = `MP4, AVI, MOV, MKV, WebM, MPEG and others, up to ${limits.megabytes} MB and ${limits.minutes} minutes`;
     if (collects) byId("privacy").textContent = "Videos you send are deleted as soon as they are answered, unless you agree to save them.";
     setWindow();
     const [samples] = await Promise.all([showSamples(), showLinks()]);

@@ -68,7 +68,7 @@ function showComparison(comparison, state) {
   byId("setting").textContent = settingText(comparison.setting);
   byId("results").hidden = false;
   showVerdict(comparison.headline);
-  showModels(byId("models"), comparison.models, state);
+  showModels(byId("models"), comparison, state);
   accuracyChart(byId("accuracy"), comparison.models);
   costChart(byId("cost"), comparison.models);
   showPlots(comparison);

@@ -28,8 +28,8 @@ function compare(a, b, falls) {
   return falls ? -order : order;
 }
 
-/** Add the table to a section. */
-export function showModels(section, models, state) {
+/** Add the table to a section; `best` is the model to deploy. */
+export function showModels(section, { models, best }, state) {
   const body = element("tbody");
   const heads = COLUMNS.map((column) => element("th", { scope: "col" }, button(column.title, () => sort(column), { className: "sort" })));
   let sorted = COLUMNS[1];
@@ -47,22 +47,22 @@ export function showModels(section, models, state) {
       else heads[place].removeAttribute("aria-sort");
     });
     const ordered = [...models].sort((a, b) => compare(sorted.value(a), sorted.value(b), falls) || a.rank - b.rank);
-    body.replaceChildren(...ordered.map((one) => row(one, state)));
+    body.replaceChildren(...ordered.map((one) => row(one, best, state)));
   }
 
   draw();
   section.append(
     element("div", { className: "scroll sticky", tabIndex: 0, role: "region", ariaLabel: "Table of the models" }, element("table", {}, element("thead", {}, element("tr", {}, ...heads)), body)),
-    element("p", { className: "small", textContent: "Select a column's title to sort. Tied: no significant difference from the best. 95 % interval: from a bootstrap of whole source videos. Costs are for one clip with the backbone; own, and memory: of the model alone, timed on one core." }),
+    element("p", { className: "small", textContent: "Select a column's title to sort. Tied: no significant difference from rank 1. 95 % interval: from a bootstrap of whole source videos. Costs are for one clip with the backbone; own, and memory: of the model alone, timed on one core." }),
   );
 }
 
-function row(one, state) {
+function row(one, best, state) {
   const name = element("th", { scope: "row" }, button(one.model, () => {
     state.change({ model: one.model, answers: "wrong", true: "", predicted: "" });
     document.getElementById("confusions").scrollIntoView();
   }, { className: "link", title: `Confusions of ${one.model}` }));
-  if (one.rank === 1) name.append(" ", element("span", { className: "pill best", textContent: "best" }));
+  if (one.model === best) name.append(" ", element("span", { className: "pill best", textContent: "deploy" }));
   else if (one.tied_with_best) name.append(" ", element("span", { className: "pill", textContent: "tied" }));
   return element("tr", {}, name, ...COLUMNS.slice(1).map((column) => element("td", { textContent: column.text(one) })));
 }

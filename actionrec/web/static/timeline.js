@@ -107,7 +107,7 @@ export class Timeline {
 
   draw() {
     if (!this.windows.length) {
-      this.title.textContent = "Watching…";
+      this.title.textContent = "Predicting…";
       return;
     }
     this.segments = segmentsOf(this.windows, this.threshold);
