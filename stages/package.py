@@ -44,7 +44,7 @@ def main() -> None:
             shutil.copyfile(tuned.weights, draft / tuned.weights.name)
         write_text(draft / CARD, texts[best])
     logger.info("%s: the bundle of %s. %s: cards of the models and the data set.", paths.BEST, best, paths.model_card(best).parent)
-    logger.info("Next: `actionrec predict VIDEO` classifies a clip, `actionrec serve` starts the web page.")
+    logger.info("Next: `python -m actionrec predict VIDEO` classifies a clip, `python -m actionrec serve` starts the web page.")
 
 
 def gather() -> dict[str, Evidence]:
