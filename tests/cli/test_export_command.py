@@ -117,7 +117,7 @@ def test_the_example_answers_as_predict_does(done, tmp_path):
 def test_the_example_takes_snippets(tmp_path):
     tiny_bundle(tmp_path / "gru", "gru", backbone="r3d_18", frames={**VIDEO, "format": "jpeg"})
     clips(tmp_path / "videos", count=1)
-    assert export("--model", "./gru", "--only", "whole", "--check", "videos", cwd=tmp_path).returncode == 0
+    assert export("--model", "./gru", "--check", "videos", cwd=tmp_path).returncode == 0
     check_example(tmp_path, tmp_path / ".work/export/gru/gru.onnx", tmp_path, count=1)
 
 

@@ -15,7 +15,6 @@ from actionrec.features.frame_requirements import VIDEO_BACKBONES, limits_of, pu
 
 LENGTHS = {"s3d": 13, "mvit_v1_b": 16, "mvit_v2_s": 16}
 QUICK = "r3d_18"
-DEEPER = ("swin3d_s", "swin3d_b")  # than swin3d_t, of the same blocks: OpenVINO takes long to prepare them
 every_video_backbone = pytest.mark.parametrize(
     "name", [QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in VIDEO_BACKBONES if name != QUICK)]
 )
@@ -113,7 +112,7 @@ def test_features_are_those_of_torchvisions_transforms_and_network(name, tmp_pat
     ours = fitted(frames, published_frames(name, weights.name)).reshape(shown.shape)
     assert np.abs(ours.astype(int) - shown).max() <= 1  # OpenCV and torch round halves differently
     assert np.abs(ours.astype(int) - shown).mean() < 0.2
-    for runtime in ("torch", "openvino") if name not in DEEPER else ("torch",):
+    for runtime in ("torch", "openvino"):
         monkeypatch.setenv("ACTIONREC_RUNTIME", runtime)
         extract = create_extractor(backbone, precision="fp32", size=shown.shape[2], device="cpu", threads=1)
         features = extract(shown)

@@ -1,10 +1,9 @@
 """A finished project: the whole pipeline on small clips, run once for all tests."""
 
-import shutil
 from pathlib import Path
 
 import pytest
-from finished import real_run
+from finished import real_project, real_run
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +20,6 @@ def tiny_clips(finished: tuple[Path, str, Path]) -> Path:
 
 
 @pytest.fixture
-def finished_copy(finished: tuple[Path, str, Path], tmp_path: Path) -> Path:
+def finished_copy(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
     """A copy of the finished project, to be changed."""
-    copy = tmp_path / "project"
-    shutil.copytree(finished[0], copy, symlinks=True)
-    return copy
+    return real_project(tmp_path_factory.getbasetemp(), tmp_path / "project")

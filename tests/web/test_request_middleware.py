@@ -65,7 +65,7 @@ def test_a_stalled_upload_is_refused(make_app, temporary):
         start = time.monotonic()
         with slow_senders(port, 1) as (one,):
             told = b"".join(iter(lambda: one.recv(4096), b""))  # until the server closes the connection
-        assert 0.3 < time.monotonic() - start < 10
+        assert 0.3 < time.monotonic() - start < 3
         assert told.startswith(b"HTTP/1.1 408 ")
         assert b"the upload stalled or was too slow." in told
 
@@ -76,10 +76,11 @@ def test_an_upload_below_the_minimum_speed_is_refused(make_app):
         one.settimeout(0.1)
         start = time.monotonic()
         told = b""
-        while not told and time.monotonic() - start < 10:
+        while not told and time.monotonic() - start < 5:
             one.sendall(b"a")
             with suppress(TimeoutError):
                 told = one.recv(4096)
+        assert time.monotonic() - start < 3
         assert told.startswith(b"HTTP/1.1 408 ")
 
 
@@ -116,7 +117,7 @@ def test_waiting_requests_fail_with_a_message_when_the_server_stops(make_app, lo
             time.sleep(0.01)
         start = time.monotonic()
         end()
-        assert time.monotonic() - start < 10  # it does not wait for the answers
+        assert time.monotonic() - start < 2
         for one in visitors:
             one.join(10)
     message = "the server is stopping. Try again when it is back."
